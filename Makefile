@@ -1,0 +1,70 @@
+# What a newcomer types. Needs nothing but make and Python 3.11 or newer with pip; everything else,
+# the database too, is installed into this folder.
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test lint clean requirements
+
+# The first Python that is new enough; `make PYTHON=/path/to/python3 …` takes another one.
+PYTHON := $(or $(PYTHON),$(shell for candidate in python3.11 python3 python3.12 python3.13 python3.14; do \
+	"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$candidate" && break; done))
+IN_VENV := .venv/bin/python
+MANAGE := $(IN_VENV) manage.py
+
+# The day at which the sample of customer activity ends.
+SAMPLE := data/cdnow_activity.csv.gz
+SAMPLE_NOW := 1998-07-01T06:00:00Z
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' Makefile
+
+install: ## Install everything into .venv; write .env when there is none
+	@set -e; \
+	if ! $(IN_VENV) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+		if ! "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+			echo "make: Python 3.11 or newer is needed; name it with: make PYTHON=/path/to/python3" >&2; exit 1; \
+		fi; \
+		echo "Making a Python environment in .venv."; \
+		rm -rf .venv; \
+		"$(PYTHON)" -m venv --without-pip .venv; \
+	fi; \
+	if ! cmp -s requirements/development.txt .venv/installed.txt; then \
+		if ! "$(PYTHON)" -m pip --version >/dev/null 2>&1; then \
+			echo "make: pip is missing; install it (on Debian: apt install python3-pip)." >&2; exit 1; \
+		fi; \
+		echo "Installing the requirements; this takes a minute."; \
+		"$(PYTHON)" -m pip --python $(IN_VENV) install --quiet --disable-pip-version-check \
+			--require-hashes --requirement requirements/development.txt; \
+		cp requirements/development.txt .venv/installed.txt; \
+	fi; \
+	if [ ! -e .env ]; then cp .env.example .env; fi
+
+run: install ## Load the sample of customer activity and run the daily job on it (ARGS="--json" and the like)
+	@echo "Setting up the database."
+	@$(MANAGE) migrate --verbosity 0
+	@echo "Loading the sample: who was active when, up to $(SAMPLE_NOW)."
+	@$(MANAGE) load_activity_log $(SAMPLE) --as-of $(SAMPLE_NOW)
+	@echo "Running the daily job as if it were $(SAMPLE_NOW)."
+	@$(MANAGE) run_engagement_daily --now $(SAMPLE_NOW) $(ARGS)
+
+test: install ## Run the tests (ARGS="-k opted_out" and the like)
+	@$(IN_VENV) -m pytest $(ARGS)
+
+lint: install ## Check style, types and the direction of imports
+	@$(IN_VENV) -m ruff check
+	@$(IN_VENV) -m ruff format --check
+	@$(IN_VENV) -m mypy
+	@$(IN_VENV) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
+
+clean: ## Stop the private database; delete its data, .venv and all caches
+	@"$(or $(PYTHON),$(IN_VENV))" -m config.private_postgresql.stop
+	@rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache staticfiles
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+requirements: ## Recompile the pinned requirements with uv (ARGS="--upgrade" for newer versions)
+	@if ! "$(PYTHON)" -m uv --version >/dev/null 2>&1; then \
+		echo "make: uv is missing; install it with: $(PYTHON) -m pip install uv" >&2; exit 1; \
+	fi
+	@set -e; cd requirements; for name in base production development; do \
+		"$(PYTHON)" -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+			--no-emit-index-url --no-emit-find-links $(ARGS) --output-file $$name.txt $$name.in; \
+	done

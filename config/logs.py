@@ -1,0 +1,94 @@
+"""Logs: structured, on stderr, JSON lines for programs and readable text on a terminal."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, TextIO
+
+import structlog
+from django.core.exceptions import ImproperlyConfigured
+
+from engagement.privacy import redact
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, Processor, WrappedLogger
+
+LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+FORMATS: Final = ("auto", "json", "text")
+
+
+class StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to whatever sys.stderr is at that moment, so that a progress bar can step aside."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]  # read anew for every record
+        return sys.stderr
+
+
+def configure_logs(*, level: str, log_format: str) -> None:
+    """Send structlog's and the standard library's records to stderr in one format.
+
+    `log_format` is json, text, or auto: text where stderr is a terminal. Raises
+    ImproperlyConfigured, with one sentence, for another format or an unknown level.
+    """
+    if level.upper() not in LEVELS:
+        raise ImproperlyConfigured(f"LOG_LEVEL must be one of {', '.join(LEVELS)}, not {level!r}.")
+    if log_format not in FORMATS:
+        raise ImproperlyConfigured(f"LOG_FORMAT must be one of {', '.join(FORMATS)}, not {log_format!r}.")
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    as_text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
+    handler = StderrHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                redact_values,
+                structlog.dev.ConsoleRenderer(colors=as_text and sys.stderr.isatty())
+                if as_text
+                else structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    # At DEBUG this logger writes every statement with its parameters, JIDs among them.
+    logging.getLogger("django.db.backends").setLevel(logging.WARNING)
+
+
+def redact_values(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Take addresses and phone numbers out of every text of an event, nested ones and tracebacks included."""
+    return {key: _redacted(value) for key, value in event.items()}
+
+
+def _redacted(value: object) -> object:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {_redacted(key): _redacted(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_redacted(item) for item in value]
+    # Also what is no text yet, such as an exception: its text may hold an address.
+    return redact(str(value))

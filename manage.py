@@ -1,0 +1,33 @@
+#!/usr/bin/env python3
+"""Run the project's management commands."""
+
+import os
+import sys
+
+INTERRUPTED = 130
+"""The exit code of a program that SIGINT ended, as shells count."""
+
+
+def main() -> None:
+    """Run one command; a mistake in the environment ends in one sentence and exit code 1."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    try:
+        from django.core.exceptions import ImproperlyConfigured
+        from django.core.management import execute_from_command_line
+        from django.db import OperationalError
+    except ImportError as error:
+        sys.exit(f"manage.py: {error}. Run `make install`, or use .venv/bin/python.")
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as error:
+        sys.exit(f"manage.py: {error}")
+    except OperationalError as error:
+        first_line = str(error).partition("\n")[0]
+        sys.exit(f"manage.py: the database did not answer: {first_line}")
+    except KeyboardInterrupt:
+        sys.stderr.write("manage.py: interrupted; what was not committed is undone.\n")
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

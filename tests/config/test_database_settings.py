@@ -1,0 +1,83 @@
+"""Which database the environment asks for."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from config.database import PRIVATE_POSTGRESQL, database_settings
+
+URL = "postgresql://ana:pa%24sword@db.example.org:6543/assistant"
+
+
+def test_url_names_the_server() -> None:
+    database = database_settings(url=URL, behind_pooler=False, development=False)
+
+    assert database["ENGINE"] == "django.db.backends.postgresql"
+    assert (database["USER"], database["PASSWORD"]) == ("ana", "pa$sword")
+    assert (database["HOST"], database["PORT"], database["NAME"]) == ("db.example.org", 6543, "assistant")
+
+
+def test_url_wins_over_the_private_server_in_development_too() -> None:
+    database = database_settings(url=URL, behind_pooler=False, development=True)
+
+    assert database["HOST"] == "db.example.org"
+
+
+def test_options_of_the_url_reach_the_driver() -> None:
+    database = database_settings(url=f"{URL}?sslmode=require", behind_pooler=False, development=False)
+
+    assert database["OPTIONS"] == {"sslmode": "require"}
+
+
+def test_nothing_is_switched_off_without_a_pooler() -> None:
+    database = database_settings(url=URL, behind_pooler=False, development=False)
+
+    assert "DISABLE_SERVER_SIDE_CURSORS" not in database
+    assert "prepare_threshold" not in database.get("OPTIONS", {})
+
+
+@pytest.mark.parametrize("url", [URL, f"{URL}?sslmode=require", ""])
+def test_behind_a_pooler_nothing_outlives_a_transaction(url: str) -> None:
+    database = database_settings(url=url, behind_pooler=True, development=True)
+
+    assert database["DISABLE_SERVER_SIDE_CURSORS"] is True
+    assert database["OPTIONS"]["prepare_threshold"] is None
+
+
+def test_pooler_setting_keeps_the_options_of_the_url() -> None:
+    database = database_settings(url=f"{URL}?sslmode=require", behind_pooler=True, development=False)
+
+    assert database["OPTIONS"]["sslmode"] == "require"
+
+
+def test_development_without_a_url_gets_the_private_server() -> None:
+    database = database_settings(url="", behind_pooler=False, development=True)
+
+    assert database["ENGINE"] == PRIVATE_POSTGRESQL
+
+
+def test_production_without_a_url_is_refused_with_what_is_missing() -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"^DATABASE_URL is not set\."):
+        database_settings(url="", behind_pooler=False, development=False)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:///db.sqlite3",
+        "mysql://ana:secret@db.example.org/assistant",
+        "postgresql://ana:secret@db.example.org:5432/",
+        "postgresql://ana:secret@db.example.org:port/assistant",
+        "ana:secret@db.example.org/assistant",
+        "secret",
+    ],
+)
+def test_unusable_url_is_refused_without_repeating_its_password(url: str) -> None:
+    with pytest.raises(ImproperlyConfigured) as refusal:
+        database_settings(url=url, behind_pooler=False, development=True)
+
+    assert "must look like postgresql://" in str(refusal.value)
+    assert "secret" not in str(refusal.value)
+    # A traceback prints the message of the error before, too.
+    assert refusal.value.__context__ is None
