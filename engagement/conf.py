@@ -1,0 +1,99 @@
+"""The app's settings, read in one place and typed; the defaults are those of the design."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from engagement.states import Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_BATCH_SIZE: Final = 10_000
+"""Above this a batch holds its locks for seconds, and one bad user costs too much to find."""
+
+
+class Number(NamedTuple):
+    """A whole-number setting: its default and the values that make sense."""
+
+    default: int
+    minimum: int
+    maximum: int
+
+
+SETTINGS: Final[Mapping[str, Number]] = MappingProxyType(
+    {
+        "ENGAGEMENT_INACTIVITY_DAYS": Number(14, 1, 3650),
+        "ENGAGEMENT_GOODBYE_WAIT_HOURS": Number(48, 1, 8760),
+        "ENGAGEMENT_REMIND_AFTER_DAYS": Number(14, 1, 3650),
+        "ENGAGEMENT_UNPROMPTED_RETURN_DAYS": Number(3, 1, 3650),
+        "ENGAGEMENT_BATCH_SIZE": Number(1_000, 1, MAX_BATCH_SIZE),
+        "ENGAGEMENT_BATCH_ATTEMPTS": Number(5, 1, 100),
+        "ENGAGEMENT_LOCK_TIMEOUT_SECONDS": Number(5, 1, 3600),
+        "ENGAGEMENT_RECONNECT_LIMIT_SECONDS": Number(30, 0, 86_400),
+    }
+)
+"""Every setting of the app, by the name it has in Django's settings and in the environment."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngagementSettings:
+    """The settings, typed."""
+
+    policy: Policy
+    batch_size: int
+    """Users per transaction."""
+    batch_attempts: int
+    """How often a batch is tried in all when it meets deadlocks, serialization failures or lock timeouts."""
+    lock_timeout: timedelta
+    """How long one statement waits for somebody else's lock before the batch is tried again."""
+    reconnect_limit: timedelta
+    """How long a run waits for a database that went away, before it ends as failed."""
+
+
+def engagement_settings() -> EngagementSettings:
+    """The settings as Django has them now, so that `override_settings` is seen.
+
+    Raises ImproperlyConfigured, with one sentence, for an unknown name or an impossible value.
+    """
+    _refuse_unknown_names()
+    number = {name: _whole_number(name, limits) for name, limits in SETTINGS.items()}
+    return EngagementSettings(
+        policy=Policy(
+            inactivity=timedelta(days=number["ENGAGEMENT_INACTIVITY_DAYS"]),
+            goodbye_wait=timedelta(hours=number["ENGAGEMENT_GOODBYE_WAIT_HOURS"]),
+            remind_after=timedelta(days=number["ENGAGEMENT_REMIND_AFTER_DAYS"]),
+            unprompted_return_after=timedelta(days=number["ENGAGEMENT_UNPROMPTED_RETURN_DAYS"]),
+        ),
+        batch_size=number["ENGAGEMENT_BATCH_SIZE"],
+        batch_attempts=number["ENGAGEMENT_BATCH_ATTEMPTS"],
+        lock_timeout=timedelta(seconds=number["ENGAGEMENT_LOCK_TIMEOUT_SECONDS"]),
+        reconnect_limit=timedelta(seconds=number["ENGAGEMENT_RECONNECT_LIMIT_SECONDS"]),
+    )
+
+
+def _refuse_unknown_names() -> None:
+    for name in dir(settings):
+        if name.startswith("ENGAGEMENT_") and name not in SETTINGS:
+            raise ImproperlyConfigured(f"{name} is not a setting; there are: {', '.join(SETTINGS)}.")
+
+
+def _whole_number(name: str, limits: Number) -> int:
+    raw = getattr(settings, name, None)
+    if raw is None or raw == "":
+        return limits.default
+    try:
+        value = int(raw)
+    except (TypeError, ValueError):
+        value = None
+    if value is None or not limits.minimum <= value <= limits.maximum:
+        raise ImproperlyConfigured(
+            f"{name} must be a whole number from {limits.minimum} to {limits.maximum}, not {raw!r}."
+        )
+    return value

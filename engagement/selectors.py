@@ -1,0 +1,152 @@
+"""Who is due, who is skipped, and why: the only place that asks the tables. Nothing here writes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from django.db.models import Count, DateTimeField, Q, TextField, Value
+from django.db.models.functions import Cast
+
+from engagement.models import EngagementStateTransition, UserEngagementState
+from engagement.states import State, UserState
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import datetime
+    from uuid import UUID
+
+    from django.db.models import QuerySet
+    from django.db.models.expressions import Combinable
+
+    from engagement.states import Check, Policy, Trigger
+
+REACHABLE: Final = Q(user__whatsapp_jid__isnull=False) & ~Q(user__whatsapp_jid="")
+MAY_BE_TOLD_GOODBYE: Final = Q(user__reengagement_opt_out=False) & REACHABLE
+
+
+class DueUser(NamedTuple):
+    """A user whom a check has claimed, with where a goodbye would go if the check says one."""
+
+    user_state: UserState
+    destination: str = ""
+    destination_jid: str = ""
+
+
+class Position(NamedTuple):
+    """A place in the order of a check. A page starts strictly after one."""
+
+    due_at: datetime | Combinable
+    user_id: UUID
+
+
+class Skipped(NamedTuple):
+    """How many users would get a goodbye but for one reason. Who has both reasons opted out."""
+
+    opted_out: int = 0
+    no_destination: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.opted_out + self.no_destination
+
+
+def past_cutoff(check: Check, *, now: datetime, policy: Policy) -> QuerySet[UserEngagementState]:
+    """Users in the check's state whose time has come, strictly, whether or not they may be moved."""
+    cutoff_at = check.cutoff_at(now=now, policy=policy)
+    return UserEngagementState.objects.filter(
+        **{"state": check.state.value, f"{check.due_column}__lt": cutoff_at}
+    )
+
+
+def due(check: Check, *, now: datetime, policy: Policy) -> QuerySet[UserEngagementState]:
+    """Users whom the check would move now. Opt-out and address matter only where a goodbye is said."""
+    users = past_cutoff(check, now=now, policy=policy)
+    return users.filter(MAY_BE_TOLD_GOODBYE) if check.says_goodbye else users
+
+
+def count_skipped(check: Check, *, now: datetime, policy: Policy) -> Skipped:
+    """Users who would get a goodbye but opted out or cannot be reached, by reason, in one query."""
+    if not check.says_goodbye:
+        return Skipped()
+    opted_out = Q(user__reengagement_opt_out=True)
+    counts = (
+        past_cutoff(check, now=now, policy=policy)
+        .filter(~MAY_BE_TOLD_GOODBYE)
+        .aggregate(
+            opted_out=Count("pk", filter=opted_out),
+            no_destination=Count("pk", filter=~opted_out),
+        )
+    )
+    return Skipped(**counts)
+
+
+def next_page(
+    check: Check, *, now: datetime, policy: Policy, after: Position | None, size: int
+) -> QuerySet[UserEngagementState]:
+    """The first `size` due users behind `after`, in index order, to be locked when they are read.
+
+    Rows that somebody else has locked are passed over. Where a goodbye is said the profile is
+    locked too, so that an opt-out is either seen here or waits until the batch is committed.
+    """
+    users = due(check, now=now, policy=policy)
+    if after is not None:
+        column = check.due_column
+        # The first condition alone is what the index can start from.
+        users = users.filter(
+            Q(**{f"{column}__gte": after.due_at}),
+            Q(**{f"{column}__gt": after.due_at}) | Q(user_id__gt=after.user_id),
+        )
+    ordered = users.order_by(check.due_column, "user_id")
+    return ordered.select_for_update(skip_locked=True, no_key=True)[:size]
+
+
+def still_due(
+    check: Check, *, now: datetime, policy: Policy, among: Collection[UUID]
+) -> QuerySet[UserEngagementState]:
+    """Those of `among` who are due, in index order, to be locked when they are read."""
+    users = due(check, now=now, policy=policy).filter(user_id__any_of=among)
+    ordered = users.order_by(check.due_column, "user_id")
+    return ordered.select_for_update(skip_locked=True, no_key=True)
+
+
+def read_due_users(check: Check, users: QuerySet[UserEngagementState]) -> list[DueUser]:
+    """Read (and with a locking queryset, claim) the rows that a batch needs."""
+    if not check.says_goodbye:
+        return [DueUser(user_state) for user_state in read_user_states(users)]
+    rows = users.values_list(*UserState._fields, "user__preferred_destination", "user__whatsapp_jid")
+    return [DueUser(UserState(*row[:-2]), *row[-2:]) for row in rows]
+
+
+def read_user_states(users: QuerySet[UserEngagementState]) -> list[UserState]:
+    """Read state rows as the state machine wants them."""
+    return [UserState(*row) for row in users.values_list(*UserState._fields)]
+
+
+def read_positions(check: Check, users: QuerySet[UserEngagementState]) -> list[Position]:
+    """Where users stand in the order of a check, read without a time that Python may not be able to hold.
+
+    PostgreSQL knows '-infinity' and years before 1; such a row must not keep the others from being read.
+    """
+    rows = users.values_list(Cast(check.due_column, TextField()), "user_id")
+    return [Position(Cast(Value(due_at, TextField()), DateTimeField()), user_id) for due_at, user_id in rows]
+
+
+def dormant_since(user_ids: Collection[UUID]) -> dict[UUID, datetime]:
+    """When each of the users last became dormant, as far as the audit log knows."""
+    moves = EngagementStateTransition.objects.filter(user_id__any_of=user_ids, to_state=State.DORMANT)
+    return dict(moves.order_by("user_id", "created_at").values_list("user_id", "created_at"))
+
+
+def was_moved_by_run(*, user_id: UUID, trigger: Trigger, job_id: UUID) -> bool:
+    """Whether the audit log holds this user's move by this run."""
+    return EngagementStateTransition.objects.filter(
+        user_id=user_id, trigger=trigger, metadata__job_id=str(job_id)
+    ).exists()
+
+
+def count_not_yet_due(check: Check, *, now: datetime, policy: Policy) -> int:
+    """Users in the check's state whose time has not come."""
+    cutoff_at = check.cutoff_at(now=now, policy=policy)
+    return UserEngagementState.objects.filter(
+        **{"state": check.state.value, f"{check.due_column}__gte": cutoff_at}
+    ).count()

@@ -1,0 +1,205 @@
+"""The rules: states, triggers, the ten transitions, the three checks. Pure: no database, no clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
+
+from django.db.models import TextChoices
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from uuid import UUID
+
+DAY: Final = timedelta(days=1)
+HOUR: Final = timedelta(hours=1)
+
+
+class State(TextChoices):
+    """Where a user stands."""
+
+    ACTIVE = "active", "active"
+    GOODBYE_SENT = "goodbye_sent", "goodbye sent"
+    HELP_FLOW = "help_flow", "in the help flow"
+    REMIND_LATER = "remind_later", "to be reminded later"
+    DORMANT = "dormant", "dormant"
+
+
+class Trigger(TextChoices):
+    """What happened to a user."""
+
+    INACTIVITY_14D = "inactivity_14d", "14 days of silence"
+    USER_MESSAGE = "user_message", "a message from the user"
+    GOODBYE_RESPONSE_1 = "goodbye_response_1", "reply 1: confused"
+    GOODBYE_RESPONSE_2 = "goodbye_response_2", "reply 2: busy"
+    GOODBYE_RESPONSE_3 = "goodbye_response_3", "reply 3: all good"
+    GOODBYE_TIMEOUT = "goodbye_timeout", "no reply to the goodbye"
+    REMINDER_DUE = "reminder_due", "the reminder came due"
+
+
+TRANSITIONS: Final[Mapping[tuple[State, Trigger], State]] = MappingProxyType(
+    {
+        (State.ACTIVE, Trigger.INACTIVITY_14D): State.GOODBYE_SENT,
+        (State.GOODBYE_SENT, Trigger.USER_MESSAGE): State.ACTIVE,
+        (State.GOODBYE_SENT, Trigger.GOODBYE_RESPONSE_1): State.HELP_FLOW,
+        (State.GOODBYE_SENT, Trigger.GOODBYE_RESPONSE_2): State.REMIND_LATER,
+        (State.GOODBYE_SENT, Trigger.GOODBYE_RESPONSE_3): State.DORMANT,
+        (State.GOODBYE_SENT, Trigger.GOODBYE_TIMEOUT): State.DORMANT,
+        (State.HELP_FLOW, Trigger.USER_MESSAGE): State.ACTIVE,
+        (State.REMIND_LATER, Trigger.USER_MESSAGE): State.ACTIVE,
+        (State.REMIND_LATER, Trigger.REMINDER_DUE): State.DORMANT,
+        (State.DORMANT, Trigger.USER_MESSAGE): State.ACTIVE,
+    }
+)
+
+RESPONSE_TYPES: Final[Mapping[Trigger, str]] = MappingProxyType(
+    {
+        Trigger.GOODBYE_RESPONSE_1: "confused",
+        Trigger.GOODBYE_RESPONSE_2: "busy",
+        Trigger.GOODBYE_RESPONSE_3: "all_good",
+        Trigger.GOODBYE_TIMEOUT: "timeout",
+    }
+)
+"""How a goodbye was answered, for the triggers that answer one."""
+
+
+class InvalidTransition(Exception):
+    """The state machine has no transition for this trigger from this state; nothing was changed."""
+
+    def __init__(self, *, user_id: UUID, state: State, trigger: Trigger) -> None:
+        super().__init__(f"User {user_id} is {state.value}: {trigger.value} leads nowhere from there.")
+        self.user_id = user_id
+        self.state = state
+        self.trigger = trigger
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The four periods of the rules; the defaults are those of the design."""
+
+    inactivity: timedelta = 14 * DAY
+    goodbye_wait: timedelta = 48 * HOUR
+    remind_after: timedelta = 14 * DAY
+    unprompted_return_after: timedelta = 3 * DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One question of the daily job: users of `state` whose `due_column` lies before a cut-off."""
+
+    trigger: Trigger
+    state: State
+    due_column: str
+    says_goodbye: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.trigger.value
+
+    def cutoff_at(self, *, now: datetime, policy: Policy) -> datetime:
+        """The instant before which, strictly, `due_column` makes a user due."""
+        return now - policy.inactivity if self.trigger is Trigger.INACTIVITY_14D else now
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    Check(Trigger.INACTIVITY_14D, State.ACTIVE, "last_activity_at", says_goodbye=True),
+    Check(Trigger.GOODBYE_TIMEOUT, State.GOODBYE_SENT, "goodbye_expires_at"),
+    Check(Trigger.REMINDER_DUE, State.REMIND_LATER, "remind_at"),
+)
+"""The checks in the order in which a run asks them."""
+
+SCHEDULER_TRIGGERS: Final = frozenset(check.trigger for check in CHECKS)
+
+TARGETS: Final[Mapping[Trigger, State]] = MappingProxyType(
+    {trigger: target for (_, trigger), target in TRANSITIONS.items()}
+)
+"""Where each trigger leads: one state, wherever it comes from."""
+
+
+class UserState(NamedTuple):
+    """Where one user stands: the columns of their state row that the rules look at."""
+
+    user_id: UUID
+    state: str
+    last_activity_at: datetime
+    goodbye_sent_at: datetime | None
+    goodbye_expires_at: datetime | None
+    remind_at: datetime | None
+
+
+class Timestamps(TypedDict):
+    """The columns that belong to one state each."""
+
+    goodbye_sent_at: datetime | None
+    goodbye_expires_at: datetime | None
+    remind_at: datetime | None
+
+
+def next_state(user_state: UserState, trigger: Trigger) -> State | None:
+    """Where `trigger` leads, or None for a message from an active user, which moves nobody.
+
+    Raises InvalidTransition where the table has no such transition.
+    """
+    state = State(user_state.state)
+    if state is State.ACTIVE and trigger is Trigger.USER_MESSAGE:
+        return None
+    try:
+        return TRANSITIONS[state, trigger]
+    except KeyError:
+        raise InvalidTransition(user_id=user_state.user_id, state=state, trigger=trigger) from None
+
+
+def timestamps_on_entering(state: State, *, now: datetime, policy: Policy) -> Timestamps:
+    """What the three timestamps become on entering `state`: its own are set, the others cleared."""
+    says_goodbye = state is State.GOODBYE_SENT
+    return Timestamps(
+        goodbye_sent_at=now if says_goodbye else None,
+        goodbye_expires_at=now + policy.goodbye_wait if says_goodbye else None,
+        remind_at=now + policy.remind_after if state is State.REMIND_LATER else None,
+    )
+
+
+def transition_metadata(
+    user_state: UserState,
+    trigger: Trigger,
+    *,
+    now: datetime,
+    policy: Policy,
+    dormant_since: datetime | None = None,
+) -> dict[str, object]:
+    """What the audit row says beyond the move itself (design, section 3).
+
+    Days and hours are whole and never negative. `former_timestamps` holds what the move
+    overwrites, as ISO 8601, so that it can be undone.
+    """
+    scheduled = trigger in SCHEDULER_TRIGGERS
+    metadata: dict[str, object] = {
+        "days_inactive": _whole(now - user_state.last_activity_at, DAY),
+        "trigger_source": "scheduler" if scheduled else "user_message",
+    }
+    response_type = RESPONSE_TYPES.get(trigger)
+    if response_type and user_state.goodbye_sent_at:
+        waited = now - user_state.goodbye_sent_at
+        metadata["response_type"] = response_type
+        metadata["hours_waited"] = _whole(waited, HOUR)
+        metadata["days_since_goodbye"] = _whole(waited, DAY)
+    if dormant_since and now - dormant_since >= policy.unprompted_return_after:
+        metadata["unprompted_return"] = True
+    if former := _former_timestamps(user_state):
+        metadata["former_timestamps"] = former
+    return metadata
+
+
+def _whole(period: timedelta, unit: timedelta) -> int:
+    return max(period // unit, 0)
+
+
+def _former_timestamps(user_state: UserState) -> dict[str, str]:
+    columns = ("goodbye_sent_at", "goodbye_expires_at", "remind_at")
+    values = (user_state.goodbye_sent_at, user_state.goodbye_expires_at, user_state.remind_at)
+    return {
+        column: value.isoformat() for column, value in zip(columns, values, strict=True) if value is not None
+    }

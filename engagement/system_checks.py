@@ -1,0 +1,28 @@
+"""What `manage.py check` says about the app's settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.core.checks import CheckMessage, Error, register
+from django.core.exceptions import ImproperlyConfigured
+
+from engagement.conf import engagement_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.apps import AppConfig
+
+
+@register()
+def check_engagement_settings(
+    app_configs: Sequence[AppConfig] | None,  # noqa: ARG001  Django's interface
+    **kwargs: object,  # noqa: ARG001
+) -> list[CheckMessage]:
+    """One error, with the sentence of the first setting that makes no sense."""
+    try:
+        engagement_settings()
+    except ImproperlyConfigured as error:
+        return [Error(str(error), id="engagement.E001")]
+    return []

@@ -1,0 +1,65 @@
+"""Rows as the assistant would have them, one sensible user unless a test says otherwise."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from factory.declarations import Sequence, SubFactory, Trait
+from factory.django import DjangoModelFactory
+
+from engagement.models import UserEngagementState, UserProfile
+from engagement.states import State
+
+NOW: Final = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
+"""The instant at which the tests run the job, unless they say otherwise."""
+
+TICK: Final = timedelta(microseconds=1)
+"""The smallest step of PostgreSQL's clock."""
+
+
+class UserProfileFactory(DjangoModelFactory[UserProfile]):
+    """A user who can be reached and has not opted out."""
+
+    class Meta:
+        model = UserProfile
+
+    whatsapp_jid = Sequence(lambda number: f"9990000{number:07d}@s.whatsapp.net")
+
+
+class UserEngagementStateFactory(DjangoModelFactory[UserEngagementState]):
+    """A user who was active yesterday."""
+
+    class Meta:
+        model = UserEngagementState
+
+    user = SubFactory(UserProfileFactory)
+    last_activity_at = NOW - timedelta(days=1)
+
+    class Params:
+        silent = Trait(last_activity_at=NOW - timedelta(days=14) - TICK)
+        goodbye_sent = Trait(
+            state=State.GOODBYE_SENT,
+            last_activity_at=NOW - timedelta(days=17),
+            goodbye_sent_at=NOW - timedelta(hours=48) - TICK,
+            goodbye_expires_at=NOW - TICK,
+        )
+        remind_later = Trait(
+            state=State.REMIND_LATER,
+            last_activity_at=NOW - timedelta(days=31),
+            remind_at=NOW - TICK,
+        )
+        help_flow = Trait(state=State.HELP_FLOW, last_activity_at=NOW - timedelta(days=31))
+        dormant = Trait(state=State.DORMANT, last_activity_at=NOW - timedelta(days=31))
+
+
+def make_user(*traits: str, **fields: Any) -> UserEngagementState:
+    """Store a user: traits are `silent`, `goodbye_sent`, `remind_later`, `help_flow`, `dormant`."""
+    return UserEngagementStateFactory.create(**dict.fromkeys(traits, True), **fields)
+
+
+def make_users(count: int, *traits: str, **fields: Any) -> list[UserEngagementState]:
+    """Store many users in two statements."""
+    states = UserEngagementStateFactory.build_batch(count, **dict.fromkeys(traits, True), **fields)
+    UserProfile.objects.bulk_create(state.user for state in states)
+    return UserEngagementState.objects.bulk_create(states)
