@@ -1,0 +1,88 @@
+"""One batch: claim, move, queue, commit. All of it, or none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.db import connection, transaction
+
+from engagement import selectors
+from engagement.services.goodbye import goodbye_for
+from engagement.services.message_queue import queue_messages
+from engagement.services.state_machine import transition_states
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from django.db.models import QuerySet
+
+    from engagement.models import UserEngagementState
+    from engagement.selectors import DueUser
+    from engagement.states import Check, Policy
+
+
+class BatchError(Exception):
+    """The batch was rolled back, or its commit is in doubt; the cause is `__cause__`."""
+
+    def __init__(self, users: Sequence[DueUser]) -> None:
+        super().__init__(f"A batch of {len(users)} claimed users failed.")
+        self.users = users
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchContext:
+    """What all batches of a run have in common."""
+
+    job_id: UUID
+    now: datetime
+    policy: Policy
+    lock_timeout: timedelta
+
+
+def move_batch(check: Check, users: QuerySet[UserEngagementState], *, context: BatchContext) -> list[DueUser]:
+    """Claim the users that the locking queryset finds, and move them; returns them.
+
+    Transaction: opens one, which must be the outermost, and commits it. A constant number of
+    statements, however many users there are.
+    Repeating: whoever has been moved is not due any more.
+    Raises BatchError, with the users claimed so far, from whatever went wrong.
+    """
+    claimed: list[DueUser] = []
+    try:
+        with transaction.atomic(durable=True):
+            _limit_waiting(context.lock_timeout)
+            claimed = selectors.read_due_users(check, users)
+            if claimed:
+                _move(check, claimed, context=context)
+    except Exception as error:
+        raise BatchError(claimed) from error
+    return claimed
+
+
+def read_positions(check: Check, users: QuerySet[UserEngagementState]) -> list[selectors.Position]:
+    """Where the users stand whom a batch could not even read. Transaction: opens one, to write nothing."""
+    with transaction.atomic(durable=True):
+        return selectors.read_positions(check, users)
+
+
+def _limit_waiting(lock_timeout: timedelta) -> None:
+    """Ends with the transaction, as everything must behind a transaction pooler."""
+    milliseconds = lock_timeout // timedelta(milliseconds=1)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [str(milliseconds)])
+
+
+def _move(check: Check, claimed: Sequence[DueUser], *, context: BatchContext) -> None:
+    transition_states(
+        user_states=[user.user_state for user in claimed],
+        trigger=check.trigger,
+        now=context.now,
+        policy=context.policy,
+        job_id=context.job_id,
+    )
+    if check.says_goodbye:
+        queue_messages(messages=[goodbye_for(user, now=context.now) for user in claimed], now=context.now)

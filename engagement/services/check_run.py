@@ -1,0 +1,160 @@
+"""One check of one run: page after page of due users, and the search for whoever cannot be moved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+from django.db import Error as DatabaseError
+
+from engagement import selectors
+from engagement.selectors import DueUser, Position
+from engagement.services.batch import BatchError, move_batch, read_positions
+from engagement.services.faults import Fault, describe, fault_of
+from engagement.services.job_result import CheckTally, UserFailure
+from engagement.services.patience import cause_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from uuid import UUID
+
+    from django.db.models import QuerySet
+
+    from engagement.models import UserEngagementState
+    from engagement.services.batch import BatchContext
+    from engagement.services.patience import Patience
+    from engagement.states import Check
+
+log = structlog.get_logger("engagement")
+
+
+@dataclass(slots=True)
+class _Doubt:
+    """Users of a batch whose connection broke: perhaps after the server had committed it."""
+
+    users: Sequence[DueUser] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class CheckRun:
+    """Moves whoever one check finds, and keeps count."""
+
+    check: Check
+    context: BatchContext
+    patience: Patience
+    on_failure: Callable[[UserFailure], None]
+    on_users_done: Callable[[int], None]
+    tally: CheckTally = field(default_factory=CheckTally)
+
+    def count_skipped(self) -> None:
+        """Count those who would get a goodbye but must not, or cannot."""
+        count = partial(selectors.count_skipped, self.check, now=self.context.now, policy=self.context.policy)
+        self.tally.skipped = self.patience.with_outages(count)
+
+    def count_due(self) -> int:
+        """How many users the check would move now."""
+        due = selectors.due(self.check, now=self.context.now, policy=self.context.policy)
+        return self.patience.with_outages(due.count)
+
+    def pretend_to_move(self, *, at_most: int | None) -> None:
+        """Count as moved whoever would be; write nothing."""
+        due = self.count_due()
+        self.tally.succeeded = due if at_most is None else min(due, at_most)
+
+    def move(self, *, batch_size: int, at_most: int | None) -> bool:
+        """Move due users, longest waiting first; False if a stop was asked for before the end.
+
+        The end is reached when nobody is left, or when `at_most` have moved.
+        """
+        after: Position | None = None
+        while True:
+            size = batch_size if at_most is None else min(batch_size, at_most - self.tally.succeeded)
+            if size <= 0:
+                return True
+            after = self._move_page(after=after, size=size)
+            if after is None:
+                return True
+            if self.patience.stop.is_set():
+                return False
+
+    def _move_page(self, *, after: Position | None, size: int) -> Position | None:
+        """Move one page; returns where it ended, or None if nobody can be behind it."""
+        page = selectors.next_page(
+            self.check, now=self.context.now, policy=self.context.policy, after=after, size=size
+        )
+        try:
+            positions = [self._position_of(user) for user in self._move_batch(page)]
+        except BatchError as error:
+            self._raise_unless_about_users(error)
+            positions = self._positions_in(page, error)
+            self._move_in_halves([position.user_id for position in positions], error)
+        return positions[-1] if len(positions) == size else None
+
+    def _positions_in(self, page: QuerySet[UserEngagementState], error: BatchError) -> list[Position]:
+        if error.users:
+            return [self._position_of(user) for user in error.users]
+        # Not even reading the rows worked: one of them holds what Python cannot.
+        return self.patience.with_outages(partial(read_positions, self.check, page))
+
+    def _position_of(self, user: DueUser) -> Position:
+        return Position(getattr(user.user_state, self.check.due_column), user.user_state.user_id)
+
+    def _move_in_halves(self, user_ids: Sequence[UUID], error: BatchError) -> None:
+        """After `error` about these users: move all of them but whoever is the cause."""
+        self._raise_unless_about_users(error)
+        if len(user_ids) == 1:
+            self._record_failure(user_ids[0], cause_of(error))
+            return
+        middle = len(user_ids) // 2
+        for half in (user_ids[:middle], user_ids[middle:]):
+            users = selectors.still_due(
+                self.check, now=self.context.now, policy=self.context.policy, among=half
+            )
+            try:
+                self._move_batch(users)
+            except BatchError as half_error:
+                self._move_in_halves(half, half_error)
+
+    def _move_batch(self, users: QuerySet[UserEngagementState]) -> Sequence[DueUser]:
+        moved = self.patience.with_outages(partial(self._attempt, users, _Doubt()))
+        self.tally.succeeded += len(moved)
+        self.on_users_done(len(moved))
+        return moved
+
+    def _attempt(self, users: QuerySet[UserEngagementState], doubt: _Doubt) -> Sequence[DueUser]:
+        if doubt.users and self._was_committed(doubt.users[0]):
+            return doubt.users
+        doubt.users = ()
+        try:
+            return self.patience.with_others(partial(move_batch, self.check, users, context=self.context))
+        except BatchError as error:
+            doubt.users = error.users
+            raise
+
+    def _was_committed(self, user: DueUser) -> bool:
+        """One user answers for the batch: it was committed whole, or not at all."""
+        return selectors.was_moved_by_run(
+            user_id=user.user_state.user_id, trigger=self.check.trigger, job_id=self.context.job_id
+        )
+
+    def _raise_unless_about_users(self, error: BatchError) -> None:
+        fault = fault_of(cause_of(error))
+        stopped_trying = fault is Fault.CONCURRENCY and self.patience.stop.is_set()
+        if stopped_trying or fault in {Fault.OUTAGE, Fault.SETUP}:
+            raise error
+
+    def _record_failure(self, user_id: UUID, error: BaseException) -> None:
+        failure = UserFailure(user_id, self.check.name, describe(error))
+        self.tally.failed += 1
+        self.on_failure(failure)
+        self.on_users_done(1)
+        log.error(
+            "engagement_user_failed",
+            user_id=str(user_id),
+            check_type=failure.check_name,
+            error=failure.error,
+            # What the database says is foreseen; anything else is a mistake in the code.
+            exc_info=None if isinstance(error, DatabaseError) else error,
+        )

@@ -1,0 +1,36 @@
+"""The goodbye: one message, one key, one a day at the most."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import TYPE_CHECKING, Final
+
+from engagement.models import Destination, MessageType
+from engagement.services.message_queue import NewMessage
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+    from engagement.selectors import DueUser
+
+GOODBYE_MESSAGE_KEY: Final = "engagement.goodbye.self_select"
+
+
+def goodbye_for(user: DueUser, *, now: datetime) -> NewMessage:
+    """The goodbye to a user who has just fallen due, to be sent at once."""
+    user_id = user.user_state.user_id
+    return NewMessage(
+        user_id=user_id,
+        message_type=MessageType.GOODBYE,
+        message_key=GOODBYE_MESSAGE_KEY,
+        destination=Destination(user.destination),
+        destination_jid=user.destination_jid,
+        scheduled_for=now,
+        idempotency_key=goodbye_idempotency_key(user_id, now=now),
+    )
+
+
+def goodbye_idempotency_key(user_id: UUID, *, now: datetime) -> str:
+    """`{user_id}:goodbye_sent:{YYYY-MM-DD}`, with the UTC date of `now`."""
+    return f"{user_id}:goodbye_sent:{now.astimezone(UTC).date().isoformat()}"

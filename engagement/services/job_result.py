@@ -1,0 +1,119 @@
+"""What a run did: counts that add up, and the first errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from engagement.selectors import Skipped
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from uuid import UUID
+
+MAX_ERRORS: Final = 100
+"""How many errors a result carries; the log has them all."""
+
+
+class JobStatus(StrEnum):
+    """How a run ended."""
+
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class UserFailure:
+    """A user who could not be moved and was left as they were."""
+
+    user_id: UUID
+    check_name: str
+    error: str
+
+
+@dataclass(slots=True)
+class CheckTally:
+    """What one check has done so far."""
+
+    succeeded: int = 0
+    failed: int = 0
+    skipped: Skipped = field(default_factory=Skipped)
+
+    @property
+    def processed(self) -> int:
+        return self.succeeded + self.failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResult:
+    """What one run did."""
+
+    job_id: UUID
+    now: datetime
+    dry_run: bool
+    status: JobStatus
+    duration_ms: int
+    checks: Mapping[str, CheckTally]
+    errors: tuple[UserFailure, ...]
+    """The first MAX_ERRORS."""
+    failure: str | None
+    """Why the run could not go on, in one sentence, where `status` is failed."""
+
+    @property
+    def succeeded(self) -> int:
+        return sum(tally.succeeded for tally in self.checks.values())
+
+    @property
+    def failed(self) -> int:
+        return sum(tally.failed for tally in self.checks.values())
+
+    @property
+    def processed(self) -> int:
+        return self.succeeded + self.failed
+
+    @property
+    def skipped(self) -> Skipped:
+        every = [tally.skipped for tally in self.checks.values()]
+        return Skipped(
+            opted_out=sum(skipped.opted_out for skipped in every),
+            no_destination=sum(skipped.no_destination for skipped in every),
+        )
+
+    def counts(self) -> dict[str, object]:
+        """The counts as JSON has them."""
+        return {
+            "processed": self.processed,
+            "succeeded": self.succeeded,
+            "failed": self.failed,
+            "skipped": self.skipped.total,
+            "skipped_by_reason": self.skipped._asdict(),
+        }
+
+    def as_json(self) -> dict[str, object]:
+        """The result in the fixed keys of the design, section 5."""
+        return {
+            "job_id": str(self.job_id),
+            "status": self.status.value,
+            "dry_run": self.dry_run,
+            "now": self.now.isoformat(),
+            **self.counts(),
+            "duration_ms": self.duration_ms,
+            "checks": {name: _tally_json(tally) for name, tally in self.checks.items()},
+            "errors": [
+                {"user_id": str(failure.user_id), "check_type": failure.check_name, "error": failure.error}
+                for failure in self.errors
+            ],
+        }
+
+
+def _tally_json(tally: CheckTally) -> dict[str, int]:
+    return {
+        "processed": tally.processed,
+        "succeeded": tally.succeeded,
+        "failed": tally.failed,
+        "skipped": tally.skipped.total,
+    }

@@ -1,0 +1,71 @@
+"""The message queue: the only writer of messages. It never sends."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+from django.db import transaction
+
+from engagement.models import EngagementMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+    from uuid import UUID
+
+    from engagement.models import Destination, MessageType
+
+
+class NewMessage(NamedTuple):
+    """A message as its author wants it queued."""
+
+    user_id: UUID
+    message_type: MessageType
+    message_key: str
+    destination: Destination
+    destination_jid: str
+    scheduled_for: datetime
+    idempotency_key: str
+    """Taken for ever by the first message that has it, whatever becomes of that message."""
+    message_params: Mapping[str, object] = MappingProxyType({})
+
+
+def queue_message(*, message: NewMessage, now: datetime) -> EngagementMessage | None:
+    """Queue one message; None if its idempotency key was taken already.
+
+    Transaction: joins the caller's, or opens one. Repeating changes nothing.
+    Time: `now` becomes `created_at`.
+    Raises IntegrityError for values that the table's constraints refuse.
+    """
+    new = queue_messages(messages=[message], now=now)
+    return new[0] if new else None
+
+
+def queue_messages(*, messages: Iterable[NewMessage], now: datetime) -> list[EngagementMessage]:
+    """Queue many messages in two statements; returns the new ones, in the order given.
+
+    Transaction, repeating, time and errors as for `queue_message`; all are queued or none. Of two
+    messages with one key the first is new.
+    """
+    rows = [_row(message, now=now) for message in messages]
+    with transaction.atomic(savepoint=False):
+        # What bulk_create returns is what it was given; which rows are new, only the table knows.
+        EngagementMessage.objects.bulk_create(rows, ignore_conflicts=True)
+        ids = EngagementMessage.objects.filter(pk__any_of=[row.pk for row in rows])
+        new_ids = set(ids.values_list("pk", flat=True))
+    return [row for row in rows if row.pk in new_ids]
+
+
+def _row(message: NewMessage, *, now: datetime) -> EngagementMessage:
+    return EngagementMessage(
+        user_id=message.user_id,
+        message_type=message.message_type,
+        message_key=message.message_key,
+        message_params=dict(message.message_params),
+        destination=message.destination,
+        destination_jid=message.destination_jid,
+        scheduled_for=message.scheduled_for,
+        idempotency_key=message.idempotency_key,
+        created_at=now,
+    )

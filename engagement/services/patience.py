@@ -1,0 +1,110 @@
+"""How long a run puts up with others in its way and with a database that went away."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import structlog
+from django.db import connection
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential, wait_random
+
+from engagement.services.batch import BatchError
+from engagement.services.faults import Fault, describe, fault_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+
+T = TypeVar("T")
+
+SHORT_WAIT: Final = wait_random(min=0.01, max=0.25)
+"""Seconds before a batch that met a deadlock is tried again; random, so that two do not meet again."""
+GROWING_WAIT: Final = wait_exponential(multiplier=0.5, max=8)
+"""Seconds between attempts to reach a database that went away."""
+
+log = structlog.get_logger("engagement")
+
+
+class StopRequest:
+    """Somebody's wish that the run end after the batch in hand. Safe to set from a signal handler.
+
+    (An Event is not: its lock may be held by the very code that the handler interrupted.)
+    """
+
+    def __init__(self) -> None:
+        self.signal_number: int | None = None
+
+    def is_set(self) -> bool:
+        return self.signal_number is not None
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, but wake up early when asked to stop."""
+        step = 0.1
+        while seconds > 0 and not self.is_set():
+            time.sleep(min(step, seconds))
+            seconds -= step
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Tries again what failed through nobody's fault."""
+
+    stop: StopRequest
+    attempts: int
+    reconnect_limit: timedelta
+
+    def with_others(self, step: Callable[[], T]) -> T:
+        """Call `step`, again after deadlocks, serialization failures and lock timeouts."""
+        retrying = Retrying(
+            retry=retry_if_exception(_is(Fault.CONCURRENCY)),
+            stop=lambda state: self.stop.is_set() or state.attempt_number >= self.attempts,
+            wait=SHORT_WAIT,
+            sleep=self.stop.wait,
+            before_sleep=_log_retry,
+            reraise=True,
+        )
+        return retrying(step)
+
+    def with_outages(self, step: Callable[[], T]) -> T:
+        """Call `step`, again on a new connection while the database is away."""
+        limit = self.reconnect_limit.total_seconds()
+        retrying = Retrying(
+            retry=retry_if_exception(_is(Fault.OUTAGE)),
+            stop=lambda state: self.stop.is_set() or state.idle_for >= limit,
+            wait=lambda state: min(GROWING_WAIT(state), max(limit - state.idle_for, 0)),
+            sleep=self.stop.wait,
+            after=_drop_connection,
+            before_sleep=_log_outage,
+            reraise=True,
+        )
+        return retrying(step)
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """What went wrong, out of its wrapping."""
+    return error.__cause__ or error if isinstance(error, BatchError) else error
+
+
+def _is(fault: Fault) -> Callable[[BaseException], bool]:
+    return lambda error: fault_of(cause_of(error)) is fault
+
+
+def _drop_connection(_state: RetryCallState) -> None:
+    """The next statement opens a new one."""
+    connection.close()
+
+
+def _log_retry(state: RetryCallState) -> None:
+    log.warning("engagement_batch_retried", attempt=state.attempt_number, error=_error_of(state))
+
+
+def _log_outage(state: RetryCallState) -> None:
+    wait = state.next_action.sleep if state.next_action else 0.0
+    log.warning("engagement_database_away", error=_error_of(state), next_attempt_in_seconds=round(wait, 1))
+
+
+def _error_of(state: RetryCallState) -> str:
+    error = state.outcome.exception() if state.outcome else None
+    return describe(cause_of(error)) if error else ""

@@ -1,0 +1,213 @@
+"""The state machine: the only writer of states and of the audit log."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from django.db import connection, transaction
+from django.db.models import F
+from django.db.models.functions import Greatest
+from uuid_utils.compat import uuid7
+
+from engagement import selectors
+from engagement.conf import engagement_settings
+from engagement.models import UserEngagementState, UserProfile
+from engagement.states import (
+    TARGETS,
+    State,
+    Trigger,
+    UserState,
+    next_state,
+    timestamps_on_entering,
+    transition_metadata,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from engagement.states import Policy
+
+
+class Transition(NamedTuple):
+    """One move of one user, as it stands in the audit log."""
+
+    id: UUID
+    user_id: UUID
+    from_state: str
+    to_state: str
+    trigger: str
+    metadata: dict[str, object]
+    created_at: datetime
+
+
+class EngagementStateNotFound(Exception):
+    """There is no state row for the user, and the trigger is not one that makes one."""
+
+    def __init__(self, user_ids: Collection[UUID]) -> None:
+        super().__init__(f"No engagement state for {', '.join(map(str, sorted(user_ids)))}.")
+        self.user_ids = frozenset(user_ids)
+
+
+def transition_state(
+    *,
+    user_id: UUID,
+    trigger: Trigger,
+    now: datetime,
+    policy: Policy | None = None,
+    job_id: UUID | None = None,
+) -> Transition | None:
+    """Move one user, or record that an active user wrote. Returns the move, if there was one.
+
+    Transaction: opens one, or joins the caller's; the state row stays locked until it ends.
+    Waits for whoever has the row locked.
+    Repeating: a second call finds another state. For `user_message` that is harmless; for any
+    other trigger it raises InvalidTransition.
+    Time: `now` is when it happened; for `user_message` it becomes `last_activity_at` if it is later.
+    Raises InvalidTransition for a trigger that leads nowhere from here, EngagementStateNotFound
+    for a user without a state row (or, for `user_message`, without a profile); nothing is changed then.
+    """
+    with transaction.atomic():
+        user_states = lock_states(user_ids=[user_id], trigger=trigger, now=now)
+        transitions = transition_states(
+            user_states=user_states, trigger=trigger, now=now, policy=policy, job_id=job_id
+        )
+    return transitions[0] if transitions else None
+
+
+def lock_states(*, user_ids: Collection[UUID], trigger: Trigger, now: datetime) -> list[UserState]:
+    """Lock users' state rows for `trigger` and read them, in the order of their ids.
+
+    Transaction: needs the caller's, and the rows stay locked until it ends. Waits for locks.
+    For `user_message` a user who has a profile but no state row gets one, active since `now`.
+    Raises EngagementStateNotFound if any row is missing.
+    """
+    found = _locked(user_ids)
+    missing = set(user_ids) - {user_state.user_id for user_state in found}
+    if missing and trigger is Trigger.USER_MESSAGE:
+        _create_states(missing, now=now)
+        found = _locked(user_ids)
+        missing = set(user_ids) - {user_state.user_id for user_state in found}
+    if missing:
+        raise EngagementStateNotFound(missing)
+    return found
+
+
+def transition_states(
+    *,
+    user_states: Sequence[UserState],
+    trigger: Trigger,
+    now: datetime,
+    policy: Policy | None = None,
+    job_id: UUID | None = None,
+) -> list[Transition]:
+    """Move many users by the same rules, in a constant number of statements; returns the moves.
+
+    Transaction: needs the caller's, in which `user_states` were read and locked: by `lock_states`,
+    or by the daily job's claim. All are moved or none.
+    A `user_message` moves no active user; it sets their `last_activity_at`, forward only.
+    Raises InvalidTransition, before anything is written, if the trigger leads nowhere for one of them.
+    """
+    policy = policy or engagement_settings().policy
+    moving = [user_state for user_state in user_states if next_state(user_state, trigger)]
+    _write_states(user_states, trigger=trigger, now=now, policy=policy)
+    since = _dormant_since(moving, trigger=trigger)
+    transitions = [
+        _transition(user_state, trigger, now=now, policy=policy, since=since, job_id=job_id)
+        for user_state in moving
+    ]
+    if transitions:
+        _write_audit_log(transitions)
+    return transitions
+
+
+def _locked(user_ids: Collection[UUID]) -> list[UserState]:
+    rows = UserEngagementState.objects.filter(user_id__any_of=user_ids).order_by("user_id")
+    return selectors.read_user_states(rows.select_for_update(no_key=True))
+
+
+def _create_states(user_ids: Collection[UUID], *, now: datetime) -> None:
+    known = UserProfile.objects.filter(user_id__any_of=user_ids).values_list("user_id", flat=True)
+    # Somebody else may be creating the same row: theirs is as good.
+    UserEngagementState.objects.bulk_create(
+        (
+            UserEngagementState(user_id=user_id, last_activity_at=now, created_at=now, updated_at=now)
+            for user_id in known
+        ),
+        ignore_conflicts=True,
+    )
+
+
+def _write_states(
+    user_states: Sequence[UserState], *, trigger: Trigger, now: datetime, policy: Policy
+) -> None:
+    target = TARGETS[trigger]
+    changes: dict[str, object] = {
+        "state": target,
+        "updated_at": now,
+        **timestamps_on_entering(target, now=now, policy=policy),
+    }
+    if trigger is Trigger.USER_MESSAGE:
+        changes["last_activity_at"] = Greatest(F("last_activity_at"), now)
+    user_ids = [user_state.user_id for user_state in user_states]
+    UserEngagementState.objects.filter(user_id__any_of=user_ids).update(**changes)
+
+
+def _dormant_since(moving: Sequence[UserState], *, trigger: Trigger) -> Mapping[UUID, datetime]:
+    """Since when the dormant among `moving` have been so.
+
+    Where another program made them dormant the audit log does not know, and the silence itself counts.
+    """
+    if trigger is not Trigger.USER_MESSAGE:
+        return {}
+    silent_since = {
+        user_state.user_id: user_state.last_activity_at
+        for user_state in moving
+        if user_state.state == State.DORMANT
+    }
+    return silent_since | selectors.dormant_since(silent_since) if silent_since else {}
+
+
+def _transition(
+    user_state: UserState,
+    trigger: Trigger,
+    *,
+    now: datetime,
+    policy: Policy,
+    since: Mapping[UUID, datetime],
+    job_id: UUID | None,
+) -> Transition:
+    metadata = transition_metadata(
+        user_state, trigger, now=now, policy=policy, dormant_since=since.get(user_state.user_id)
+    )
+    if job_id is not None:
+        metadata["job_id"] = str(job_id)
+    return Transition(
+        id=uuid7(),
+        user_id=user_state.user_id,
+        from_state=user_state.state,
+        to_state=TARGETS[trigger].value,
+        trigger=trigger.value,
+        metadata=metadata,
+        created_at=now,
+    )
+
+
+# One parameter for all rows: adapting each column of each row, as bulk_create must, takes six times as long.
+_INSERT_TRANSITIONS: Final = """
+    INSERT INTO engagement_state_transitions
+        (id, user_id, from_state, to_state, trigger, metadata, created_at)
+    SELECT id, user_id, from_state, to_state, trigger, metadata, created_at
+    FROM jsonb_to_recordset(%s::jsonb) AS moved (
+        id uuid, user_id uuid, from_state text, to_state text,
+        trigger text, metadata jsonb, created_at timestamptz
+    )
+"""
+
+
+def _write_audit_log(transitions: Sequence[Transition]) -> None:
+    rows = json.dumps([transition._asdict() for transition in transitions], default=str)
+    with connection.cursor() as cursor:
+        cursor.execute(_INSERT_TRANSITIONS, [rows])

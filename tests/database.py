@@ -1,0 +1,111 @@
+"""Faults provoked in the database itself, and a second connection to look and interfere with."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg
+from django.db import connection
+
+from tests.running import database_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from engagement.models import UserEngagementState
+
+DEADLINE_SECONDS: Final = 30
+
+GATE: Final = 14
+"""The advisory lock at which `close_gate` makes moves wait."""
+
+
+def execute(sql: str, *parameters: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters or None)
+
+
+@contextmanager
+def another_connection(**options: Any) -> Iterator[psycopg.Connection]:
+    """A foreign program's connection, in autocommit unless `autocommit=False`."""
+    with psycopg.connect(database_url(), **{"autocommit": True, **options}) as other:
+        yield other
+
+
+def fail_moves_of(*users: UserEngagementState, error: str = "poisoned", code: str = "P0001") -> None:
+    """From now on PostgreSQL refuses to move these users."""
+    execute("CREATE TABLE IF NOT EXISTS poisoned_users (user_id uuid PRIMARY KEY)")
+    execute(
+        "INSERT INTO poisoned_users SELECT unnest(%s::uuid[]) ON CONFLICT DO NOTHING",
+        [user.user_id for user in users],
+    )
+    on_every_move(
+        f"""
+        IF EXISTS (SELECT FROM poisoned_users WHERE user_id = NEW.user_id) THEN
+            RAISE EXCEPTION '{error}' USING ERRCODE = '{code}';
+        END IF;
+        """
+    )
+
+
+def fail_first_moves(times: int, *, code: str) -> None:
+    """Make the next `times` batches fail with this code, and then no more.
+
+    A sequence counts, because a rollback does not take its steps back.
+    """
+    execute("CREATE SEQUENCE faults")
+    on_every_move(
+        f"""
+        IF nextval('faults') <= {times} THEN
+            RAISE EXCEPTION 'provoked' USING ERRCODE = '{code}';
+        END IF;
+        """
+    )
+
+
+def lose_connection_at_first_move() -> None:
+    """Make the server end the session of the first batch in the middle of its work."""
+    execute("CREATE SEQUENCE faults")
+    on_every_move("IF nextval('faults') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;")
+
+
+def wait_at_gate() -> None:
+    """Make every move wait while somebody holds the advisory lock GATE."""
+    on_every_move(f"PERFORM pg_advisory_xact_lock_shared({GATE});")
+
+
+def on_every_move(body: str) -> None:
+    """Run PL/pgSQL before each update of a state. Goes with the test's transaction, or with `heal`."""
+    execute(
+        f"""
+        CREATE FUNCTION at_move() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} RETURN NEW; END $$;
+        CREATE TRIGGER at_move BEFORE UPDATE ON user_engagement_states
+        FOR EACH ROW EXECUTE FUNCTION at_move();
+        """
+    )
+
+
+def heal() -> None:
+    """Undo all of the above, where no transaction does."""
+    execute(
+        "DROP FUNCTION IF EXISTS at_move() CASCADE; DROP TABLE IF EXISTS poisoned_users;"
+        " DROP SEQUENCE IF EXISTS faults"
+    )
+
+
+@contextmanager
+def closed_gate() -> Iterator[psycopg.Connection]:
+    """Hold the gate of `wait_at_gate` shut while inside."""
+    with another_connection() as other:
+        other.execute("SELECT pg_advisory_lock(%s)", [GATE])
+        yield other
+
+
+def wait_for_somebody_at_the_gate(other: psycopg.Connection, *, count: int = 1) -> None:
+    """Return once `count` sessions wait for the advisory lock."""
+    sql = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    deadline_at = monotonic() + DEADLINE_SECONDS
+    while other.execute(sql).fetchone() != (count,):
+        assert monotonic() < deadline_at, "nobody came to the gate"

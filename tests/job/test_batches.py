@@ -1,0 +1,192 @@
+"""How a run goes through its users: pages, limits, statements, and the search for a bad user."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from engagement.models import EngagementMessage, EngagementStateTransition, UserEngagementState
+from engagement.states import CHECKS, State
+from tests.database import execute, fail_moves_of
+from tests.factories import NOW, make_user, make_users
+from tests.running import run_job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.django_db
+
+DAY = timedelta(days=1)
+INACTIVITY, TIMEOUT, REMINDER = CHECKS
+
+
+def statements_of(run: Callable[[], object]) -> list[str]:
+    with CaptureQueriesContext(connection) as queries:
+        run()
+    return [query["sql"] for query in queries]
+
+
+def count_moved() -> int:
+    return UserEngagementState.objects.exclude(state=State.ACTIVE).count()
+
+
+@pytest.mark.parametrize("trait", ["silent", "goodbye_sent", "remind_later"])
+def test_batch_costs_the_same_number_of_statements_at_10_and_at_1000_users(trait: str) -> None:
+    make_users(10, trait)
+    few = statements_of(run_job)
+    make_users(1000, trait)
+    many = statements_of(lambda: run_job(batch_size=2000))
+    assert len(many) == len(few) < 20
+    assert EngagementStateTransition.objects.count() == 1010
+
+
+def test_nobody_due_costs_few_statements() -> None:
+    make_users(10)
+    # Per check: BEGIN and COMMIT, the lock timeout, the claim; once, the skip count.
+    assert len(statements_of(run_job)) <= 3 * 4 + 1
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 8])
+def test_every_due_user_is_moved_whatever_the_batch_size(batch_size: int) -> None:
+    make_users(7, "silent")
+    assert run_job(batch_size=batch_size).succeeded == 7
+    assert count_moved() == 7
+
+
+def test_users_with_the_same_last_activity_are_all_moved() -> None:
+    make_users(10, "silent", last_activity_at=NOW - 20 * DAY)
+    assert run_job(batch_size=3).succeeded == 10
+
+
+def test_limit_moves_the_longest_silent_first() -> None:
+    for days in (30, 16, 90, 20, 60):
+        make_user(last_activity_at=NOW - days * DAY)
+    result = run_job(limit=3, batch_size=2)
+    assert (result.succeeded, result.status) == (3, "succeeded")
+    left = UserEngagementState.objects.filter(state=State.ACTIVE).values_list("last_activity_at", flat=True)
+    assert set(left) == {NOW - 16 * DAY, NOW - 20 * DAY}
+
+
+def test_limit_holds_for_the_whole_run() -> None:
+    make_users(2, "silent")
+    make_users(5, "goodbye_sent")
+    make_users(5, "remind_later")
+    result = run_job(limit=4)
+    assert [tally.succeeded for tally in result.checks.values()] == [2, 2, 0]
+
+
+def test_failed_users_do_not_use_up_the_limit() -> None:
+    users = [make_user(last_activity_at=NOW - (100 - number) * DAY) for number in range(6)]
+    fail_moves_of(users[0], users[1])
+    result = run_job(limit=3, batch_size=2)
+    assert (result.succeeded, result.failed) == (3, 2)
+
+
+def test_only_the_checks_asked_for_are_made() -> None:
+    make_user("silent")
+    make_user("goodbye_sent")
+    result = run_job(checks=[TIMEOUT])
+    assert list(result.checks) == ["goodbye_timeout"]
+    assert (result.succeeded, result.skipped.total) == (1, 0)
+    assert UserEngagementState.objects.filter(state=State.ACTIVE).count() == 1
+
+
+@pytest.mark.parametrize("limit", [None, 4])
+def test_dry_run_answers_with_the_same_numbers_and_writes_nothing(limit: int | None) -> None:
+    make_users(3, "silent")
+    make_users(2, "goodbye_sent")
+    make_users(2, "remind_later")
+    make_user("silent", user__reengagement_opt_out=True)
+    make_user("silent", user__whatsapp_jid="")
+    before = list(UserEngagementState.objects.order_by("pk").values())
+    dry = run_job(dry_run=True, limit=limit)
+    assert list(UserEngagementState.objects.order_by("pk").values()) == before
+    assert not EngagementMessage.objects.exists()
+    assert not EngagementStateTransition.objects.exists()
+    real = run_job(limit=limit)
+    assert (dry.dry_run, real.dry_run) == (True, False)
+    assert dry.counts() == real.counts()
+    assert dry.checks == real.checks
+
+
+@pytest.mark.parametrize("bad", [0, 1, 62, 63])
+def test_bad_user_costs_a_logarithm_of_the_batch_in_statements(bad: int) -> None:
+    users = make_users(64, "silent")
+    good = len(statements_of(lambda: run_job(checks=[INACTIVITY], batch_size=64)))
+    EngagementStateTransition.objects.all().delete()
+    EngagementMessage.objects.all().delete()
+    UserEngagementState.objects.update(state=State.ACTIVE, goodbye_sent_at=None, goodbye_expires_at=None)
+    fail_moves_of(users[bad])
+    with_bad = len(statements_of(lambda: run_job(checks=[INACTIVITY], batch_size=64)))
+    assert count_moved() == 63
+    # Each level of the search tries two halves, and a batch costs as many statements as the good one.
+    assert with_bad <= good + 2 * math.log2(64) * good
+
+
+def test_bad_users_spread_over_batches_all_stand_alone() -> None:
+    users = make_users(40, "silent")
+    bad = [users[number] for number in (0, 1, 17, 26, 39)]
+    fail_moves_of(*bad)
+    result = run_job(batch_size=8)
+    assert (result.succeeded, result.failed, result.status) == (35, 5, "partial")
+    assert {failure.user_id for failure in result.errors} == {user.user_id for user in bad}
+    assert {failure.error for failure in result.errors} == {"poisoned (SQLSTATE P0001)"}
+    assert EngagementMessage.objects.count() == EngagementStateTransition.objects.count() == 35
+
+
+def test_user_whom_the_queue_refuses_keeps_their_state() -> None:
+    user = make_user("silent")
+    execute("ALTER TABLE engagement_message_queue ADD CONSTRAINT nobody CHECK (destination_jid = '')")
+    result = run_job()
+    assert (result.succeeded, result.failed) == (0, 1)
+    user.refresh_from_db()
+    assert user.state == State.ACTIVE
+    assert not EngagementStateTransition.objects.exists()
+
+
+def test_failed_user_is_not_tried_again_in_the_same_run() -> None:
+    users = make_users(3, "silent")
+    fail_moves_of(*users)
+    assert run_job(batch_size=1).failed == 3
+
+
+def test_failed_user_is_moved_by_a_later_run_once_the_cause_is_gone() -> None:
+    user = make_user("silent")
+    fail_moves_of(user)
+    run_job()
+    execute("DELETE FROM poisoned_users")
+    assert run_job().succeeded == 1
+
+
+def test_result_carries_the_first_hundred_errors() -> None:
+    fail_moves_of(*make_users(101, "silent"))
+    result = run_job(batch_size=4)
+    assert (result.failed, len(result.errors)) == (101, 100)
+
+
+@pytest.mark.parametrize("unreadable", ["-infinity", "4713-01-01 00:00:00+00 BC"])
+@pytest.mark.parametrize("batch_size", [1, 2, 100])
+def test_time_that_python_cannot_hold_fails_that_user_alone(unreadable: str, batch_size: int) -> None:
+    users = make_users(5, "silent")
+    execute(
+        "UPDATE user_engagement_states SET last_activity_at = %s WHERE user_id = %s",
+        unreadable,
+        users[2].user_id,
+    )
+    result = run_job(batch_size=batch_size)
+    assert (result.succeeded, result.failed) == (4, 1)
+    assert result.errors[0].user_id == users[2].user_id
+    assert "timestamp too small" in result.errors[0].error
+
+
+def test_error_in_a_result_shows_no_address() -> None:
+    user = make_user("silent", user__whatsapp_jid="5511999990042@s.whatsapp.net")
+    fail_moves_of(user, error="cannot move 5511999990042@s.whatsapp.net, +55 11 99999-0042")
+    error = run_job().errors[0].error
+    assert "99999" not in error
+    assert "cannot move" in error

@@ -1,0 +1,88 @@
+"""Running the job and the commands, inside the test's process and outside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from django.core.management import CommandError, call_command
+from django.db import connection
+from uuid_utils.compat import uuid7
+
+from engagement.services.daily_job import JobRequest, run_daily_job
+from tests.factories import NOW
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from engagement.services.job_result import JobResult
+    from engagement.services.patience import StopRequest
+
+PROJECT: Final = Path(__file__).resolve().parent.parent
+
+
+class Outcome(NamedTuple):
+    """What a command leaves behind."""
+
+    out: str
+    err: str
+    code: int
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def run_job(*, now: datetime = NOW, stop: StopRequest | None = None, **request: Any) -> JobResult:
+    """Run the daily job through its service."""
+    return run_daily_job(request=JobRequest(job_id=uuid7(), now=now, **request), stop=stop)
+
+
+def run_command(*arguments: str) -> Outcome:
+    """Run a command in this process, on this test's database connection."""
+    out, err, code = StringIO(), StringIO(), 0
+    try:
+        call_command(*arguments, stdout=out, stderr=err)
+    except SystemExit as error:
+        code = int(error.code or 0)
+    except CommandError as error:
+        err.write(str(error))
+        code = error.returncode
+    return Outcome(out.getvalue(), err.getvalue(), code)
+
+
+def start_process(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """Start `manage.py` as a process of its own, on the test's database."""
+    return subprocess.Popen(
+        [sys.executable, "manage.py", *arguments],
+        cwd=PROJECT,
+        env={**os.environ, "DATABASE_URL": database_url(), "LOG_FORMAT": "json", **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run_process(*arguments: str, **environment: str) -> Outcome:
+    """Run `manage.py` as a process of its own, to its end."""
+    process = start_process(*arguments, **environment)
+    out, err = process.communicate(timeout=120)
+    return Outcome(out, err, process.returncode)
+
+
+def database_url() -> str:
+    """How another process reaches the database of this test."""
+    parameters = connection.get_connection_params()
+    user = parameters.get("user") or ""
+    password = f":{parameters['password']}" if parameters.get("password") else ""
+    port = parameters.get("port") or ""
+    return (
+        f"postgresql://{user}{password}@/{connection.settings_dict['NAME']}"
+        f"?host={parameters.get('host', '')}" + (f"&port={port}" if port else "")
+    )
