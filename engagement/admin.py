@@ -1,0 +1,83 @@
+"""What support people see: everything to look up, nothing to break by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib import admin
+
+from engagement.models import (
+    EngagementMessage,
+    EngagementStateTransition,
+    UserEngagementState,
+    UserProfile,
+)
+
+if TYPE_CHECKING:
+    from django.db.models import Model
+    from django.http import HttpRequest
+
+    ModelAdmin = admin.ModelAdmin[Model]
+else:
+    ModelAdmin = admin.ModelAdmin
+
+
+class ReadOnlyAdmin(ModelAdmin):
+    """To look at. States, messages and the audit log are written by the services alone."""
+
+    list_per_page = 50
+    # Counting a large table takes longer than anything else on the page.
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002  Django's interface
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
+        return False
+
+
+@admin.register(UserProfile)
+class UserProfileAdmin(ReadOnlyAdmin):
+    """Who the users are, and whether they can be reached."""
+
+    list_display = ("user_id", "preferred_destination", "locale", "reengagement_opt_out", "created_at")
+    list_filter = ("reengagement_opt_out", "preferred_destination", "locale")
+    search_fields = ("user_id__exact", "whatsapp_jid__exact")
+    search_help_text = "The whole user id or the whole JID"
+    ordering = ("user_id",)
+
+
+@admin.register(UserEngagementState)
+class UserEngagementStateAdmin(ReadOnlyAdmin):
+    """Where users stand."""
+
+    list_display = ("user_id", "state", "last_activity_at", "goodbye_expires_at", "remind_at", "updated_at")
+    list_filter = ("state",)
+    search_fields = ("user__user_id__exact", "user__whatsapp_jid__exact")
+    search_help_text = "The whole user id or the whole JID"
+    ordering = ("-id",)
+
+
+@admin.register(EngagementStateTransition)
+class EngagementStateTransitionAdmin(ReadOnlyAdmin):
+    """How users got where they are: why did this user get this message?"""
+
+    list_display = ("created_at", "user_id", "from_state", "trigger", "to_state")
+    list_filter = ("trigger", "to_state")
+    search_fields = ("user__user_id__exact", "user__whatsapp_jid__exact")
+    search_help_text = "The whole user id or the whole JID"
+    ordering = ("-id",)
+
+
+@admin.register(EngagementMessage)
+class EngagementMessageAdmin(ReadOnlyAdmin):
+    """What users were, or will be, sent."""
+
+    list_display = ("scheduled_for", "user_id", "message_type", "status", "sent_at", "retry_count")
+    list_filter = ("status", "message_type")
+    search_fields = ("user__user_id__exact", "user__whatsapp_jid__exact", "idempotency_key__exact")
+    search_help_text = "The whole user id, JID or idempotency key"
+    ordering = ("-id",)

@@ -1,0 +1,45 @@
+"""Types of command-line arguments: each turns a text into a value or says what it must be."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from typing import TYPE_CHECKING, Final
+
+from engagement.services.activity_log_file import utc_timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+
+YEARS: Final = range(1970, 3000)
+
+
+def timestamp(text: str) -> datetime:
+    """An instant in UTC, from ISO 8601 with an offset. A naive one would depend on who reads it.
+
+    Years far away are refused: the rules add and subtract days, and Python's calendar ends.
+    """
+    try:
+        instant = utc_timestamp(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
+    if instant.year not in YEARS:
+        raise ArgumentTypeError(f"must lie in the years {YEARS[0]} to {YEARS[-1]}, not {text[:40]!r}")
+    return instant
+
+
+def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
+    """The type of a whole number from `minimum` to `maximum`; None is no upper bound."""
+    bounds = f"{minimum} or more" if maximum is None else f"from {minimum} to {maximum}"
+
+    def bounded(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = None
+        if number is None or number < minimum or (maximum is not None and number > maximum):
+            raise ArgumentTypeError(f"must be a whole number, {bounds}, not {text[:40]!r}")
+        return number
+
+    return bounded

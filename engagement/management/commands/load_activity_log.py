@@ -1,0 +1,83 @@
+"""`manage.py load_activity_log`: fill the tables with the users of an activity log."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import UTC
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import CommandError
+from django.utils import timezone
+
+from engagement.management.arguments import timestamp
+from engagement.management.base import SentenceCommand
+from engagement.services.activity_log import load_activity_log
+from engagement.services.activity_log_file import MalformedActivityLog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from django.core.management.base import CommandParser
+
+    from engagement.services.activity_log import LoadedActivityLog
+
+
+class Command(SentenceCommand):
+    help = (
+        "Add the users of an activity log, each active since their last event. Users who are there"
+        " already are left as they are, so that the same log may be loaded again."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "file",
+            metavar="FILE",
+            type=Path,
+            help="CSV, plain or gzipped, with the columns user and occurred_at, and if you like"
+            " locale, whatsapp_jid and reengagement_opt_out",
+        )
+        parser.add_argument(
+            "--as-of",
+            metavar="TIMESTAMP",
+            type=timestamp,
+            help="leave out what happened after this instant (ISO 8601 with an offset; default: now)",
+        )
+        parser.add_argument("--json", action="store_true", help="print one JSON object instead of sentences")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        path: Path = options["file"]
+        now = timezone.now()
+        as_of: datetime = options["as_of"] or now
+        try:
+            loaded = load_activity_log(path=path, as_of=as_of, now=now)
+        except MalformedActivityLog as error:
+            raise CommandError(str(error)) from None
+        # A name that is not UTF-8 must not turn a load that worked into a failure to say so.
+        name = str(path).encode(errors="backslashreplace").decode()
+        if options["json"]:
+            report = {"file": name, "as_of": as_of.isoformat(), **asdict(loaded)}
+            self.stdout.write(json.dumps(report))
+        else:
+            self.stdout.write("\n".join(_sentences(name, as_of, loaded)))
+
+
+def _sentences(name: str, as_of: datetime, loaded: LoadedActivityLog) -> Iterator[str]:
+    until = as_of.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "minutes")
+    events, users = _counted(loaded.events, "event"), _counted(loaded.users, "user")
+    yield f"{name}: {events} of {users}, as of {until} UTC."
+    added = f"{_counted(loaded.states_created, 'user')} added"
+    yield (
+        f"{added if loaded.states_created else 'Nothing changed: nobody added'},"
+        f" {loaded.already_known:,} already there (left as they were), {loaded.not_here_yet:,} not here yet."
+    )
+    if had_profile := loaded.states_created - loaded.profiles_created:
+        yield f"{had_profile:,} of those added had a profile already; it was left as it was."
+    if loaded.ignored_columns:
+        yield f"Columns that were not read: {', '.join(map(repr, loaded.ignored_columns))}."
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

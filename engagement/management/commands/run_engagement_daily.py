@@ -1,0 +1,103 @@
+"""`manage.py run_engagement_daily`: what cron calls at 06:00 UTC."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from django.utils import timezone
+from uuid_utils.compat import uuid7
+
+from engagement.conf import MAX_BATCH_SIZE
+from engagement.management.arguments import timestamp, whole_number
+from engagement.management.base import SentenceCommand
+from engagement.management.job_report import report
+from engagement.management.progress_bar import progress_bar
+from engagement.management.signals import stop_on_signals
+from engagement.services.daily_job import JobRequest, run_daily_job
+from engagement.services.job_result import JobStatus
+from engagement.services.patience import StopRequest
+from engagement.states import CHECKS
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+    from engagement.services.job_result import JobResult
+
+EXIT_CODES: Final = {JobStatus.SUCCEEDED: 0, JobStatus.FAILED: 1, JobStatus.PARTIAL: 3}
+EXIT_CODE_OF_SIGNALS: Final = 128
+"""Added to a signal's number, as shells do: 130 for SIGINT, 143 for SIGTERM."""
+
+
+class Command(SentenceCommand):
+    help = (
+        "Say goodbye to whoever has been silent for 14 days, and let whoever did not answer go dormant."
+        " Safe to run at any time, twice, and on several machines at once."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--now",
+            type=timestamp,
+            metavar="TIMESTAMP",
+            help="run as of this time (ISO 8601 with an offset) instead of the clock's",
+        )
+        parser.add_argument(
+            "--check",
+            nargs="+",
+            action="extend",
+            choices=[check.name for check in CHECKS],
+            metavar="NAME",
+            help=f"only these checks: {', '.join(check.name for check in CHECKS)}",
+        )
+        parser.add_argument(
+            "--limit",
+            type=whole_number(1),
+            metavar="N",
+            help="move at most N users in the whole run, the longest silent first",
+        )
+        parser.add_argument(
+            "--batch-size",
+            type=whole_number(1, MAX_BATCH_SIZE),
+            metavar="N",
+            help="users per transaction (the setting ENGAGEMENT_BATCH_SIZE, 1000)",
+        )
+        parser.add_argument("--dry-run", action="store_true", help="count, and write nothing")
+        parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+        parser.add_argument(
+            "--no-progress", action="store_true", help="no progress bar (there is none off a terminal)"
+        )
+
+    def handle(self, **options: Any) -> None:
+        request = JobRequest(
+            job_id=uuid7(),
+            now=options["now"] or timezone.now(),
+            checks=[check for check in CHECKS if check.name in (options["check"] or _ALL_NAMES)],
+            limit=options["limit"],
+            batch_size=options["batch_size"],
+            dry_run=options["dry_run"],
+        )
+        stop = StopRequest()
+        with stop_on_signals(stop), progress_bar(shown=not options["no_progress"]) as progress:
+            result = run_daily_job(request=request, stop=stop, progress=progress)
+        self._print(result, as_json=options["json"])
+        if code := _exit_code(result, stop):
+            sys.exit(code)
+
+    def _print(self, result: JobResult, *, as_json: bool) -> None:
+        if as_json:
+            self.stdout.write(json.dumps(result.as_json()))
+        else:
+            self.stdout.write(report(result))
+        if result.failure:
+            self.stderr.write(f"run_engagement_daily: {result.failure}")
+
+
+_ALL_NAMES: Final = frozenset(check.name for check in CHECKS)
+
+
+def _exit_code(result: JobResult, stop: StopRequest) -> int:
+    if result.status is JobStatus.INTERRUPTED:
+        return EXIT_CODE_OF_SIGNALS + (stop.signal_number or 0)
+    return EXIT_CODES[result.status]

@@ -1,0 +1,96 @@
+"""The result of a run, for people."""
+
+from __future__ import annotations
+
+import sys
+from io import StringIO
+from typing import TYPE_CHECKING, Final
+
+from engagement import selectors
+from engagement.conf import engagement_settings
+from engagement.services.job_result import JobStatus
+from engagement.states import CHECKS, Trigger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.table import Table
+
+    from engagement.services.job_result import JobResult
+
+ERRORS_SHOWN: Final = 10
+WIDTH_OFF_A_TERMINAL: Final = 100
+
+WHAT_HAPPENED: Final = {
+    Trigger.INACTIVITY_14D: "silent too long: goodbye queued, now goodbye_sent",
+    Trigger.GOODBYE_TIMEOUT: "goodbye not answered: now dormant, nothing sent",
+    Trigger.REMINDER_DUE: "reminder came due: now dormant, nothing sent",
+}
+
+HEADLINES: Final = {
+    JobStatus.SUCCEEDED: "Succeeded",
+    JobStatus.PARTIAL: "Finished, but some users failed and were left as they were",
+    JobStatus.FAILED: "Failed",
+    JobStatus.INTERRUPTED: "Interrupted: what was committed stays, and the next run goes on from here",
+}
+
+
+def report(result: JobResult) -> str:
+    """A table of what each check did, who was skipped and why, and the first errors."""
+    from rich.console import Console
+
+    text = StringIO()
+    on_terminal = sys.stdout.isatty()
+    console = Console(
+        file=text, force_terminal=on_terminal, width=None if on_terminal else WIDTH_OFF_A_TERMINAL
+    )
+    console.print(_table(result))
+    for line in _lines(result):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    return text.getvalue()
+
+
+def _table(result: JobResult) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    title = f"Engagement run as of {result.now:%Y-%m-%d %H:%M:%S} UTC"
+    table = Table(
+        title=f"{title} (dry run: nothing was written)" if result.dry_run else title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+    )
+    table.add_column("check", no_wrap=True)
+    for heading in ("would move" if result.dry_run else "moved", "failed", "skipped"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("what moving means")
+    for check in CHECKS:
+        if tally := result.checks.get(check.name):
+            counts = (tally.succeeded, tally.failed, tally.skipped.total)
+            table.add_row(check.name, *(f"{count:,}" for count in counts), WHAT_HAPPENED[check.trigger])
+    return table
+
+
+def _lines(result: JobResult) -> Iterator[str]:
+    if result.skipped.total:
+        yield (
+            f"Skipped, though silent too long: {result.skipped.opted_out:,} opted out,"
+            f" {result.skipped.no_destination:,} without an address."
+        )
+    if result.status is not JobStatus.FAILED:
+        yield from _not_yet_due(result)
+    for failure in result.errors[:ERRORS_SHOWN]:
+        yield f"Failed: user {failure.user_id}, {failure.check_name}: {failure.error}"
+    if result.failed > ERRORS_SHOWN:
+        yield f"… and {result.failed - ERRORS_SHOWN:,} more; the log has them all."
+    yield f"{HEADLINES[result.status]}, in {result.duration_ms / 1000:.1f} s. Run {result.job_id}."
+
+
+def _not_yet_due(result: JobResult) -> Iterator[str]:
+    policy = engagement_settings().policy
+    for check in CHECKS:
+        if check.says_goodbye and check.name in result.checks:
+            count = selectors.count_not_yet_due(check, now=result.now, policy=policy)
+            cutoff_at = check.cutoff_at(now=result.now, policy=policy)
+            yield f"Left alone: {count:,} active since {cutoff_at:%Y-%m-%d %H:%M} UTC."

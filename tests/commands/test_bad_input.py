@@ -1,0 +1,126 @@
+"""Bad input of every kind: one sentence, the right exit code, no traceback, nothing changed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from engagement.models import EngagementMessage, EngagementStateTransition, UserEngagementState
+from engagement.states import State
+from tests.database import another_connection
+from tests.factories import make_user
+from tests.running import PROJECT, Outcome, database_url, run_process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+UNREACHABLE = "postgresql://somebody:secret-password@127.0.0.1:1/nowhere"
+
+ARGUMENTS = {
+    "unknown check": (["--check", "inactivity"], "argument --check: invalid choice: 'inactivity'"),
+    "no check": (["--check"], "argument --check: expected at least one argument"),
+    "naive now": (["--now", "2026-03-02T06:00:00"], "argument --now:"),
+    "date for now": (["--now", "2026-03-02"], "argument --now:"),
+    "unparsable now": (["--now", "yesterday"], "argument --now:"),
+    "now too early": (["--now", "0001-01-01T00:00:00+00:00"], "argument --now:"),
+    "now too late": (["--now", "9999-12-31T23:59:59+00:00"], "argument --now:"),
+    "no batch": (["--batch-size", "0"], "argument --batch-size: must be a whole number"),
+    "negative batch": (["--batch-size", "-5"], "argument --batch-size: must be a whole number"),
+    "huge batch": (["--batch-size", "10001"], "argument --batch-size: must be a whole number"),
+    "batch in words": (["--batch-size", "many"], "argument --batch-size: must be a whole number"),
+    "no limit": (["--limit", "0"], "argument --limit: must be a whole number"),
+    "fraction": (["--limit", "1.5"], "argument --limit: must be a whole number"),
+    "unknown option": (["--force"], "unrecognized arguments: --force"),
+    "stray word": (["now"], "unrecognized arguments: now"),
+}
+
+ENVIRONMENT = {
+    "no secret key": ({"SECRET_KEY": ""}, "SECRET_KEY is not set"),
+    "no database in production": ({"DEBUG": "off", "DATABASE_URL": ""}, "DATABASE_URL is not set"),
+    "another engine": ({"DATABASE_URL": "sqlite:///db.sqlite3"}, "PostgreSQL is the only engine"),
+    "no URL": ({"DATABASE_URL": "localhost"}, "DATABASE_URL must look like"),
+    "debug maybe": ({"DEBUG": "maybe"}, "DEBUG must be on or off"),
+    "pooler perhaps": ({"DATABASE_BEHIND_POOLER": "perhaps"}, "DATABASE_BEHIND_POOLER must be on or off"),
+    "log level": ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL must be one of"),
+    "log format": ({"LOG_FORMAT": "xml"}, "LOG_FORMAT must be one of"),
+    "batch size": ({"ENGAGEMENT_BATCH_SIZE": "0"}, "ENGAGEMENT_BATCH_SIZE must be a whole number"),
+    "batch size in words": ({"ENGAGEMENT_BATCH_SIZE": "ten"}, "ENGAGEMENT_BATCH_SIZE must be a whole number"),
+    "unknown setting": ({"ENGAGEMENT_BATCHSIZE": "10"}, "ENGAGEMENT_BATCHSIZE is not a setting"),
+}
+
+
+def assert_one_sentence(outcome: Outcome, *, code: int, sentence: str) -> None:
+    assert outcome.code == code, outcome
+    assert outcome.out == ""
+    assert sentence in outcome.err
+    assert len(outcome.err.strip().splitlines()) == 1, outcome.err
+    assert "Traceback" not in outcome.err
+
+
+@pytest.fixture
+def due_user(committed: None) -> Iterator[UserEngagementState]:
+    user = make_user("silent")
+    yield user
+    user.refresh_from_db()
+    assert user.state == State.ACTIVE
+    assert not EngagementStateTransition.objects.exists()
+    assert not EngagementMessage.objects.exists()
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), ARGUMENTS.values(), ids=ARGUMENTS.keys())
+def test_wrong_arguments(due_user: UserEngagementState, arguments: list[str], sentence: str) -> None:
+    assert_one_sentence(run_process("run_engagement_daily", *arguments), code=2, sentence=sentence)
+
+
+@pytest.mark.parametrize(("environment", "sentence"), ENVIRONMENT.values(), ids=ENVIRONMENT.keys())
+def test_wrong_environment(due_user: UserEngagementState, environment: dict[str, str], sentence: str) -> None:
+    assert_one_sentence(run_process("run_engagement_daily", **environment), code=1, sentence=sentence)
+
+
+@pytest.mark.django_db
+def test_unreachable_database_ends_in_one_sentence_without_the_password() -> None:
+    outcome = run_process(
+        "run_engagement_daily",
+        "--json",
+        DATABASE_URL=UNREACHABLE,
+        LOG_LEVEL="CRITICAL",
+        ENGAGEMENT_RECONNECT_LIMIT_SECONDS="1",
+    )
+    assert (outcome.code, outcome.json["status"], outcome.json["processed"]) == (1, "failed", 0)
+    assert outcome.err.startswith("run_engagement_daily: The database is not available: connection failed")
+    assert len(outcome.err.strip().splitlines()) == 1
+    assert "secret-password" not in outcome.err
+
+
+@pytest.mark.django_db(transaction=True)
+def test_database_without_migrations_ends_in_one_sentence() -> None:
+    with another_connection() as other:
+        other.execute("DROP DATABASE IF EXISTS test_unmigrated")
+        other.execute("CREATE DATABASE test_unmigrated")
+        try:
+            url = database_url().replace(f"/{other.info.dbname}?", "/test_unmigrated?")
+            outcome = run_process("run_engagement_daily", "--json", DATABASE_URL=url, LOG_LEVEL="CRITICAL")
+        finally:
+            other.execute("DROP DATABASE test_unmigrated WITH (FORCE)")
+    assert (outcome.code, outcome.json["status"]) == (1, "failed")
+    assert "Run `manage.py migrate`" in outcome.err
+    assert len(outcome.err.strip().splitlines()) == 1
+    assert "Traceback" not in outcome.err
+
+
+def test_python_without_the_requirements_is_told_what_to_do() -> None:
+    outcome = subprocess.run(
+        [sys.executable, "-S", "-E", "manage.py", "run_engagement_daily"],
+        cwd=PROJECT,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert outcome.returncode == 1
+    assert "Run `make install`" in outcome.stderr
+    assert "Traceback" not in outcome.stderr
