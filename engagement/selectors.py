@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.db.models.expressions import Combinable
 
-    from engagement.states import Check, Policy, Trigger
+    from engagement.states import Check, Policy
+
+TIME_ORDERED: Final = 7
+"""The version of the UUIDs that the ORM makes."""
 
 REACHABLE: Final = Q(user__whatsapp_jid__isnull=False) & ~Q(user__whatsapp_jid="")
 MAY_BE_TOLD_GOODBYE: Final = Q(user__reengagement_opt_out=False) & REACHABLE
@@ -137,11 +140,19 @@ def dormant_since(user_ids: Collection[UUID]) -> dict[UUID, datetime]:
     return dict(moves.order_by("user_id", "created_at").values_list("user_id", "created_at"))
 
 
-def was_moved_by_run(*, user_id: UUID, trigger: Trigger, job_id: UUID) -> bool:
-    """Whether the audit log holds this user's move by this run."""
-    return EngagementStateTransition.objects.filter(
-        user_id=user_id, trigger=trigger, metadata__job_id=str(job_id)
-    ).exists()
+def moved_by_run(job_id: UUID, *, user_ids: Collection[UUID]) -> set[UUID]:
+    """Those of the users whose move by this run stands in the audit log."""
+    moves = EngagementStateTransition.objects.filter(user_id__any_of=user_ids, metadata__job_id=str(job_id))
+    return set(moves.values_list("user_id", flat=True))
+
+
+def count_moved_by_run(job_id: UUID) -> dict[str, int]:
+    """By trigger: how many moves the audit log has from this run."""
+    moves = EngagementStateTransition.objects.filter(metadata__job_id=str(job_id))
+    if job_id.version == TIME_ORDERED:
+        # Rows are younger than the run: the index leaves out all that was there before.
+        moves = moves.filter(id__gt=job_id)
+    return dict(moves.values_list("trigger").annotate(Count("pk")))
 
 
 def count_not_yet_due(check: Check, *, now: datetime, policy: Policy) -> int:

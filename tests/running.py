@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 PROJECT: Final = Path(__file__).resolve().parent.parent
 
 
+PATIENCE: Final = {"ENGAGEMENT_LOCK_TIMEOUT_SECONDS": "60"}
+"""For processes that a test makes wait: a slow machine must not look like a lock timeout."""
+
+
 class Outcome(NamedTuple):
     """What a command leaves behind."""
 
@@ -61,7 +65,7 @@ def start_process(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "manage.py", *arguments],
         cwd=PROJECT,
-        env={**os.environ, "DATABASE_URL": database_url(), "LOG_FORMAT": "json", **environment},
+        env={**os.environ, "DATABASE_URL": database_url(), "LOG_FORMAT": "json", **PATIENCE, **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -11,21 +11,19 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress as RichProgress
 
-    from engagement.states import Check
-
 
 class ProgressBar:
-    """Shows each check as a bar of its own."""
+    """Shows how many of those who were due at the start are done."""
 
     def __init__(self, bar: RichProgress) -> None:
         self._bar = bar
-        self._task = bar.add_task("starting", total=None)
+        self._task = bar.add_task("engagement", total=None)
 
-    def check_started(self, check: Check, *, due: int) -> None:
-        self._bar.update(self._task, description=check.name, total=due, completed=0)
+    def started(self, *, due: int) -> None:
+        self._bar.update(self._task, total=due, refresh=True)
 
     def users_done(self, count: int) -> None:
-        self._bar.advance(self._task, count)
+        self._bar.update(self._task, advance=count, refresh=True)
 
 
 @contextmanager
@@ -39,5 +37,6 @@ def progress_bar(*, shown: bool) -> Iterator[ProgressBar | None]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    # Without a thread that refreshes the bar: workers are forked, and threads do not survive that.
+    with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
         yield ProgressBar(bar)

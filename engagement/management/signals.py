@@ -27,7 +27,7 @@ def stop_on_signals(stop: StopRequest) -> Iterator[None]:
         return
 
     def ask(signal_number: int, _frame: FrameType | None) -> None:
-        stop.signal_number = signal_number
+        stop.ask(signal_number)
         restore()
 
     def restore() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,14 +10,14 @@ import structlog
 from django.db import Error as DatabaseError
 
 from engagement import selectors
-from engagement.selectors import DueUser, Position
+from engagement.selectors import DueUser, Position, Skipped
 from engagement.services.batch import BatchError, move_batch, read_positions
 from engagement.services.faults import Fault, describe, fault_of
-from engagement.services.job_result import CheckTally, UserFailure
+from engagement.services.job_result import UserFailure
 from engagement.services.patience import cause_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from uuid import UUID
 
     from django.db.models import QuerySet
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from engagement.models import UserEngagementState
     from engagement.services.batch import BatchContext
     from engagement.services.patience import Patience
+    from engagement.services.scoreboard import Reporter
     from engagement.states import Check
 
 log = structlog.get_logger("engagement")
@@ -39,29 +40,23 @@ class _Doubt:
 
 @dataclass(slots=True, kw_only=True)
 class CheckRun:
-    """Moves whoever one check finds, and keeps count."""
+    """Moves whoever one check finds, and reports what became of them."""
 
     check: Check
     context: BatchContext
     patience: Patience
-    on_failure: Callable[[UserFailure], None]
-    on_users_done: Callable[[int], None]
-    tally: CheckTally = field(default_factory=CheckTally)
+    reporter: Reporter
+    moved: int = 0
 
-    def count_skipped(self) -> None:
-        """Count those who would get a goodbye but must not, or cannot."""
+    def count_skipped(self) -> Skipped:
+        """Those who would get a goodbye but must not, or cannot."""
         count = partial(selectors.count_skipped, self.check, now=self.context.now, policy=self.context.policy)
-        self.tally.skipped = self.patience.with_outages(count)
+        return self.patience.with_outages(count)
 
     def count_due(self) -> int:
         """How many users the check would move now."""
         due = selectors.due(self.check, now=self.context.now, policy=self.context.policy)
         return self.patience.with_outages(due.count)
-
-    def pretend_to_move(self, *, at_most: int | None) -> None:
-        """Count as moved whoever would be; write nothing."""
-        due = self.count_due()
-        self.tally.succeeded = due if at_most is None else min(due, at_most)
 
     def move(self, *, batch_size: int, at_most: int | None) -> bool:
         """Move due users, longest waiting first; False if a stop was asked for before the end.
@@ -70,7 +65,7 @@ class CheckRun:
         """
         after: Position | None = None
         while True:
-            size = batch_size if at_most is None else min(batch_size, at_most - self.tally.succeeded)
+            size = batch_size if at_most is None else min(batch_size, at_most - self.moved)
             if size <= 0:
                 return True
             after = self._move_page(after=after, size=size)
@@ -119,8 +114,8 @@ class CheckRun:
 
     def _move_batch(self, users: QuerySet[UserEngagementState]) -> Sequence[DueUser]:
         moved = self.patience.with_outages(partial(self._attempt, users, _Doubt()))
-        self.tally.succeeded += len(moved)
-        self.on_users_done(len(moved))
+        self.moved += len(moved)
+        self.reporter.moved(self.check, len(moved))
         return moved
 
     def _attempt(self, users: QuerySet[UserEngagementState], doubt: _Doubt) -> Sequence[DueUser]:
@@ -135,9 +130,7 @@ class CheckRun:
 
     def _was_committed(self, user: DueUser) -> bool:
         """One user answers for the batch: it was committed whole, or not at all."""
-        return selectors.was_moved_by_run(
-            user_id=user.user_state.user_id, trigger=self.check.trigger, job_id=self.context.job_id
-        )
+        return bool(selectors.moved_by_run(self.context.job_id, user_ids=[user.user_state.user_id]))
 
     def _raise_unless_about_users(self, error: BatchError) -> None:
         fault = fault_of(cause_of(error))
@@ -147,9 +140,7 @@ class CheckRun:
 
     def _record_failure(self, user_id: UUID, error: BaseException) -> None:
         failure = UserFailure(user_id, self.check.name, describe(error))
-        self.tally.failed += 1
-        self.on_failure(failure)
-        self.on_users_done(1)
+        self.reporter.failed(failure)
         log.error(
             "engagement_user_failed",
             user_id=str(user_id),

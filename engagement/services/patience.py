@@ -16,6 +16,7 @@ from engagement.services.faults import Fault, describe, fault_of
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
+    from types import FrameType
 
 T = TypeVar("T")
 
@@ -35,6 +36,10 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
+
+    def ask(self, signal_number: int, _frame: FrameType | None = None) -> None:
+        """Ask for a stop; may serve as a signal handler."""
+        self.signal_number = signal_number
 
     def is_set(self) -> bool:
         return self.signal_number is not None

@@ -30,6 +30,10 @@ EXIT_CODE_OF_SIGNALS: Final = 128
 """Added to a signal's number, as shells do: 130 for SIGINT, 143 for SIGTERM."""
 
 
+MAX_WORKERS: Final = 64
+"""Each has a connection to the database."""
+
+
 class Command(SentenceCommand):
     help = (
         "Say goodbye to whoever has been silent for 14 days, and let whoever did not answer go dormant."
@@ -63,6 +67,13 @@ class Command(SentenceCommand):
             metavar="N",
             help="users per transaction (the setting ENGAGEMENT_BATCH_SIZE, 1000)",
         )
+        parser.add_argument(
+            "--workers",
+            type=whole_number(1, MAX_WORKERS),
+            default=1,
+            metavar="N",
+            help="processes that share the work (1)",
+        )
         parser.add_argument("--dry-run", action="store_true", help="count, and write nothing")
         parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
         parser.add_argument(
@@ -76,6 +87,7 @@ class Command(SentenceCommand):
             checks=[check for check in CHECKS if check.name in (options["check"] or _ALL_NAMES)],
             limit=options["limit"],
             batch_size=options["batch_size"],
+            workers=options["workers"],
             dry_run=options["dry_run"],
         )
         stop = StopRequest()

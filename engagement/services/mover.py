@@ -1,0 +1,130 @@
+"""Moves users, check after check: the work of a run, or of one of its workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from engagement.services.batch import BatchContext
+from engagement.services.check_run import CheckRun
+from engagement.services.faults import Fault, describe, fault_of
+from engagement.services.patience import Patience, StopRequest, cause_of
+from engagement.states import CHECKS, Check
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from engagement.conf import EngagementSettings
+    from engagement.selectors import Skipped
+    from engagement.services.scoreboard import Reporter
+
+log = structlog.get_logger("engagement")
+
+_SENTENCES: Final = {
+    Fault.CONCURRENCY: "Other programs kept the database busy for too long: {cause}. Run the command again.",
+    Fault.OUTAGE: "The database is not available: {cause}. Run the command again when it is.",
+    Fault.SETUP: "The database is not ready for this command: {cause}."
+    " Run `manage.py migrate`, and look at the privileges of the database user.",
+    Fault.USER: "The run met an error that nobody foresaw: {cause}. The log has its traceback.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRequest:
+    """What is asked of a run."""
+
+    job_id: UUID
+    now: datetime
+    checks: Sequence[Check] = CHECKS
+    limit: int | None = None
+    """How many users may move in the whole run."""
+    batch_size: int | None = None
+    """Users per transaction; None for the setting."""
+    workers: int = 1
+    """Processes that share the work."""
+    dry_run: bool = False
+
+    @property
+    def checks_in_order(self) -> list[Check]:
+        return [check for check in CHECKS if check in self.checks]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the moving ended."""
+
+    is_complete: bool
+    """Whether everything asked for was done."""
+    failure: str | None = None
+    """Why it could not go on, in one sentence."""
+
+
+class Mover:
+    """Goes through the checks of a request, in this process and on its own connection."""
+
+    def __init__(
+        self, request: JobRequest, settings: EngagementSettings, *, stop: StopRequest, reporter: Reporter
+    ) -> None:
+        self._batch_size = request.batch_size or settings.batch_size
+        self._limit = request.limit
+        self._stop = stop
+        context = BatchContext(
+            job_id=request.job_id,
+            now=request.now,
+            policy=settings.policy,
+            lock_timeout=settings.lock_timeout,
+        )
+        patience = Patience(stop, attempts=settings.batch_attempts, reconnect_limit=settings.reconnect_limit)
+        self._check_runs = [
+            CheckRun(check=check, context=context, patience=patience, reporter=reporter)
+            for check in request.checks_in_order
+        ]
+
+    def count_skipped(self) -> dict[str, Skipped]:
+        """By check: who would get a goodbye but must not, or cannot."""
+        return {check_run.check.name: check_run.count_skipped() for check_run in self._check_runs}
+
+    def count_due(self) -> dict[str, int]:
+        """By check: how many users would be moved now, within the limit."""
+        due, left = {}, self._limit
+        for check_run in self._check_runs:
+            count = check_run.count_due()
+            due[check_run.check.name] = count if left is None else min(count, left)
+            left = left if left is None else left - due[check_run.check.name]
+        return due
+
+    def move(self) -> bool:
+        """Move whoever is due; False if a stop was asked for before the end.
+
+        Raises BatchError, or an error of the database, when it cannot go on.
+        """
+        return all(map(self._move_users_of, self._check_runs))
+
+    def _move_users_of(self, check_run: CheckRun) -> bool:
+        if self._stop.is_set():
+            return False
+        moved = sum(other.moved for other in self._check_runs)
+        at_most = None if self._limit is None else self._limit - moved
+        return check_run.move(batch_size=self._batch_size, at_most=at_most)
+
+
+def ending_of(work: Callable[[], bool], *, stop: StopRequest) -> Ending:
+    """Do the work, and turn whatever stops it into an ending: the operator gets a result."""
+    try:
+        return Ending(is_complete=work())
+    except Exception as error:  # noqa: BLE001
+        return _ending_after(cause_of(error), stop=stop)
+
+
+def _ending_after(error: BaseException, *, stop: StopRequest) -> Ending:
+    fault = fault_of(error)
+    if stop.is_set() and fault in {Fault.OUTAGE, Fault.CONCURRENCY}:
+        return Ending(is_complete=False)
+    if fault is Fault.USER:
+        log.error("engagement_job_crashed", exc_info=error)
+    sentence = _SENTENCES[fault].format(cause=describe(error).rstrip("."))
+    return Ending(is_complete=False, failure=sentence)

@@ -1,0 +1,59 @@
+"""What a run has done so far, whoever did it: this process or its workers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from engagement.services.job_result import MAX_ERRORS, CheckTally, UserFailure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from engagement.states import Check
+
+
+class Progress(Protocol):
+    """Somebody who watches a run."""
+
+    def started(self, *, due: int) -> None: ...
+
+    def users_done(self, count: int) -> None: ...
+
+
+class Reporter(Protocol):
+    """Where whoever moves users says what became of them."""
+
+    def moved(self, check: Check, count: int) -> None: ...
+
+    def failed(self, failure: UserFailure) -> None: ...
+
+
+class Scoreboard:
+    """Keeps count, and shows it to whoever watches."""
+
+    def __init__(self, checks: Iterable[Check], progress: Progress | None) -> None:
+        self.tallies = {check.name: CheckTally() for check in checks}
+        self.failures: list[UserFailure] = []
+        self._progress = progress
+
+    @property
+    def succeeded(self) -> int:
+        return sum(tally.succeeded for tally in self.tallies.values())
+
+    @property
+    def has_failures(self) -> bool:
+        return any(tally.failed for tally in self.tallies.values())
+
+    def moved(self, check: Check, count: int) -> None:
+        self.tallies[check.name].succeeded += count
+        self._show(count)
+
+    def failed(self, failure: UserFailure) -> None:
+        self.tallies[failure.check_name].failed += 1
+        if len(self.failures) < MAX_ERRORS:
+            self.failures.append(failure)
+        self._show(1)
+
+    def _show(self, count: int) -> None:
+        if self._progress:
+            self._progress.users_done(count)
