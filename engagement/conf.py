@@ -89,8 +89,9 @@ def _whole_number(name: str, limits: Number) -> int:
     if raw is None or raw == "":
         return limits.default
     try:
-        value = int(raw)
-    except (TypeError, ValueError):
+        # As text, so that 1.5 and True are refused and not cut to 1.
+        value = int(str(raw))
+    except ValueError:
         value = None
     if value is None or not limits.minimum <= value <= limits.maximum:
         raise ImproperlyConfigured(

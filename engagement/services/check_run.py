@@ -7,12 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
-from django.db import Error as DatabaseError
 
 from engagement import selectors
 from engagement.selectors import DueUser, Position, Skipped
 from engagement.services.batch import BatchError, move_batch, read_positions
-from engagement.services.faults import Fault, describe, fault_of
+from engagement.services.faults import Fault, describe, fault_of, loggable
 from engagement.services.job_result import UserFailure
 from engagement.services.patience import cause_of
 
@@ -146,6 +145,5 @@ class CheckRun:
             user_id=str(user_id),
             check_type=failure.check_name,
             error=failure.error,
-            # What the database says is foreseen; anything else is a mistake in the code.
-            exc_info=None if isinstance(error, DatabaseError) else error,
+            exc_info=loggable(error),
         )

@@ -64,6 +64,14 @@ def sqlstate_of(error: BaseException) -> str | None:
     return getattr(error.__cause__, "sqlstate", None) if isinstance(error, DatabaseError) else None
 
 
+def loggable(error: BaseException) -> BaseException | None:
+    """The error, if it may be logged with its traceback; None for what the database said.
+
+    That was foreseen, and its text holds whole rows. Anything else is a mistake in the code.
+    """
+    return None if isinstance(error, DatabaseError) else error
+
+
 def describe(error: BaseException) -> str:
     """One line for a person, without what must not be logged.
 

@@ -9,7 +9,7 @@ import structlog
 
 from engagement.services.batch import BatchContext
 from engagement.services.check_run import CheckRun
-from engagement.services.faults import Fault, describe, fault_of
+from engagement.services.faults import Fault, describe, fault_of, loggable
 from engagement.services.patience import Patience, StopRequest, cause_of
 from engagement.states import CHECKS, Check
 
@@ -125,6 +125,6 @@ def _ending_after(error: BaseException, *, stop: StopRequest) -> Ending:
     if stop.is_set() and fault in {Fault.OUTAGE, Fault.CONCURRENCY}:
         return Ending(is_complete=False)
     if fault is Fault.USER:
-        log.error("engagement_job_crashed", exc_info=error)
+        log.error("engagement_job_crashed", error=describe(error), exc_info=loggable(error))
     sentence = _SENTENCES[fault].format(cause=describe(error).rstrip("."))
     return Ending(is_complete=False, failure=sentence)

@@ -1,0 +1,29 @@
+"""The same job as it is usually written: a loop over the due users, a transaction for each."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from uuid_utils.compat import uuid7
+
+from engagement import selectors
+from engagement.selectors import DueUser
+from engagement.services.goodbye import goodbye_for
+from engagement.services.message_queue import queue_message
+from engagement.services.state_machine import transition_state
+from engagement.states import CHECKS, Policy, Trigger, UserState
+from tests.bench.tables import NOW
+
+
+def run() -> None:
+    """Move every due user on their own."""
+    job_id = uuid7()
+    due = selectors.due(CHECKS[0], now=NOW, policy=Policy()).select_related("user")
+    for row in due.iterator():
+        user = DueUser(
+            UserState(*(getattr(row, name) for name in UserState._fields)),
+            row.user.preferred_destination,
+            row.user.whatsapp_jid or "",
+        )
+        with transaction.atomic():
+            transition_state(user_id=row.user_id, trigger=Trigger.INACTIVITY_14D, now=NOW, job_id=job_id)
+            queue_message(message=goodbye_for(user, now=NOW), now=NOW)

@@ -1,0 +1,194 @@
+"""What the project writes to stderr, seen from outside: in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from typing import Any, Final
+
+import pytest
+from django.db import connection
+
+from tests.running import PROJECT, Outcome, database_url, run_process
+
+JID: Final = "5511999990042@s.whatsapp.net"
+NUMBER: Final = "+55 11 99999-0042"
+USER_ID: Final = "12345678-1234-1234-1234-123456789012"
+
+SET_UP: Final = (
+    "import django, logging, structlog; django.setup(); log = structlog.get_logger('engagement')\n"
+)
+
+FAILING: Final = f"""
+try:
+    raise ValueError("no such user: {JID}")
+except ValueError:
+    log.exception("engagement_user_failed")
+"""
+
+
+def run_program(program: str, **environment: str) -> Outcome:
+    """Run a few lines of Python that have `log`, structlog and logging."""
+    done = subprocess.run(
+        [sys.executable, "-c", SET_UP + program],
+        cwd=PROJECT,
+        env=environment_with(**environment),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return Outcome(done.stdout, done.stderr, done.returncode)
+
+
+def environment_with(**environment: str) -> dict[str, str]:
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("LOG_")}
+    return {
+        **inherited,
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "DATABASE_URL": "postgresql://user:secret@/engagement",
+        **environment,
+    }
+
+
+def logged(program: str, **environment: str) -> list[dict[str, Any]]:
+    """The objects that the program logged; every line of stderr must be one."""
+    outcome = run_program(program, **environment)
+    assert (outcome.out, outcome.code) == ("", 0), outcome.err
+    return [json.loads(line) for line in outcome.err.splitlines()]
+
+
+def on_a_terminal(program: str, **environment: str) -> str:
+    """What the program writes to a stderr that is a terminal."""
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as reader:
+        command = [sys.executable, "-c", SET_UP + program]
+        subprocess.run(
+            command, cwd=PROJECT, env=environment_with(**environment), stderr=theirs, check=True, timeout=60
+        )
+        os.close(theirs)
+        return reader.read(65_536).decode()
+
+
+def test_each_line_is_a_json_object_where_nobody_watches() -> None:
+    first, second = logged("log.info('one', users=3); log.warning('two')")
+    assert first.pop("timestamp") < second.pop("timestamp")
+    assert first == {"event": "one", "users": 3, "level": "info", "logger": "engagement"}
+    assert second == {"event": "two", "level": "warning", "logger": "engagement"}
+
+
+def test_timestamp_is_iso_8601_in_utc() -> None:
+    (event,) = logged("log.info('one')", TZ="America/Sao_Paulo")
+    assert event["timestamp"].endswith("Z")
+
+
+def test_event_of_several_lines_stays_one_line() -> None:
+    assert [event["event"] for event in logged(r"log.info('one\ntwo')")] == ["one\ntwo"]
+
+
+def test_bound_context_is_part_of_every_event() -> None:
+    events = logged("structlog.contextvars.bind_contextvars(job_id='7'); log.info('a'); log.info('b')")
+    assert [event["job_id"] for event in events] == ["7", "7"]
+
+
+def test_terminal_gets_text() -> None:
+    written = on_a_terminal("log.info('one')")
+    assert "one" in written
+    assert "{" not in written
+
+
+def test_json_is_json_on_a_terminal_too() -> None:
+    assert json.loads(on_a_terminal("log.info('one')", LOG_FORMAT="json"))["event"] == "one"
+
+
+def test_text_can_be_asked_for_where_nobody_watches_and_has_no_colours() -> None:
+    outcome = run_program("log.info('one', users=3)", LOG_FORMAT="text")
+    assert "one" in outcome.err
+    assert "users=3" in outcome.err
+    assert "{" not in outcome.err
+    assert "\x1b" not in outcome.err
+
+
+def test_level_leaves_out_what_is_below_it() -> None:
+    program = "log.info('one'); log.error('two'); logging.getLogger('other').warning('three')"
+    assert [event["event"] for event in logged(program, LOG_LEVEL="error")] == ["two"]
+
+
+@pytest.mark.parametrize("command", ["check", "run_engagement_daily"])
+@pytest.mark.parametrize(
+    ("variable", "sentence"),
+    [
+        ("LOG_LEVEL", "LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL, not 'loud'."),
+        ("LOG_FORMAT", "LOG_FORMAT must be one of auto, json, text, not 'loud'."),
+    ],
+)
+def test_value_that_makes_no_sense_ends_in_one_sentence(command: str, variable: str, sentence: str) -> None:
+    assert run_process(command, **{variable: "loud"}) == ("", f"manage.py: {sentence}\n", 1)
+
+
+def test_addresses_and_numbers_are_taken_out_of_every_value() -> None:
+    (event,) = logged(f"log.info('to {JID}', error='from {NUMBER}', user_id='{USER_ID}')")
+    assert (event["event"], event["error"]) == ("to [address]", "from [number]")
+    assert event["user_id"] == USER_ID
+
+
+def test_addresses_and_numbers_are_taken_out_of_nested_values() -> None:
+    (event,) = logged(f"log.info('x', a={{'b': ['{JID}', ('{NUMBER}', 3)]}}, c={{'{JID}': None}})")
+    assert event["a"] == {"b": ["[address]", ["[number]", 3]]}
+    assert event["c"] == {"[address]": None}
+
+
+def test_addresses_and_numbers_are_taken_out_of_what_is_no_text_yet() -> None:
+    (event,) = logged(f"log.info('x', error=ValueError('{JID}'), kinds={{'{NUMBER}'}})")
+    assert (event["error"], event["kinds"]) == ("[address]", ["[number]"])
+
+
+def test_uuid_and_time_are_logged_as_their_text() -> None:
+    program = f"import datetime, uuid; log.info('x', u=uuid.UUID('{USER_ID}'), d=datetime.date(2026, 3, 2))"
+    (event,) = logged(program)
+    assert (event["u"], event["d"]) == (USER_ID, "2026-03-02")
+
+
+def test_numbers_and_truth_values_keep_their_types() -> None:
+    (event,) = logged("log.info('x', count=12345678, share=0.25, dry_run=False, nothing=None)")
+    values = (event["count"], event["share"], event["dry_run"], event["nothing"])
+    assert values == (12345678, 0.25, False, None)
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_addresses_are_taken_out_of_tracebacks(log_format: str) -> None:
+    outcome = run_program(FAILING, LOG_FORMAT=log_format)
+    assert "Traceback" in outcome.err
+    assert "ValueError: no such user: [address]" in outcome.err
+    assert JID not in outcome.err
+    assert "UserWarning" not in outcome.err
+
+
+def test_traceback_stays_on_the_line_of_its_event() -> None:
+    (event,) = logged(FAILING)
+    assert (event["event"], event["level"]) == ("engagement_user_failed", "error")
+    assert event["exception"].startswith("Traceback")
+
+
+def test_standard_librarys_loggers_speak_the_same_way() -> None:
+    (event,) = logged(f"logging.getLogger('other').error('to %s', '{JID}', extra={{'phone': '{NUMBER}'}})")
+    assert event.pop("timestamp")
+    assert event == {"event": "to [address]", "level": "error", "logger": "other", "phone": "[number]"}
+
+
+@pytest.mark.django_db
+def test_parameters_of_sql_are_not_logged_even_at_debug() -> None:
+    connection.ensure_connection()
+    events = logged(
+        "from django.db import connection\n"
+        "connection.cursor().execute('SELECT %s::text', ['parameter of a statement'])\n"
+        "log.debug('end')",
+        LOG_LEVEL="DEBUG",
+        DEBUG="on",
+        DATABASE_URL=database_url(),
+    )
+    assert events[-1]["event"] == "end"
+    assert "parameter of a statement" not in str(events)

@@ -1,0 +1,106 @@
+"""The app's settings: defaults, text from the environment, and the sentence for each mistake."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+
+from engagement.conf import engagement_settings
+from engagement.states import Policy
+
+if TYPE_CHECKING:
+    from pytest_django.fixtures import Settings
+
+BOUNDS: Final = {
+    "ENGAGEMENT_INACTIVITY_DAYS": (1, 3650),
+    "ENGAGEMENT_GOODBYE_WAIT_HOURS": (1, 8760),
+    "ENGAGEMENT_REMIND_AFTER_DAYS": (1, 3650),
+    "ENGAGEMENT_UNPROMPTED_RETURN_DAYS": (1, 3650),
+    "ENGAGEMENT_BATCH_SIZE": (1, 10_000),
+    "ENGAGEMENT_BATCH_ATTEMPTS": (1, 100),
+    "ENGAGEMENT_LOCK_TIMEOUT_SECONDS": (1, 3600),
+    "ENGAGEMENT_RECONNECT_LIMIT_SECONDS": (0, 86_400),
+}
+
+TYPING_ERRORS: Final = ("ten", "1.5", "10 days", "0x10", "-", 1.5, float("inf"), float("nan"), True, [14])
+
+
+def complaint() -> str:
+    with pytest.raises(ImproperlyConfigured) as refused:
+        engagement_settings()
+    return str(refused.value)
+
+
+def test_defaults_are_those_of_the_design() -> None:
+    configured = engagement_settings()
+    assert configured.policy == Policy(
+        inactivity=timedelta(days=14),
+        goodbye_wait=timedelta(hours=48),
+        remind_after=timedelta(days=14),
+        unprompted_return_after=timedelta(days=3),
+    )
+    assert (configured.batch_size, configured.batch_attempts) == (1000, 5)
+    assert configured.lock_timeout == timedelta(seconds=5)
+    assert configured.reconnect_limit == timedelta(seconds=30)
+
+
+def test_text_from_the_environment_reaches_the_setting_it_names(settings: Settings) -> None:
+    for number, name in enumerate(BOUNDS, start=2):
+        setattr(settings, name, str(number))
+    configured = engagement_settings()
+    assert configured.policy == Policy(
+        inactivity=timedelta(days=2),
+        goodbye_wait=timedelta(hours=3),
+        remind_after=timedelta(days=4),
+        unprompted_return_after=timedelta(days=5),
+    )
+    assert (configured.batch_size, configured.batch_attempts) == (6, 7)
+    assert configured.lock_timeout == timedelta(seconds=8)
+    assert configured.reconnect_limit == timedelta(seconds=9)
+
+
+@pytest.mark.parametrize("nothing", ["", None])
+def test_empty_setting_has_its_default(settings: Settings, nothing: str | None) -> None:
+    settings.ENGAGEMENT_BATCH_SIZE = nothing
+    assert engagement_settings().batch_size == 1000
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_bounds_themselves_are_accepted(settings: Settings, name: str) -> None:
+    for bound in BOUNDS[name]:
+        setattr(settings, name, str(bound))
+        engagement_settings()
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_number_beyond_its_bounds_is_refused(settings: Settings, name: str) -> None:
+    lowest, highest = BOUNDS[name]
+    for beyond in (lowest - 1, highest + 1, -highest):
+        setattr(settings, name, str(beyond))
+        assert complaint() == f"{name} must be a whole number from {lowest} to {highest}, not '{beyond}'."
+
+
+@pytest.mark.parametrize("value", TYPING_ERRORS, ids=repr)
+def test_what_is_no_whole_number_is_refused(settings: Settings, value: object) -> None:
+    settings.ENGAGEMENT_BATCH_SIZE = value
+    assert complaint() == f"ENGAGEMENT_BATCH_SIZE must be a whole number from 1 to 10000, not {value!r}."
+
+
+def test_unknown_name_is_refused_and_the_known_ones_listed(settings: Settings) -> None:
+    settings.ENGAGEMENT_BATCHSIZE = "10"
+    assert complaint() == f"ENGAGEMENT_BATCHSIZE is not a setting; there are: {', '.join(BOUNDS)}."
+
+
+def test_check_command_finds_nothing_wrong_with_the_defaults() -> None:
+    call_command("check")
+
+
+def test_check_command_reports_a_bad_setting(settings: Settings) -> None:
+    settings.ENGAGEMENT_BATCH_SIZE = "ten"
+    with pytest.raises(SystemCheckError, match=r"engagement\.E001.* must be a whole number from 1 to 10000"):
+        call_command("check")

@@ -1,0 +1,460 @@
+"""The state machine against PostgreSQL: what is stored, what is refused, what waits for whom."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from threading import Barrier, Thread
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import DatabaseError, connection, connections, transaction
+from django.forms import model_to_dict
+from django.test.utils import CaptureQueriesContext
+
+from engagement.models import EngagementStateTransition, UserEngagementState
+from engagement.services.state_machine import (
+    EngagementStateNotFound,
+    Transition,
+    lock_states,
+    transition_state,
+    transition_states,
+)
+from engagement.states import InvalidTransition, Policy, State, Trigger
+from tests.database import DEADLINE_SECONDS, another_connection, execute
+from tests.factories import NOW, TICK, UserProfileFactory, make_user, make_users
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    import psycopg
+
+pytestmark = pytest.mark.django_db
+
+JOB: Final = UUID("0197f3a0-0000-7000-8000-00000000000b")
+DAY: Final = timedelta(days=1)
+LATER: Final = NOW + timedelta(seconds=7)
+
+GOODBYE: Final = {"goodbye_sent_at": NOW, "goodbye_expires_at": NOW + timedelta(hours=48)}
+NO_DATES: Final = dict.fromkeys(("goodbye_sent_at", "goodbye_expires_at", "remind_at"))
+
+ANSWERED: Final = {
+    "days_inactive": 17,
+    "hours_waited": 48,
+    "days_since_goodbye": 2,
+    "former_timestamps": {
+        "goodbye_sent_at": "2026-02-28T05:59:59.999999+00:00",
+        "goodbye_expires_at": "2026-03-02T05:59:59.999999+00:00",
+    },
+}
+BY_USER: Final = {"trigger_source": "user_message"}
+BY_SCHEDULER: Final = {"trigger_source": "scheduler"}
+REMINDED: Final = {
+    "days_inactive": 31,
+    "former_timestamps": {"remind_at": "2026-03-02T05:59:59.999999+00:00"},
+}
+
+TEN: Final[list[tuple[str, str, str, dict[str, Any], dict[str, Any]]]] = [
+    ("silent", "inactivity_14d", "goodbye_sent", GOODBYE, {"days_inactive": 14, **BY_SCHEDULER}),
+    (
+        "goodbye_sent",
+        "user_message",
+        "active",
+        {},
+        {"days_inactive": 17, "former_timestamps": ANSWERED["former_timestamps"], **BY_USER},
+    ),
+    ("goodbye_sent", "goodbye_response_1", "help_flow", {}, {"response_type": "confused", **BY_USER}),
+    (
+        "goodbye_sent",
+        "goodbye_response_2",
+        "remind_later",
+        {"remind_at": NOW + timedelta(days=14)},
+        {"response_type": "busy", **BY_USER},
+    ),
+    ("goodbye_sent", "goodbye_response_3", "dormant", {}, {"response_type": "all_good", **BY_USER}),
+    ("goodbye_sent", "goodbye_timeout", "dormant", {}, {"response_type": "timeout", **BY_SCHEDULER}),
+    ("help_flow", "user_message", "active", {}, {"days_inactive": 31, **BY_USER}),
+    ("remind_later", "user_message", "active", {}, {**REMINDED, **BY_USER}),
+    ("remind_later", "reminder_due", "dormant", {}, {**REMINDED, **BY_SCHEDULER}),
+    ("dormant", "user_message", "active", {}, {"days_inactive": 31, "unprompted_return": True, **BY_USER}),
+]
+"""Who (a trait of the factory), what happens, where they are then, their dates, and what the log says."""
+
+
+def move(
+    user: UserEngagementState, trigger: str, *, now: datetime = NOW, **options: Any
+) -> Transition | None:
+    return transition_state(user_id=user.user_id, trigger=Trigger(trigger), now=now, **options)
+
+
+def stored(user: UserEngagementState) -> dict[str, Any]:
+    return {**UserEngagementState.objects.values().get(pk=user.pk)}
+
+
+def count_audit_rows() -> int:
+    return EngagementStateTransition.objects.count()
+
+
+def statements_for(user_ids: list[UUID], trigger: Trigger) -> int:
+    with CaptureQueriesContext(connection) as queries, transaction.atomic():
+        user_states = lock_states(user_ids=user_ids, trigger=trigger, now=NOW)
+        transition_states(user_states=user_states, trigger=trigger, now=NOW, policy=Policy())
+    return len(queries)
+
+
+@pytest.mark.parametrize(("trait", "trigger", "to_state", "dates", "told"), TEN)
+def test_move_is_stored_with_its_audit_row(
+    trait: str, trigger: str, to_state: str, dates: dict[str, Any], told: dict[str, Any]
+) -> None:
+    user = make_user(trait)
+    before = stored(user)
+    audit_row = move(user, trigger)
+    activity = {"last_activity_at": NOW} if trigger == "user_message" else {}
+    assert stored(user) == {
+        **before,
+        **NO_DATES,
+        **dates,
+        **activity,
+        "state": to_state,
+        "updated_at": NOW,
+    }
+    assert audit_row is not None
+    assert audit_row._asdict() == {
+        "id": audit_row.id,
+        "user_id": user.user_id,
+        "from_state": user.state,
+        "to_state": to_state,
+        "trigger": trigger,
+        "metadata": {**ANSWERED, **told} if "response_type" in told else told,
+        "created_at": NOW,
+    }
+    assert EngagementStateTransition.objects.values().get() == audit_row._asdict()
+
+
+@pytest.mark.parametrize(("trait", "trigger"), [("silent", "goodbye_timeout"), ("dormant", "inactivity_14d")])
+def test_invalid_transition_changes_nothing(trait: str, trigger: str) -> None:
+    user = make_user(trait)
+    before = stored(user)
+    with pytest.raises(InvalidTransition, match=f"{user.user_id} is {user.state}: {trigger} leads nowhere"):
+        move(user, trigger)
+    assert (stored(user), count_audit_rows()) == (before, 0)
+
+
+@pytest.mark.parametrize("trigger", sorted(set(Trigger.values) - {"user_message"}))
+def test_user_without_a_state_is_not_found(trigger: str) -> None:
+    profile = UserProfileFactory.create()
+    with pytest.raises(EngagementStateNotFound, match=f"No engagement state for {profile.user_id}") as error:
+        transition_state(user_id=profile.user_id, trigger=Trigger(trigger), now=NOW)
+    assert error.value.user_ids == {profile.user_id}
+    assert (UserEngagementState.objects.count(), count_audit_rows()) == (0, 0)
+
+
+def test_message_from_somebody_without_a_profile_is_not_found() -> None:
+    with pytest.raises(EngagementStateNotFound):
+        transition_state(user_id=uuid4(), trigger=Trigger.USER_MESSAGE, now=NOW)
+    assert (UserEngagementState.objects.count(), count_audit_rows()) == (0, 0)
+
+
+def test_first_message_creates_the_state() -> None:
+    profile = UserProfileFactory.create()
+    assert transition_state(user_id=profile.user_id, trigger=Trigger.USER_MESSAGE, now=NOW) is None
+    created = UserEngagementState.objects.get(user=profile)
+    assert model_to_dict(created) == {
+        "user": profile.user_id,
+        "state": "active",
+        "last_activity_at": NOW,
+        **NO_DATES,
+    }
+    assert (created.created_at, created.updated_at, count_audit_rows()) == (NOW, NOW, 0)
+
+
+@pytest.mark.parametrize(
+    ("wrote_at", "last_activity_at"),
+    [(NOW - TICK, NOW), (NOW, NOW), (NOW + TICK, NOW + TICK)],
+    ids=["before", "at", "after"],
+)
+@pytest.mark.parametrize("trait", ["active", "help_flow", "goodbye_sent", "dormant"])
+def test_message_moves_activity_forward_only(
+    trait: str, wrote_at: datetime, last_activity_at: datetime
+) -> None:
+    user = make_user(*{trait} - {"active"}, last_activity_at=NOW)
+    move(user, "user_message", now=wrote_at)
+    assert stored(user)["last_activity_at"] == last_activity_at
+    assert stored(user)["state"] == "active"
+
+
+def test_message_from_an_active_user_leaves_no_audit_row() -> None:
+    user = make_user("silent")
+    assert move(user, "user_message") is None
+    assert (stored(user)["state"], stored(user)["last_activity_at"]) == ("active", NOW)
+    assert count_audit_rows() == 0
+
+
+def test_message_may_be_repeated() -> None:
+    user = make_user("dormant")
+    move(user, "user_message")
+    assert move(user, "user_message") is None
+    assert count_audit_rows() == 1
+
+
+def test_reply_may_not_be_repeated() -> None:
+    user = make_user("goodbye_sent")
+    move(user, "goodbye_response_2")
+    with pytest.raises(InvalidTransition):
+        move(user, "goodbye_response_2")
+    assert count_audit_rows() == 1
+
+
+@pytest.mark.parametrize(
+    ("trait", "trigger"),
+    [("silent", "inactivity_14d"), ("active", "user_message"), ("help_flow", "user_message")],
+)
+def test_old_dates_of_another_program_are_cleared(trait: str, trigger: str) -> None:
+    user = make_user(*{trait} - {"active"}, remind_at=NOW - DAY)
+    move(user, trigger)
+    assert stored(user)["remind_at"] is None
+
+
+def test_cleared_dates_of_another_program_are_kept_in_the_audit_row() -> None:
+    audit_row = move(make_user("silent", remind_at=NOW), "inactivity_14d")
+    assert audit_row is not None
+    assert audit_row.metadata["former_timestamps"] == {"remind_at": "2026-03-02T06:00:00+00:00"}
+
+
+@pytest.mark.parametrize(("dormant_for", "unprompted"), [(3 * DAY - TICK, False), (3 * DAY, True)])
+def test_return_is_unprompted_by_the_audit_log(dormant_for: timedelta, unprompted: bool) -> None:  # noqa: FBT001
+    user = make_user("goodbye_sent")
+    move(user, "goodbye_response_3", now=NOW - dormant_for)
+    audit_row = move(user, "user_message")
+    assert audit_row is not None
+    assert ("unprompted_return" in audit_row.metadata) is unprompted
+
+
+def test_return_is_measured_from_the_latest_dormancy() -> None:
+    user = make_user("goodbye_sent")
+    move(user, "goodbye_response_3", now=NOW - 90 * DAY)
+    move(user, "user_message", now=NOW - 60 * DAY)
+    move(user, "inactivity_14d", now=NOW - 40 * DAY)
+    move(user, "goodbye_response_3", now=NOW - DAY)
+    audit_row = move(user, "user_message")
+    assert audit_row is not None
+    assert "unprompted_return" not in audit_row.metadata
+
+
+@pytest.mark.parametrize(("silent_for", "unprompted"), [(3 * DAY - TICK, False), (3 * DAY, True)])
+def test_return_is_unprompted_by_silence_where_the_log_knows_nothing(
+    silent_for: timedelta,
+    unprompted: bool,  # noqa: FBT001
+) -> None:
+    audit_row = move(make_user("dormant", last_activity_at=NOW - silent_for), "user_message")
+    assert audit_row is not None
+    assert ("unprompted_return" in audit_row.metadata) is unprompted
+
+
+def test_job_id_is_in_the_metadata_when_a_run_did_it() -> None:
+    audit_row = move(make_user("silent"), "inactivity_14d", job_id=JOB)
+    assert audit_row is not None
+    assert audit_row.metadata["job_id"] == str(JOB)
+
+
+def test_policy_of_the_caller_is_honoured() -> None:
+    user = make_user("silent")
+    move(user, "inactivity_14d", policy=Policy(goodbye_wait=timedelta(hours=1)))
+    assert stored(user)["goodbye_expires_at"] == NOW + timedelta(hours=1)
+
+
+@pytest.mark.parametrize("trait", ["silent", "goodbye_sent", "remind_later"])
+def test_scheduler_moves_10_and_1000_users_in_as_many_statements(trait: str) -> None:
+    trigger = {
+        "silent": Trigger.INACTIVITY_14D,
+        "goodbye_sent": Trigger.GOODBYE_TIMEOUT,
+        "remind_later": Trigger.REMINDER_DUE,
+    }[trait]
+    few, many = ([user.user_id for user in make_users(count, trait)] for count in (10, 1000))
+    # Beside the three: the savepoint of the test's transaction, and its release.
+    assert statements_for(few, trigger) == statements_for(many, trigger) == 3 + 2
+    assert count_audit_rows() == 1010
+
+
+@pytest.mark.parametrize("trait", ["active", "dormant", "no state"])
+def test_messages_of_10_and_1000_users_take_as_many_statements(trait: str) -> None:
+    def some_users(count: int) -> list[UUID]:
+        users = make_users(count, *{trait} - {"active", "no state"})
+        if trait == "no state":
+            UserEngagementState.objects.all().delete()
+        return [user.user_id for user in users]
+
+    few = statements_for(some_users(10), Trigger.USER_MESSAGE)
+    assert statements_for(some_users(1000), Trigger.USER_MESSAGE) == few <= 7
+    assert UserEngagementState.objects.filter(state=State.ACTIVE, last_activity_at=NOW).count() >= 1000
+    assert count_audit_rows() == (1010 if trait == "dormant" else 0)
+
+
+def test_nobody_is_moved_when_one_of_a_list_may_not_be() -> None:
+    users = [*make_users(3, "silent"), make_user("dormant")]
+    ids = [user.user_id for user in users]
+    user_states = lock_states(user_ids=ids, trigger=Trigger.INACTIVITY_14D, now=NOW)
+    before = [stored(user) for user in users]
+    with pytest.raises(InvalidTransition):
+        transition_states(user_states=user_states, trigger=Trigger.INACTIVITY_14D, now=NOW)
+    assert ([stored(user) for user in users], count_audit_rows()) == (before, 0)
+
+
+def test_active_users_among_the_senders_are_not_logged() -> None:
+    active, dormant = make_user(), make_user("dormant")
+    ids = [active.user_id, dormant.user_id]
+    user_states = lock_states(user_ids=ids, trigger=Trigger.USER_MESSAGE, now=NOW)
+    (audit_row,) = transition_states(user_states=user_states, trigger=Trigger.USER_MESSAGE, now=NOW)
+    assert audit_row.user_id == dormant.user_id
+    assert stored(active)["last_activity_at"] == stored(dormant)["last_activity_at"] == NOW
+
+
+def test_nobody_to_move_is_no_mistake() -> None:
+    assert lock_states(user_ids=[], trigger=Trigger.USER_MESSAGE, now=NOW) == []
+    assert transition_states(user_states=[], trigger=Trigger.REMINDER_DUE, now=NOW) == []
+
+
+def test_every_missing_user_is_named() -> None:
+    missing = {uuid4(), uuid4()}
+    with pytest.raises(EngagementStateNotFound) as error:
+        lock_states(user_ids=[make_user().user_id, *missing], trigger=Trigger.REMINDER_DUE, now=NOW)
+    assert error.value.user_ids == missing
+
+
+def test_rows_are_locked_in_the_order_of_their_ids() -> None:
+    ids = [make_user(user__user_id=UUID(int=number)).user_id for number in (3, 1, 2)]
+    user_states = lock_states(user_ids=ids, trigger=Trigger.USER_MESSAGE, now=NOW)
+    assert [user_state.user_id for user_state in user_states] == sorted(ids)
+
+
+def test_state_is_rolled_back_when_the_audit_row_is_refused() -> None:
+    user = make_user("silent")
+    before = stored(user)
+    execute(
+        """
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
+        AS $$ BEGIN RAISE EXCEPTION 'no more rows'; END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON engagement_state_transitions
+        FOR EACH ROW EXECUTE FUNCTION refuse();
+        """
+    )
+    with pytest.raises(DatabaseError, match="no more rows"):
+        move(user, "inactivity_14d")
+    assert (stored(user), count_audit_rows()) == (before, 0)
+
+
+def test_move_goes_with_the_callers_transaction() -> None:
+    user = make_user("silent")
+    before = stored(user)
+    with transaction.atomic():
+        move(user, "inactivity_14d")
+        transaction.set_rollback(True)
+    assert (stored(user), count_audit_rows()) == (before, 0)
+
+
+class Mover(Thread):
+    """Moves one user on a connection of its own."""
+
+    def __init__(
+        self, user_id: UUID, trigger: Trigger, *, now: datetime = NOW, start_line: Barrier | None = None
+    ) -> None:
+        super().__init__()
+        self.user_id, self.trigger, self.now = user_id, trigger, now
+        self.start_line = start_line or Barrier(1)
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            connection.ensure_connection()
+            self.start_line.wait(DEADLINE_SECONDS)
+            transition_state(user_id=self.user_id, trigger=self.trigger, now=self.now)
+        except Exception as error:  # noqa: BLE001  the test looks at it
+            self.error = error
+        finally:
+            connections.close_all()
+
+
+def wait_until_somebody_waits(other: psycopg.Connection) -> None:
+    """Return once a session of this database waits for a row that another one has locked."""
+    sql = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    deadline_at = monotonic() + DEADLINE_SECONDS
+    while other.execute(sql).fetchone() == (0,):
+        assert monotonic() < deadline_at, "nobody waits"
+
+
+@pytest.fixture
+def other() -> Iterator[psycopg.Connection]:
+    with another_connection() as connected:
+        yield connected
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_waits_for_the_lock_sees_the_moved_state(other: psycopg.Connection) -> None:
+    user = make_user("goodbye_sent")
+    with transaction.atomic():
+        move(user, "goodbye_response_2")
+        timeout = Mover(user.user_id, Trigger.GOODBYE_TIMEOUT)
+        timeout.start()
+        wait_until_somebody_waits(other)
+    timeout.join()
+    assert (
+        str(timeout.error)
+        == f"User {user.user_id} is remind_later: goodbye_timeout leads nowhere from there."
+    )
+    assert (stored(user)["state"], count_audit_rows()) == ("remind_later", 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_message_that_waited_brings_the_user_back(other: psycopg.Connection) -> None:
+    user = make_user("silent")
+    with transaction.atomic():
+        move(user, "inactivity_14d")
+        message = Mover(user.user_id, Trigger.USER_MESSAGE, now=LATER)
+        message.start()
+        wait_until_somebody_waits(other)
+    message.join()
+    assert message.error is None
+    assert (stored(user)["state"], stored(user)["last_activity_at"]) == ("active", LATER)
+    assert [row.to_state for row in EngagementStateTransition.objects.order_by("created_at")] == [
+        "goodbye_sent",
+        "active",
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_state_that_another_program_creates_meanwhile_is_used(other: psycopg.Connection) -> None:
+    profile = UserProfileFactory.create()
+    with transaction.atomic():
+        execute(
+            "INSERT INTO user_engagement_states (user_id, state, last_activity_at)"
+            " VALUES (%s, 'dormant', %s)",
+            profile.user_id,
+            NOW - DAY,
+        )
+        message = Mover(profile.user_id, Trigger.USER_MESSAGE)
+        message.start()
+        wait_until_somebody_waits(other)
+    message.join()
+    assert message.error is None
+    (created,) = UserEngagementState.objects.all()
+    assert (created.state, created.last_activity_at, count_audit_rows()) == ("active", NOW, 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_first_messages_at_once_create_one_state() -> None:
+    profile = UserProfileFactory.create()
+    line = Barrier(3)
+    movers = [
+        Mover(profile.user_id, Trigger.USER_MESSAGE, now=now, start_line=line) for now in (NOW, LATER, NOW)
+    ]
+    for mover in movers:
+        mover.start()
+    for mover in movers:
+        mover.join()
+    assert [mover.error for mover in movers] == [None] * 3
+    assert UserEngagementState.objects.get().last_activity_at == LATER
