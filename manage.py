@@ -21,6 +21,11 @@ def main() -> None:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(f"manage.py: {error}")
+    except ModuleNotFoundError as error:
+        settings = os.environ["DJANGO_SETTINGS_MODULE"]
+        if error.name is None or not settings.startswith(error.name):
+            raise
+        sys.exit(f"manage.py: there are no settings called {settings}; DJANGO_SETTINGS_MODULE names them.")
     except OperationalError as error:
         first_line = str(error).partition("\n")[0]
         sys.exit(f"manage.py: the database did not answer: {first_line}")

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
 POSTGRESQL = "django.db.backends.postgresql"
 PRIVATE_POSTGRESQL = "config.private_postgresql"
+
+
+NOTICE_LOSS: Final = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""libpq's options, in seconds and milliseconds, unless the URL says otherwise: by default a
+connection whose other end has vanished is waited for for hours."""
 
 
 def database_settings(*, url: str, behind_pooler: bool, development: bool) -> dict[str, Any]:
@@ -22,6 +33,7 @@ def database_settings(*, url: str, behind_pooler: bool, development: bool) -> di
     """
     if url:
         database = _parsed(url)
+        database["OPTIONS"] = NOTICE_LOSS | database.get("OPTIONS", {})
     elif development:
         database = {"ENGINE": PRIVATE_POSTGRESQL, "NAME": "postgres", "USER": "postgres"}
     else:

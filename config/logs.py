@@ -29,6 +29,11 @@ class StderrHandler(logging.StreamHandler[TextIO]):
     def stream(self) -> TextIO:  # type: ignore[override]  # read anew for every record
         return sys.stderr
 
+    def emit(self, record: logging.LogRecord) -> None:
+        # A process may be started without a stderr.
+        if sys.stderr is not None:
+            super().emit(record)
+
 
 def configure_logs(*, level: str, log_format: str) -> None:
     """Send structlog's and the standard library's records to stderr in one format.
@@ -56,7 +61,8 @@ def configure_logs(*, level: str, log_format: str) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    as_text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
+    on_terminal = sys.stderr is not None and sys.stderr.isatty()
+    as_text = log_format == "text" or (log_format == "auto" and on_terminal)
     handler = StderrHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -65,7 +71,7 @@ def configure_logs(*, level: str, log_format: str) -> None:
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
                 redact_values,
-                structlog.dev.ConsoleRenderer(colors=as_text and sys.stderr.isatty())
+                structlog.dev.ConsoleRenderer(colors=on_terminal)
                 if as_text
                 else structlog.processors.JSONRenderer(),
             ],

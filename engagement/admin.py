@@ -26,7 +26,7 @@ class ReadOnlyAdmin(ModelAdmin):
     """To look at. States, messages and the audit log are written by the services alone."""
 
     list_per_page = 50
-    # Counting a large table takes longer than anything else on the page.
+    # A search need not count the whole table beside its own results.
     show_full_result_count = False
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002  Django's interface

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 MAX_BATCH_SIZE: Final = 10_000
 """Above this a batch holds its locks for seconds, and one bad user costs too much to find."""
+
+
+RESEMBLANCE: Final = 0.85
+"""How alike, from 0 to 1, an unknown name must be to a setting to be taken for a typing error."""
 
 
 class Number(NamedTuple):
@@ -60,9 +65,9 @@ class EngagementSettings:
 def engagement_settings() -> EngagementSettings:
     """The settings as Django has them now, so that `override_settings` is seen.
 
-    Raises ImproperlyConfigured, with one sentence, for an unknown name or an impossible value.
+    Raises ImproperlyConfigured, with one sentence, for a misspelt name or an impossible value.
     """
-    _refuse_unknown_names()
+    _refuse_misspelt_names()
     number = {name: _whole_number(name, limits) for name, limits in SETTINGS.items()}
     return EngagementSettings(
         policy=Policy(
@@ -78,10 +83,16 @@ def engagement_settings() -> EngagementSettings:
     )
 
 
-def _refuse_unknown_names() -> None:
+def _refuse_misspelt_names() -> None:
+    """A typing error must not leave a setting at its default, unnoticed.
+
+    Names that resemble none are somebody else's: container platforms set ENGAGEMENT_PORT and the
+    like where a service is called "engagement".
+    """
     for name in dir(settings):
         if name.startswith("ENGAGEMENT_") and name not in SETTINGS:
-            raise ImproperlyConfigured(f"{name} is not a setting; there are: {', '.join(SETTINGS)}.")
+            for meant in get_close_matches(name, SETTINGS, n=1, cutoff=RESEMBLANCE):
+                raise ImproperlyConfigured(f"{name} is not a setting; did you mean {meant}?")
 
 
 def _whole_number(name: str, limits: Number) -> int:

@@ -68,9 +68,10 @@ def due(check: Check, *, now: datetime, policy: Policy) -> QuerySet[UserEngageme
 
 
 def count_skipped(check: Check, *, now: datetime, policy: Policy) -> Skipped:
-    """Users who would get a goodbye but opted out or cannot be reached, by reason, in one query."""
-    if not check.says_goodbye:
-        return Skipped()
+    """Users who would get a goodbye but opted out or cannot be reached, by reason, in one query.
+
+    Of a check that says none, this would make no sense.
+    """
     opted_out = Q(user__reengagement_opt_out=True)
     counts = (
         past_cutoff(check, now=now, policy=policy)
@@ -144,6 +145,12 @@ def moved_by_run(job_id: UUID, *, user_ids: Collection[UUID]) -> set[UUID]:
     """Those of the users whose move by this run stands in the audit log."""
     moves = EngagementStateTransition.objects.filter(user_id__any_of=user_ids, metadata__job_id=str(job_id))
     return set(moves.values_list("user_id", flat=True))
+
+
+def wait_for_states(user_ids: Collection[UUID]) -> None:
+    """Return once nobody else has these users' state rows locked. Needs a transaction."""
+    rows = UserEngagementState.objects.filter(user_id__any_of=user_ids).order_by("user_id")
+    list(rows.select_for_update(no_key=True).values_list("user_id"))
 
 
 def count_moved_by_run(job_id: UUID) -> dict[str, int]:

@@ -119,6 +119,12 @@ TARGETS: Final[Mapping[Trigger, State]] = MappingProxyType(
 """Where each trigger leads: one state, wherever it comes from."""
 
 
+def require_aware(now: datetime) -> None:
+    """Refuse a time without an offset: it names no instant. Raises ValueError."""
+    if now.utcoffset() is None:
+        raise ValueError(f"{now!r} has no offset; pass an aware datetime, such as timezone.now().")
+
+
 class UserState(NamedTuple):
     """Where one user stands: the columns of their state row that the rules look at."""
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import psycopg
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error, InterfaceError, OperationalError
+
+from engagement.services.faults import first_line, sqlstate_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,22 +56,35 @@ class SentenceCommand(BaseCommand):
         try:
             return super().execute(*args, **options)
         except Error as error:
-            sentence = database_sentence(error)
-            if sentence is None:
-                raise
-            raise CommandError(sentence) from error
+            # Without the error behind it, whose text may hold whole rows.
+            raise CommandError(database_sentence(error)) from None
+
+    def write_result(self, text: str) -> None:
+        """Write to stdout. Where that fails the work is done all the same, and stderr says so."""
+        try:
+            self.stdout.write(text)
+            self.stdout.flush()
+        except (AttributeError, OSError) as error:
+            _forget_stdout()
+            reason = error.strerror if isinstance(error, OSError) else "it is closed"
+            self.say(f"the result could not be written to stdout: {reason}.")
+
+    def say(self, sentence: str) -> None:
+        """Write one sentence to stderr, if there is one."""
+        name = type(self).__module__.rpartition(".")[2]
+        with suppress(AttributeError, OSError):
+            self.stderr.write(f"{name}: {sentence}")
 
 
-def database_sentence(error: Error) -> str | None:
-    """What to tell a person about `error`, or None if it is a mistake in the program.
-
-    Only the first line of the server's own message is repeated: the rest may hold values of rows.
-    """
-    cause = error.__cause__ if isinstance(error.__cause__, psycopg.Error) else None
-    first_line = str(error).strip().partition("\n")[0]
-    reason = ((cause and cause.diag.message_primary) or first_line).rstrip(".")
+def database_sentence(error: Error) -> str:
+    """What to tell a person about `error`: the first line alone, for the rest may hold values of rows."""
+    reason = first_line(error).rstrip(".")
     if isinstance(error, OperationalError | InterfaceError):
         return f"Database trouble: {reason}."
-    if cause and cause.sqlstate in _FORESEEN:
-        return _FORESEEN[cause.sqlstate].format(reason=reason)
-    return None
+    return _FORESEEN.get(sqlstate_of(error), "The database refused this: {reason}.").format(reason=reason)
+
+
+def _forget_stdout() -> None:
+    """Let what is still in the buffer go nowhere, so that Python does not fail over it at its end."""
+    with suppress(AttributeError, OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

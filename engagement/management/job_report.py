@@ -6,8 +6,6 @@ import sys
 from io import StringIO
 from typing import TYPE_CHECKING, Final
 
-from engagement import selectors
-from engagement.conf import engagement_settings
 from engagement.services.job_result import JobStatus
 from engagement.states import CHECKS, Trigger
 
@@ -16,6 +14,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from engagement.services.aftermath import Aftermath
     from engagement.services.job_result import JobResult
 
 ERRORS_SHOWN: Final = 10
@@ -35,19 +34,24 @@ HEADLINES: Final = {
 }
 
 
-def report(result: JobResult) -> str:
-    """A table of what each check did, who was skipped and why, and the first errors."""
+def report(result: JobResult, aftermath: Aftermath | None) -> str:
+    """A table of what each check did, who was left alone and why, and the first errors."""
     from rich.console import Console
 
     text = StringIO()
-    on_terminal = sys.stdout.isatty()
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()
     console = Console(
         file=text, force_terminal=on_terminal, width=None if on_terminal else WIDTH_OFF_A_TERMINAL
     )
     console.print(_table(result))
-    for line in _lines(result):
+    for line in _lines(result, aftermath):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-    return text.getvalue()
+    lines = (line.rstrip() for line in text.getvalue().splitlines())
+    return "\n".join(lines)
+
+
+def _writes_lines() -> bool:
+    return (getattr(sys.stdout, "encoding", None) or "ascii").lower().startswith("utf")
 
 
 def _table(result: JobResult) -> Table:
@@ -59,7 +63,8 @@ def _table(result: JobResult) -> Table:
         title=f"{title} (dry run: nothing was written)" if result.dry_run else title,
         title_justify="left",
         title_style="bold",
-        box=box.SIMPLE_HEAD,
+        # Lines that any encoding can write.
+        box=box.SIMPLE_HEAD if _writes_lines() else box.ASCII2,
     )
     table.add_column("check", no_wrap=True)
     for heading in ("would move" if result.dry_run else "moved", "failed", "skipped"):
@@ -72,25 +77,18 @@ def _table(result: JobResult) -> Table:
     return table
 
 
-def _lines(result: JobResult) -> Iterator[str]:
+def _lines(result: JobResult, aftermath: Aftermath | None) -> Iterator[str]:
     if result.skipped.total:
         yield (
             f"Skipped, though silent too long: {result.skipped.opted_out:,} opted out,"
             f" {result.skipped.no_destination:,} without an address."
         )
-    if result.status is not JobStatus.FAILED:
-        yield from _not_yet_due(result)
+    if aftermath and aftermath.not_yet_due:
+        yield f"Left alone: {aftermath.not_yet_due:,} active and not silent for long enough."
+    if aftermath and aftermath.still_due:
+        yield f"Still due, for the next run: {aftermath.still_due:,}."
     for failure in result.errors[:ERRORS_SHOWN]:
         yield f"Failed: user {failure.user_id}, {failure.check_name}: {failure.error}"
     if result.failed > ERRORS_SHOWN:
-        yield f"… and {result.failed - ERRORS_SHOWN:,} more; the log has them all."
+        yield f"... and {result.failed - ERRORS_SHOWN:,} more; the log has them all."
     yield f"{HEADLINES[result.status]}, in {result.duration_ms / 1000:.1f} s. Run {result.job_id}."
-
-
-def _not_yet_due(result: JobResult) -> Iterator[str]:
-    policy = engagement_settings().policy
-    for check in CHECKS:
-        if check.says_goodbye and check.name in result.checks:
-            count = selectors.count_not_yet_due(check, now=result.now, policy=policy)
-            cutoff_at = check.cutoff_at(now=result.now, policy=policy)
-            yield f"Left alone: {count:,} active since {cutoff_at:%Y-%m-%d %H:%M} UTC."

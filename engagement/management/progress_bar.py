@@ -29,7 +29,7 @@ class ProgressBar:
 @contextmanager
 def progress_bar(*, shown: bool) -> Iterator[ProgressBar | None]:
     """A bar on stderr that is gone when the work is done; None where nobody could see it."""
-    if not (shown and sys.stderr.isatty()):
+    if not (shown and sys.stderr is not None and sys.stderr.isatty()):
         yield None
         return
     # Imported here: cron need not wait for what it never sees.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from django.db import connection, transaction
 
@@ -14,7 +14,7 @@ from engagement.services.message_queue import queue_messages
 from engagement.services.state_machine import transition_states
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from engagement.models import UserEngagementState
     from engagement.selectors import DueUser
     from engagement.states import Check, Policy
+
+
+T = TypeVar("T")
 
 
 class BatchError(Exception):
@@ -54,7 +57,7 @@ def move_batch(check: Check, users: QuerySet[UserEngagementState], *, context: B
     claimed: list[DueUser] = []
     try:
         with transaction.atomic(durable=True):
-            _limit_waiting(context.lock_timeout)
+            _prepare_transaction(lock_timeout=context.lock_timeout)
             claimed = selectors.read_due_users(check, users)
             if claimed:
                 _move(check, claimed, context=context)
@@ -63,17 +66,31 @@ def move_batch(check: Check, users: QuerySet[UserEngagementState], *, context: B
     return claimed
 
 
-def read_positions(check: Check, users: QuerySet[UserEngagementState]) -> list[selectors.Position]:
-    """Where the users stand whom a batch could not even read. Transaction: opens one, to write nothing."""
+def in_transaction(read: Callable[[], T], *, lock_timeout: timedelta) -> T:
+    """Ask the database something, with the limits that a batch has.
+
+    Transaction: opens one, which must be the outermost.
+    """
     with transaction.atomic(durable=True):
-        return selectors.read_positions(check, users)
+        _prepare_transaction(lock_timeout=lock_timeout)
+        return read()
 
 
-def _limit_waiting(lock_timeout: timedelta) -> None:
-    """Ends with the transaction, as everything must behind a transaction pooler."""
+_SETTINGS: Final = """
+    SELECT
+        set_config('lock_timeout', %s, true),
+        -- A batch is few rows of a large table: without statistics, or by its estimate of what a
+        -- random page costs, PostgreSQL would at times read the whole table for each batch.
+        set_config('enable_seqscan', 'off', true),
+        set_config('jit', 'off', true)
+"""
+
+
+def _prepare_transaction(*, lock_timeout: timedelta) -> None:
+    """Set what ends with the transaction, as everything must behind a transaction pooler."""
     milliseconds = lock_timeout // timedelta(milliseconds=1)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [str(milliseconds)])
+        cursor.execute(_SETTINGS, [str(milliseconds)])
 
 
 def _move(check: Check, claimed: Sequence[DueUser], *, context: BatchContext) -> None:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
 from engagement import selectors
 from engagement.selectors import DueUser, Position, Skipped
-from engagement.services.batch import BatchError, move_batch, read_positions
+from engagement.services.batch import BatchError, in_transaction, move_batch
 from engagement.services.faults import Fault, describe, fault_of, loggable
 from engagement.services.job_result import UserFailure
 from engagement.services.patience import cause_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from uuid import UUID
 
     from django.db.models import QuerySet
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from engagement.services.patience import Patience
     from engagement.services.scoreboard import Reporter
     from engagement.states import Check
+
+T = TypeVar("T")
 
 log = structlog.get_logger("engagement")
 
@@ -49,13 +51,16 @@ class CheckRun:
 
     def count_skipped(self) -> Skipped:
         """Those who would get a goodbye but must not, or cannot."""
-        count = partial(selectors.count_skipped, self.check, now=self.context.now, policy=self.context.policy)
-        return self.patience.with_outages(count)
+        if not self.check.says_goodbye:
+            return Skipped()
+        return self._ask(
+            partial(selectors.count_skipped, self.check, now=self.context.now, policy=self.context.policy)
+        )
 
     def count_due(self) -> int:
         """How many users the check would move now."""
         due = selectors.due(self.check, now=self.context.now, policy=self.context.policy)
-        return self.patience.with_outages(due.count)
+        return self._ask(due.count)
 
     def move(self, *, batch_size: int, at_most: int | None) -> bool:
         """Move due users, longest waiting first; False if a stop was asked for before the end.
@@ -63,15 +68,17 @@ class CheckRun:
         The end is reached when nobody is left, or when `at_most` have moved.
         """
         after: Position | None = None
-        while True:
+        while not self.patience.stop.is_set():
             size = batch_size if at_most is None else min(batch_size, at_most - self.moved)
             if size <= 0:
                 return True
             after = self._move_page(after=after, size=size)
             if after is None:
                 return True
-            if self.patience.stop.is_set():
-                return False
+        return False
+
+    def _ask(self, read: Callable[[], T]) -> T:
+        return self.patience.throughout(partial(in_transaction, read, lock_timeout=self.context.lock_timeout))
 
     def _move_page(self, *, after: Position | None, size: int) -> Position | None:
         """Move one page; returns where it ended, or None if nobody can be behind it."""
@@ -89,8 +96,10 @@ class CheckRun:
     def _positions_in(self, page: QuerySet[UserEngagementState], error: BatchError) -> list[Position]:
         if error.users:
             return [self._position_of(user) for user in error.users]
+        if fault_of(cause_of(error)) is not Fault.USER:
+            raise error
         # Not even reading the rows worked: one of them holds what Python cannot.
-        return self.patience.with_outages(partial(read_positions, self.check, page))
+        return self._ask(partial(selectors.read_positions, self.check, page))
 
     def _position_of(self, user: DueUser) -> Position:
         return Position(getattr(user.user_state, self.check.due_column), user.user_state.user_id)
@@ -102,34 +111,58 @@ class CheckRun:
             self._record_failure(user_ids[0], cause_of(error))
             return
         middle = len(user_ids) // 2
-        for half in (user_ids[:middle], user_ids[middle:]):
-            users = selectors.still_due(
-                self.check, now=self.context.now, policy=self.context.policy, among=half
-            )
-            try:
-                self._move_batch(users)
-            except BatchError as half_error:
+        halves = (user_ids[:middle], user_ids[middle:])
+        errors = [self._try_half(half, after=error) for half in halves]
+        if all(half_error and _is_concurrency(half_error) for half_error in errors):
+            # Whoever is in the way is not in the way of one user: it is no use to look for one.
+            raise error
+        for half, half_error in zip(halves, errors, strict=True):
+            if half_error:
                 self._move_in_halves(half, half_error)
 
-    def _move_batch(self, users: QuerySet[UserEngagementState]) -> Sequence[DueUser]:
-        moved = self.patience.with_outages(partial(self._attempt, users, _Doubt()))
+    def _try_half(self, user_ids: Sequence[UUID], *, after: BatchError) -> BatchError | None:
+        users = selectors.still_due(
+            self.check, now=self.context.now, policy=self.context.policy, among=user_ids
+        )
+        try:
+            # The whole batch has had its attempts to get past the others.
+            self._move_batch(users, attempts=1 if _is_concurrency(after) else None)
+        except BatchError as error:
+            return error
+        return None
+
+    def _move_batch(
+        self, users: QuerySet[UserEngagementState], *, attempts: int | None = None
+    ) -> Sequence[DueUser]:
+        patience = self.patience if attempts is None else replace(self.patience, attempts=attempts)
+        moved = patience.with_outages(partial(self._attempt, users, _Doubt(), patience))
         self.moved += len(moved)
         self.reporter.moved(self.check, len(moved))
         return moved
 
-    def _attempt(self, users: QuerySet[UserEngagementState], doubt: _Doubt) -> Sequence[DueUser]:
-        if doubt.users and self._was_committed(doubt.users[0]):
+    def _attempt(
+        self, users: QuerySet[UserEngagementState], doubt: _Doubt, patience: Patience
+    ) -> Sequence[DueUser]:
+        if doubt.users and self._was_committed(doubt.users):
             return doubt.users
         doubt.users = ()
         try:
-            return self.patience.with_others(partial(move_batch, self.check, users, context=self.context))
+            return patience.with_others(partial(move_batch, self.check, users, context=self.context))
         except BatchError as error:
             doubt.users = error.users
             raise
 
-    def _was_committed(self, user: DueUser) -> bool:
-        """One user answers for the batch: it was committed whole, or not at all."""
-        return bool(selectors.moved_by_run(self.context.job_id, user_ids=[user.user_state.user_id]))
+    def _was_committed(self, users: Sequence[DueUser]) -> bool:
+        """Whether a batch in doubt was committed: whole, or not at all."""
+        user_ids = [user.user_state.user_id for user in users]
+
+        def ask() -> bool:
+            # The session that was cut off may still be committing; it holds the rows until it is done.
+            selectors.wait_for_states(user_ids)
+            return bool(selectors.moved_by_run(self.context.job_id, user_ids=user_ids[:1]))
+
+        read = partial(in_transaction, ask, lock_timeout=self.context.lock_timeout)
+        return self.patience.with_others(read)
 
     def _raise_unless_about_users(self, error: BatchError) -> None:
         fault = fault_of(cause_of(error))
@@ -147,3 +180,7 @@ class CheckRun:
             error=failure.error,
             exc_info=loggable(error),
         )
+
+
+def _is_concurrency(error: BatchError) -> bool:
+    return fault_of(cause_of(error)) is Fault.CONCURRENCY

@@ -6,7 +6,7 @@ from enum import Enum, auto
 from typing import Final
 
 from django.db import Error as DatabaseError
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, ProgrammingError
 
 from engagement.privacy import redact
 
@@ -49,14 +49,20 @@ def fault_of(error: BaseException) -> Fault:
     """Classify an error that escaped from a batch."""
     state = sqlstate_of(error)
     if state is None:
-        # Without a code libpq itself gave up: there is no connection.
-        is_outage = isinstance(error, OperationalError | InterfaceError)
-        return Fault.OUTAGE if is_outage else Fault.USER
+        return _fault_without_code(error)
     if state in _CONCURRENCY_STATES:
         return Fault.CONCURRENCY
     if state in _OUTAGE_STATES or state.startswith(_OUTAGE_CLASSES):
         return Fault.OUTAGE
     return Fault.SETUP if state.startswith(_SETUP_CLASSES) else Fault.USER
+
+
+def _fault_without_code(error: BaseException) -> Fault:
+    """The server has said nothing: there is no connection, or there could not be one."""
+    if isinstance(error, OperationalError | InterfaceError):
+        return Fault.OUTAGE
+    # So libpq calls a connection option that does not exist.
+    return Fault.SETUP if isinstance(error, ProgrammingError) else Fault.USER
 
 
 def sqlstate_of(error: BaseException) -> str | None:
@@ -72,15 +78,18 @@ def loggable(error: BaseException) -> BaseException | None:
     return None if isinstance(error, DatabaseError) else error
 
 
-def describe(error: BaseException) -> str:
-    """One line for a person, without what must not be logged.
+def first_line(error: BaseException) -> str:
+    """What went wrong, in one line, without what must not be logged.
 
     PostgreSQL puts whole rows into the lines behind the first (DETAIL, CONTEXT): those are left out.
     """
-    first_line = str(error).strip().partition("\n")[0]
-    state = sqlstate_of(error)
-    if state is not None:
-        return redact(f"{first_line} (SQLSTATE {state})")
+    return redact(str(error).strip().partition("\n")[0])
+
+
+def describe(error: BaseException) -> str:
+    """The first line of an error, with what helps to look it up: SQLSTATE, or the type."""
+    if (state := sqlstate_of(error)) is not None:
+        return f"{first_line(error)} (SQLSTATE {state})"
     if isinstance(error, DatabaseError):
-        return redact(first_line)
-    return redact(f"{type(error).__name__}: {first_line}")
+        return first_line(error)
+    return f"{type(error).__name__}: {first_line(error)}"

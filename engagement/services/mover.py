@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import structlog
+from django.db import Error as DatabaseError
 
 from engagement.services.batch import BatchContext
 from engagement.services.check_run import CheckRun
 from engagement.services.faults import Fault, describe, fault_of, loggable
 from engagement.services.patience import Patience, StopRequest, cause_of
-from engagement.states import CHECKS, Check
+from engagement.states import CHECKS, Check, require_aware
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,8 +28,8 @@ log = structlog.get_logger("engagement")
 _SENTENCES: Final = {
     Fault.CONCURRENCY: "Other programs kept the database busy for too long: {cause}. Run the command again.",
     Fault.OUTAGE: "The database is not available: {cause}. Run the command again when it is.",
-    Fault.SETUP: "The database is not ready for this command: {cause}."
-    " Run `manage.py migrate`, and look at the privileges of the database user.",
+    Fault.SETUP: "The database cannot be used like this: {cause}."
+    " Check DATABASE_URL and the privileges of its user, and run `manage.py migrate`.",
     Fault.USER: "The run met an error that nobody foresaw: {cause}. The log has its traceback.",
 }
 
@@ -47,6 +48,14 @@ class JobRequest:
     workers: int = 1
     """Processes that share the work."""
     dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what would be misread; raises ValueError."""
+        require_aware(self.now)
+        for name in ("limit", "batch_size", "workers"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be 1 or more, not {value}.")
 
     @property
     def checks_in_order(self) -> list[Check]:
@@ -69,7 +78,7 @@ class Mover:
     def __init__(
         self, request: JobRequest, settings: EngagementSettings, *, stop: StopRequest, reporter: Reporter
     ) -> None:
-        self._batch_size = request.batch_size or settings.batch_size
+        self._batch_size = settings.batch_size if request.batch_size is None else request.batch_size
         self._limit = request.limit
         self._stop = stop
         context = BatchContext(
@@ -85,8 +94,19 @@ class Mover:
         ]
 
     def count_skipped(self) -> dict[str, Skipped]:
-        """By check: who would get a goodbye but must not, or cannot."""
-        return {check_run.check.name: check_run.count_skipped() for check_run in self._check_runs}
+        """By check: who would get a goodbye but must not, or cannot.
+
+        That somebody is in the way of counting must not keep the others from being moved.
+        """
+        skipped = {}
+        for check_run in self._check_runs:
+            try:
+                skipped[check_run.check.name] = check_run.count_skipped()
+            except DatabaseError as error:
+                if fault_of(error) is not Fault.CONCURRENCY:
+                    raise
+                log.warning("engagement_skipped_not_counted", error=describe(error))
+        return skipped
 
     def count_due(self) -> dict[str, int]:
         """By check: how many users would be moved now, within the limit."""

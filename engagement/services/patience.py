@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
@@ -52,6 +53,27 @@ class StopRequest:
             seconds -= step
 
 
+class _Limit:
+    """Gives up when a stop is asked for, or when so many seconds have passed since the first failure.
+
+    Waiting counts as well as hanging; what went well before the first failure does not.
+    """
+
+    def __init__(self, seconds: float, *, stop: StopRequest) -> None:
+        self._seconds = seconds
+        self._stop = stop
+        self._failed_first_at: float | None = None
+
+    def seconds_left(self, state: RetryCallState) -> float:
+        now = time.monotonic()
+        if self._failed_first_at is None:
+            self._failed_first_at = now
+        return self._seconds - max(now - self._failed_first_at, state.idle_for)
+
+    def __call__(self, state: RetryCallState) -> bool:
+        return self.seconds_left(state) <= 0 or self._stop.is_set()
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
     """Tries again what failed through nobody's fault."""
@@ -59,6 +81,10 @@ class Patience:
     stop: StopRequest
     attempts: int
     reconnect_limit: timedelta
+
+    def throughout(self, step: Callable[[], T]) -> T:
+        """Call `step`, with patience for others and for the database."""
+        return self.with_outages(partial(self.with_others, step))
 
     def with_others(self, step: Callable[[], T]) -> T:
         """Call `step`, again after deadlocks, serialization failures and lock timeouts."""
@@ -74,11 +100,11 @@ class Patience:
 
     def with_outages(self, step: Callable[[], T]) -> T:
         """Call `step`, again on a new connection while the database is away."""
-        limit = self.reconnect_limit.total_seconds()
+        limit = _Limit(self.reconnect_limit.total_seconds(), stop=self.stop)
         retrying = Retrying(
             retry=retry_if_exception(_is(Fault.OUTAGE)),
-            stop=lambda state: self.stop.is_set() or state.idle_for >= limit,
-            wait=lambda state: min(GROWING_WAIT(state), max(limit - state.idle_for, 0)),
+            stop=limit,
+            wait=lambda state: max(min(GROWING_WAIT(state), limit.seconds_left(state)), 0),
             sleep=self.stop.wait,
             after=_drop_connection,
             before_sleep=_log_outage,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from django.db import connection, transaction
 from django.db.models import F
 from django.db.models.functions import Greatest
+from django.db.transaction import TransactionManagementError
 from uuid_utils.compat import uuid7
 
 from engagement import selectors
@@ -19,6 +20,7 @@ from engagement.states import (
     Trigger,
     UserState,
     next_state,
+    require_aware,
     timestamps_on_entering,
     transition_metadata,
 )
@@ -51,6 +53,10 @@ class EngagementStateNotFound(Exception):
         self.user_ids = frozenset(user_ids)
 
 
+class StaleUserStates(Exception):
+    """The rows are not as they were read: they were not locked, or have been moved since."""
+
+
 def transition_state(
     *,
     user_id: UUID,
@@ -67,7 +73,8 @@ def transition_state(
     other trigger it raises InvalidTransition.
     Time: `now` is when it happened; for `user_message` it becomes `last_activity_at` if it is later.
     Raises InvalidTransition for a trigger that leads nowhere from here, EngagementStateNotFound
-    for a user without a state row (or, for `user_message`, without a profile); nothing is changed then.
+    for a user without a state row (or, for `user_message`, without a profile), ValueError for an
+    unknown trigger or a naive `now`; nothing is changed then.
     """
     with transaction.atomic():
         user_states = lock_states(user_ids=[user_id], trigger=trigger, now=now)
@@ -107,9 +114,15 @@ def transition_states(
 
     Transaction: needs the caller's, in which `user_states` were read and locked: by `lock_states`,
     or by the daily job's claim. All are moved or none.
+    Repeating: with the same `user_states` it raises StaleUserStates; read them anew.
     A `user_message` moves no active user; it sets their `last_activity_at`, forward only.
-    Raises InvalidTransition, before anything is written, if the trigger leads nowhere for one of them.
+    Raises InvalidTransition, before anything is written, if the trigger leads nowhere for one of
+    them; TransactionManagementError without a transaction; ValueError for a naive `now`.
     """
+    require_aware(now)
+    if not connection.in_atomic_block:
+        raise TransactionManagementError("transition_states() needs the transaction that locked the rows.")
+    trigger = Trigger(trigger)
     policy = policy or engagement_settings().policy
     moving = [user_state for user_state in user_states if next_state(user_state, trigger)]
     _write_states(user_states, trigger=trigger, now=now, policy=policy)
@@ -151,8 +164,12 @@ def _write_states(
     }
     if trigger is Trigger.USER_MESSAGE:
         changes["last_activity_at"] = Greatest(F("last_activity_at"), now)
-    user_ids = [user_state.user_id for user_state in user_states]
-    UserEngagementState.objects.filter(user_id__any_of=user_ids).update(**changes)
+    rows = UserEngagementState.objects.filter(
+        user_id__any_of=[user_state.user_id for user_state in user_states],
+        state__in={user_state.state for user_state in user_states},
+    )
+    if rows.update(**changes) != len(user_states):
+        raise StaleUserStates
 
 
 def _dormant_since(moving: Sequence[UserState], *, trigger: Trigger) -> Mapping[UUID, datetime]:

@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import pytest
 from django.core.management import call_command
-from django.db import ProgrammingError, connection, transaction
+from django.db import connection, transaction
 from freezegun import freeze_time
 
 from engagement.models import (
@@ -454,12 +454,13 @@ def test_only_the_first_line_of_the_servers_message_is_repeated() -> None:
 
 
 @pytest.mark.django_db
-def test_mistake_in_a_statement_is_not_dressed_up_as_a_sentence() -> None:
-    def fail(**_arguments: object) -> None:
-        execute("SELEC 1")
-
-    with patch(SERVICE, fail), pytest.raises(ProgrammingError, match="syntax error"):
-        load(SAMPLE)
+def test_error_that_nobody_foresaw_shows_no_row() -> None:
+    execute("ALTER TABLE user_profiles ADD CONSTRAINT nobody CHECK (locale = '')")
+    outcome = load(SAMPLE)
+    assert outcome.code == 1
+    assert outcome.err == (
+        'The database refused this: new row for relation "user_profiles" violates check constraint "nobody".'
+    )
 
 
 # The process

@@ -18,6 +18,10 @@ KILOBYTES_PER_UNIT: Final = 1 if sys.platform != "darwin" else 1 / 1024
 """Of the operating system's figure for memory."""
 
 
+PRODUCTION: Final = {"DEBUG": "off", "SECRET_KEY": "of-a-benchmark", "LOG_LEVEL": "WARNING"}
+"""With DEBUG on, Django keeps the text of every statement."""
+
+
 @dataclass(frozen=True, slots=True)
 class Measurement:
     """What one round of one contender cost."""
@@ -33,7 +37,7 @@ def of_process(*command: str) -> Measurement:
     process = subprocess.Popen(
         [sys.executable, *command],
         cwd=PROJECT,
-        env={**os.environ, "DATABASE_URL": database_url(), "LOG_LEVEL": "WARNING"},
+        env={**os.environ, **PRODUCTION, "DATABASE_URL": database_url()},
         stdout=subprocess.DEVNULL,
     )
     _, status, usage = os.wait4(process.pid, 0)

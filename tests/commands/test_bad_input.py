@@ -18,6 +18,11 @@ from tests.running import PROJECT, Outcome, database_url, run_process
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+CONNECTION_OPTIONS = {
+    "nonsense=1": 'invalid connection option "nonsense"',
+    "connect_timeout=soon": "bad value for connect_timeout: 'soon'",
+}
+
 UNREACHABLE = "postgresql://somebody:secret-password@127.0.0.1:1/nowhere"
 
 ARGUMENTS = {
@@ -34,6 +39,18 @@ ARGUMENTS = {
     "batch in words": (["--batch-size", "many"], "argument --batch-size: must be a whole number"),
     "no limit": (["--limit", "0"], "argument --limit: must be a whole number"),
     "fraction": (["--limit", "1.5"], "argument --limit: must be a whole number"),
+    "empty check": (["--check", ""], "argument --check: invalid choice: ''"),
+    "no now": (["--now"], "argument --now: expected one argument"),
+    "empty now": (["--now", ""], "argument --now:"),
+    "no such day": (["--now", "2026-02-30T06:00:00Z"], "argument --now:"),
+    "no such offset": (["--now", "2026-03-02T06:00:00+25:00"], "argument --now:"),
+    "seconds since 1970": (["--now", "1772431200"], "argument --now:"),
+    "more than now": (["--now", "2026-03-02T06:00:00Z; DROP TABLE user_profiles"], "argument --now:"),
+    "more digits than Python reads": (["--limit", "9" * 5000], "argument --limit: must be a whole number"),
+    "no workers": (["--workers", "0"], "argument --workers: must be a whole number, from 1 to 64"),
+    "too many workers": (["--workers", "65"], "argument --workers: must be a whole number, from 1 to 64"),
+    "value for a switch": (["--dry-run=no"], "argument --dry-run: ignored explicit argument 'no'"),
+    "abbreviation": (["--dry"], "unrecognized arguments: --dry"),
     "unknown option": (["--force"], "unrecognized arguments: --force"),
     "stray word": (["now"], "unrecognized arguments: now"),
 }
@@ -43,12 +60,25 @@ ENVIRONMENT = {
     "no database in production": ({"DEBUG": "off", "DATABASE_URL": ""}, "DATABASE_URL is not set"),
     "another engine": ({"DATABASE_URL": "sqlite:///db.sqlite3"}, "PostgreSQL is the only engine"),
     "no URL": ({"DATABASE_URL": "localhost"}, "DATABASE_URL must look like"),
+    "port in words": ({"DATABASE_URL": "postgresql://u:p@host:port/name"}, "DATABASE_URL must look like"),
+    "no name": ({"DATABASE_URL": "postgresql://u:p@host"}, "DATABASE_URL must look like"),
+    "bracket without end": ({"DATABASE_URL": "postgresql://u@[::1/name"}, "DATABASE_URL must look like"),
     "debug maybe": ({"DEBUG": "maybe"}, "DEBUG must be on or off"),
     "pooler perhaps": ({"DATABASE_BEHIND_POOLER": "perhaps"}, "DATABASE_BEHIND_POOLER must be on or off"),
     "log level": ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL must be one of"),
     "log format": ({"LOG_FORMAT": "xml"}, "LOG_FORMAT must be one of"),
     "batch size": ({"ENGAGEMENT_BATCH_SIZE": "0"}, "ENGAGEMENT_BATCH_SIZE must be a whole number"),
     "batch size in words": ({"ENGAGEMENT_BATCH_SIZE": "ten"}, "ENGAGEMENT_BATCH_SIZE must be a whole number"),
+    "lock timeout": (
+        {"ENGAGEMENT_LOCK_TIMEOUT_SECONDS": "0"},
+        "ENGAGEMENT_LOCK_TIMEOUT_SECONDS must be a whole number from 1 to 3600, not '0'",
+    ),
+    "reconnect limit": (
+        {"ENGAGEMENT_RECONNECT_LIMIT_SECONDS": "-1"},
+        "ENGAGEMENT_RECONNECT_LIMIT_SECONDS must be a whole number from 0 to 86400, not '-1'",
+    ),
+    "ages of silence": ({"ENGAGEMENT_INACTIVITY_DAYS": "1e9"}, "ENGAGEMENT_INACTIVITY_DAYS must be"),
+    "settings of nobody": ({"DJANGO_SETTINGS_MODULE": "config.nowhere"}, "config.nowhere"),
     "unknown setting": ({"ENGAGEMENT_BATCHSIZE": "10"}, "ENGAGEMENT_BATCHSIZE is not a setting"),
 }
 
@@ -96,6 +126,15 @@ def test_unreachable_database_ends_in_one_sentence_without_the_password() -> Non
     assert "secret-password" not in outcome.err
 
 
+@pytest.mark.parametrize(("option", "sentence"), CONNECTION_OPTIONS.items(), ids=list(CONNECTION_OPTIONS))
+def test_wrong_option_in_the_database_url(due_user: UserEngagementState, option: str, sentence: str) -> None:
+    outcome = run_process("run_engagement_daily", "--json", DATABASE_URL=f"{database_url()}&{option}")
+    assert outcome.code == 1
+    assert sentence in outcome.err
+    assert "Traceback" not in outcome.err
+    assert "nobody foresaw" not in outcome.err
+
+
 @pytest.mark.django_db(transaction=True)
 def test_database_without_migrations_ends_in_one_sentence() -> None:
     with another_connection() as other:
@@ -107,7 +146,7 @@ def test_database_without_migrations_ends_in_one_sentence() -> None:
         finally:
             other.execute("DROP DATABASE test_unmigrated WITH (FORCE)")
     assert (outcome.code, outcome.json["status"]) == (1, "failed")
-    assert "Run `manage.py migrate`" in outcome.err
+    assert "run `manage.py migrate`" in outcome.err
     assert len(outcome.err.strip().splitlines()) == 1
     assert "Traceback" not in outcome.err
 

@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from freezegun import freeze_time
 
+from engagement import selectors
 from engagement.models import EngagementMessage, EngagementStateTransition, UserEngagementState
 from engagement.states import State
-from tests.database import closed_gate, fail_moves_of, wait_at_gate, wait_for_somebody_at_the_gate
+from tests.database import closed_gate, execute, fail_moves_of, wait_at_gate, wait_for_somebody_at_the_gate
 from tests.factories import NOW, make_user, make_users
 from tests.running import Outcome, run_command, run_process, start_process
 
@@ -94,7 +95,7 @@ def test_table_tells_people_what_happened() -> None:
     assert "inactivity_14d 2 1 1 silent too long: goodbye queued, now goodbye_sent" in lines
     assert "goodbye_timeout 1 0 0 goodbye not answered: now dormant, nothing sent" in lines
     assert "Skipped, though silent too long: 1 opted out, 0 without an address." in lines
-    assert "Left alone: 1 active since 2026-02-16 06:00 UTC." in lines
+    assert "Left alone: 1 active and not silent for long enough." in lines
     assert f"Failed: user {users[0].user_id}, inactivity_14d: poisoned (SQLSTATE P0001)" in lines
     assert any(line.startswith("Finished, but some users failed") for line in lines)
 
@@ -107,6 +108,26 @@ def test_table_of_a_dry_run_says_so() -> None:
     assert "dry run: nothing was written" in outcome.out
     assert "would move" in outcome.out
     assert not EngagementMessage.objects.exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("form", [["--limit", "3"], ["--limit", "3", "--dry-run"]], ids=" ".join)
+def test_table_says_who_is_left_for_the_next_run(form: list[str]) -> None:
+    make_users(5, "silent")
+    assert "Still due, for the next run: 2." in run_daily(*form).out
+
+
+@pytest.mark.django_db
+def test_table_is_printed_even_if_nobody_can_be_counted_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
+        execute("SELECT 1 / 0")
+
+    make_users(2, "silent")
+    monkeypatch.setattr(selectors, "count_not_yet_due", fail)
+    outcome = run_daily()
+    assert outcome.code == 0
+    assert "Succeeded" in outcome.out
+    assert "Left alone" not in outcome.out
 
 
 @pytest.mark.django_db

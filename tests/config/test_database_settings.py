@@ -27,7 +27,16 @@ def test_url_wins_over_the_private_server_in_development_too() -> None:
 def test_options_of_the_url_reach_the_driver() -> None:
     database = database_settings(url=f"{URL}?sslmode=require", behind_pooler=False, development=False)
 
-    assert database["OPTIONS"] == {"sslmode": "require"}
+    assert database["OPTIONS"]["sslmode"] == "require"
+
+
+def test_vanished_server_is_noticed_within_a_minute_unless_the_url_says_otherwise() -> None:
+    usual = database_settings(url=URL, behind_pooler=False, development=False)
+    other = database_settings(url=f"{URL}?connect_timeout=60", behind_pooler=False, development=False)
+
+    assert (usual["OPTIONS"]["connect_timeout"], other["OPTIONS"]["connect_timeout"]) == (10, 60)
+    assert usual["OPTIONS"]["tcp_user_timeout"] <= 60_000
+    assert usual["OPTIONS"]["keepalives_idle"] + 3 * usual["OPTIONS"]["keepalives_interval"] <= 60
 
 
 def test_nothing_is_switched_off_without_a_pooler() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.db import connection
@@ -41,14 +41,14 @@ def test_batch_costs_the_same_number_of_statements_at_10_and_at_1000_users(trait
     few = statements_of(run_job)
     make_users(1000, trait)
     many = statements_of(lambda: run_job(batch_size=2000))
-    assert len(many) == len(few) < 20
+    assert len(many) == len(few) <= 3 * 4 + 4 + 4
     assert EngagementStateTransition.objects.count() == 1010
 
 
 def test_nobody_due_costs_few_statements() -> None:
     make_users(10)
-    # Per check: BEGIN and COMMIT, the lock timeout, the claim; once, the skip count.
-    assert len(statements_of(run_job)) <= 3 * 4 + 1
+    # For each check and for the skip count: BEGIN and COMMIT, the limits, the question itself.
+    assert len(statements_of(run_job)) == 3 * 4 + 4
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 8])
@@ -190,3 +190,15 @@ def test_error_in_a_result_shows_no_address() -> None:
     error = run_job().errors[0].error
     assert "99999" not in error
     assert "cannot move" in error
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [{"limit": 0}, {"limit": -1}, {"batch_size": 0}, {"workers": 0}, {"now": NOW.replace(tzinfo=None)}],
+    ids=str,
+)
+def test_request_that_makes_no_sense_is_refused(nonsense: dict[str, Any]) -> None:
+    make_user("silent")
+    with pytest.raises(ValueError, match=r"must be 1 or more|has no offset"):
+        run_job(**nonsense)
+    assert count_moved() == 0

@@ -91,9 +91,26 @@ def test_what_is_no_whole_number_is_refused(settings: Settings, value: object) -
     assert complaint() == f"ENGAGEMENT_BATCH_SIZE must be a whole number from 1 to 10000, not {value!r}."
 
 
-def test_unknown_name_is_refused_and_the_known_ones_listed(settings: Settings) -> None:
-    settings.ENGAGEMENT_BATCHSIZE = "10"
-    assert complaint() == f"ENGAGEMENT_BATCHSIZE is not a setting; there are: {', '.join(BOUNDS)}."
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("ENGAGEMENT_BATCHSIZE", "ENGAGEMENT_BATCH_SIZE"),
+        ("ENGAGEMENT_INACTIVITY_DAY", "ENGAGEMENT_INACTIVITY_DAYS"),
+        ("ENGAGEMENT_LOCK_TIMEOUT", "ENGAGEMENT_LOCK_TIMEOUT_SECONDS"),
+    ],
+)
+def test_misspelt_name_is_refused_with_what_was_meant(settings: Settings, name: str, meant: str) -> None:
+    setattr(settings, name, "10")
+    assert complaint() == f"{name} is not a setting; did you mean {meant}?"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ENGAGEMENT_PORT", "ENGAGEMENT_SERVICE_HOST", "ENGAGEMENT_PORT_80_TCP_ADDR", "ENGAGEMENT_SERVICE_PORT"],
+)
+def test_name_that_a_container_platform_sets_is_left_alone(settings: Settings, name: str) -> None:
+    setattr(settings, name, "tcp://10.0.0.1:80")
+    engagement_settings()
 
 
 def test_check_command_finds_nothing_wrong_with_the_defaults() -> None:

@@ -10,12 +10,14 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.db import DatabaseError, connection, connections, transaction
+from django.db.transaction import TransactionManagementError
 from django.forms import model_to_dict
 from django.test.utils import CaptureQueriesContext
 
 from engagement.models import EngagementStateTransition, UserEngagementState
 from engagement.services.state_machine import (
     EngagementStateNotFound,
+    StaleUserStates,
     Transition,
     lock_states,
     transition_state,
@@ -458,3 +460,32 @@ def test_first_messages_at_once_create_one_state() -> None:
         mover.join()
     assert [mover.error for mover in movers] == [None] * 3
     assert UserEngagementState.objects.get().last_activity_at == LATER
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_users_are_not_moved_outside_a_transaction() -> None:
+    make_user("silent")
+    with transaction.atomic():
+        user_states = lock_states(
+            user_ids=[UserEngagementState.objects.get().user_id], trigger=Trigger.INACTIVITY_14D, now=NOW
+        )
+    with pytest.raises(TransactionManagementError):
+        transition_states(user_states=user_states, trigger=Trigger.INACTIVITY_14D, now=NOW)
+    assert not EngagementStateTransition.objects.exists()
+
+
+@pytest.mark.django_db
+def test_rows_that_have_been_moved_since_they_were_read_are_refused() -> None:
+    user = make_user("silent")
+    user_states = lock_states(user_ids=[user.user_id], trigger=Trigger.INACTIVITY_14D, now=NOW)
+    transition_states(user_states=user_states, trigger=Trigger.INACTIVITY_14D, now=NOW)
+    with pytest.raises(StaleUserStates):
+        transition_states(user_states=user_states, trigger=Trigger.INACTIVITY_14D, now=NOW)
+    assert EngagementStateTransition.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_naive_time_is_refused() -> None:
+    user = make_user()
+    with pytest.raises(ValueError, match="has no offset"):
+        transition_state(user_id=user.user_id, trigger=Trigger.USER_MESSAGE, now=NOW.replace(tzinfo=None))

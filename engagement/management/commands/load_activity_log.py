@@ -59,9 +59,9 @@ class Command(SentenceCommand):
         name = str(path).encode(errors="backslashreplace").decode()
         if options["json"]:
             report = {"file": name, "as_of": as_of.isoformat(), **asdict(loaded)}
-            self.stdout.write(json.dumps(report))
+            self.write_result(json.dumps(report))
         else:
-            self.stdout.write("\n".join(_sentences(name, as_of, loaded)))
+            self.write_result("\n".join(_sentences(name, as_of, loaded)))
 
 
 def _sentences(name: str, as_of: datetime, loaded: LoadedActivityLog) -> Iterator[str]:

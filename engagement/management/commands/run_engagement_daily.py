@@ -15,6 +15,7 @@ from engagement.management.base import SentenceCommand
 from engagement.management.job_report import report
 from engagement.management.progress_bar import progress_bar
 from engagement.management.signals import stop_on_signals
+from engagement.services.aftermath import aftermath_of
 from engagement.services.daily_job import JobRequest, run_daily_job
 from engagement.services.job_result import JobStatus
 from engagement.services.patience import StopRequest
@@ -98,12 +99,9 @@ class Command(SentenceCommand):
             sys.exit(code)
 
     def _print(self, result: JobResult, *, as_json: bool) -> None:
-        if as_json:
-            self.stdout.write(json.dumps(result.as_json()))
-        else:
-            self.stdout.write(report(result))
+        self.write_result(json.dumps(result.as_json()) if as_json else report(result, aftermath_of(result)))
         if result.failure:
-            self.stderr.write(f"run_engagement_daily: {result.failure}")
+            self.say(result.failure)
 
 
 _ALL_NAMES: Final = frozenset(check.name for check in CHECKS)

@@ -1,0 +1,72 @@
+"""What cron, pipes and containers do to the standard streams changes neither the work nor its exit code."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from engagement.models import EngagementMessage
+from tests.database import fail_moves_of
+from tests.factories import NOW, make_users
+from tests.running import PROJECT, database_url
+
+pytestmark = pytest.mark.usefixtures("committed")
+
+RUN = f"{sys.executable} manage.py run_engagement_daily --now {NOW.isoformat()}"
+
+
+def run_in_shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"],
+        cwd=PROJECT,
+        env={**os.environ, "DATABASE_URL": database_url(), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("form", ["", "--json"], ids=["table", "json"])
+@pytest.mark.parametrize(
+    ("stdout", "reason"),
+    [(">/dev/full", "No space left on device"), (">&-", "it is closed"), ("| head -c0", "Broken pipe")],
+    ids=["full", "closed", "nobody reads"],
+)
+def test_trouble_with_stdout_is_one_sentence_and_the_work_is_done(
+    form: str, stdout: str, reason: str
+) -> None:
+    make_users(2, "silent")
+    outcome = run_in_shell(f"{RUN} {form} {stdout}", LOG_LEVEL="WARNING")
+    assert outcome.returncode == 0, outcome.stderr
+    # A reader that goes away may do so before or after it has got the result.
+    if reason != "Broken pipe":
+        assert outcome.stderr == (
+            f"run_engagement_daily: the result could not be written to stdout: {reason}.\n"
+        )
+    assert "Traceback" not in outcome.stderr
+    assert EngagementMessage.objects.count() == 2
+
+
+def test_trouble_with_stdout_does_not_hide_that_users_failed() -> None:
+    users = make_users(2, "silent")
+    fail_moves_of(users[0])
+    assert run_in_shell(f"{RUN} >/dev/full").returncode == 3
+
+
+@pytest.mark.parametrize("streams", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_job_works_without_a_stderr(streams: str) -> None:
+    make_users(2, "silent")
+    assert run_in_shell(f"{RUN} {streams}").returncode == 0
+    assert EngagementMessage.objects.count() == 2
+
+
+def test_table_can_be_written_in_ascii() -> None:
+    make_users(2, "silent")
+    outcome = run_in_shell(RUN, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert outcome.returncode == 0, outcome.stderr
+    assert "inactivity_14d" in outcome.stdout
+    assert outcome.stdout.isascii()
