@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 DEADLINE_SECONDS: Final = 30
 
 GATE: Final = 14
-"""The advisory lock at which `close_gate` makes moves wait."""
+"""The advisory lock at which `wait_at_gate` makes moves wait."""
+
+AT_THE_GATE: Final = """
+    pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
+    WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()
+"""
+"""Whoever waits there; not in other databases of the same server."""
 
 
 def execute(sql: str, *parameters: Any) -> None:
@@ -105,7 +111,7 @@ def closed_gate() -> Iterator[psycopg.Connection]:
 
 def wait_for_somebody_at_the_gate(other: psycopg.Connection, *, count: int = 1) -> None:
     """Return once `count` sessions wait for the advisory lock."""
-    sql = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    sql = f"SELECT count(*) FROM {AT_THE_GATE}"
     deadline_at = monotonic() + DEADLINE_SECONDS
     while other.execute(sql).fetchone() != (count,):
         assert monotonic() < deadline_at, "nobody came to the gate"

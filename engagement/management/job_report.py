@@ -21,9 +21,9 @@ ERRORS_SHOWN: Final = 10
 WIDTH_OFF_A_TERMINAL: Final = 100
 
 WHAT_HAPPENED: Final = {
-    Trigger.INACTIVITY_14D: "silent too long: goodbye queued, now goodbye_sent",
-    Trigger.GOODBYE_TIMEOUT: "goodbye not answered: now dormant, nothing sent",
-    Trigger.REMINDER_DUE: "reminder came due: now dormant, nothing sent",
+    Trigger.INACTIVITY_14D: "told goodbye (message queued)",
+    Trigger.GOODBYE_TIMEOUT: "now dormant (nothing sent)",
+    Trigger.REMINDER_DUE: "now dormant (nothing sent)",
 }
 
 HEADLINES: Final = {
@@ -69,7 +69,7 @@ def _table(result: JobResult) -> Table:
     table.add_column("check", no_wrap=True)
     for heading in ("would move" if result.dry_run else "moved", "failed", "skipped"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("what moving means")
+    table.add_column("what became of them")
     for check in CHECKS:
         if tally := result.checks.get(check.name):
             counts = (tally.succeeded, tally.failed, tally.skipped.total)

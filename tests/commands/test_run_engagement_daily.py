@@ -12,7 +12,14 @@ from freezegun import freeze_time
 from engagement import selectors
 from engagement.models import EngagementMessage, EngagementStateTransition, UserEngagementState
 from engagement.states import State
-from tests.database import closed_gate, execute, fail_moves_of, wait_at_gate, wait_for_somebody_at_the_gate
+from tests.database import (
+    AT_THE_GATE,
+    closed_gate,
+    execute,
+    fail_moves_of,
+    wait_at_gate,
+    wait_for_somebody_at_the_gate,
+)
 from tests.factories import NOW, make_user, make_users
 from tests.running import Outcome, run_command, run_process, start_process
 
@@ -92,8 +99,8 @@ def test_table_tells_people_what_happened() -> None:
     assert outcome.code == 3
     lines = [" ".join(line.split()) for line in outcome.out.splitlines()]
     assert "Engagement run as of 2026-03-02 06:00:00 UTC" in lines
-    assert "inactivity_14d 2 1 1 silent too long: goodbye queued, now goodbye_sent" in lines
-    assert "goodbye_timeout 1 0 0 goodbye not answered: now dormant, nothing sent" in lines
+    assert "inactivity_14d 2 1 1 told goodbye (message queued)" in lines
+    assert "goodbye_timeout 1 0 0 now dormant (nothing sent)" in lines
     assert "Skipped, though silent too long: 1 opted out, 0 without an address." in lines
     assert "Left alone: 1 active and not silent for long enough." in lines
     assert f"Failed: user {users[0].user_id}, inactivity_14d: poisoned (SQLSTATE P0001)" in lines
@@ -234,9 +241,7 @@ class TestInAProcessOfItsOwn:
             process.kill()
             process.communicate(timeout=60)
             # The server notices when it next talks to the process that is gone.
-            gate.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-            )
+            gate.execute(f"SELECT pg_terminate_backend(pid) FROM {AT_THE_GATE}")
         assert not EngagementMessage.objects.exists()
         assert not UserEngagementState.objects.exclude(state=State.ACTIVE).exists()
         next_run = run_process("run_engagement_daily", "--json", "--now", NOW.isoformat())
