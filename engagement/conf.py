@@ -65,9 +65,8 @@ class EngagementSettings:
 def engagement_settings() -> EngagementSettings:
     """The settings as Django has them now, so that `override_settings` is seen.
 
-    Raises ImproperlyConfigured, with one sentence, for a misspelt name or an impossible value.
+    Raises ImproperlyConfigured, with one sentence, for an impossible value.
     """
-    _refuse_misspelt_names()
     number = {name: _whole_number(name, limits) for name, limits in SETTINGS.items()}
     return EngagementSettings(
         policy=Policy(
@@ -83,8 +82,8 @@ def engagement_settings() -> EngagementSettings:
     )
 
 
-def _refuse_misspelt_names() -> None:
-    """A typing error must not leave a setting at its default, unnoticed.
+def refuse_misspelt_names() -> None:
+    """A typing error must not leave a setting at its default, unnoticed: raises ImproperlyConfigured.
 
     Names that resemble none are somebody else's: container platforms set ENGAGEMENT_PORT and the
     like where a service is called "engagement".

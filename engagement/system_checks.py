@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
 
-from engagement.conf import engagement_settings
+from engagement.conf import engagement_settings, refuse_misspelt_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,7 @@ def check_engagement_settings(
 ) -> list[CheckMessage]:
     """One error, with the sentence of the first setting that makes no sense."""
     try:
+        refuse_misspelt_names()
         engagement_settings()
     except ImproperlyConfigured as error:
         return [Error(str(error), id="engagement.E001")]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from engagement.conf import engagement_settings
+from engagement.conf import engagement_settings, refuse_misspelt_names
 from engagement.services.job_result import JobResult, JobStatus
 from engagement.services.mover import JobRequest, Mover, ending_of
 from engagement.services.patience import StopRequest
@@ -32,10 +32,11 @@ def run_daily_job(
     Transaction: opens one per batch, and must not be called inside another. With several workers
     it forks, so the calling process must have no other threads.
     Repeating: harmless, also at the same time and after a crash; whoever was moved is no longer due.
-    Raises ImproperlyConfigured for impossible settings. Otherwise a run that cannot go on ends as
+    Raises ImproperlyConfigured for impossible or misspelt settings. Otherwise a run that cannot go on ends as
     failed, with the reason in `failure`; what was committed stays.
     """
     started = time.monotonic()
+    refuse_misspelt_names()
     run = _Run(request, engagement_settings(), stop=stop or StopRequest(), progress=progress)
     with structlog.contextvars.bound_contextvars(job_id=str(request.job_id)):
         _log_start(request)

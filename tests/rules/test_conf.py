@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
-from engagement.conf import engagement_settings
+from engagement.conf import engagement_settings, refuse_misspelt_names
 from engagement.states import Policy
 
 if TYPE_CHECKING:
@@ -30,9 +30,14 @@ BOUNDS: Final = {
 TYPING_ERRORS: Final = ("ten", "1.5", "10 days", "0x10", "-", 1.5, float("inf"), float("nan"), True, [14])
 
 
+def read_settings() -> None:
+    refuse_misspelt_names()
+    engagement_settings()
+
+
 def complaint() -> str:
     with pytest.raises(ImproperlyConfigured) as refused:
-        engagement_settings()
+        read_settings()
     return str(refused.value)
 
 
@@ -110,7 +115,7 @@ def test_misspelt_name_is_refused_with_what_was_meant(settings: Settings, name: 
 )
 def test_name_that_a_container_platform_sets_is_left_alone(settings: Settings, name: str) -> None:
     setattr(settings, name, "tcp://10.0.0.1:80")
-    engagement_settings()
+    read_settings()
 
 
 def test_check_command_finds_nothing_wrong_with_the_defaults() -> None:
