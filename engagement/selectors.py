@@ -141,6 +141,13 @@ def dormant_since(user_ids: Collection[UUID]) -> dict[UUID, datetime]:
     return dict(moves.order_by("user_id", "created_at").values_list("user_id", "created_at"))
 
 
+def is_in_audit_log(transition_id: UUID | None) -> bool:
+    """Whether this very move was committed."""
+    if transition_id is None:
+        return False
+    return EngagementStateTransition.objects.filter(pk=transition_id).exists()
+
+
 def moved_by_run(job_id: UUID, *, user_ids: Collection[UUID]) -> set[UUID]:
     """Those of the users whose move by this run stands in the audit log."""
     moves = EngagementStateTransition.objects.filter(user_id__any_of=user_ids, metadata__job_id=str(job_id))

@@ -31,9 +31,11 @@ T = TypeVar("T")
 class BatchError(Exception):
     """The batch was rolled back, or its commit is in doubt; the cause is `__cause__`."""
 
-    def __init__(self, users: Sequence[DueUser]) -> None:
+    def __init__(self, users: Sequence[DueUser], *, audit_id: UUID | None = None) -> None:
         super().__init__(f"A batch of {len(users)} claimed users failed.")
         self.users = users
+        self.audit_id = audit_id
+        """One of the batch's audit rows, where all was written and only the commit went wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,14 +57,15 @@ def move_batch(check: Check, users: QuerySet[UserEngagementState], *, context: B
     Raises BatchError, with the users claimed so far, from whatever went wrong.
     """
     claimed: list[DueUser] = []
+    audit_id = None
     try:
         with transaction.atomic(durable=True):
             _prepare_transaction(lock_timeout=context.lock_timeout)
             claimed = selectors.read_due_users(check, users)
             if claimed:
-                _move(check, claimed, context=context)
+                audit_id = _move(check, claimed, context=context)
     except Exception as error:
-        raise BatchError(claimed) from error
+        raise BatchError(claimed, audit_id=audit_id) from error
     return claimed
 
 
@@ -93,8 +96,9 @@ def _prepare_transaction(*, lock_timeout: timedelta) -> None:
         cursor.execute(_SETTINGS, [str(milliseconds)])
 
 
-def _move(check: Check, claimed: Sequence[DueUser], *, context: BatchContext) -> None:
-    transition_states(
+def _move(check: Check, claimed: Sequence[DueUser], *, context: BatchContext) -> UUID:
+    """Move the claimed users and queue what they are to be sent; the id of one of the audit rows."""
+    transitions = transition_states(
         user_states=[user.user_state for user in claimed],
         trigger=check.trigger,
         now=context.now,
@@ -103,3 +107,4 @@ def _move(check: Check, claimed: Sequence[DueUser], *, context: BatchContext) ->
     )
     if check.says_goodbye:
         queue_messages(messages=[goodbye_for(user, now=context.now) for user in claimed], now=context.now)
+    return transitions[0].id

@@ -34,9 +34,9 @@ log = structlog.get_logger("engagement")
 
 @dataclass(slots=True)
 class _Doubt:
-    """Users of a batch whose connection broke: perhaps after the server had committed it."""
+    """A batch whose connection broke at its commit: the server may have carried it out."""
 
-    users: Sequence[DueUser] = ()
+    error: BatchError | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -143,23 +143,23 @@ class CheckRun:
     def _attempt(
         self, users: QuerySet[UserEngagementState], doubt: _Doubt, patience: Patience
     ) -> Sequence[DueUser]:
-        if doubt.users and self._was_committed(doubt.users):
-            return doubt.users
-        doubt.users = ()
+        if doubt.error and self._was_committed(doubt.error):
+            return doubt.error.users
+        doubt.error = None
         try:
             return patience.with_others(partial(move_batch, self.check, users, context=self.context))
         except BatchError as error:
-            doubt.users = error.users
+            doubt.error = error if error.audit_id else None
             raise
 
-    def _was_committed(self, users: Sequence[DueUser]) -> bool:
+    def _was_committed(self, error: BatchError) -> bool:
         """Whether a batch in doubt was committed: whole, or not at all."""
-        user_ids = [user.user_state.user_id for user in users]
 
         def ask() -> bool:
             # The session that was cut off may still be committing; it holds the rows until it is done.
-            selectors.wait_for_states(user_ids)
-            return bool(selectors.moved_by_run(self.context.job_id, user_ids=user_ids[:1]))
+            selectors.wait_for_states([user.user_state.user_id for user in error.users])
+            # Not by user: another worker of this run may have moved them since.
+            return selectors.is_in_audit_log(error.audit_id)
 
         read = partial(in_transaction, ask, lock_timeout=self.context.lock_timeout)
         return self.patience.with_others(read)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum, auto
 from typing import Final
 
@@ -42,6 +43,8 @@ _OUTAGE_CLASSES: Final = (
     "57P",  # operator intervention: shutting down, crashed, starting up
     "58",  # system error: input and output
 )
+_DATA_CLASS: Final = "22"  # data exception
+_QUOTED: Final = re.compile(r'".*"|".*$')
 _SETUP_CLASSES: Final = ("42",)  # syntax error or access rule violation: no such table, permission denied
 
 
@@ -82,8 +85,12 @@ def first_line(error: BaseException) -> str:
     """What went wrong, in one line, without what must not be logged.
 
     PostgreSQL puts whole rows into the lines behind the first (DETAIL, CONTEXT): those are left out.
+    Of a value that it cannot read, it quotes the text in the first.
     """
-    return redact(str(error).strip().partition("\n")[0])
+    line = str(error).strip().partition("\n")[0]
+    if (sqlstate_of(error) or "").startswith(_DATA_CLASS):
+        line = _QUOTED.sub("[value]", line)
+    return redact(line)
 
 
 def describe(error: BaseException) -> str:
