@@ -2,7 +2,7 @@
 # the database too, is installed into this folder.
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint clean requirements
+.PHONY: help install run test test-newest bench lint clean requirements
 
 # The first Python that is new enough; `make PYTHON=/path/to/python3 …` takes another one.
 PYTHON := $(or $(PYTHON),$(shell for candidate in python3.11 python3 python3.12 python3.13 python3.14; do \
@@ -13,6 +13,9 @@ MANAGE := $(IN_VENV) manage.py
 # The day at which the sample of customer activity ends.
 SAMPLE := data/cdnow_activity.csv.gz
 SAMPLE_NOW := 1998-07-01T06:00:00Z
+
+# How many users are due in the benchmark.
+SIZE := 10000
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' Makefile
@@ -46,8 +49,14 @@ run: install ## Load the sample of customer activity and run the daily job on it
 	@echo "Running the daily job as if it were $(SAMPLE_NOW)."
 	@$(MANAGE) run_engagement_daily --now $(SAMPLE_NOW) $(ARGS)
 
-test: install ## Run the tests (ARGS="-k opted_out" and the like)
+test: install ## Run the tests (ARGS="-k opted_out", ARGS=--faults=full and the like)
 	@$(IN_VENV) -m pytest $(ARGS)
+
+test-newest: install ## Run the tests on the newest Python and Django that this machine can have
+	@$(IN_VENV) -m nox -f tests/noxfile.py -s newest -- $(ARGS)
+
+bench: install ## Compare the job with one SQL statement and with other ways to write it (SIZE=100000)
+	@$(IN_VENV) -m tests.bench --size $(SIZE) $(ARGS)
 
 lint: install ## Check style, types and the direction of imports
 	@$(IN_VENV) -m ruff check

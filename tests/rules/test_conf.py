@@ -41,6 +41,10 @@ def complaint() -> str:
     return str(refused.value)
 
 
+def test_policy_has_the_same_defaults_with_settings_and_without() -> None:
+    assert engagement_settings().policy == Policy()
+
+
 def test_defaults_are_those_of_the_design() -> None:
     configured = engagement_settings()
     assert configured.policy == Policy(

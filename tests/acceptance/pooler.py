@@ -1,0 +1,92 @@
+"""PgBouncer in transaction mode, in front of the test's database."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg
+from django.db import connection
+
+from tests.acceptance.runs import DEADLINE_SECONDS, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+POOL_SIZE: Final = 2
+PORT: Final = 6432
+NAME: Final = "pooled"
+
+# Where Debian puts it is on root's path alone.
+PROGRAM: Final = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+
+@contextmanager
+def transaction_pooler() -> Iterator[str]:
+    """The URL of a pooler that has fewer sessions than the test has runs."""
+    account = _account()
+    # Not pytest's folder: another account may not enter that one.
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        _write_configuration(folder)
+        for path in (folder, *folder.iterdir()):
+            os.chown(path, account, -1)
+        url = f"postgresql://anybody@/{NAME}?host={folder}&port={PORT}"
+        with subprocess.Popen(
+            [PROGRAM or "pgbouncer", "-q", str(folder / "pgbouncer.ini")],
+            user=account,
+            stderr=subprocess.DEVNULL,
+        ) as pooler:
+            try:
+                wait_until(lambda: _answers(url), "the pooler does not answer")
+                yield url
+            finally:
+                pooler.terminate()
+                pooler.wait(timeout=DEADLINE_SECONDS)
+
+
+def _write_configuration(folder: Path) -> None:
+    server = " ".join(f"{key}='{value}'" for key, value in _server().items() if value)
+    (folder / "pgbouncer.ini").write_text(
+        f"""
+        [databases]
+        {NAME} = {server}
+        [pgbouncer]
+        listen_addr =
+        listen_port = {PORT}
+        unix_socket_dir = {folder}
+        logfile = {folder}/log
+        auth_type = any
+        pool_mode = transaction
+        default_pool_size = {POOL_SIZE}
+        """
+    )
+
+
+def _server() -> dict[str, Any]:
+    parameters = connection.get_connection_params()
+    names = ("host", "port", "user", "password")
+    return {name: parameters.get(name) for name in names} | {"dbname": connection.settings_dict["NAME"]}
+
+
+def _account() -> int:
+    """PgBouncer refuses to run as root; then it is whoever may reach the server's socket."""
+    if os.geteuid() != 0:
+        return os.geteuid()
+    socket_folder = Path(str(_server()["host"] or "/"))
+    owner = socket_folder.stat().st_uid if socket_folder.is_absolute() else 0
+    return owner or pwd.getpwnam("nobody").pw_uid
+
+
+def _answers(url: str) -> bool:
+    try:
+        psycopg.connect(url).close()
+    except psycopg.OperationalError:
+        return False
+    return True

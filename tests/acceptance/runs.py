@@ -1,0 +1,123 @@
+"""Runs as processes of their own, and waiting for what they do."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.acceptance.invariants import Run
+from tests.factories import NOW
+from tests.running import Outcome, start_process
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+
+    import psycopg
+
+DEADLINE_SECONDS: Final = 60
+RUN_SECONDS: Final = 240
+
+JOB: Final = "acceptance-run"
+"""The name under which a run's connection stands in pg_stat_activity."""
+
+
+_started: Final[list[subprocess.Popen[str]]] = []
+
+
+def start_run(*arguments: str, name: str = JOB, **environment: str) -> subprocess.Popen[str]:
+    """Start the job as cron would."""
+    process = start_process(
+        "run_engagement_daily", "--json", "--now", NOW.isoformat(), *arguments, PGAPPNAME=name, **environment
+    )
+    _started.append(process)
+    return process
+
+
+def end_of(process: subprocess.Popen[str]) -> Outcome:
+    out, err = process.communicate(timeout=RUN_SECONDS)
+    return Outcome(out, err, process.returncode)
+
+
+def run_to_the_end(*arguments: str, **environment: str) -> Outcome:
+    return end_of(start_run(*arguments, **environment))
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate(timeout=DEADLINE_SECONDS)
+
+
+def kill_what_is_left() -> None:
+    """A test that failed half-way must not leave a run to the next one."""
+    while _started:
+        process = _started.pop()
+        if process.returncode is None:
+            kill(process)
+
+
+def run_of(outcome: Outcome) -> Run:
+    """What the invariants want to know of a run that printed its result."""
+    assert "Traceback" not in outcome.err, outcome.err
+    return Run(NOW, outcome.json)
+
+
+KILLED: Final = Run(NOW, None)
+
+
+def wait_until(condition: Callable[[], object], complaint: str) -> None:
+    deadline_at = monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert monotonic() < deadline_at, complaint
+
+
+def wait_for_moves(
+    connection: psycopg.Connection, count: int, *, of: subprocess.Popen[str] | None = None
+) -> None:
+    """Return once the audit log has `count` rows, or the process has ended."""
+    wait_until(
+        lambda: count_moves(connection) >= count or (of is not None and of.poll() is not None),
+        f"nobody moved {count} users",
+    )
+
+
+def wait_for_sessions(connection: psycopg.Connection, *, name: str = JOB) -> None:
+    """Return once a run is connected."""
+    wait_until(lambda: count_sessions(connection, name) > 0, f"{name} does not connect")
+
+
+def wait_for_the_end_of_sessions(connection: psycopg.Connection, *, name: str = JOB) -> None:
+    """Return once no run is connected; a killed client's session goes on for a moment."""
+    wait_until(lambda: count_sessions(connection, name) == 0, f"the sessions of {name} do not end")
+
+
+def count_sessions(connection: psycopg.Connection, name: str) -> int:
+    sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s"
+    return int(value(connection, sql, name))
+
+
+def count_moves(connection: psycopg.Connection) -> int:
+    return int(value(connection, "SELECT count(*) FROM engagement_state_transitions"))
+
+
+def value(connection: psycopg.Connection, sql: str, *parameters: Any) -> Any:
+    row = connection.execute(sql, parameters or None).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def wait_until_waiting(connection: psycopg.Connection, count: int, *, name: str = JOB) -> None:
+    """Return once so many sessions, named so or with more behind it, wait for somebody's lock.
+
+    May be asked inside the transaction that holds the lock: the views of activity are read anew.
+    """
+    sql = """
+        SELECT count(*) FROM pg_stat_get_activity(NULL) AS session
+        WHERE application_name LIKE %s || '%%' AND wait_event_type = 'Lock'
+    """
+
+    def are_waiting() -> bool:
+        connection.execute("SELECT pg_stat_clear_snapshot()")
+        return bool(value(connection, sql, name) == count)
+
+    wait_until(are_waiting, f"there are never {count} sessions named {name} that wait")

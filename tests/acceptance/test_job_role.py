@@ -1,0 +1,107 @@
+"""The job as a database user who may do what it needs and nothing else."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests.acceptance.invariants import assert_invariants
+from tests.acceptance.rows import take_snapshot
+from tests.acceptance.runs import count_moves, run_of, run_to_the_end
+from tests.acceptance.seeding import seed
+from tests.database import lose_connection_at_first_move
+from tests.running import PROJECT, database_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.acceptance.conftest import Size
+
+SCRIPT = PROJECT / "docs" / "sql" / "job_role.sql"
+PASSWORD = "for-this-test"  # noqa: S105
+
+FORBIDDEN = (
+    "DELETE FROM user_profiles",
+    "DELETE FROM user_engagement_states",
+    "DELETE FROM engagement_state_transitions",
+    "DELETE FROM engagement_message_queue",
+    "TRUNCATE engagement_message_queue",
+    "UPDATE engagement_state_transitions SET metadata = '{}'",
+    "UPDATE engagement_message_queue SET status = 'cancelled'",
+    "UPDATE user_profiles SET reengagement_opt_out = false",
+    "UPDATE user_profiles SET whatsapp_jid = NULL",
+    "UPDATE user_engagement_states SET last_activity_at = now()",
+    "UPDATE user_engagement_states SET user_id = gen_random_uuid()",
+    "INSERT INTO user_profiles DEFAULT VALUES",
+    "INSERT INTO user_engagement_states (user_id) SELECT user_id FROM user_profiles LIMIT 1",
+    "SELECT message_params FROM engagement_message_queue",
+    "SELECT locale FROM user_profiles",
+    "SELECT * FROM django_session",
+    "SELECT * FROM auth_user",
+    "SELECT * FROM django_migrations",
+    "DROP TABLE engagement_message_queue",
+    "ALTER TABLE engagement_message_queue DROP CONSTRAINT message_idempotency_key_unique",
+    "ALTER TABLE engagement_state_transitions DISABLE TRIGGER ALL",
+    "CREATE TABLE mine (id integer)",
+    "CREATE ROLE another",
+    "SET ROLE postgres",
+)
+
+
+@pytest.fixture
+def url_of_role(onlooker: psycopg.Connection) -> Iterator[str]:
+    """How to log in as the role of the script, under a name of this test's own."""
+    name = f"engagement_job_test_{os.getpid()}"
+    role = sql.Identifier(name)
+    # Before PostgreSQL 15 everybody may create tables in the schema public.
+    onlooker.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    onlooker.execute(SCRIPT.read_text().replace("engagement_job", name).encode())
+    onlooker.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, sql.Literal(PASSWORD)))
+    _, address = database_url().split("@", maxsplit=1)
+    yield f"postgresql://{name}:{PASSWORD}@{address}"
+    onlooker.execute(sql.SQL("DROP OWNED BY {}; DROP ROLE {}").format(role, role))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_job_runs_with_these_privileges(
+    onlooker: psycopg.Connection, url_of_role: str, size: Size, workers: int
+) -> None:
+    seed(onlooker, due=size.due)
+    before = take_snapshot(onlooker)
+    outcome = run_to_the_end("--workers", str(workers), DATABASE_URL=url_of_role)
+    assert (outcome.code, outcome.json["status"]) == (0, "succeeded"), outcome
+    assert_invariants(before, take_snapshot(onlooker), [run_of(outcome)])
+
+
+def test_privileges_are_enough_to_ask_whether_a_batch_was_committed(
+    onlooker: psycopg.Connection, url_of_role: str
+) -> None:
+    seed(onlooker, due=100)
+    before = take_snapshot(onlooker)
+    lose_connection_at_first_move()
+    onlooker.execute("GRANT USAGE ON SEQUENCE faults TO PUBLIC")
+    outcome = run_to_the_end(DATABASE_URL=url_of_role)
+    assert "engagement_database_away" in outcome.err
+    assert (outcome.code, outcome.json["status"]) == (0, "succeeded"), outcome
+    assert_invariants(before, take_snapshot(onlooker), [run_of(outcome)])
+
+
+def test_role_can_do_nothing_else(onlooker: psycopg.Connection, url_of_role: str) -> None:
+    seed(onlooker, due=100)
+    before = take_snapshot(onlooker)
+    with psycopg.connect(url_of_role, autocommit=True) as job:
+        assert [statement for statement in FORBIDDEN if is_allowed(job, statement)] == []
+    assert take_snapshot(onlooker) == before
+    assert count_moves(onlooker) == 0
+
+
+def is_allowed(connection: psycopg.Connection, statement: str) -> bool:
+    try:
+        connection.execute(statement.encode())
+    except psycopg.errors.InsufficientPrivilege:
+        return False
+    return True

@@ -1,0 +1,88 @@
+"""Rows that the database refuses to touch, spread over many batches."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from engagement.models import UserEngagementState
+from tests.acceptance.invariants import assert_invariants, due_users
+from tests.acceptance.rows import Snapshot, take_snapshot
+from tests.acceptance.runs import run_of, run_to_the_end
+from tests.acceptance.seeding import seed
+from tests.database import fail_moves_of, heal
+from tests.factories import NOW, make_users
+from tests.running import run_job
+
+if TYPE_CHECKING:
+    from random import Random
+    from uuid import UUID
+
+    import psycopg
+
+    from tests.acceptance.conftest import Size
+
+POISONED: Final = 15
+BATCH_SIZES: Final = (16, 64, 256, 1024)
+
+
+def poison_some(before: Snapshot, chance: Random) -> set[UUID]:
+    """From now on no move of these succeeds: due users of every check, some of them neighbours."""
+    due = sorted(due_users(before, now=NOW).items(), key=lambda item: (item[1], item[0]))
+    step = len(due) // (POISONED - 1)
+    chosen = [user_id for user_id, _ in due[chance.randrange(step) :: step]]
+    neighbour = next(user_id for user_id, _ in due if user_id not in chosen)
+    poisoned = {*chosen, neighbour}
+    fail_moves_of(*UserEngagementState.objects.filter(user_id__in=poisoned))
+    return poisoned
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_exactly_the_poisoned_users_fail_and_stay_as_they_were(
+    onlooker: psycopg.Connection, size: Size, chance: Random, workers: int
+) -> None:
+    seed(onlooker, due=size.due)
+    before = take_snapshot(onlooker)
+    poisoned = poison_some(before, chance)
+    outcome = run_to_the_end("--batch-size", str(size.batch), "--workers", str(workers))
+    assert (outcome.code, outcome.json["status"]) == (3, "partial")
+    assert {error["user_id"] for error in outcome.json["errors"]} == set(map(str, poisoned))
+    assert len(outcome.json["errors"]) == len(poisoned)
+    between = take_snapshot(onlooker)
+    assert_invariants(before, between, [run_of(outcome)], poisoned=poisoned)
+    heal()
+    cured = run_to_the_end()
+    assert (cured.code, cured.json["succeeded"]) == (0, len(poisoned))
+    assert_invariants(between, take_snapshot(onlooker), [run_of(cured)])
+
+
+def statements_of_one_batch(size: int, *, bad: int | None) -> int:
+    """How many statements a run over one full batch takes, with one bad user in it or without."""
+    users = make_users(size, "silent")
+    if bad is not None:
+        fail_moves_of(users[bad])
+    with CaptureQueriesContext(connection) as queries:
+        result = run_job(batch_size=size)
+    assert result.failed == (bad is not None)
+    heal()
+    UserEngagementState.objects.all().delete()
+    return len(queries)
+
+
+@pytest.mark.django_db
+def test_cost_of_one_bad_user_grows_with_the_logarithm_of_the_batch(chance: Random) -> None:
+    good = [statements_of_one_batch(size, bad=None) for size in BATCH_SIZES]
+    assert len(set(good)) == 1, "a good batch costs the same whatever its size"
+    extra = [statements_of_one_batch(size, bad=chance.randrange(size)) - good[0] for size in BATCH_SIZES]
+    per_halving = [cost / math.log2(size) for cost, size in zip(extra, BATCH_SIZES, strict=True)]
+    # Each halving tries two halves, at no more than the whole run over a good batch costs.
+    assert max(per_halving) <= 2 * good[0], extra
+    # Four times the batch is two halvings more, wherever it starts from.
+    steps = [larger - smaller for smaller, larger in pairwise(extra)]
+    assert max(steps) <= 4 * good[0], extra
+    assert extra[-1] < 3 * extra[0], "it grows with the batch, not with its logarithm"

@@ -1,0 +1,188 @@
+"""The database ends the job's session, crashes, or stays away."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.acceptance.invariants import assert_invariants
+from tests.acceptance.own_server import OwnServer
+from tests.acceptance.rows import take_snapshot
+from tests.acceptance.runs import (
+    JOB,
+    count_moves,
+    end_of,
+    run_of,
+    run_to_the_end,
+    start_run,
+    value,
+    wait_for_moves,
+    wait_until,
+)
+from tests.acceptance.seeding import seed
+from tests.database import execute
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from random import Random
+
+    import psycopg
+
+    from tests.acceptance.conftest import Size
+
+TERMINATE = """
+    SELECT count(*) FROM (
+        SELECT pid FROM pg_stat_activity
+        WHERE application_name = %s AND datname = current_database() ORDER BY random() LIMIT 1
+    ) AS job WHERE pg_terminate_backend(pid)
+"""
+
+
+IN_THE_UPDATE = "TRIGGER at_move BEFORE UPDATE ON user_engagement_states"
+# Nothing is committed, but the client cannot know.
+IN_THE_COMMIT = """
+    CONSTRAINT TRIGGER at_move AFTER INSERT ON engagement_state_transitions DEFERRABLE INITIALLY DEFERRED
+"""
+
+COMMITTING = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND wait_event = 'SyncRep'"
+
+
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
+    server = OwnServer.started(tmp_path_factory.mktemp("server"))
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def server(shared_server: OwnServer, db: None) -> OwnServer:
+    """Running and empty, whatever the test before has done to it."""
+    shared_server.start()
+    shared_server.empty()
+    return shared_server
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_run_whose_sessions_are_ended_again_and_again_comes_to_its_end(
+    onlooker: psycopg.Connection, size: Size, chance: Random, workers: int
+) -> None:
+    seed(onlooker, due=size.due)
+    before = take_snapshot(onlooker)
+    process = start_run("--batch-size", str(size.batch), "--workers", str(workers))
+    for _ in range(size.kills):
+        more = chance.randrange(1, size.due // size.kills)
+        wait_for_moves(onlooker, min(count_moves(onlooker) + more, size.due), of=process)
+        wait_until(
+            lambda: value(onlooker, TERMINATE, JOB) or process.poll() is not None, "the job does not connect"
+        )
+    outcome = end_of(process)
+    assert "engagement_database_away" in outcome.err
+    assert (outcome.code, outcome.json["status"], outcome.json["failed"]) == (0, "succeeded", 0)
+    assert_invariants(before, take_snapshot(onlooker), [run_of(outcome)])
+
+
+@pytest.mark.parametrize(("workers", "batch"), [(1, 1), (3, 20)])
+@pytest.mark.parametrize("moment", [IN_THE_UPDATE, IN_THE_COMMIT], ids=["update", "commit"])
+def test_sessions_that_end_in_the_first_batches_cost_no_user_and_no_count(
+    onlooker: psycopg.Connection, workers: int, batch: int, moment: str
+) -> None:
+    seed(onlooker, due=200)
+    before = take_snapshot(onlooker)
+    lose_sessions(2 * workers, moment=moment)
+    outcome = run_to_the_end("--batch-size", str(batch), "--workers", str(workers))
+    assert (outcome.code, outcome.json["status"]) == (0, "succeeded")
+    assert_invariants(before, take_snapshot(onlooker), [run_of(outcome)])
+
+
+def lose_sessions(times: int, *, moment: str) -> None:
+    """End so many sessions, each in the middle of a batch.
+
+    With several workers, one comes back to find that another has moved its users meanwhile. `heal`
+    takes the function away, and the trigger with it.
+    """
+    execute(
+        f"""
+        CREATE SEQUENCE faults;
+        CREATE FUNCTION at_move() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF nextval('faults') <= {times} THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
+            RETURN NEW;
+        END $$;
+        CREATE {moment} FOR EACH ROW EXECUTE FUNCTION at_move();
+        """
+    )
+
+
+def test_run_goes_on_after_a_crash_of_the_server(server: OwnServer, size: Size, chance: Random) -> None:
+    with server.connect() as onlooker:
+        seed(onlooker, due=size.due)
+        before = take_snapshot(onlooker)
+        process = start_run("--batch-size", str(size.batch), DATABASE_URL=server.url)
+        wait_for_moves(onlooker, chance.randrange(1, size.due // 2))
+    server.crash()
+    server.start()
+    outcome = end_of(process)
+    assert "engagement_database_away" in outcome.err
+    assert (outcome.code, outcome.json["status"], outcome.json["failed"]) == (0, "succeeded", 0)
+    with server.connect() as onlooker:
+        assert_invariants(before, take_snapshot(onlooker), [run_of(outcome)])
+
+
+def test_server_that_stays_away_ends_the_run_in_one_sentence_and_the_next_run_does_the_rest(
+    server: OwnServer, size: Size, chance: Random
+) -> None:
+    impatient = {
+        "ENGAGEMENT_RECONNECT_LIMIT_SECONDS": "1",
+        "LOG_LEVEL": "CRITICAL",
+        "DATABASE_URL": server.url,
+    }
+    with server.connect() as onlooker:
+        seed(onlooker, due=size.due)
+        before = take_snapshot(onlooker)
+        process = start_run("--batch-size", str(size.batch), **impatient)
+        wait_for_moves(onlooker, chance.randrange(1, size.due // 2))
+    server.crash()
+    failed = end_of(process)
+    assert (failed.code, failed.json["status"], failed.json["failed"]) == (1, "failed", 0)
+    assert failed.err.startswith("run_engagement_daily: The database is not available: ")
+    assert len(failed.err.strip().splitlines()) == 1, failed.err
+    server.start()
+    with server.connect() as onlooker:
+        assert_invariants(before, take_snapshot(onlooker), [run_of(failed)], finished=False)
+        rest = run_to_the_end(DATABASE_URL=server.url)
+        assert (rest.code, rest.json["status"]) == (0, "succeeded")
+        assert_invariants(before, take_snapshot(onlooker), [run_of(failed), run_of(rest)])
+
+
+def test_batch_that_was_committed_while_its_connection_broke_is_counted_once(
+    server: OwnServer, size: Size
+) -> None:
+    """A commit waits for a standby that is not there; the session that waits is ended then.
+
+    PostgreSQL says "the transaction has already committed locally", but not to a client that is gone.
+    """
+    with server.connect() as onlooker:
+        seed(onlooker, due=size.due)
+        before = take_snapshot(onlooker)
+        with waiting_for_a_standby(onlooker):
+            process = start_run("--batch-size", str(size.batch), DATABASE_URL=server.url)
+            wait_until(lambda: value(onlooker, COMMITTING, JOB), "no commit waits for the standby")
+            moved = count_moves(onlooker)
+            assert value(onlooker, TERMINATE, JOB) == 1
+            wait_for_moves(onlooker, moved + size.batch)
+        outcome = end_of(process)
+        assert "engagement_database_away" in outcome.err
+        assert (outcome.code, outcome.json["status"], outcome.json["failed"]) == (0, "succeeded", 0)
+        assert_invariants(before, take_snapshot(onlooker), [run_of(outcome)])
+
+
+@contextmanager
+def waiting_for_a_standby(onlooker: psycopg.Connection) -> Iterator[None]:
+    onlooker.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    onlooker.execute("SELECT pg_reload_conf()")
+    try:
+        yield
+    finally:
+        onlooker.execute("ALTER SYSTEM RESET synchronous_standby_names")
+        onlooker.execute("SELECT pg_reload_conf()")

@@ -1,0 +1,86 @@
+"""Addresses, numbers and words of users stay in the database, whatever goes wrong with their rows."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from config.logs import LEVELS
+from tests.acceptance.runs import end_of, start_run
+from tests.database import execute, heal, on_every_move
+from tests.factories import NOW, make_user, make_users
+from tests.running import run_process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.running import Outcome
+
+JID: Final = "5511987654321@s.whatsapp.net"
+GROUP_JID: Final = "120363041234567890@g.us"
+NUMBER: Final = "+55 (11) 98765-4321"
+WORDS: Final = "my father died yesterday"
+
+CONSTRAINTS: Final = """
+    ALTER TABLE user_profiles ADD CONSTRAINT unique_jid UNIQUE (whatsapp_jid);
+    ALTER TABLE engagement_message_queue ADD CONSTRAINT no_groups CHECK (destination_jid !~ '@g.us');
+"""
+
+# One way for each user: what people write into triggers, and what PostgreSQL itself says of rows.
+FAULTS: Final = {
+    "an address and a number in the message": f"RAISE EXCEPTION 'not for {JID} ({NUMBER})'",
+    "a number in a message of our own class": f"RAISE EXCEPTION 'no: {NUMBER}' USING ERRCODE = '23514'",
+    "words in the lines behind the first": f"""
+        RAISE EXCEPTION E'no\\n{WORDS}' USING DETAIL = '{WORDS} {JID}', HINT = '{WORDS}'
+    """,
+    "words as a number": f"PERFORM '{WORDS}'::integer",
+    "words as a date": f"PERFORM '{WORDS}'::timestamptz",
+    "words as JSON": f"PERFORM '{{\"said\": {WORDS}}}'::jsonb",
+    "a key that exists": f"""
+        UPDATE user_profiles SET whatsapp_jid = '{JID}' WHERE user_id = NEW.user_id;
+        INSERT INTO user_profiles (whatsapp_jid) VALUES ('{JID}')
+    """,
+    "words in the context": f"EXECUTE 'SELECT 1/0 AS \"{WORDS}\"'",
+}
+SECRETS: Final = (JID, GROUP_JID, NUMBER, WORDS, *WORDS.split()[1:], "98765-4321", "@s.whatsapp.net", "@g.us")
+DIGITS_OF_SECRETS: Final = ("5511987654321", "120363041234567890", "99900000000")
+
+
+@pytest.fixture
+def failing(committed: None) -> Iterator[int]:
+    """How many users will fail, each in a way of its own, beside some who will not."""
+    make_users(4, "silent")
+    make_users(2, "goodbye_sent")
+    make_user("silent", user__whatsapp_jid=GROUP_JID, user__preferred_destination="group")
+    make_user(last_activity_at=NOW, user__locale=WORDS)
+    users = {make_user("silent").user_id: fault for fault in FAULTS.values()}
+    cases = [f"IF NEW.user_id = '{user_id}' THEN {fault}; END IF;" for user_id, fault in users.items()]
+    execute(CONSTRAINTS)
+    on_every_move(" ".join(cases))
+    yield len(FAULTS) + 1
+    heal()
+    execute("ALTER TABLE user_profiles DROP CONSTRAINT unique_jid")
+    execute("ALTER TABLE engagement_message_queue DROP CONSTRAINT no_groups")
+
+
+def assert_discreet(outcome: Outcome) -> None:
+    said = outcome.out + outcome.err
+    digits = re.sub(r"\D", "", re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "", said))
+    found = [secret for secret in SECRETS if secret in said]
+    found += [number for number in DIGITS_OF_SECRETS if number in digits]
+    lines = [line for line in said.splitlines() if any(secret in line for secret in found)]
+    assert not found, "\n".join([f"told: {found}", *lines])
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_no_log_and_no_result_tells_what_is_the_users_own(failing: int, level: str) -> None:
+    as_json = end_of(start_run(LOG_LEVEL=level, LOG_FORMAT="json"))
+    assert (as_json.code, as_json.json["failed"]) == (3, failing)
+    assert_discreet(as_json)
+    as_text = run_process(
+        "run_engagement_daily", "--now", NOW.isoformat(), LOG_LEVEL=level.lower(), LOG_FORMAT="text"
+    )
+    assert as_text.code == 3
+    assert_discreet(as_text)
