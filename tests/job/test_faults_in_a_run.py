@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from django.db import OperationalError, connection, connections
 
-from engagement.models import EngagementMessage, EngagementStateTransition, UserEngagementState
+from engagement.models import UserEngagementState
 from engagement.states import State
 from tests.database import (
     another_connection,
@@ -22,6 +22,7 @@ from tests.database import (
     wait_for_somebody_at_the_gate,
 )
 from tests.factories import NOW, make_user, make_users
+from tests.job.outcomes import assert_all_moved_once
 from tests.running import run_job
 
 if TYPE_CHECKING:
@@ -33,12 +34,6 @@ pytestmark = pytest.mark.usefixtures("committed")
 
 CONCURRENCY = {"deadlock": "40P01", "serialization failure": "40001", "lock timeout": "55P03"}
 OUTAGES = {"disk full": "53100", "shutdown": "57P01", "connection failure": "08006", "standby": "25006"}
-
-
-def assert_all_moved_once(count: int) -> None:
-    assert UserEngagementState.objects.filter(state=State.GOODBYE_SENT).count() == count
-    assert EngagementStateTransition.objects.values("user_id").distinct().count() == count
-    assert EngagementStateTransition.objects.count() == EngagementMessage.objects.count() == count
 
 
 def run_in_thread(results: list[JobResult], **request: Any) -> threading.Thread:

@@ -15,9 +15,8 @@ import pytest
 from django.db import connection
 
 from engagement import selectors
-from engagement.models import EngagementMessage, EngagementStateTransition, UserEngagementState
 from engagement.services.patience import StopRequest
-from engagement.states import CHECKS, State
+from engagement.states import CHECKS
 from tests.database import (
     DEADLINE_SECONDS,
     another_connection,
@@ -25,6 +24,7 @@ from tests.database import (
     fail_moves_of,
 )
 from tests.factories import make_users
+from tests.job.outcomes import assert_all_moved_once
 from tests.running import database_url, run_job, run_process, start_process
 
 if TYPE_CHECKING:
@@ -35,12 +35,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("committed")
 
 INACTIVITY = CHECKS[0]
-
-
-def assert_all_moved_once(count: int) -> None:
-    assert UserEngagementState.objects.filter(state=State.GOODBYE_SENT).count() == count
-    assert EngagementStateTransition.objects.values("user_id").distinct().count() == count
-    assert EngagementStateTransition.objects.count() == EngagementMessage.objects.count() == count
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from tests.database import (
     wait_for_somebody_at_the_gate,
 )
 from tests.factories import NOW, make_users
+from tests.job.outcomes import assert_all_moved_once
 from tests.running import run_job, run_process, start_process
 
 if TYPE_CHECKING:
@@ -29,12 +30,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("committed")
 
 RUN = ("run_engagement_daily", "--json", "--now", NOW.isoformat(), "--batch-size", "5", "--workers", "3")
-
-
-def assert_all_moved_once(count: int) -> None:
-    assert UserEngagementState.objects.filter(state=State.GOODBYE_SENT).count() == count
-    assert EngagementStateTransition.objects.values("user_id").distinct().count() == count
-    assert EngagementStateTransition.objects.count() == EngagementMessage.objects.count() == count
 
 
 def workers_of(process: subprocess.Popen[str]) -> list[int]:
