@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import ForeignKey, Lookup, UUIDField
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.models.sql.compiler import SQLCompiler
 
     UUIDLookup = Lookup[Any]
 else:
     UUIDLookup = Lookup
+
+
+def array_literal(words: Iterable[object]) -> str:
+    """PostgreSQL's text for an array of ids, or of other words without quotes, commas and braces."""
+    return f"{{{','.join(map(str, words))}}}"
 
 
 @ForeignKey.register_lookup
@@ -27,5 +34,4 @@ class AnyOf(UUIDLookup):
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
     ) -> tuple[str, tuple[str | int, ...]]:
         left, parameters = self.process_lhs(compiler, connection)
-        ids = ",".join(map(str, self.rhs))
-        return f"{left} = ANY (%s::uuid[])", (*parameters, f"{{{ids}}}")
+        return f"{left} = ANY (%s::uuid[])", (*parameters, array_literal(self.rhs))

@@ -162,20 +162,10 @@ class EngagementStateTransition(models.Model):
         return f"{self.user_id}: {self.from_state} -> {self.to_state}"
 
 
-class EngagementMessage(models.Model):
-    """A message to be sent by the assistant. Its idempotency key is taken for ever.
-
-    No foreign-key constraint, for the reasons given at EngagementStateTransition.
-    """
+class MessageContent(models.Model):
+    """What the author of a message says of it; the rest of the columns is the sender's."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
-    user = models.ForeignKey(
-        UserProfile,
-        on_delete=models.DO_NOTHING,
-        db_constraint=False,
-        db_index=False,
-        related_name="engagement_messages",
-    )
     message_type = models.TextField(choices=MessageType.choices)
     message_key = models.TextField()
     message_params = models.JSONField(
@@ -184,14 +174,49 @@ class EngagementMessage(models.Model):
     destination = models.TextField(choices=Destination.choices)
     destination_jid = models.TextField("destination JID")
     scheduled_for = models.DateTimeField(db_default=Now())
+    idempotency_key = models.TextField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        abstract = True
+
+
+class MessageInsert(MessageContent):
+    """The columns with which a row enters the queue; the database has defaults for the others.
+
+    The time that bulk_create takes grows with the columns, so the third that is the same for every
+    new message stays out of it.
+    """
+
+    user_id = models.UUIDField()
+
+    class Meta:
+        managed = False
+        db_table = "engagement_message_queue"
+
+    def __str__(self) -> str:
+        return f"{self.message_type} for {self.user_id}"
+
+
+class EngagementMessage(MessageContent):
+    """A message to be sent by the assistant. Its idempotency key is taken for ever.
+
+    No foreign-key constraint, for the reasons given at EngagementStateTransition.
+    """
+
+    user = models.ForeignKey(
+        UserProfile,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="engagement_messages",
+    )
     sent_at = models.DateTimeField(null=True, blank=True)
     status = models.TextField(
         choices=MessageStatus.choices, default=MessageStatus.PENDING, db_default=MessageStatus.PENDING
     )
     retry_count = models.IntegerField(default=0, db_default=0)
     error_message = models.TextField(null=True, blank=True)
-    idempotency_key = models.TextField()
-    created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         db_table = "engagement_message_queue"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import transaction
 
-from engagement.models import EngagementMessage
+from engagement.models import EngagementMessage, MessageInsert
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -38,27 +38,29 @@ def queue_message(*, message: NewMessage, now: datetime) -> EngagementMessage | 
     Time: `now` becomes `created_at`.
     Raises IntegrityError for values that the table's constraints refuse.
     """
-    new = queue_messages(messages=[message], now=now)
-    return new[0] if new else None
+    row = _row(message, now=now)
+    with transaction.atomic(savepoint=False):
+        _insert([row])
+        # What bulk_create returns is what it was given; whether the row is new, only the table knows.
+        return EngagementMessage.objects.filter(pk=row.pk).first()
 
 
-def queue_messages(*, messages: Iterable[NewMessage], now: datetime) -> list[EngagementMessage]:
-    """Queue many messages in two statements; returns the new ones, in the order given.
+def queue_messages(*, messages: Iterable[NewMessage], now: datetime) -> None:
+    """Queue many messages in one statement; those whose idempotency key is taken stay out of it.
 
     Transaction, repeating, time and errors as for `queue_message`; all are queued or none. Of two
-    messages with one key the first is new.
+    messages with one key the first is queued.
     """
-    rows = [_row(message, now=now) for message in messages]
     with transaction.atomic(savepoint=False):
-        # What bulk_create returns is what it was given; which rows are new, only the table knows.
-        EngagementMessage.objects.bulk_create(rows, ignore_conflicts=True)
-        ids = EngagementMessage.objects.filter(pk__any_of=[row.pk for row in rows])
-        new_ids = set(ids.values_list("pk", flat=True))
-    return [row for row in rows if row.pk in new_ids]
+        _insert([_row(message, now=now) for message in messages])
 
 
-def _row(message: NewMessage, *, now: datetime) -> EngagementMessage:
-    return EngagementMessage(
+def _insert(rows: list[MessageInsert]) -> None:
+    MessageInsert.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def _row(message: NewMessage, *, now: datetime) -> MessageInsert:
+    return MessageInsert(
         user_id=message.user_id,
         message_type=message.message_type,
         message_key=message.message_key,
