@@ -19,10 +19,13 @@ from rich.table import Table
 
 from tests.bench.contenders import FLOOR, JOB
 from tests.bench.measuring import Measurement, median
+from tests.bench.profile import MICROSECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from tests.bench.profile import Share
 
 WIDTH: Final = 100
 
@@ -93,14 +96,19 @@ def machine() -> dict[str, str]:
 
 def text(result: Result) -> str:
     """Two tables, and what they were measured on."""
+    return _printed(
+        _contenders_table(result),
+        *([_growth_table(result)] if result.growth else []),
+        *(f"{name}: {ratio:.2f}" for name, ratio in result.ratios().items()),
+        ", ".join(f"{name} {value}" for name, value in result.machine.items()),
+    )
+
+
+def _printed(*parts: Table | str) -> str:
     buffer = StringIO()
-    console = Console(file=buffer, width=WIDTH)
-    console.print(_contenders_table(result))
-    if result.growth:
-        console.print(_growth_table(result))
-    for name, ratio in result.ratios().items():
-        console.print(f"{name}: {ratio:.2f}", highlight=False)
-    console.print(", ".join(f"{name} {value}" for name, value in result.machine.items()), highlight=False)
+    console = Console(file=buffer, width=WIDTH, highlight=False)
+    for part in parts:
+        console.print(part)
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
 
 
@@ -133,6 +141,24 @@ def _growth_table(result: Result) -> Table:
     for name, one in result.growth.items():
         table.add_row(name, f"{one.seconds:.2f}", f"{one.peak_megabytes:.0f}")
     return table
+
+
+def profile_text(shares: Mapping[str, Share], *, size: int) -> str:
+    """A line for each step of the job."""
+    table = Table(
+        title=f"Microseconds for each of {size:,} due users, by step",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_footer=True,
+    )
+    client = sum(share.client for share in shares.values()) * MICROSECONDS
+    server = sum(share.server for share in shares.values()) * MICROSECONDS
+    table.add_column("step", "all together")
+    table.add_column("Python", f"{client:.1f}", justify="right")
+    table.add_column("waiting for PostgreSQL", f"{server:.1f}", justify="right")
+    for step, share in shares.items():
+        table.add_row(step, f"{share.client * MICROSECONDS:.1f}", f"{share.server * MICROSECONDS:.1f}")
+    return _printed(table)
 
 
 def as_json(result: Result) -> str:
