@@ -60,6 +60,12 @@ class UserProfile(models.Model):
     reengagement_opt_out = models.BooleanField(
         "opted out", default=False, db_default=False, help_text="Wants no goodbyes."
     )
+    opt_out_changed_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="When the user last opted out or in, as far as the services know.",
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
 

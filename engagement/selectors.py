@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.db.models import Count, DateTimeField, Q, TextField, Value
 from django.db.models.functions import Cast
 
 from engagement.models import EngagementStateTransition, UserEngagementState
-from engagement.states import State, UserState
+from engagement.states import ReceivedMessage, State, UserState
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -139,6 +139,15 @@ def dormant_since(user_ids: Collection[UUID]) -> dict[UUID, datetime]:
     """When each of the users last became dormant, as far as the audit log knows."""
     moves = EngagementStateTransition.objects.filter(user_id__any_of=user_ids, to_state=State.DORMANT)
     return dict(moves.order_by("user_id", "created_at").values_list("user_id", "created_at"))
+
+
+def last_move_by_message(user_id: UUID) -> tuple[Any, ...] | None:
+    """The audit row of the user's latest move that a message of theirs made, if it names the message."""
+    moves = EngagementStateTransition.objects.filter(
+        user_id=user_id, metadata__has_keys=ReceivedMessage._fields
+    )
+    columns = ("id", "user_id", "from_state", "to_state", "trigger", "metadata", "created_at")
+    return moves.order_by("-created_at", "-id").values_list(*columns).first()
 
 
 def is_in_audit_log(transition_id: UUID | None) -> bool:

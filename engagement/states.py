@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
 
@@ -136,6 +136,18 @@ class UserState(NamedTuple):
     remind_at: datetime | None
 
 
+class ReceivedMessage(NamedTuple):
+    """What the audit log keeps of a message that moved its author: never the text."""
+
+    received_at: datetime
+    text_digest: str
+    """Tells two messages of one second apart, and a message from its repetition."""
+
+    def heard_at(self, *, now: datetime) -> datetime:
+        """When it was received, by a clock that may not be ahead of ours."""
+        return min(self.received_at, now)
+
+
 class Timestamps(TypedDict):
     """The columns that belong to one state each."""
 
@@ -175,11 +187,13 @@ def transition_metadata(
     now: datetime,
     policy: Policy,
     dormant_since: datetime | None = None,
+    message: ReceivedMessage | None = None,
 ) -> dict[str, object]:
     """What the audit row says beyond the move itself (design, section 3).
 
     Days and hours are whole and never negative. `former_timestamps` holds what the move
-    overwrites, as ISO 8601, so that it can be undone.
+    overwrites, as ISO 8601, so that it can be undone. `received_at` and `text_digest` are those of
+    the message that made the move, so that its repetition is recognised.
     """
     scheduled = trigger in SCHEDULER_TRIGGERS
     metadata: dict[str, object] = {
@@ -196,6 +210,9 @@ def transition_metadata(
         metadata["unprompted_return"] = True
     if former := _former_timestamps(user_state):
         metadata["former_timestamps"] = former
+    if message:
+        metadata["received_at"] = message.received_at.astimezone(UTC).isoformat()
+        metadata["text_digest"] = message.text_digest
     return metadata
 
 

@@ -8,7 +8,8 @@ from typing import Any, Final
 from factory.declarations import Sequence, SubFactory, Trait
 from factory.django import DjangoModelFactory
 
-from engagement.models import UserEngagementState, UserProfile
+from engagement import messages
+from engagement.models import EngagementMessage, MessageType, UserEngagementState, UserProfile
 from engagement.states import State
 
 NOW: Final = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
@@ -63,3 +64,23 @@ def make_users(count: int, *traits: str, **fields: Any) -> list[UserEngagementSt
     states = UserEngagementStateFactory.build_batch(count, **dict.fromkeys(traits, True), **fields)
     UserProfile.objects.bulk_create(state.user for state in states)
     return UserEngagementState.objects.bulk_create(states)
+
+
+class EngagementMessageFactory(DjangoModelFactory[EngagementMessage]):
+    """A message that waits to be sent."""
+
+    class Meta:
+        model = EngagementMessage
+
+    message_key = messages.GOODBYE
+    destination = "individual"
+    destination_jid = "9990000@s.whatsapp.net"
+    scheduled_for = NOW
+    idempotency_key = Sequence(lambda number: f"key {number}")
+
+
+def queue_for(
+    user: UserEngagementState | UserProfile, message_type: MessageType, **fields: Any
+) -> EngagementMessage:
+    """Put a message into the queue, whatever the services would say."""
+    return EngagementMessageFactory.create(user_id=user.user_id, message_type=message_type, **fields)

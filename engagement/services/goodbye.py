@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from engagement import messages
 from engagement.models import Destination, MessageType
 from engagement.services.message_queue import NewMessage
 
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 
     from engagement.selectors import DueUser
 
-GOODBYE_MESSAGE_KEY: Final = "engagement.goodbye.self_select"
-
 
 def goodbye_for(user: DueUser, *, now: datetime) -> NewMessage:
     """The goodbye to a user who has just fallen due, to be sent at once."""
@@ -23,7 +22,7 @@ def goodbye_for(user: DueUser, *, now: datetime) -> NewMessage:
     return NewMessage(
         user_id=user_id,
         message_type=MessageType.GOODBYE,
-        message_key=GOODBYE_MESSAGE_KEY,
+        message_key=messages.GOODBYE,
         destination=Destination(user.destination),
         destination_jid=user.destination_jid,
         scheduled_for=now,

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import transaction
 
-from engagement.models import EngagementMessage, MessageInsert
+from engagement.models import EngagementMessage, MessageInsert, MessageStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
     from uuid import UUID
 
@@ -53,6 +53,18 @@ def queue_messages(*, messages: Iterable[NewMessage], now: datetime) -> None:
     """
     with transaction.atomic(savepoint=False):
         _insert([_row(message, now=now) for message in messages])
+
+
+def cancel_pending(*, user_id: UUID, message_types: Collection[MessageType]) -> int:
+    """Cancel the user's messages of these types that are still to be sent; returns how many.
+
+    Transaction: joins the caller's, or opens one. Waits for a sender that has one of them locked,
+    and leaves alone what it has sent. Repeating changes nothing; a cancelled message keeps its key.
+    """
+    pending = EngagementMessage.objects.filter(
+        user_id=user_id, message_type__in=message_types, status=MessageStatus.PENDING
+    )
+    return pending.update(status=MessageStatus.CANCELLED)
 
 
 def _insert(rows: list[MessageInsert]) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from engagement.states import Policy
+    from engagement.states import Policy, ReceivedMessage
 
 
 class Transition(NamedTuple):
@@ -85,6 +85,15 @@ def transition_state(
     return transitions[0] if transitions else None
 
 
+def lock_known_states(*, user_ids: Collection[UUID]) -> list[UserState]:
+    """Lock the state rows of those of the users who have one, and read them, in the order of their ids.
+
+    Transaction: needs the caller's, and the rows stay locked until it ends. Waits for locks.
+    """
+    rows = UserEngagementState.objects.filter(user_id__any_of=user_ids).order_by("user_id")
+    return selectors.read_user_states(rows.select_for_update(no_key=True))
+
+
 def lock_states(*, user_ids: Collection[UUID], trigger: Trigger, now: datetime) -> list[UserState]:
     """Lock users' state rows for `trigger` and read them, in the order of their ids.
 
@@ -92,11 +101,11 @@ def lock_states(*, user_ids: Collection[UUID], trigger: Trigger, now: datetime) 
     For `user_message` a user who has a profile but no state row gets one, active since `now`.
     Raises EngagementStateNotFound if any row is missing.
     """
-    found = _locked(user_ids)
+    found = lock_known_states(user_ids=user_ids)
     missing = set(user_ids) - {user_state.user_id for user_state in found}
     if missing and trigger is Trigger.USER_MESSAGE:
         _create_states(missing, now=now)
-        found = _locked(user_ids)
+        found = lock_known_states(user_ids=user_ids)
         missing = set(user_ids) - {user_state.user_id for user_state in found}
     if missing:
         raise EngagementStateNotFound(missing)
@@ -110,13 +119,15 @@ def transition_states(
     now: datetime,
     policy: Policy | None = None,
     job_id: UUID | None = None,
+    message: ReceivedMessage | None = None,
 ) -> list[Transition]:
     """Move many users by the same rules, in a constant number of statements; returns the moves.
 
     Transaction: needs the caller's, in which `user_states` were read and locked: by `lock_states`,
     or by the daily job's claim. All are moved or none.
     Repeating: with the same `user_states` it raises StaleUserStates; read them anew.
-    A `user_message` moves no active user; it sets their `last_activity_at`, forward only.
+    A `user_message` moves no active user; it sets their `last_activity_at`, forward only: to `now`,
+    or to when `message` was received. The audit rows name `message` as what made the move.
     Raises InvalidTransition, before anything is written, if the trigger leads nowhere for one of
     them; TransactionManagementError without a transaction; ValueError for a naive `now`.
     """
@@ -126,20 +137,16 @@ def transition_states(
     trigger = Trigger(trigger)
     policy = policy or engagement_settings().policy
     moving = [user_state for user_state in user_states if next_state(user_state, trigger)]
-    _write_states(user_states, trigger=trigger, now=now, policy=policy)
+    heard_at = message.heard_at(now=now) if message else now
+    _write_states(user_states, trigger=trigger, now=now, heard_at=heard_at, policy=policy)
     since = _dormant_since(moving, trigger=trigger)
     transitions = [
-        _transition(user_state, trigger, now=now, policy=policy, since=since, job_id=job_id)
+        _transition(user_state, trigger, now=now, policy=policy, since=since, job_id=job_id, message=message)
         for user_state in moving
     ]
     if transitions:
         _write_audit_log(transitions)
     return transitions
-
-
-def _locked(user_ids: Collection[UUID]) -> list[UserState]:
-    rows = UserEngagementState.objects.filter(user_id__any_of=user_ids).order_by("user_id")
-    return selectors.read_user_states(rows.select_for_update(no_key=True))
 
 
 def _create_states(user_ids: Collection[UUID], *, now: datetime) -> None:
@@ -155,7 +162,12 @@ def _create_states(user_ids: Collection[UUID], *, now: datetime) -> None:
 
 
 def _write_states(
-    user_states: Sequence[UserState], *, trigger: Trigger, now: datetime, policy: Policy
+    user_states: Sequence[UserState],
+    *,
+    trigger: Trigger,
+    now: datetime,
+    heard_at: datetime,
+    policy: Policy,
 ) -> None:
     target = TARGETS[trigger]
     changes: dict[str, object] = {
@@ -164,7 +176,7 @@ def _write_states(
         **timestamps_on_entering(target, now=now, policy=policy),
     }
     if trigger is Trigger.USER_MESSAGE:
-        changes["last_activity_at"] = Greatest(F("last_activity_at"), now)
+        changes["last_activity_at"] = Greatest(F("last_activity_at"), heard_at)
     rows = UserEngagementState.objects.filter(
         user_id__any_of=[user_state.user_id for user_state in user_states],
         state__in={user_state.state for user_state in user_states},
@@ -196,9 +208,11 @@ def _transition(
     policy: Policy,
     since: Mapping[UUID, datetime],
     job_id: UUID | None,
+    message: ReceivedMessage | None,
 ) -> Transition:
+    dormant_since = since.get(user_state.user_id)
     metadata = transition_metadata(
-        user_state, trigger, now=now, policy=policy, dormant_since=since.get(user_state.user_id)
+        user_state, trigger, now=now, policy=policy, dormant_since=dormant_since, message=message
     )
     if job_id is not None:
         metadata["job_id"] = str(job_id)

@@ -9,8 +9,9 @@ from django.db import models, transaction
 from django_fsm import ConcurrentTransitionMixin, FSMField, transition
 from uuid_utils.compat import uuid7
 
+from engagement import messages
 from engagement.models import EngagementMessage, EngagementStateTransition, UserProfile
-from engagement.services.goodbye import GOODBYE_MESSAGE_KEY, goodbye_idempotency_key
+from engagement.services.goodbye import goodbye_idempotency_key
 from tests.bench.tables import NOW
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def run() -> None:
                 defaults={
                     "user_id": row.user_id,
                     "message_type": "goodbye",
-                    "message_key": GOODBYE_MESSAGE_KEY,
+                    "message_key": messages.GOODBYE,
                     "destination": row.user.preferred_destination,
                     "destination_jid": row.user.whatsapp_jid,
                     "scheduled_for": NOW,

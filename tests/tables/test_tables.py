@@ -32,6 +32,7 @@ COLUMNS: Final = {
         "preferred_destination text",
         "locale text",
         "reengagement_opt_out boolean",
+        "opt_out_changed_at timestamp with time zone null",
         "created_at timestamp with time zone",
         "updated_at timestamp with time zone",
     },
@@ -241,6 +242,7 @@ def test_profile_without_any_value_has_every_default() -> None:
         "preferred_destination": "individual",
         "locale": "pt-BR",
         "reengagement_opt_out": False,
+        "opt_out_changed_at": None,
     }
 
 

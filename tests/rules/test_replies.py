@@ -1,0 +1,190 @@
+"""What a user's words mean, over every state and every kind of text. No database."""
+
+from __future__ import annotations
+
+import string
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engagement.replies import PREFERENCES, REPLIES, Preference, plain_words, preference_in, trigger_of
+from engagement.states import State, Trigger, UserState
+from tests.factories import NOW, TICK
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+ANSWERS: Final = {
+    "goodbye_response_1": [
+        "1",
+        " 1 ",
+        "1.",
+        "1)",
+        "(1)",
+        "*1*",
+        "~1~",
+        "1️⃣",
+        "1\u20e3",
+        "\uff11",
+        "①",
+        "\u200e1\u200f",
+        "\n1\n",
+        "confuso",
+        "Confuso!",
+        "CONFUSO...",
+        "confused",
+        "Confused?!",
+        "“confused”",
+        "con\u00adfused",
+    ],
+    "goodbye_response_2": ["2", "2️⃣", "2 .", "ocupado", "OCUPADO", "\tocupado,", "busy", "Busy.", "¡busy!"],
+    "goodbye_response_3": [
+        "3",
+        "3️⃣",
+        "#3",
+        "tudo certo",
+        "TUDO CERTO!",
+        "Tudo  certo.",
+        "tudo\u00a0certo",
+        "tudo, certo",
+        "all good",
+        "all  good",
+        "All-good!",
+        "\uff21\uff2c\uff2c\u3000\uff27\uff2f\uff2f\uff24",
+    ],
+}
+OUT: Final = ["parar", "Parar.", "PARAR!", "stop", "STOP", " stop ", '"stop"', "sair", "Sair…", "*sair*"]
+OUT_OF_TWO_WORDS: Final = ["cancelar mensagens", "Cancelar  mensagens!", "CANCELAR\nMENSAGENS"]
+IN: Final = ["voltar", "Voltar!", "start", "START", "(start)"]
+SAYS_NOTHING: Final = [
+    "",
+    " ",
+    "!?",
+    "\u200b",
+    "👍",
+    "0",
+    "4",
+    "11",
+    "1 2",
+    "1,2",
+    "1/2",
+    "1️⃣2️⃣",
+    "-",
+    "opção 1",
+    "option 1",
+    "1 please",
+    "um",
+    "one",
+    "3x",
+    "confuso?não",
+    "não estou confuso",
+    "muito ocupado",
+    "tudo",
+    "certo",
+    "tudocerto",
+    "tudo certo então",
+    "all good here",
+    "oi",
+    "hello",
+    "1" * 200,
+    "\ud800",
+    "\0",
+]
+PART_OF_A_SENTENCE: Final = [
+    "não quero parar",
+    "parar de fumar",
+    "stop sending these",
+    "please stop",
+    "don't stop",
+    "nonstop",
+    "stopped",
+    "sair do grupo",
+    "vou sair",
+    "cancelar",
+    "mensagens",
+    "cancelar as mensagens",
+    "quero voltar",
+    "voltar amanhã",
+    "start over",
+    "restart",
+    "stop start",
+]
+TEXTS: Final = {
+    **{text: trigger for trigger, texts in ANSWERS.items() for text in texts},
+    **dict.fromkeys([*OUT, *OUT_OF_TWO_WORDS, *IN, *SAYS_NOTHING, *PART_OF_A_SENTENCE], "user_message"),
+}
+
+
+def a_user(state: str, *, goodbye_sent_at: datetime | None = None) -> UserState:
+    return UserState(UUID(int=1), state, NOW, goodbye_sent_at, goodbye_sent_at, None)
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=ascii)
+def test_whoever_was_told_goodbye_may_answer_it(text: str) -> None:
+    told = a_user("goodbye_sent", goodbye_sent_at=NOW)
+    assert trigger_of(text, user_state=told, heard_at=NOW) == TEXTS[text]
+
+
+@pytest.mark.parametrize("state", sorted(set(State.values) - {"goodbye_sent"}))
+def test_in_every_other_state_every_text_is_a_message(state: str) -> None:
+    # Also where another program has left the dates of a goodbye behind.
+    user = a_user(state, goodbye_sent_at=NOW)
+    triggers = {trigger_of(text, user_state=user, heard_at=NOW) for text in TEXTS}
+    assert triggers == {Trigger.USER_MESSAGE}
+
+
+@pytest.mark.parametrize(
+    ("heard_at", "trigger"),
+    [(NOW - TICK, "user_message"), (NOW, "goodbye_response_2"), (NOW + TICK, "goodbye_response_2")],
+)
+def test_goodbye_is_not_answered_before_it_was_said(heard_at: datetime, trigger: str) -> None:
+    told = a_user("goodbye_sent", goodbye_sent_at=NOW)
+    assert trigger_of("2", user_state=told, heard_at=heard_at) == trigger
+
+
+@pytest.mark.parametrize("text", [*OUT, *OUT_OF_TWO_WORDS], ids=ascii)
+def test_phrase_opts_out(text: str) -> None:
+    assert preference_in(text) is Preference.OPTED_OUT
+
+
+@pytest.mark.parametrize("text", IN, ids=ascii)
+def test_phrase_opts_in(text: str) -> None:
+    assert preference_in(text) is Preference.OPTED_IN
+
+
+@pytest.mark.parametrize("text", sorted(set(TEXTS) - {*OUT, *OUT_OF_TWO_WORDS, *IN}), ids=ascii)
+def test_anything_else_is_no_wish(text: str) -> None:
+    assert preference_in(text) is None
+
+
+def test_tables_are_written_in_plain_words_and_do_not_overlap() -> None:
+    phrases = [*REPLIES, *PREFERENCES]
+    assert [plain_words(phrase) for phrase in phrases] == phrases
+    assert len(set(phrases)) == len(phrases)
+
+
+stray = st.text(string.punctuation + " \t\n\u00a0\u2003\u200b\ufe0f…“”¿¡\u2013", max_size=20)
+
+
+@given(before=stray, phrase=st.sampled_from([*REPLIES, *PREFERENCES]), after=stray, shout=st.booleans())
+def test_stray_spaces_punctuation_and_capitals_do_not_matter(
+    before: str, phrase: str, after: str, *, shout: bool
+) -> None:
+    assert plain_words(f"{before}{phrase.upper() if shout else phrase}{after}") == phrase
+
+
+@given(st.text())
+def test_every_text_has_plain_words(text: str) -> None:
+    plain = plain_words(text)
+    assert plain == " ".join(plain.split())
+    assert not set(plain) & set(string.punctuation)
+
+
+def test_flood_of_accents_is_not_sorted_out() -> None:
+    """Putting them in order takes Python a time that grows with the square of their number."""
+    flood = "\u0301\u0327" * 500_000
+    assert plain_words(f"1{flood}") == ""
+    assert plain_words("1" + " " * 1_000_000) == "1"
