@@ -2,7 +2,7 @@
 # the database too, is installed into this folder.
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-newest bench lint clean requirements
+.PHONY: help install run test test-newest bench lint clean messages requirements
 
 # The first Python that is new enough; `make PYTHON=/path/to/python3 …` takes another one.
 PYTHON := $(or $(PYTHON),$(shell for candidate in python3.11 python3 python3.12 python3.13 python3.14; do \
@@ -68,6 +68,9 @@ clean: ## Stop the private database; delete its data, .venv and all caches
 	@"$(or $(PYTHON),$(IN_VENV))" -m config.private_postgresql.stop
 	@rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache staticfiles
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+messages: install ## Compile the translated texts after a change of engagement/locale
+	@.venv/bin/pybabel -q compile --directory engagement/locale --domain django
 
 requirements: ## Recompile the pinned requirements with uv (ARGS="--upgrade" for newer versions)
 	@if ! "$(PYTHON)" -m uv --version >/dev/null 2>&1; then \

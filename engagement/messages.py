@@ -1,15 +1,22 @@
-"""What the engine says: the keys of its messages."""
+"""What is said: the catalogue of messages, from keys to text. Pure but for Django's translations.
+
+The texts here are English and the source of the translations in `locale/`, where the context of each
+entry (`msgctxt`) is its key. A parameter is written `%(name)s`.
+"""
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
+
+from django.utils import translation
 
 from engagement.replies import Preference
 from engagement.states import Trigger
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 GOODBYE: Final = "engagement.goodbye.self_select"
 HELP: Final = "engagement.reply.help"
@@ -31,3 +38,117 @@ REPLY_TO_PREFERENCE: Final[Mapping[Preference, str]] = MappingProxyType(
     {Preference.OPTED_OUT: OPTED_OUT, Preference.OPTED_IN: OPTED_IN}
 )
 """What to say to whoever opts out or in."""
+
+LANGUAGES: Final[Mapping[str, str]] = MappingProxyType({"pt": "pt-br", "en": "en"})
+"""The languages that are spoken, and the variety in which each is written."""
+
+DEFAULT_LANGUAGE: Final = "pt-br"
+
+_texts: Final[dict[str, str]] = {
+    GOODBYE: (
+        "Hi! It's been a while since we talked, and that's perfectly fine."
+        " Just so I know what suits you:\n"
+        "\n"
+        "1. It got confusing, I could use some help\n"
+        "2. I'm busy, let's leave it for later\n"
+        "3. All good, I don't need anything right now\n"
+        "\n"
+        "Just reply with 1, 2 or 3. Saying nothing is all right too:"
+        " I'll keep quiet, and I'm here whenever you write."
+    ),
+    HELP: (
+        "No problem, we'll sort it out together. Tell me in your own words what got confusing or what"
+        " you'd like to do, and we'll take it one step at a time."
+    ),
+    SEE_YOU_IN_TWO_WEEKS: (
+        "Got it, no rush! I'll leave you in peace for now. See you in two weeks,"
+        " and if you need me before that, just write."
+    ),
+    DOOR_IS_OPEN: (
+        "Glad to hear it! I won't disturb you. The door is open: whenever you need me, just write."
+    ),
+    OPTED_OUT: (
+        "Done, I won't write to you on my own any more. If you write, I'll answer as always,"
+        ' and if you change your mind, just send "start".'
+    ),
+    OPTED_IN: (
+        "All set! If we don't talk for a while, I may drop you a short line."
+        ' If you change your mind, just send "stop".'
+    ),
+}
+
+_PLACES: Final = re.compile(r"%%|%\((\w+)\)s")
+_END_OF_LANGUAGE: Final = re.compile(r"[-_.@]")
+
+
+class UnknownMessageKey(Exception):
+    """The catalogue has no message with this key."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"There is no message {key[:80]!r}; known are {', '.join(message_keys())}."
+            " Others have to be added with register_message() first."
+        )
+        self.key = key
+
+
+class WrongMessageParameters(Exception):
+    """Parameters that the text needs are missing, or there are some for which it has no place."""
+
+    def __init__(self, key: str, *, missing: Collection[str], unexpected: Collection[str]) -> None:
+        problems = [f"{name!r} is missing" for name in sorted(missing)]
+        problems += [f"{name[:80]!r} has no place in it" for name in sorted(unexpected)]
+        super().__init__(f"Wrong parameters for the message {key!r}: {', '.join(problems)}.")
+        self.key = key
+
+
+def message_keys() -> list[str]:
+    """The keys of all messages that may be queued, in alphabetical order."""
+    return sorted(_texts)
+
+
+def register_message(*, key: str, text: str) -> None:
+    """Add a message of another app to the catalogue, so that it may be queued.
+
+    To be called while programs start: `AppConfig.ready` is the place. `text` is in English; what
+    it says in other languages stands in the app's own `locale/`, with the key as context.
+    Repeating is harmless. Raises ValueError for a key that has another text already, and for a text
+    with a stray percent sign.
+    """
+    if _texts.get(key, text) != text:
+        raise ValueError(f"There is another text for {key!r} already.")
+    if "%" in _PLACES.sub("", text):
+        raise ValueError(
+            f"In the text of {key!r} a percent sign is neither doubled nor a parameter's, %(name)s."
+        )
+    _texts[key] = text
+
+
+def parameters_of(text: str) -> frozenset[str]:
+    """The names of the parameters for which `text` has a place."""
+    return frozenset(filter(None, _PLACES.findall(text)))
+
+
+def check_message(*, key: str, params: Collection[str]) -> None:
+    """Raise UnknownMessageKey or WrongMessageParameters if `render` could not write this message."""
+    if key not in _texts:
+        raise UnknownMessageKey(key)
+    wanted = parameters_of(_texts[key])
+    if wanted != set(params):
+        raise WrongMessageParameters(key, missing=wanted - set(params), unexpected=set(params) - wanted)
+
+
+def render(*, key: str, locale: str, params: Mapping[str, object]) -> str:
+    """The text of a message in the language of `locale`, or in Brazilian Portuguese if that is unknown.
+
+    Raises UnknownMessageKey and WrongMessageParameters.
+    """
+    check_message(key=key, params=params.keys())
+    with translation.override(language_of(locale)):
+        return translation.pgettext(key, _texts[key]) % params
+
+
+def language_of(locale: str) -> str:
+    """The language in which to speak to a user of this locale: `en_GB` is English, `pt` is Brazilian."""
+    language = _END_OF_LANGUAGE.split(locale.strip().lower(), maxsplit=1)[0]
+    return LANGUAGES.get(language, DEFAULT_LANGUAGE)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import transaction
 
+from engagement.messages import check_message
 from engagement.models import EngagementMessage, MessageInsert, MessageStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -36,11 +37,11 @@ def queue_message(*, message: NewMessage, now: datetime) -> EngagementMessage | 
 
     Transaction: joins the caller's, or opens one. Repeating changes nothing.
     Time: `now` becomes `created_at`.
-    Raises IntegrityError for values that the table's constraints refuse.
+    Raises UnknownMessageKey and WrongMessageParameters for a message that nobody could write when it
+    is to be sent, IntegrityError for values that the table's constraints refuse.
     """
-    row = _row(message, now=now)
     with transaction.atomic(savepoint=False):
-        _insert([row])
+        (row,) = _insert([message], now=now)
         # What bulk_create returns is what it was given; whether the row is new, only the table knows.
         return EngagementMessage.objects.filter(pk=row.pk).first()
 
@@ -51,8 +52,7 @@ def queue_messages(*, messages: Iterable[NewMessage], now: datetime) -> None:
     Transaction, repeating, time and errors as for `queue_message`; all are queued or none. Of two
     messages with one key the first is queued.
     """
-    with transaction.atomic(savepoint=False):
-        _insert([_row(message, now=now) for message in messages])
+    _insert(list(messages), now=now)
 
 
 def cancel_pending(*, user_id: UUID, message_types: Collection[MessageType]) -> int:
@@ -67,8 +67,17 @@ def cancel_pending(*, user_id: UUID, message_types: Collection[MessageType]) -> 
     return pending.update(status=MessageStatus.CANCELLED)
 
 
-def _insert(rows: list[MessageInsert]) -> None:
-    MessageInsert.objects.bulk_create(rows, ignore_conflicts=True)
+def _insert(messages: Sequence[NewMessage], *, now: datetime) -> list[MessageInsert]:
+    _check(messages)
+    rows = [_row(message, now=now) for message in messages]
+    return MessageInsert.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def _check(messages: Sequence[NewMessage]) -> None:
+    # Each kind once: thousands of goodbyes are alike.
+    kinds = {(message.message_key, frozenset(message.message_params)) for message in messages}
+    for key, params in sorted(kinds, key=str):
+        check_message(key=key, params=params)
 
 
 def _row(message: NewMessage, *, now: datetime) -> MessageInsert:

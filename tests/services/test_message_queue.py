@@ -10,8 +10,10 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
+from engagement import messages
 from engagement.models import Destination, EngagementMessage, MessageStatus, MessageType
 from engagement.selectors import DueUser
+from engagement.services import message_queue
 from engagement.services.goodbye import goodbye_for
 from engagement.services.message_queue import NewMessage, queue_message, queue_messages
 from engagement.states import UserState
@@ -26,11 +28,19 @@ ANA: Final = UUID("12345678-1234-4234-8234-123456789012")
 TOMORROW: Final = NOW + timedelta(days=1)
 
 
+@pytest.fixture(autouse=True)
+def messages_of_the_assistant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messages, "_texts", dict(messages._texts))
+    messages.register_message(key="assistant.reminder", text="%(name)s, %(days)s")
+    for key in ("assistant.welcome", "first", "second", "other"):
+        messages.register_message(key=key, text="Hello")
+
+
 def a_message(**fields: Any) -> NewMessage:
     wanted = {
         "user_id": ANA,
         "message_type": MessageType.REMINDER,
-        "message_key": "engagement.reminder",
+        "message_key": "assistant.reminder",
         "destination": Destination.GROUP,
         "destination_jid": "999000000000000001@g.us",
         "scheduled_for": TOMORROW,
@@ -69,7 +79,7 @@ def test_new_message_is_stored_whole() -> None:
             "id": message.id,
             "user_id": ANA,
             "message_type": "reminder",
-            "message_key": "engagement.reminder",
+            "message_key": "assistant.reminder",
             "message_params": {"name": "Ana", "days": [1, 2]},
             "destination": "group",
             "destination_jid": "999000000000000001@g.us",
@@ -86,7 +96,13 @@ def test_new_message_is_stored_whole() -> None:
 
 def test_message_needs_no_parameters() -> None:
     without = NewMessage(
-        ANA, MessageType.WELCOME, "welcome", Destination.INDIVIDUAL, "999@s.whatsapp.net", NOW, "key"
+        ANA,
+        MessageType.WELCOME,
+        "assistant.welcome",
+        Destination.INDIVIDUAL,
+        "999@s.whatsapp.net",
+        NOW,
+        "key",
     )
     message = queue_message(message=without, now=NOW)
     assert message is not None
@@ -99,14 +115,14 @@ def test_key_is_taken_for_ever_whatever_became_of_its_message(status: str) -> No
     queue_message(message=a_message(), now=NOW)
     EngagementMessage.objects.update(status=status)
     before = queued()
-    again = a_message(user_id=UUID(int=7), message_key="other", destination_jid="other")
+    again = a_message(user_id=UUID(int=7), message_key="other", message_params={}, destination_jid="other")
     assert queue_message(message=again, now=TOMORROW) is None
     assert queued() == before
 
 
 def test_those_whose_keys_are_taken_stay_out() -> None:
-    queue_messages(messages=with_keys("bd", message_key="first"), now=NOW)
-    queue_messages(messages=with_keys("edcba", message_key="second"), now=TOMORROW)
+    queue_messages(messages=with_keys("bd", message_key="first", message_params={}), now=NOW)
+    queue_messages(messages=with_keys("edcba", message_key="second", message_params={}), now=TOMORROW)
     assert dict(EngagementMessage.objects.values_list("idempotency_key", "message_key")) == {
         "a": "second",
         "b": "first",
@@ -117,7 +133,9 @@ def test_those_whose_keys_are_taken_stay_out() -> None:
 
 
 def test_of_two_messages_with_one_key_the_first_is_queued() -> None:
-    first, second = (a_message(message_key=message_key) for message_key in ("first", "second"))
+    first, second = (
+        a_message(message_key=message_key, message_params={}) for message_key in ("first", "second")
+    )
     queue_messages(messages=[first, second], now=NOW)
     assert EngagementMessage.objects.get().message_key == "first"
 
@@ -130,6 +148,20 @@ def test_nothing_to_queue_is_no_mistake() -> None:
 def test_messages_may_come_from_a_generator() -> None:
     queue_messages(messages=(message for message in with_keys("ab")), now=NOW)
     assert EngagementMessage.objects.count() == 2
+
+
+def test_message_that_nobody_could_write_queues_nothing() -> None:
+    for bad in (a_message(message_key="engagement.goodby"), a_message(message_params={"name": "Ana"})):
+        with pytest.raises((messages.UnknownMessageKey, messages.WrongMessageParameters)):
+            queue_messages(messages=[*with_keys("ab"), bad], now=NOW)
+    assert queued() == []
+
+
+def test_messages_of_one_kind_are_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[object] = []
+    monkeypatch.setattr(message_queue, "check_message", lambda **message: checked.append(message))
+    queue_messages(messages=with_keys(range(1000)), now=NOW)
+    assert checked == [{"key": "assistant.reminder", "params": {"name", "days"}}]
 
 
 def test_10_and_1000_messages_take_as_many_statements() -> None:
