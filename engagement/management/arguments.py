@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from argparse import ArgumentTypeError
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 from engagement.services.activity_log_file import utc_timestamp
 
@@ -27,6 +29,27 @@ def timestamp(text: str) -> datetime:
     if instant.year not in YEARS:
         raise ArgumentTypeError(f"must lie in the years {YEARS[0]} to {YEARS[-1]}, not {text[:40]!r}")
     return instant
+
+
+def user_id(text: str) -> UUID:
+    """A user's id, as the tables write it."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise ArgumentTypeError(
+            f"must be a user's id, such as 01a208d8-40cb-76c8-bf85-b63eab8110fa, not {text[:40]!r}"
+        ) from None
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """A JSON object: names and values."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise ArgumentTypeError(f"""must be a JSON object, such as {{"name": "Ana"}}, not {text[:40]!r}""")
+    return value
 
 
 def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], int]:

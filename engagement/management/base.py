@@ -62,7 +62,7 @@ class SentenceCommand(BaseCommand):
     def write_result(self, text: str) -> None:
         """Write to stdout. Where that fails the work is done all the same, and stderr says so."""
         try:
-            self.stdout.write(text)
+            self.stdout.write(_writable(text, encoding=getattr(self.stdout, "encoding", None)))
             self.stdout.flush()
         except (AttributeError, OSError) as error:
             _forget_stdout()
@@ -82,6 +82,12 @@ def database_sentence(error: Error) -> str:
     if isinstance(error, OperationalError | InterfaceError):
         return f"Database trouble: {reason}."
     return _FORESEEN.get(sqlstate_of(error), "The database refused this: {reason}.").format(reason=reason)
+
+
+def _writable(text: str, *, encoding: str | None) -> str:
+    """`text` with escapes for what stdout has no letters for."""
+    encoding = encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _forget_stdout() -> None:

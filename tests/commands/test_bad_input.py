@@ -55,6 +55,41 @@ ARGUMENTS = {
     "stray word": (["now"], "unrecognized arguments: now"),
 }
 
+STRANGER = "00000000-0000-4000-8000-000000000000"
+GOODBYE = "engagement.goodbye.self_select"
+OTHER_COMMANDS = {
+    "nobody": (["receive_message"], 2, "the following arguments are required: USER_ID, TEXT"),
+    "no text": (["receive_message", STRANGER], 2, "the following arguments are required: TEXT"),
+    "no id": (["receive_message", "5511", "oi"], 2, "argument USER_ID: must be a user's id"),
+    "empty id": (["receive_message", "", "oi"], 2, "argument USER_ID: must be a user's id"),
+    "naive at": (["receive_message", STRANGER, "oi", "--at", "2026-03-02T06:00:00"], 2, "argument --at:"),
+    "two texts": (["receive_message", STRANGER, "oi", "oi"], 2, "unrecognized arguments: oi"),
+    "stranger": (["receive_message", STRANGER, "stop"], 1, f"There is no user {STRANGER}; add a row"),
+    "no key": (["preview_message"], 2, "the following arguments are required: KEY"),
+    "unknown key": (["preview_message", "engagement.goodby"], 2, f"known are {GOODBYE}, engagement.reply."),
+    "no JSON": (
+        ["preview_message", GOODBYE, "--params", "{name: Ana}"],
+        2,
+        "argument --params: must be a JSON",
+    ),
+    "no object": (["preview_message", GOODBYE, "--params", "[1]"], 2, "argument --params: must be a JSON"),
+    "deep JSON": (
+        ["preview_message", GOODBYE, "--params", "[" * 9000],
+        2,
+        "argument --params: must be a JSON",
+    ),
+    "long JSON": (
+        ["preview_message", GOODBYE, "--params", "1" * 9000],
+        2,
+        "argument --params: must be a JSON",
+    ),
+    "parameter too many": (
+        ["preview_message", GOODBYE, "--params", '{"name": "Ana"}'],
+        2,
+        f"Wrong parameters for the message '{GOODBYE}': 'name' has no place in it.",
+    ),
+}
+
 ENVIRONMENT = {
     "no secret key": ({"SECRET_KEY": ""}, "SECRET_KEY is not set"),
     "no database in production": ({"DEBUG": "off", "DATABASE_URL": ""}, "DATABASE_URL is not set"),
@@ -106,6 +141,29 @@ def test_wrong_arguments(due_user: UserEngagementState, arguments: list[str], se
     assert_one_sentence(run_process("run_engagement_daily", *arguments), code=2, sentence=sentence)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"), OTHER_COMMANDS.values(), ids=OTHER_COMMANDS.keys()
+)
+def test_wrong_arguments_of_other_commands(
+    due_user: UserEngagementState, arguments: list[str], code: int, sentence: str
+) -> None:
+    assert_one_sentence(run_process(*arguments), code=code, sentence=sentence)
+
+
+def test_message_under_a_wrong_setting_is_not_taken_in(due_user: UserEngagementState) -> None:
+    outcome = run_process(
+        "receive_message", str(due_user.user_id), "oi", ENGAGEMENT_GOODBYE_WAIT_HOURS="soon"
+    )
+    assert_one_sentence(outcome, code=1, sentence="ENGAGEMENT_GOODBYE_WAIT_HOURS must be a whole number")
+
+
+@pytest.mark.django_db
+def test_message_without_a_database_ends_in_one_sentence_without_the_password() -> None:
+    outcome = run_process("receive_message", STRANGER, "oi", DATABASE_URL=UNREACHABLE)
+    assert_one_sentence(outcome, code=1, sentence="Database trouble: connection failed")
+    assert "secret-password" not in outcome.err
+
+
 @pytest.mark.parametrize(("environment", "sentence"), ENVIRONMENT.values(), ids=ENVIRONMENT.keys())
 def test_wrong_environment(due_user: UserEngagementState, environment: dict[str, str], sentence: str) -> None:
     assert_one_sentence(run_process("run_engagement_daily", **environment), code=1, sentence=sentence)
@@ -143,12 +201,14 @@ def test_database_without_migrations_ends_in_one_sentence() -> None:
         try:
             url = database_url().replace(f"/{other.info.dbname}?", "/test_unmigrated?")
             outcome = run_process("run_engagement_daily", "--json", DATABASE_URL=url, LOG_LEVEL="CRITICAL")
+            message = run_process("receive_message", STRANGER, "oi", DATABASE_URL=url)
         finally:
             other.execute("DROP DATABASE test_unmigrated WITH (FORCE)")
     assert (outcome.code, outcome.json["status"]) == (1, "failed")
     assert "run `manage.py migrate`" in outcome.err
     assert len(outcome.err.strip().splitlines()) == 1
     assert "Traceback" not in outcome.err
+    assert_one_sentence(message, code=1, sentence="The database lacks a table or a column of the app")
 
 
 def test_python_without_the_requirements_is_told_what_to_do() -> None:
