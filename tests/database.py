@@ -115,3 +115,14 @@ def wait_for_somebody_at_the_gate(other: psycopg.Connection, *, count: int = 1) 
     deadline_at = monotonic() + DEADLINE_SECONDS
     while other.execute(sql).fetchone() != (count,):
         assert monotonic() < deadline_at, "nobody came to the gate"
+
+
+def wait_for_somebody_at_a_row(other: psycopg.Connection) -> None:
+    """Return once a session of this database waits for a row that another one has locked."""
+    sql = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND wait_event_type = 'Lock' AND wait_event IN ('transactionid', 'tuple')"
+    )
+    deadline_at = monotonic() + DEADLINE_SECONDS
+    while other.execute(sql).fetchone() == (0,):
+        assert monotonic() < deadline_at, "nobody waits"
