@@ -23,6 +23,7 @@ from tests.acceptance.runs import (
     wait_until,
 )
 from tests.acceptance.seeding import seed
+from tests.running import run_process
 
 if TYPE_CHECKING:
     import subprocess
@@ -39,6 +40,17 @@ OPEN_TRANSACTIONS: Final = """
 
 KEPT_BY_THE_POOLER: Final = {"application_name", "client_encoding", "DateStyle", "TimeZone"}
 """What the pooler sets again for each of its clients."""
+
+READ_IN_PAGES: Final = """
+import os, psycopg
+from engagement.models import UserProfile
+rows = UserProfile.objects.iterator(chunk_size=1)
+next(rows)
+with psycopg.connect(os.environ["DATABASE_URL"]) as other:
+    other.execute("SELECT")
+    print(1 + sum(1 for _ in rows))
+"""
+"""In the middle of its rows, another client takes the session that has sent the first of them."""
 
 pytestmark = pytest.mark.skipif(
     PROGRAM is None, reason="pgbouncer is not installed (on Debian: apt install pgbouncer)"
@@ -83,6 +95,18 @@ def test_run_killed_behind_the_pooler_leaves_nothing_to_repair(
     rest = end_of(start_pooled(pooler, size))
     assert rest.code == 0
     assert_invariants(before, take_snapshot(onlooker), [KILLED, run_of(rest)])
+
+
+@pytest.mark.parametrize(("behind_pooler", "code"), [("off", 1), ("on", 0)])
+def test_cursor_of_the_server_is_lost_in_the_pool_unless_the_setting_is_on(
+    onlooker: psycopg.Connection, pooler: str, behind_pooler: str, code: int
+) -> None:
+    seed(onlooker, due=100)
+    outcome = run_process(
+        "shell", "-v0", "-c", READ_IN_PAGES, DATABASE_URL=pooler, DATABASE_BEHIND_POOLER=behind_pooler
+    )
+    assert outcome.code == code, outcome
+    assert ("InvalidCursorName" in outcome.err) == (behind_pooler == "off")
 
 
 def settings_left_behind(url: str) -> set[str]:
