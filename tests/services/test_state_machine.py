@@ -1,36 +1,24 @@
-"""The state machine against PostgreSQL: what is stored, what is refused, what waits for whom."""
+"""One user moved, against PostgreSQL: what is stored, and what is refused."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from threading import Barrier, Thread
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import DatabaseError, connection, connections, transaction
-from django.db.transaction import TransactionManagementError
+from django.db import DatabaseError, transaction
 from django.forms import model_to_dict
-from django.test.utils import CaptureQueriesContext
 
 from engagement.models import EngagementStateTransition, UserEngagementState
-from engagement.services.state_machine import (
-    EngagementStateNotFound,
-    StaleUserStates,
-    Transition,
-    lock_states,
-    transition_state,
-    transition_states,
-)
-from engagement.states import InvalidTransition, Policy, State, Trigger
-from tests.database import DEADLINE_SECONDS, another_connection, execute, wait_for_somebody_at_a_row
-from tests.factories import NOW, TICK, UserProfileFactory, make_user, make_users
+from engagement.services.state_machine import EngagementStateNotFound, transition_state
+from engagement.states import InvalidTransition, Policy, Trigger
+from tests.database import execute
+from tests.factories import NOW, TICK, UserProfileFactory, make_user
+from tests.services.moving import count_audit_rows, move, stored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import datetime
-
-    import psycopg
 
 pytestmark = pytest.mark.django_db
 
@@ -82,27 +70,6 @@ TEN: Final[list[tuple[str, str, str, dict[str, Any], dict[str, Any]]]] = [
     ("dormant", "user_message", "active", {}, {"days_inactive": 31, "unprompted_return": True, **BY_USER}),
 ]
 """Who (a trait of the factory), what happens, where they are then, their dates, and what the log says."""
-
-
-def move(
-    user: UserEngagementState, trigger: str, *, now: datetime = NOW, **options: Any
-) -> Transition | None:
-    return transition_state(user_id=user.user_id, trigger=Trigger(trigger), now=now, **options)
-
-
-def stored(user: UserEngagementState) -> dict[str, Any]:
-    return {**UserEngagementState.objects.values().get(pk=user.pk)}
-
-
-def count_audit_rows() -> int:
-    return EngagementStateTransition.objects.count()
-
-
-def statements_for(user_ids: list[UUID], trigger: Trigger) -> int:
-    with CaptureQueriesContext(connection) as queries, transaction.atomic():
-        user_states = lock_states(user_ids=user_ids, trigger=trigger, now=NOW)
-        transition_states(user_states=user_states, trigger=trigger, now=NOW, policy=Policy())
-    return len(queries)
 
 
 @pytest.mark.parametrize(("trait", "trigger", "to_state", "dates", "told"), TEN)
@@ -233,12 +200,15 @@ def test_return_is_unprompted_by_the_audit_log(dormant_for: timedelta, unprompte
     assert ("unprompted_return" in audit_row.metadata) is unprompted
 
 
-def test_return_is_measured_from_the_latest_dormancy() -> None:
+@pytest.mark.parametrize(
+    ("told_first", "told_then"), [(90 * DAY, DAY), (DAY, 90 * DAY)], ids=["in order", "late"]
+)
+def test_return_is_measured_from_the_latest_dormancy(told_first: timedelta, told_then: timedelta) -> None:
     user = make_user("goodbye_sent")
-    move(user, "goodbye_response_3", now=NOW - 90 * DAY)
-    move(user, "user_message", now=NOW - 60 * DAY)
-    move(user, "inactivity_14d", now=NOW - 40 * DAY)
-    move(user, "goodbye_response_3", now=NOW - DAY)
+    move(user, "goodbye_response_3", now=NOW - told_first)
+    move(user, "user_message", now=NOW - told_first)
+    move(user, "inactivity_14d", now=NOW - told_then)
+    move(user, "goodbye_response_3", now=NOW - told_then)
     audit_row = move(user, "user_message")
     assert audit_row is not None
     assert "unprompted_return" not in audit_row.metadata
@@ -266,70 +236,6 @@ def test_policy_of_the_caller_is_honoured() -> None:
     assert stored(user)["goodbye_expires_at"] == NOW + timedelta(hours=1)
 
 
-@pytest.mark.parametrize("trait", ["silent", "goodbye_sent", "remind_later"])
-def test_scheduler_moves_10_and_1000_users_in_as_many_statements(trait: str) -> None:
-    trigger = {
-        "silent": Trigger.INACTIVITY_14D,
-        "goodbye_sent": Trigger.GOODBYE_TIMEOUT,
-        "remind_later": Trigger.REMINDER_DUE,
-    }[trait]
-    few, many = ([user.user_id for user in make_users(count, trait)] for count in (10, 1000))
-    # Beside the three: the savepoint of the test's transaction, and its release.
-    assert statements_for(few, trigger) == statements_for(many, trigger) == 3 + 2
-    assert count_audit_rows() == 1010
-
-
-@pytest.mark.parametrize("trait", ["active", "dormant", "no state"])
-def test_messages_of_10_and_1000_users_take_as_many_statements(trait: str) -> None:
-    def some_users(count: int) -> list[UUID]:
-        users = make_users(count, *{trait} - {"active", "no state"})
-        if trait == "no state":
-            UserEngagementState.objects.all().delete()
-        return [user.user_id for user in users]
-
-    few = statements_for(some_users(10), Trigger.USER_MESSAGE)
-    assert statements_for(some_users(1000), Trigger.USER_MESSAGE) == few <= 7
-    assert UserEngagementState.objects.filter(state=State.ACTIVE, last_activity_at=NOW).count() >= 1000
-    assert count_audit_rows() == (1010 if trait == "dormant" else 0)
-
-
-def test_nobody_is_moved_when_one_of_a_list_may_not_be() -> None:
-    users = [*make_users(3, "silent"), make_user("dormant")]
-    ids = [user.user_id for user in users]
-    user_states = lock_states(user_ids=ids, trigger=Trigger.INACTIVITY_14D, now=NOW)
-    before = [stored(user) for user in users]
-    with pytest.raises(InvalidTransition):
-        transition_states(user_states=user_states, trigger=Trigger.INACTIVITY_14D, now=NOW)
-    assert ([stored(user) for user in users], count_audit_rows()) == (before, 0)
-
-
-def test_active_users_among_the_senders_are_not_logged() -> None:
-    active, dormant = make_user(), make_user("dormant")
-    ids = [active.user_id, dormant.user_id]
-    user_states = lock_states(user_ids=ids, trigger=Trigger.USER_MESSAGE, now=NOW)
-    (audit_row,) = transition_states(user_states=user_states, trigger=Trigger.USER_MESSAGE, now=NOW)
-    assert audit_row.user_id == dormant.user_id
-    assert stored(active)["last_activity_at"] == stored(dormant)["last_activity_at"] == NOW
-
-
-def test_nobody_to_move_is_no_mistake() -> None:
-    assert lock_states(user_ids=[], trigger=Trigger.USER_MESSAGE, now=NOW) == []
-    assert transition_states(user_states=[], trigger=Trigger.REMINDER_DUE, now=NOW) == []
-
-
-def test_every_missing_user_is_named() -> None:
-    missing = {uuid4(), uuid4()}
-    with pytest.raises(EngagementStateNotFound) as error:
-        lock_states(user_ids=[make_user().user_id, *missing], trigger=Trigger.REMINDER_DUE, now=NOW)
-    assert error.value.user_ids == missing
-
-
-def test_rows_are_locked_in_the_order_of_their_ids() -> None:
-    ids = [make_user(user__user_id=UUID(int=number)).user_id for number in (3, 1, 2)]
-    user_states = lock_states(user_ids=ids, trigger=Trigger.USER_MESSAGE, now=NOW)
-    assert [user_state.user_id for user_state in user_states] == sorted(ids)
-
-
 def test_state_is_rolled_back_when_the_audit_row_is_refused() -> None:
     user = make_user("silent")
     before = stored(user)
@@ -353,123 +259,6 @@ def test_move_goes_with_the_callers_transaction() -> None:
         move(user, "inactivity_14d")
         transaction.set_rollback(True)
     assert (stored(user), count_audit_rows()) == (before, 0)
-
-
-class Mover(Thread):
-    """Moves one user on a connection of its own."""
-
-    def __init__(
-        self, user_id: UUID, trigger: Trigger, *, now: datetime = NOW, start_line: Barrier | None = None
-    ) -> None:
-        super().__init__()
-        self.user_id, self.trigger, self.now = user_id, trigger, now
-        self.start_line = start_line or Barrier(1)
-        self.error: Exception | None = None
-
-    def run(self) -> None:
-        try:
-            connection.ensure_connection()
-            self.start_line.wait(DEADLINE_SECONDS)
-            transition_state(user_id=self.user_id, trigger=self.trigger, now=self.now)
-        except Exception as error:  # noqa: BLE001  the test looks at it
-            self.error = error
-        finally:
-            connections.close_all()
-
-
-@pytest.fixture
-def other() -> Iterator[psycopg.Connection]:
-    with another_connection() as connected:
-        yield connected
-
-
-@pytest.mark.django_db(transaction=True)
-def test_who_waits_for_the_lock_sees_the_moved_state(other: psycopg.Connection) -> None:
-    user = make_user("goodbye_sent")
-    with transaction.atomic():
-        move(user, "goodbye_response_2")
-        timeout = Mover(user.user_id, Trigger.GOODBYE_TIMEOUT)
-        timeout.start()
-        wait_for_somebody_at_a_row(other)
-    timeout.join()
-    assert (
-        str(timeout.error)
-        == f"User {user.user_id} is remind_later: goodbye_timeout leads nowhere from there."
-    )
-    assert (stored(user)["state"], count_audit_rows()) == ("remind_later", 1)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_message_that_waited_brings_the_user_back(other: psycopg.Connection) -> None:
-    user = make_user("silent")
-    with transaction.atomic():
-        move(user, "inactivity_14d")
-        message = Mover(user.user_id, Trigger.USER_MESSAGE, now=LATER)
-        message.start()
-        wait_for_somebody_at_a_row(other)
-    message.join()
-    assert message.error is None
-    assert (stored(user)["state"], stored(user)["last_activity_at"]) == ("active", LATER)
-    assert [row.to_state for row in EngagementStateTransition.objects.order_by("created_at")] == [
-        "goodbye_sent",
-        "active",
-    ]
-
-
-@pytest.mark.django_db(transaction=True)
-def test_state_that_another_program_creates_meanwhile_is_used(other: psycopg.Connection) -> None:
-    profile = UserProfileFactory.create()
-    with transaction.atomic():
-        execute(
-            "INSERT INTO user_engagement_states (user_id, state, last_activity_at)"
-            " VALUES (%s, 'dormant', %s)",
-            profile.user_id,
-            NOW - DAY,
-        )
-        message = Mover(profile.user_id, Trigger.USER_MESSAGE)
-        message.start()
-        wait_for_somebody_at_a_row(other)
-    message.join()
-    assert message.error is None
-    (created,) = UserEngagementState.objects.all()
-    assert (created.state, created.last_activity_at, count_audit_rows()) == ("active", NOW, 1)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_first_messages_at_once_create_one_state() -> None:
-    profile = UserProfileFactory.create()
-    line = Barrier(3)
-    movers = [
-        Mover(profile.user_id, Trigger.USER_MESSAGE, now=now, start_line=line) for now in (NOW, LATER, NOW)
-    ]
-    for mover in movers:
-        mover.start()
-    for mover in movers:
-        mover.join()
-    assert [mover.error for mover in movers] == [None] * 3
-    assert UserEngagementState.objects.get().last_activity_at == LATER
-
-
-@pytest.mark.django_db(transaction=True)
-def test_many_users_are_not_moved_outside_a_transaction() -> None:
-    make_user("silent")
-    with transaction.atomic():
-        user_states = lock_states(
-            user_ids=[UserEngagementState.objects.get().user_id], trigger=Trigger.INACTIVITY_14D, now=NOW
-        )
-    with pytest.raises(TransactionManagementError):
-        transition_states(user_states=user_states, trigger=Trigger.INACTIVITY_14D, now=NOW)
-    assert not EngagementStateTransition.objects.exists()
-
-
-@pytest.mark.django_db
-def test_rows_that_have_been_moved_since_they_were_read_are_refused() -> None:
-    user = make_user("silent")
-    user_states = lock_states(user_ids=[user.user_id], trigger=Trigger.INACTIVITY_14D, now=NOW)
-    transition_states(user_states=user_states, trigger=Trigger.INACTIVITY_14D, now=NOW)
-    with pytest.raises(StaleUserStates):
-        transition_states(user_states=user_states, trigger=Trigger.INACTIVITY_14D, now=NOW)
-    assert EngagementStateTransition.objects.count() == 1
 
 
 @pytest.mark.django_db
