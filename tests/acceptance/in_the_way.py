@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tests.acceptance.invariants import GOODBYE, due_users
+from tests.acceptance.due import GOODBYE, due_users
 from tests.factories import NOW
 
 if TYPE_CHECKING:

@@ -9,20 +9,20 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
+from tests.acceptance.due import DAY, Expected, due_users, expected_move
+from tests.acceptance.results import wrong_in_counts, wrong_in_failures, wrong_in_skipped
 from tests.acceptance.rows import Message
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from uuid import UUID
 
-    from tests.acceptance.rows import Move, Profile, Snapshot, UserState
+    from tests.acceptance.rows import Move, Snapshot, UserState
 
-DAY: Final = timedelta(days=1)
 GOODBYE_WAIT: Final = timedelta(hours=48)
 NOBODY: Final[frozenset[UUID]] = frozenset()
-ERRORS_IN_RESULT: Final = 100
 COMPLAINTS_SHOWN: Final = 20
 
 
@@ -32,28 +32,6 @@ class Run:
 
     now: datetime
     result: Mapping[str, Any] | None
-
-
-class Expected(NamedTuple):
-    """The move that a due user must make."""
-
-    from_state: str
-    trigger: str
-    to_state: str
-
-
-GOODBYE: Final = Expected("active", "inactivity_14d", "goodbye_sent")
-TIMEOUT: Final = Expected("goodbye_sent", "goodbye_timeout", "dormant")
-REMINDER: Final = Expected("remind_later", "reminder_due", "dormant")
-
-
-def due_users(snapshot: Snapshot, *, now: datetime) -> dict[UUID, Expected]:
-    """Who is due, and the move that each must make."""
-    expected = {
-        user_id: _expected_move(user, snapshot.profiles[user_id], now=now)
-        for user_id, user in snapshot.states.items()
-    }
-    return {user_id: move for user_id, move in expected.items() if move}
 
 
 def assert_invariants(before: Snapshot, after: Snapshot, runs: Collection[Run], **options: Any) -> None:
@@ -150,7 +128,7 @@ class _Judge:
         if user is None or profile is None:
             yield f"audit row {move.id} is about nobody"
             return
-        if (move.from_state, move.trigger, move.to_state) != _expected_move(
+        if (move.from_state, move.trigger, move.to_state) != expected_move(
             user, profile, now=move.created_at
         ):
             yield f"{move.user_id} made the wrong move: {move}"
@@ -230,66 +208,14 @@ class _Judge:
         )
         results = [run.result for run in self.runs if run.result is not None]
         for result in results:
-            yield from self._about_result(result, moved)
+            yield from wrong_in_counts(result, moved)
+            yield from wrong_in_failures(result, blamable=self.poisoned & self.due.keys())
+            if not self.written_by_others:  # the number has no one truth while others write
+                yield from wrong_in_skipped(result, self.before)
         strangers = {job_id for job_id, _ in moved} - {result["job_id"] for result in results}
         silent = len(self.runs) - len(results)
         if len(strangers) > silent:
             yield f"audit rows name runs that nobody started: {strangers}"
-
-    def _about_result(
-        self, result: Mapping[str, Any], moved: Counter[tuple[str | None, str]]
-    ) -> Iterator[str]:
-        job_id, failures = result["job_id"], Counter(error["check_type"] for error in result["errors"])
-        for name, counts in result["checks"].items():
-            if counts["succeeded"] != moved[job_id, name]:
-                yield f"{name} counts {counts['succeeded']} moved, the tables say {moved[job_id, name]}"
-            if counts["processed"] != counts["succeeded"] + counts["failed"]:
-                yield f"{name}: processed is not succeeded + failed: {counts}"
-            if counts["failed"] != failures[name] and len(result["errors"]) < ERRORS_IN_RESULT:
-                yield f"{name} counts {counts['failed']} failed and names {failures[name]}"
-        for key in ("processed", "succeeded", "failed", "skipped"):
-            if result[key] != sum(counts[key] for counts in result["checks"].values()):
-                yield f"{key} is not the sum of the checks: {result}"
-        if result["skipped"] != sum(result["skipped_by_reason"].values()):
-            yield f"skipped is not the sum of its reasons: {result}"
-        yield from self._about_failures(result)
-        yield from self._about_skipped(result)
-
-    def _about_failures(self, result: Mapping[str, Any]) -> Iterator[str]:
-        blamed = {error["user_id"] for error in result["errors"]}
-        innocent = blamed - {str(user_id) for user_id in self.poisoned}
-        if innocent:
-            yield f"{len(innocent)} users were blamed for what was not their fault: {result['errors'][:3]}"
-        ended = result["status"] in {"succeeded", "partial"}
-        if ended and result["status"] != ("partial" if result["failed"] else "succeeded"):
-            yield f"status {result['status']} with {result['failed']} failed"
-        if ended and result["failed"] != len(self.poisoned & self.due.keys()):
-            yield f"{result['failed']} failed, but {len(self.poisoned & self.due.keys())} could not be moved"
-
-    def _about_skipped(self, result: Mapping[str, Any]) -> Iterator[str]:
-        """A run that did not end may have counted nobody; while others write, the number has no one truth."""
-        if self.written_by_others or result["status"] not in {"succeeded", "partial"}:
-            return
-        silent = [
-            self.before.profiles[user.user_id]
-            for user in self.before.states.values()
-            if user.state == "active" and user.last_activity_at < _instant(result["now"]) - 14 * DAY
-        ]
-        opted_out = sum(profile.reengagement_opt_out for profile in silent)
-        unreachable = sum(not (profile.reengagement_opt_out or profile.whatsapp_jid) for profile in silent)
-        if result["skipped_by_reason"] != {"opted_out": opted_out, "no_destination": unreachable}:
-            yield f"{result['skipped_by_reason']} skipped, not {opted_out} and {unreachable}"
-
-
-def _expected_move(user: UserState, profile: Profile, *, now: datetime) -> Expected | None:
-    """Section 4 of the design, for one user."""
-    if user.state == "active" and user.last_activity_at < now - 14 * DAY:
-        return GOODBYE if profile.whatsapp_jid and not profile.reengagement_opt_out else None
-    if user.state == "goodbye_sent" and user.goodbye_expires_at and user.goodbye_expires_at < now:
-        return TIMEOUT
-    if user.state == "remind_later" and user.remind_at and user.remind_at < now:
-        return REMINDER
-    return None
 
 
 def _row_after(former: UserState, move: Move) -> UserState:
@@ -310,7 +236,3 @@ def _key(user_id: UUID, at: datetime) -> str:
 def _timestamps(user: UserState) -> dict[str, str]:
     columns = ("goodbye_sent_at", "goodbye_expires_at", "remind_at")
     return {name: value.isoformat() for name in columns if (value := getattr(user, name))}
-
-
-def _instant(text: str) -> datetime:
-    return datetime.fromisoformat(text)

@@ -8,7 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from tests.acceptance.invariants import DAY, Run, broken_invariants
+from tests.acceptance.due import DAY
+from tests.acceptance.invariants import Run, broken_invariants
 from tests.acceptance.rows import COLUMNS, Message, Move, Profile, Snapshot, UserState
 from tests.factories import NOW
 

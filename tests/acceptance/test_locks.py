@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.acceptance.due import due_users
 from tests.acceptance.in_the_way import first_goodbyes, take_key
-from tests.acceptance.invariants import assert_invariants, due_users
+from tests.acceptance.invariants import assert_invariants
 from tests.acceptance.rows import take_snapshot
 from tests.acceptance.runs import end_of, run_of, run_to_the_end, start_run, wait_until_waiting
 from tests.acceptance.seeding import seed

@@ -11,7 +11,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from engagement.models import UserEngagementState
-from tests.acceptance.invariants import assert_invariants, due_users
+from tests.acceptance.due import due_users
+from tests.acceptance.invariants import assert_invariants
 from tests.acceptance.rows import Snapshot, take_snapshot
 from tests.acceptance.runs import run_of, run_to_the_end
 from tests.acceptance.seeding import seed

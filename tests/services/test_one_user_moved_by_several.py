@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 from threading import Barrier, Thread
-from time import monotonic
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +12,7 @@ from django.db import connection, connections, transaction
 from engagement.models import EngagementStateTransition, UserEngagementState
 from engagement.services.state_machine import transition_state
 from engagement.states import Trigger
-from tests.database import DEADLINE_SECONDS, another_connection, execute
+from tests.database import DEADLINE_SECONDS, another_connection, execute, wait_for_somebody_at_a_row
 from tests.factories import NOW, UserProfileFactory, make_user
 from tests.services.moving import count_audit_rows, move, stored
 
@@ -52,17 +51,6 @@ class Mover(Thread):
             connections.close_all()
 
 
-def wait_until_somebody_waits(other: psycopg.Connection) -> None:
-    """Return once a session of this database waits for a row that another one has locked."""
-    sql = (
-        "SELECT count(*) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
-    deadline_at = monotonic() + DEADLINE_SECONDS
-    while other.execute(sql).fetchone() == (0,):
-        assert monotonic() < deadline_at, "nobody waits"
-
-
 @pytest.fixture
 def other() -> Iterator[psycopg.Connection]:
     with another_connection() as connected:
@@ -75,7 +63,7 @@ def test_who_waits_for_the_lock_sees_the_moved_state(other: psycopg.Connection) 
         move(user, "goodbye_response_2")
         timeout = Mover(user.user_id, Trigger.GOODBYE_TIMEOUT)
         timeout.start()
-        wait_until_somebody_waits(other)
+        wait_for_somebody_at_a_row(other)
     timeout.join()
     assert (
         str(timeout.error)
@@ -90,7 +78,7 @@ def test_message_that_waited_brings_the_user_back(other: psycopg.Connection) -> 
         move(user, "inactivity_14d")
         message = Mover(user.user_id, Trigger.USER_MESSAGE, now=LATER)
         message.start()
-        wait_until_somebody_waits(other)
+        wait_for_somebody_at_a_row(other)
     message.join()
     assert message.error is None
     assert (stored(user)["state"], stored(user)["last_activity_at"]) == ("active", LATER)
@@ -111,7 +99,7 @@ def test_state_that_another_program_creates_meanwhile_is_used(other: psycopg.Con
         )
         message = Mover(profile.user_id, Trigger.USER_MESSAGE)
         message.start()
-        wait_until_somebody_waits(other)
+        wait_for_somebody_at_a_row(other)
     message.join()
     assert message.error is None
     (created,) = UserEngagementState.objects.all()
