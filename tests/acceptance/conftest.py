@@ -26,7 +26,7 @@ class Size(NamedTuple):
 
 
 SIZES: Final = {
-    "quick": Size(due=1_000, batch=10, kills=2),
+    "quick": Size(due=600, batch=10, kills=2),
     "middle": Size(due=8_000, batch=20, kills=10),
     "full": Size(due=24_000, batch=50, kills=20),
 }

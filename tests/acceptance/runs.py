@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tests.acceptance.invariants import Run
 from tests.factories import NOW
-from tests.running import Outcome, start_process
+from tests.running import Outcome, run_command, start_process
 
 if TYPE_CHECKING:
     import subprocess
@@ -41,6 +41,11 @@ def end_of(process: subprocess.Popen[str]) -> Outcome:
 
 def run_to_the_end(*arguments: str, **environment: str) -> Outcome:
     return end_of(start_run(*arguments, **environment))
+
+
+def finish() -> Outcome:
+    """The next run: nothing is done to it that would need a process of its own."""
+    return run_command("run_engagement_daily", "--json", "--no-progress", "--now", NOW.isoformat())
 
 
 def kill(process: subprocess.Popen[str]) -> None:

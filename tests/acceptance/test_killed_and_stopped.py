@@ -17,6 +17,7 @@ from tests.acceptance.runs import (
     KILLED,
     count_moves,
     end_of,
+    finish,
     kill,
     run_of,
     run_to_the_end,
@@ -89,7 +90,7 @@ def test_stopped_run_finishes_its_batch_and_the_next_one_the_rest(
     batches = goodbyes_in_order(before).index(held_up) // size.batch + 1
     assert stopped.json["succeeded"] == count_moves(onlooker) == batches * size.batch
     assert_invariants(before, take_snapshot(onlooker), [run_of(stopped)], finished=False)
-    rest = run_to_the_end()
+    rest = finish()
     assert (rest.code, rest.json["status"]) == (0, "succeeded")
     assert_invariants(before, take_snapshot(onlooker), [run_of(stopped), run_of(rest)])
 
@@ -109,7 +110,7 @@ def test_second_signal_ends_the_run_in_the_middle_of_its_batch_and_harms_nobody(
     process.communicate(timeout=DEADLINE_SECONDS)
     wait_for_the_end_of_sessions(onlooker)
     assert take_snapshot(onlooker) == before
-    next_run = run_to_the_end()
+    next_run = finish()
     assert_invariants(before, take_snapshot(onlooker), [KILLED, run_of(next_run)])
 
 

@@ -10,7 +10,7 @@ from tests.acceptance.due import due_users
 from tests.acceptance.in_the_way import first_goodbyes, take_key
 from tests.acceptance.invariants import assert_invariants
 from tests.acceptance.rows import take_snapshot
-from tests.acceptance.runs import end_of, run_of, run_to_the_end, start_run, wait_until_waiting
+from tests.acceptance.runs import end_of, finish, run_of, run_to_the_end, start_run, wait_until_waiting
 from tests.acceptance.seeding import seed
 from tests.factories import NOW
 
@@ -88,5 +88,5 @@ def test_users_whose_rows_others_hold_are_passed_over_until_the_next_run(
     assert passing.json["succeeded"] == len(due_users(before, now=NOW)) - 2
     assert_invariants(before, take_snapshot(onlooker), [run_of(passing)], finished=False)
     other.rollback()
-    rest = run_to_the_end()
+    rest = finish()
     assert_invariants(before, take_snapshot(onlooker), [run_of(passing), run_of(rest)])

@@ -11,9 +11,9 @@ from tests.acceptance.runs import (
     KILLED,
     count_moves,
     end_of,
+    finish,
     kill,
     run_of,
-    run_to_the_end,
     start_run,
     wait_for_moves,
     wait_for_the_end_of_sessions,
@@ -63,6 +63,6 @@ def test_four_runs_of_which_one_is_killed_lose_nobody(onlooker: psycopg.Connecti
     assert_invariants(before, take_snapshot(onlooker), runs, finished=False)
     # What the killed run had in hand was passed over by the others.
     assert size.due - size.batch <= count_moves(onlooker) <= size.due
-    last = run_to_the_end()
+    last = finish()
     assert [outcome.code for outcome in (*outcomes, last)] == [0] * RUNS
     assert_invariants(before, take_snapshot(onlooker), [*runs, run_of(last)])

@@ -83,12 +83,12 @@ def test_run_whose_sessions_are_ended_again_and_again_comes_to_its_end(
     assert_invariants(before, take_snapshot(onlooker), [run_of(outcome)])
 
 
-@pytest.mark.parametrize(("workers", "batch"), [(1, 1), (3, 20)])
+@pytest.mark.parametrize(("workers", "batch"), [(1, 1), (3, 10)])
 @pytest.mark.parametrize("moment", [IN_THE_UPDATE, IN_THE_COMMIT], ids=["update", "commit"])
 def test_sessions_that_end_in_the_first_batches_cost_no_user_and_no_count(
     onlooker: psycopg.Connection, workers: int, batch: int, moment: str
 ) -> None:
-    seed(onlooker, due=200)
+    seed(onlooker, due=100)
     before = take_snapshot(onlooker)
     lose_sessions(2 * workers, moment=moment)
     outcome = run_to_the_end("--batch-size", str(batch), "--workers", str(workers))

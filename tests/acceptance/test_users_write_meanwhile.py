@@ -9,7 +9,7 @@ import pytest
 
 from tests.acceptance.invariants import assert_invariants
 from tests.acceptance.rows import take_snapshot
-from tests.acceptance.runs import end_of, run_of, run_to_the_end, start_run, value
+from tests.acceptance.runs import end_of, finish, run_of, start_run, value
 from tests.acceptance.seeding import seed
 from tests.database import another_connection
 from tests.factories import NOW
@@ -123,7 +123,7 @@ def test_who_writes_in_or_opts_out_during_the_run_is_told_no_goodbye_after_that(
         # Large batches: the longer from the claim to the commit, the more can come between.
         process = start_run("--batch-size", str(10 * size.batch), "--workers", str(workers))
         outcome = end_of(process)
-    rest = run_to_the_end()
+    rest = finish()
     assert (outcome.code, rest.code) == (0, 0)
     assert value(onlooker, GOODBYES_IN_SPITE_OF_ACTIVITY, NOW, NOW) == 0
     assert value(onlooker, GOODBYES_AFTER_OPT_OUT) == 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from config.logs import LEVELS
-from tests.acceptance.runs import end_of, start_run
+from tests.acceptance.runs import run_to_the_end
 from tests.database import execute, heal, on_every_move
 from tests.factories import NOW, make_user, make_users
 from tests.running import run_process
@@ -76,11 +76,15 @@ def assert_discreet(outcome: Outcome) -> None:
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_no_log_and_no_result_tells_what_is_the_users_own(failing: int, level: str) -> None:
-    as_json = end_of(start_run(LOG_LEVEL=level, LOG_FORMAT="json"))
-    assert (as_json.code, as_json.json["failed"]) == (3, failing)
-    assert_discreet(as_json)
-    as_text = run_process(
-        "run_engagement_daily", "--now", NOW.isoformat(), LOG_LEVEL=level.lower(), LOG_FORMAT="text"
+    outcome = run_to_the_end(LOG_LEVEL=level)
+    assert (outcome.code, outcome.json["failed"]) == (3, failing)
+    assert_discreet(outcome)
+
+
+def test_text_for_people_tells_no_more(failing: int) -> None:
+    """At the lowest level: a format adds no words, and higher levels leave some out."""
+    outcome = run_process(
+        "run_engagement_daily", "--now", NOW.isoformat(), LOG_LEVEL="debug", LOG_FORMAT="text"
     )
-    assert as_text.code == 3
-    assert_discreet(as_text)
+    assert outcome.code == 3
+    assert_discreet(outcome)
