@@ -132,7 +132,7 @@ def read_positions(check: Check, users: QuerySet[UserEngagementState]) -> list[P
     PostgreSQL knows '-infinity' and years before 1; such a row must not keep the others from being read.
     """
     rows = users.values_list(Cast(check.due_column, TextField()), "user_id")
-    return [Position(Cast(Value(due_at, TextField()), DateTimeField()), user_id) for due_at, user_id in rows]
+    return [Position(Cast(Value(due_at), DateTimeField()), user_id) for due_at, user_id in rows]
 
 
 def dormant_since(user_ids: Collection[UUID]) -> dict[UUID, datetime]:

@@ -173,7 +173,7 @@ def _rows(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
     line = 1
     try:
         for row in reader:
-            if len(row) > 1 or "".join(row).strip():
+            if len(row) > 1 or any(map(str.strip, row)):
                 yield line, row
             line = reader.line_num + 1
     except csv.Error as error:

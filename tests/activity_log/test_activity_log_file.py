@@ -6,7 +6,8 @@ import gzip
 import os
 import threading
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from io import BufferedReader, RawIOBase
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -85,6 +86,7 @@ MALFORMED: Final = {
     ),
     "no user in a row": (HEADER + row(user="  "), 2, "user must not be empty"),
     "commas only": (HEADER + ",,,,\n", 2, "user must not be empty"),
+    "a comma only": ("user,occurred_at\n,\n", 2, "user must not be empty"),
     "no time": (HEADER + row(occurred_at=""), 2, f"{TIME}, not ''"),
     "date only": (HEADER + row(occurred_at="1997-01-01"), 2, f"{TIME}, not '1997-01-01'"),
     "naive time": (
@@ -97,7 +99,8 @@ MALFORMED: Final = {
         2,
         f"{TIME}, not '1997-02-29T12:00:00Z'",
     ),
-    "long nonsense": (HEADER + row(occurred_at="x" * 99), 2, f"{TIME}, not '{'x' * 39}…'"),
+    "as much nonsense as is shown": (HEADER + row(occurred_at="x" * 40), 2, f"{TIME}, not '{'x' * 40}'"),
+    "long nonsense": (HEADER + row(occurred_at="x" * 41), 2, f"{TIME}, not '{'x' * 39}…'"),
     "before the year 1 in UTC": (
         HEADER + row(occurred_at="0001-01-01T00:00:00+05:00"),
         2,
@@ -148,6 +151,11 @@ MALFORMED: Final = {
         HEADER + '"be"n,1997-01-01T12:00:00Z,,,\n',
         2,
         f"the row that begins here is not CSV (',' expected after '\"'); {NOT_CSV}",
+    ),
+    "a quote that stays open": (
+        HEADER + row(user='"ben'),
+        2,
+        f"the row that begins here is not CSV (unexpected end of data); {NOT_CSV}",
     ),
     "a field without end": (
         HEADER + GOOD + row(user="x" * 131_073),
@@ -229,6 +237,34 @@ def test_unreadable_file_is_told_in_one_sentence(log_file: Path, monkeypatch: py
     monkeypatch.setattr("pathlib.Path.open", refuse)  # root may read everything
 
     assert refusal(log_file) == "data.csv: the file cannot be read (Permission denied)."
+
+
+class FailingDisk(RawIOBase):
+    """Gives what it is given, and then an error."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        super().__init__()
+        self.pieces = list(pieces)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self.pieces:
+            raise OSError(5, "Input/output error")
+        piece = self.pieces.pop(0)
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
+@pytest.mark.parametrize("pieces", [[], [(HEADER + GOOD).encode()]], ids=["at once", "in the middle"])
+def test_failing_disk_is_told_in_one_sentence(
+    log_file: Path, monkeypatch: pytest.MonkeyPatch, pieces: list[bytes]
+) -> None:
+    disk = BufferedReader(FailingDisk(*pieces))
+    monkeypatch.setattr("pathlib.Path.open", lambda _path, _mode: disk)
+
+    assert refusal(log_file) == "data.csv: the file cannot be read (Input/output error)."
 
 
 def test_event_has_what_its_row_says(log_file: Path) -> None:

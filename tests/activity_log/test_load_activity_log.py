@@ -69,6 +69,8 @@ def test_user_gets_an_active_state_and_a_profile(write_log: WriteLog) -> None:
     state = state_of("ana")
     assert (state.state, state.last_activity_at) == (State.ACTIVE, NOON)
     assert (state.goodbye_sent_at, state.goodbye_expires_at, state.remind_at) == (None, None, None)
+    assert (state.created_at, state.updated_at) == (state.user.created_at, state.user.updated_at)
+    assert (state.created_at, state.updated_at) == (CLOCK, CLOCK)
     assert state.user.whatsapp_jid == "99900000001@s.whatsapp.net"
     assert (state.user.locale, state.user.reengagement_opt_out) == ("en", True)
 
@@ -109,11 +111,12 @@ def test_what_happened_after_as_of_does_not_count(write_log: WriteLog) -> None:
         event("ana", NOON, "en,,"),
         event("ana", NOON + MICROSECOND, "es,,true"),
         event("ben", NOON + MICROSECOND),
+        event("cid", NOON + MICROSECOND),
     )
 
     loaded = load_activity_log(path=path, as_of=NOON, now=CLOCK)
 
-    assert (loaded.events, loaded.users, loaded.states_created, loaded.not_here_yet) == (3, 2, 1, 1)
+    assert (loaded.events, loaded.users, loaded.states_created, loaded.not_here_yet) == (4, 3, 1, 2)
     assert state_of("ana").last_activity_at == NOON
     assert (state_of("ana").user.locale, state_of("ana").user.reengagement_opt_out) == ("en", False)
     assert not UserProfile.objects.filter(user_id=user_id_of("ben")).exists()
@@ -215,7 +218,8 @@ def test_statements_depend_on_chunks_not_on_users(
     with patch.object(activity_log, "CHUNK_SIZE", 3), django_assert_num_queries(5 * chunks + 2):
         loaded = load_activity_log(path=path, as_of=NOON, now=CLOCK)  # and a savepoint around them
 
-    assert loaded.states_created == UserEngagementState.objects.count() == users
+    assert loaded.states_created == loaded.profiles_created == users
+    assert UserEngagementState.objects.count() == UserProfile.objects.count() == users
 
 
 @pytest.mark.django_db(transaction=True)

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 import pytest
-from django.db import DatabaseError, InterfaceError, OperationalError, connection, connections, transaction
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+    connections,
+    transaction,
+)
 
 from engagement.services.faults import Fault, describe, fault_of, sqlstate_of
 from tests.database import another_connection, execute
@@ -192,6 +200,15 @@ def test_server_that_is_not_there_is_an_outage(tmp_path: object) -> None:
 def test_error_without_a_code_is_an_outage_only_where_the_connection_is_to_blame() -> None:
     assert fault_of(OperationalError("gone")) is fault_of(InterfaceError("closed")) is Fault.OUTAGE
     assert fault_of(DatabaseError("what?")) is Fault.USER
+
+
+@pytest.mark.django_db
+def test_connection_option_that_does_not_exist_is_a_mistake_in_the_setup() -> None:
+    another = connection.copy()
+    another.settings_dict["OPTIONS"]["no_such_option"] = "1"
+    with pytest.raises(ProgrammingError) as refused:
+        another.ensure_connection()
+    assert fault_of(refused.value) is Fault.SETUP
 
 
 @pytest.mark.django_db

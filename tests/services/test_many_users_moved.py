@@ -86,6 +86,7 @@ def test_every_missing_user_is_named() -> None:
     with pytest.raises(EngagementStateNotFound) as error:
         lock_states(user_ids=[make_user().user_id, *missing], trigger=Trigger.REMINDER_DUE, now=NOW)
     assert error.value.user_ids == missing
+    assert str(error.value) == "No engagement state for {}, {}.".format(*sorted(missing))
 
 
 def test_rows_are_locked_in_the_order_of_their_ids() -> None:
