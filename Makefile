@@ -2,7 +2,7 @@
 # the database too, is installed into this folder.
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-newest bench lint clean messages requirements
+.PHONY: help install run test test-newest mutate bench lint clean messages requirements
 
 # The first Python that is new enough; `make PYTHON=/path/to/python3 …` takes another one.
 PYTHON := $(or $(PYTHON),$(shell for candidate in python3.11 python3 python3.12 python3.13 python3.14; do \
@@ -55,6 +55,14 @@ test: install ## Run the tests (ARGS="-k opted_out", ARGS=--faults=full and the 
 test-newest: install ## Run the tests on the newest Python and Django that this machine can have
 	@$(IN_VENV) -m nox -f tests/noxfile.py -s newest -- $(ARGS)
 
+mutate: install ## Break the rules and the services bit by bit, and see whether a test notices (ARGS=engagement/states.py)
+	@cmp -s requirements/mutation.txt .venv/installed-mutation.txt || { \
+		"$(PYTHON)" -m pip --python $(IN_VENV) install --quiet --disable-pip-version-check \
+			--require-hashes --requirement requirements/mutation.txt && \
+		cp requirements/mutation.txt .venv/installed-mutation.txt; \
+	}
+	@$(IN_VENV) -m tests.mutation $(ARGS)
+
 bench: install ## Compare the job with one SQL statement and with other ways to write it (SIZE=100000)
 	@$(IN_VENV) -m tests.bench --size $(SIZE) $(ARGS)
 
@@ -66,7 +74,8 @@ lint: install ## Check style, types and the direction of imports
 
 clean: ## Stop the private database; delete its data, .venv and all caches
 	@"$(or $(PYTHON),$(IN_VENV))" -m config.private_postgresql.stop
-	@rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache staticfiles
+	@if [ -d mutants ]; then cd mutants && "$(or $(PYTHON),../$(IN_VENV))" -m config.private_postgresql.stop; fi
+	@rm -rf mutants .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache staticfiles
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 messages: install ## Compile the translated texts after a change of engagement/locale
@@ -76,7 +85,7 @@ requirements: ## Recompile the pinned requirements with uv (ARGS="--upgrade" for
 	@if ! "$(PYTHON)" -m uv --version >/dev/null 2>&1; then \
 		echo "make: uv is missing; install it with: $(PYTHON) -m pip install uv" >&2; exit 1; \
 	fi
-	@set -e; cd requirements; for name in base production development; do \
+	@set -e; cd requirements; for name in base production development mutation; do \
 		"$(PYTHON)" -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 			--no-emit-index-url --no-emit-find-links $(ARGS) --output-file $$name.txt $$name.in; \
 	done

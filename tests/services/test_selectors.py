@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
+from uuid_utils.compat import uuid7
 
 from engagement import selectors
 from tests.factories import NOW, make_user
 from tests.services.moving import move
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from uuid import UUID
 
 pytestmark = pytest.mark.django_db
 
@@ -21,3 +28,25 @@ def test_dormancy_lasts_since_the_last_move_there_of_those_asked_for() -> None:
         move(somebody, "goodbye_response_3", now=NOW - 9 * DAY)
         move(somebody, "user_message", now=NOW - DAY)
     assert selectors.dormant_since([user.user_id]) == {user.user_id: NOW - 9 * DAY}
+
+
+@pytest.mark.parametrize("new_id", [uuid4, uuid7])
+def test_moves_of_a_run_are_those_with_its_id(new_id: Callable[[], UUID]) -> None:
+    job_id = new_id()
+    silent, expired, by_hand, of_another_run = (make_user(trait) for trait in ("silent", "goodbye_sent") * 2)
+    move(silent, "inactivity_14d", job_id=job_id)
+    move(expired, "goodbye_timeout", job_id=job_id)
+    move(by_hand, "inactivity_14d")
+    move(of_another_run, "goodbye_timeout", job_id=new_id())
+    everybody = {silent.user_id, expired.user_id, by_hand.user_id, of_another_run.user_id}
+    assert selectors.count_moved_by_run(job_id) == {"inactivity_14d": 1, "goodbye_timeout": 1}
+    assert selectors.moved_by_run(job_id, user_ids=everybody) == {silent.user_id, expired.user_id}
+    assert selectors.moved_by_run(job_id, user_ids=everybody - {silent.user_id}) == {expired.user_id}
+
+
+def test_move_is_in_the_audit_log_or_it_is_not() -> None:
+    audit_row = move(make_user("silent"), "inactivity_14d")
+    assert audit_row
+    assert selectors.is_in_audit_log(audit_row.id)
+    assert not selectors.is_in_audit_log(uuid7())
+    assert not selectors.is_in_audit_log(None)
