@@ -2,11 +2,12 @@
 
 Runs mutmut, which changes one expression at a time and asks the tests that come by it, and prints what
 share of the changes a test has noticed. The copies and the answers stay in `mutants`, so that a second
-call asks only what is new; `mutmut show NAME` shows a change.
+call asks only what is new; `.venv/bin/mutmut show NAME` shows a change.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -15,29 +16,44 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
+PYTEST: Final = (sys.executable, "-m", "pytest", "-x", "--reuse-db", "-p", "no:cacheprovider")
 MUTMUT: Final = (sys.executable, "-m", "mutmut")
 CAUGHT: Final = {"killed", "timeout"}
 NOT_ASKED: Final = {"not checked", "skipped"}
 
 
 def main(paths: list[str]) -> int:
-    modules = [path.removesuffix(".py").strip("/").replace("/", ".") for path in paths]
+    modules = [path.removesuffix(".py").strip("/").replace("/", ".") for path in paths or ["engagement"]]
     patterns = [pattern for module in modules for pattern in (f"{module}.x*", f"{module}.*.x*")]
     ended = subprocess.run([*MUTMUT, "run", "--max-children", "1", *patterns], check=False)
     if ended.returncode == 0:
-        show(results())
+        show(results(modules))
     return ended.returncode
 
 
-def results() -> dict[str, dict[str, str]]:
+def results(modules: list[str]) -> dict[str, dict[str, str]]:
     """By module: what became of each change that was asked about."""
     command = [*MUTMUT, "results", "--all", "true"]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     found: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for name, _, status in (line.strip().rpartition(": ") for line in lines):
-        if name and status not in NOT_ASKED:
-            found[name.partition(".x")[0]][name] = status
+        module = name.partition(".x")[0]
+        if status not in NOT_ASKED and any(f"{module}.".startswith(f"{asked}.") for asked in modules):
+            found[module][name] = ask_workers(name) if status == "no tests" else status
     return found
+
+
+def ask_workers(name: str) -> str:
+    """Ask about what happens only in forked workers, where mutmut does not see that a test comes by."""
+    environment = {**os.environ, "MUTANT_UNDER_TEST": name}
+    asked = subprocess.run(
+        [*PYTEST, "tests/job/test_workers.py"],
+        cwd="mutants",
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    return "killed" if asked.returncode else "survived"
 
 
 def show(modules: dict[str, dict[str, str]]) -> None:

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from engagement.models import EngagementMessage, EngagementStateTransition, UserEngagementState
-from engagement.states import State
+from engagement.services.job_result import UserFailure
+from engagement.services.mover import Mover
+from engagement.services.scoreboard import Scoreboard
+from engagement.states import CHECKS, State
 from tests.database import (
     DEADLINE_SECONDS,
     closed_gate,
@@ -65,7 +68,7 @@ def test_each_worker_takes_its_part() -> None:
 def test_limit_holds_for_all_workers_together_and_takes_the_longest_silent(limit: int) -> None:
     make_users(50, "silent")
     result = run_job(workers=3, limit=limit, batch_size=4)
-    assert result.succeeded == min(limit, 50)
+    assert (result.status, result.succeeded) == ("succeeded", min(limit, 50))
     told = set(EngagementMessage.objects.values_list("user_id", flat=True))
     order = UserEngagementState.objects.order_by("last_activity_at", "user_id")
     assert told == set(order.values_list("user_id", flat=True)[:limit])
@@ -131,3 +134,50 @@ def test_workers_stop_when_their_parent_is_killed() -> None:
     while any(Path(f"/proc/{pid}/cmdline").read_bytes() for pid in workers if Path(f"/proc/{pid}").exists()):
         assert monotonic() < deadline_at, "a worker outlives its parent"
     assert_all_moved_once(15)
+
+
+# In this process, whose children the workers are.
+
+
+def test_result_of_several_workers_is_that_of_one() -> None:
+    users = make_users(30, "silent")
+    fail_moves_of(users[0], users[17])
+    result = run_job(workers=2, batch_size=4)
+    assert (result.status, result.succeeded, result.failure) == ("partial", 28, None)
+    assert {failure.user_id for failure in result.errors} == {users[0].user_id, users[17].user_id}
+    assert len(result.errors) == 2
+
+
+def test_user_whom_another_worker_has_moved_meanwhile_has_not_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One worker blames somebody; what the audit log says of them is what counts."""
+    users = make_users(8, "silent")
+    blame = UserFailure(users[0].user_id, "inactivity_14d", "in somebody's way")
+    move = Mover.move
+
+    def blame_and_move(mover: Mover) -> bool:
+        mover._check_runs[0].reporter.failed(blame)
+        return move(mover)
+
+    monkeypatch.setattr(Mover, "move", blame_and_move)
+    result = run_job(workers=2)
+    assert (result.status, result.succeeded, result.failed) == ("succeeded", 8, 0)
+
+
+def test_what_dead_workers_had_committed_is_counted_by_the_audit_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_users(8, "silent")
+    make_users(2, "goodbye_sent")
+    move = Mover.move
+
+    def move_and_die(mover: Mover) -> bool:
+        mover._check_runs[0].reporter = mover._check_runs[1].reporter = Scoreboard(CHECKS, None)
+        move(mover)
+        os.kill(os.getpid(), signal.SIGKILL)
+        return True
+
+    monkeypatch.setattr(Mover, "move", move_and_die)
+    result = run_job(workers=2)
+    assert (result.status, [tally.succeeded for tally in result.checks.values()]) == ("failed", [8, 2, 0])
+    assert result.failure == (
+        "A worker process ended with code -9 before its work was done;"
+        " what it had committed stays. Run the command again for the rest."
+    )

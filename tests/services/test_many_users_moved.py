@@ -102,7 +102,7 @@ def test_many_users_are_not_moved_outside_a_transaction() -> None:
         user_states = lock_states(
             user_ids=[UserEngagementState.objects.get().user_id], trigger=Trigger.INACTIVITY_14D, now=NOW
         )
-    with pytest.raises(TransactionManagementError):
+    with pytest.raises(TransactionManagementError, match=r"^transition_states\(\) needs the"):
         transition_states(user_states=user_states, trigger=Trigger.INACTIVITY_14D, now=NOW)
     assert not EngagementStateTransition.objects.exists()
 
