@@ -8,7 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.lives.people import Newcomer, Standing, User, note_activity, set_timestamps
+from tests.lives.rows import AuditRow, QueueRow, StateRow
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -33,74 +36,6 @@ CHECKS: Final = ("inactivity_14d", "goodbye_timeout", "reminder_due")
 RESPONSE_TYPES: Final[Mapping[str, str]] = MappingProxyType(
     dict(zip((*REPLIES, "goodbye_timeout"), ("confused", "busy", "all_good", "timeout"), strict=True))
 )
-
-
-class StateRow(NamedTuple):
-    """What is compared of a state."""
-
-    user_id: UUID
-    state: str
-    last_activity_at: datetime
-    goodbye_sent_at: datetime | None
-    goodbye_expires_at: datetime | None
-    remind_at: datetime | None
-
-
-class AuditRow(NamedTuple):
-    """What is compared of a move."""
-
-    user_id: UUID
-    created_at: datetime
-    from_state: str
-    to_state: str
-    trigger: str
-    metadata: dict[str, Any]
-
-
-class QueueRow(NamedTuple):
-    """What is compared of a message."""
-
-    idempotency_key: str
-    user_id: UUID
-    message_type: str
-    message_key: str
-    message_params: dict[str, Any]
-    destination: str
-    destination_jid: str
-    scheduled_for: datetime
-    status: str
-
-
-@dataclass(slots=True)
-class Standing:
-    """Where a user stands."""
-
-    state: str
-    last_activity_at: datetime
-    goodbye_sent_at: datetime | None = None
-    goodbye_expires_at: datetime | None = None
-    remind_at: datetime | None = None
-    dormant_since: datetime | None = None
-
-
-@dataclass(slots=True)
-class User:
-    """A profile, and where the user stands, if that is known already."""
-
-    jid: str | None
-    destination: str
-    opted_out: bool = False
-    standing: Standing | None = None
-
-
-class Newcomer(NamedTuple):
-    """A user as another program has written them."""
-
-    jid: str | None
-    destination: str
-    opted_out: bool
-    state: str | None
-    for_long: timedelta
 
 
 @dataclass(slots=True)
@@ -162,7 +97,7 @@ class World:
         since = at - newcomer.for_long
         if newcomer.state:
             user.standing = Standing(newcomer.state, last_activity_at=since)
-            _set_timestamps(user.standing, at=since)
+            set_timestamps(user.standing, at=since)
         self.users[user_id] = user
 
     def happens(self, user_id: UUID, trigger: str, *, at: datetime) -> str:
@@ -174,13 +109,26 @@ class World:
             user.standing = Standing("active", last_activity_at=at)
             return "noted"
         if user.standing.state == "active" and trigger == "user_message":
-            _set_timestamps(user.standing, at=at)
-            _note_activity(user.standing, at)
+            set_timestamps(user.standing, at=at)
+            note_activity(user.standing, at)
             return "noted"
         if (user.standing.state, trigger) not in TABLE:
             return f"{trigger} refused from {user.standing.state}"
-        self._move(user_id, user.standing, trigger, at=at, job_id=None)
+        self.move(user_id, user.standing, trigger, at=at)
         return "moved"
+
+    def cancel(self, user_id: UUID, message_types: Collection[str]) -> int:
+        """Of the pending messages of the user; returns how many."""
+        pending = [
+            message
+            for message in self.queue.values()
+            if message.user_id == user_id
+            and message.message_type in message_types
+            and message.status == "pending"
+        ]
+        for message in pending:
+            self.queue[message.idempotency_key] = message._replace(status="cancelled")
+        return len(pending)
 
     def run(
         self, *, at: datetime, checks: Collection[str], limit: int | None, dry_run: bool, job_id: UUID
@@ -233,7 +181,7 @@ class World:
         for user_id in due:
             standing = self.users[user_id].standing
             assert standing
-            self._move(user_id, standing, check, at=at, job_id=job_id)
+            self.move(user_id, standing, check, at=at, more={"job_id": str(job_id)})
             if check == "inactivity_14d":
                 self._say_goodbye(user_id, at=at)
 
@@ -254,35 +202,27 @@ class World:
         )
         self.queue.setdefault(key, message)
 
-    def _move(
-        self, user_id: UUID, standing: Standing, trigger: str, *, at: datetime, job_id: UUID | None
+    def move(
+        self,
+        user_id: UUID,
+        standing: Standing,
+        trigger: str,
+        *,
+        at: datetime,
+        heard_at: datetime | None = None,
+        more: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
+        """Move a user and write the audit row, which says `more` than the move alone."""
         target = TABLE[standing.state, trigger]
-        metadata = _metadata(standing, trigger, at=at)
-        if job_id:
-            metadata["job_id"] = str(job_id)
+        metadata = {**_metadata(standing, trigger, at=at), **more}
         self.audit_log.append(AuditRow(user_id, at, standing.state, target, trigger, metadata))
         standing.state = target
-        _set_timestamps(standing, at=at)
+        set_timestamps(standing, at=at)
         if target == "dormant":
             # Of two moves told in the wrong order, the later one counts.
             standing.dormant_since = max(at, standing.dormant_since or at)
         if trigger == "user_message":
-            _note_activity(standing, at)
-
-
-def _note_activity(standing: Standing, at: datetime) -> None:
-    standing.last_activity_at = max(standing.last_activity_at, at)
-
-
-def _set_timestamps(standing: Standing, *, at: datetime) -> None:
-    """Those of the state, as of having entered it then; the others are cleared."""
-    standing.goodbye_sent_at = standing.goodbye_expires_at = standing.remind_at = None
-    if standing.state == "goodbye_sent":
-        standing.goodbye_sent_at = at
-        standing.goodbye_expires_at = at + timedelta(hours=48)
-    if standing.state == "remind_later":
-        standing.remind_at = at + timedelta(days=14)
+            note_activity(standing, heard_at or at)
 
 
 def _metadata(standing: Standing, trigger: str, *, at: datetime) -> dict[str, Any]:

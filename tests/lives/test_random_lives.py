@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import pytest
@@ -26,20 +25,25 @@ from hypothesis.stateful import (
 )
 
 from engagement.models import EngagementMessage, EngagementStateTransition, UserEngagementState, UserProfile
+from engagement.services.inbound import receive_message
+from engagement.services.preferences import opt_in, opt_out
 from engagement.services.state_machine import EngagementStateNotFound, transition_state
 from engagement.states import CHECKS, InvalidTransition, Trigger
 from tests.factories import NOW, TICK
 from tests.lives import model
+from tests.lives.hearing import Delivery, Heard, hear, wish
+from tests.lives.rows import AuditRow, QueueRow, StateRow, comparable
+from tests.lives.strategies import DAY, Moment, few, jids, leads, moments, newcomers, texts
 from tests.running import run_job
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime, timedelta
 
     from engagement.services.job_result import JobResult
     from engagement.states import Check
+    from tests.lives.people import Newcomer
 
-DAY: Final = timedelta(days=1)
-HOUR: Final = timedelta(hours=1)
 MAX_USERS: Final = 6
 NOBODY: Final = UUID(int=0)
 TRIGGERS: Final = [trigger.value for trigger in Trigger]
@@ -59,38 +63,6 @@ settings.register_profile(
 )
 
 
-class Moment(NamedTuple):
-    """So long after the present, or after the user's next threshold."""
-
-    period: timedelta
-    zone: timezone
-    at_threshold: bool = False
-
-
-periods = st.one_of(
-    st.sampled_from([TICK, HOUR, DAY, 2 * DAY, 3 * DAY, 14 * DAY]),
-    st.timedeltas(min_value=TICK, max_value=40 * DAY),
-)
-zones = st.sampled_from([UTC, timezone(14 * HOUR), timezone(-11 * HOUR)])
-moments = st.one_of(
-    st.builds(Moment, st.just(0 * TICK), zones),
-    st.builds(Moment, periods, zones),
-    st.builds(Moment, st.sampled_from([0 * TICK, TICK, -TICK]), zones, st.just(value=True)),
-    st.builds(Moment, st.sampled_from([-HOUR, -15 * DAY]), zones),
-)
-jids = st.sampled_from(["99900001@s.whatsapp.net", "99900002@g.us", "99900003@g.us", None, ""])
-newcomers = st.builds(
-    model.Newcomer,
-    jid=jids,
-    destination=st.sampled_from(["individual", "group"]),
-    opted_out=st.sampled_from([False, False, True]),
-    state=st.sampled_from(["active", "goodbye_sent", "remind_later", "active", "help_flow", None]),
-    # Few, so that several fall due together, and many at once.
-    for_long=st.sampled_from([15 * DAY, 15 * DAY, 14 * DAY, 2 * DAY, HOUR]),
-)
-few = st.one_of(st.none(), st.integers(1, 3))
-
-
 class Lives(RuleBasedStateMachine):
     """The app on a real database, beside the model."""
 
@@ -100,6 +72,7 @@ class Lives(RuleBasedStateMachine):
         super().__init__()
         self.world = model.World()
         self.now = NOW
+        self.delivered: list[Delivery] = []
         # Not a block: the job's own transactions have to be the outermost.
         self.beginning = transaction.savepoint()
 
@@ -110,12 +83,12 @@ class Lives(RuleBasedStateMachine):
     # People.
 
     @initialize(target=users, first=st.lists(newcomers, min_size=4, max_size=MAX_USERS))
-    def some_are_here(self, first: list[model.Newcomer]) -> Any:
+    def some_are_here(self, first: list[Newcomer]) -> Any:
         return multiple(*map(self._add, first))
 
     @precondition(lambda self: len(self.world.users) < MAX_USERS)
     @rule(target=users, newcomer=newcomers)
-    def somebody_comes(self, newcomer: model.Newcomer) -> Any:
+    def somebody_comes(self, newcomer: Newcomer) -> Any:
         return self._add(newcomer)
 
     @rule(user_id=users, opted_out=st.booleans(), jid=jids)
@@ -126,18 +99,30 @@ class Lives(RuleBasedStateMachine):
 
     # What happens to people: after a while, or around the instant at which something about them changes.
 
-    @rule(user_id=users, when=moments)
-    def writes(self, user_id: UUID, when: Moment) -> None:
-        self._happens(user_id, "user_message", when)
+    @rule(user_id=st.one_of(users, users, st.just(NOBODY)), text=texts, when=moments, lead=leads)
+    def writes(self, user_id: UUID, text: str, when: Moment, lead: timedelta) -> None:
+        self._writes(Delivery(user_id, text, self._at(when, user_id) + lead))
 
     @rule(user_id=users, wait=st.sampled_from([2 * DAY, 3 * DAY, 3 * DAY - TICK, 3 * DAY + TICK]))
     def says_all_good_and_returns(self, user_id: UUID, wait: timedelta) -> None:
-        self._happens(user_id, "goodbye_response_3", Moment(0 * TICK, UTC))
-        self._happens(user_id, "user_message", Moment(wait, UTC))
+        self._writes(Delivery(user_id, "3", self.now))
+        self.now += wait
+        self._writes(Delivery(user_id, "oi", self.now))
 
-    @rule(user_id=users, trigger=st.sampled_from(model.REPLIES), when=moments)
-    def replies(self, user_id: UUID, trigger: str, when: Moment) -> None:
-        self._happens(user_id, trigger, when)
+    @precondition(lambda self: self.delivered)
+    @rule(back=st.integers(1, 8), text=st.one_of(st.none(), texts))
+    def is_delivered_again(self, back: int, text: str | None) -> None:
+        """Or is it another message of the same instant?"""
+        earlier = self.delivered[-min(back, len(self.delivered))]
+        self._writes(earlier._replace(text=earlier.text if text is None else text))
+
+    @rule(user_id=users, opted_out=st.booleans())
+    def opts_by_service(self, user_id: UUID, *, opted_out: bool) -> None:
+        change = (opt_out if opted_out else opt_in)(user_id=user_id, now=self.now)
+        self.world.users[user_id].opt_out_changed_at = None
+        assert (opted_out, change.cancelled) == wish(
+            self.world, user_id, opted_out=opted_out, said_at=self.now
+        )
 
     @rule(user_id=st.one_of(users, st.just(NOBODY)), trigger=st.sampled_from(TRIGGERS), when=moments)
     def is_moved_by_hand(self, user_id: UUID, trigger: str, when: Moment) -> None:
@@ -186,21 +171,21 @@ class Lives(RuleBasedStateMachine):
 
     @invariant()
     def states_are_as_in_the_model(self) -> None:
-        rows = UserEngagementState.objects.values_list(*model.StateRow._fields)
-        assert sorted(model.StateRow(*row) for row in rows) == self.world.standings()
+        rows = UserEngagementState.objects.values_list(*StateRow._fields)
+        assert sorted(StateRow(*row) for row in rows) == self.world.standings()
 
     @invariant()
     def audit_log_is_as_in_the_model(self) -> None:
         in_order = EngagementStateTransition.objects.order_by("user_id", "id")
-        rows = in_order.values_list(*model.AuditRow._fields)
-        assert [_with_datetimes(model.AuditRow(*row)) for row in rows] == self.world.moves()
+        rows = in_order.values_list(*AuditRow._fields)
+        assert [comparable(AuditRow(*row)) for row in rows] == self.world.moves()
 
     @invariant()
     def queue_is_as_in_the_model(self) -> None:
-        rows = EngagementMessage.objects.values_list(*model.QueueRow._fields)
-        assert sorted(model.QueueRow(*row) for row in rows) == self.world.messages()
+        rows = EngagementMessage.objects.values_list(*QueueRow._fields)
+        assert sorted(QueueRow(*row) for row in rows) == self.world.messages()
 
-    def _add(self, newcomer: model.Newcomer) -> UUID:
+    def _add(self, newcomer: Newcomer) -> UUID:
         # Not in the order of coming: who comes first must not matter.
         user_id = UUID(int=7 * (len(self.world.users) + 1) % 11)
         self.world.add(user_id, newcomer, at=self.now)
@@ -234,6 +219,11 @@ class Lives(RuleBasedStateMachine):
         expected = self.world.happens(user_id, trigger, at=at)
         assert _verdict(user_id, Trigger(trigger), at=at) == expected
 
+    def _writes(self, message: Delivery) -> None:
+        self.delivered.append(message)
+        heard = hear(self.world, message.user_id, message.text, received_at=message.received_at, now=self.now)
+        assert _heard(message, now=self.now) == heard
+
     def _at(self, when: Moment, user_id: UUID) -> datetime:
         """The moment, which becomes the present unless it has passed: what happened may be told late."""
         threshold = self.world.threshold_of(user_id) if when.at_threshold else None
@@ -250,6 +240,20 @@ def _verdict(user_id: UUID, trigger: Trigger, *, at: datetime) -> str:
     except EngagementStateNotFound:
         return "unknown"
     return "moved" if transition else "noted"
+
+
+def _heard(message: Delivery, *, now: datetime) -> Heard | None:
+    try:
+        result = receive_message(**message._asdict(), now=now)
+    except EngagementStateNotFound:
+        return None
+    return Heard(
+        result.novelty,
+        result.transition and result.transition.trigger,
+        None if result.preference is None else result.preference == "opted_out",
+        result.reply_key,
+        result.cancelled,
+    )
 
 
 def _report(result: JobResult) -> dict[str, Any]:
@@ -280,14 +284,6 @@ def _expected_report(tallies: dict[str, model.Tally], *, dry_run: bool) -> dict[
         },
         "errors": [],
     }
-
-
-def _with_datetimes(row: model.AuditRow) -> model.AuditRow:
-    former = row.metadata.get("former_timestamps")
-    if former is None:
-        return row
-    times = {name: datetime.fromisoformat(text) for name, text in former.items()}
-    return row._replace(metadata={**row.metadata, "former_timestamps": times})
 
 
 @pytest.mark.timeout(3600)  # Making a failure short may take minutes.

@@ -185,6 +185,6 @@ def test_every_text_has_plain_words(text: str) -> None:
 
 def test_flood_of_accents_is_not_sorted_out() -> None:
     """Putting them in order takes Python a time that grows with the square of their number."""
-    flood = "\u0301\u0327" * 500_000
+    flood = "\u0301\u0327" * 20_000
     assert plain_words(f"1{flood}") == ""
     assert plain_words("1" + " " * 1_000_000) == "1"

@@ -47,10 +47,13 @@ def test_opting_in_sets_the_flag_back_and_revives_nothing() -> None:
     user = make_user()
     queue_for(user, MessageType.GOODBYE)
     opt_out(user_id=user.user_id, now=NOW)
+    waiting = queue_for(user, MessageType.REMINDER)
     assert opt_in(user_id=user.user_id, now=LATER) == PreferenceChange(is_heeded=True, cancelled=0)
     assert profile(user.user_id)["reengagement_opt_out"] is False
     assert profile(user.user_id)["opt_out_changed_at"] == LATER
     assert count_cancelled() == 1
+    waiting.refresh_from_db()
+    assert waiting.status == "pending"
 
 
 def test_opting_out_again_cancels_what_was_queued_since() -> None:
