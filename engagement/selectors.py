@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+from functools import reduce
+from operator import and_
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.db.models import Count, DateTimeField, Q, TextField, Value
@@ -11,7 +14,7 @@ from engagement.models import EngagementStateTransition, UserEngagementState
 from engagement.states import ReceivedMessage, State, UserState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
     from datetime import datetime
     from uuid import UUID
 
@@ -23,8 +26,28 @@ if TYPE_CHECKING:
 TIME_ORDERED: Final = 7
 """The version of the UUIDs that the ORM makes."""
 
-REACHABLE: Final = Q(user__whatsapp_jid__isnull=False) & ~Q(user__whatsapp_jid="")
-MAY_BE_TOLD_GOODBYE: Final = Q(user__reengagement_opt_out=False) & REACHABLE
+
+class SkipReason(StrEnum):
+    """Why somebody who has been silent for long enough gets no goodbye."""
+
+    OPTED_OUT = "opted_out"
+    NO_DESTINATION = "no_destination"
+
+
+class Condition(NamedTuple):
+    """What must hold of a user, or else they are skipped for a reason."""
+
+    skip_reason: SkipReason
+    holds: Q
+
+
+GOODBYE_CONDITIONS: Final = (
+    Condition(SkipReason.OPTED_OUT, Q(user__reengagement_opt_out=False)),
+    Condition(SkipReason.NO_DESTINATION, Q(user__whatsapp_jid__isnull=False) & ~Q(user__whatsapp_jid="")),
+)
+"""Beside the silence. Who breaks several is counted under the first."""
+
+MAY_BE_TOLD_GOODBYE: Final = reduce(and_, (condition.holds for condition in GOODBYE_CONDITIONS))
 
 
 class DueUser(NamedTuple):
@@ -43,7 +66,7 @@ class Position(NamedTuple):
 
 
 class Skipped(NamedTuple):
-    """How many users would get a goodbye but for one reason. Who has both reasons opted out."""
+    """How many users would get a goodbye but for one reason, each counted once."""
 
     opted_out: int = 0
     no_destination: int = 0
@@ -51,6 +74,11 @@ class Skipped(NamedTuple):
     @property
     def total(self) -> int:
         return self.opted_out + self.no_destination
+
+    @classmethod
+    def sum_of(cls, parts: Iterable[Skipped]) -> Skipped:
+        """All of them together, reason by reason."""
+        return cls(*map(sum, zip(*parts, strict=True)))
 
 
 def past_cutoff(check: Check, *, now: datetime, policy: Policy) -> QuerySet[UserEngagementState]:
@@ -72,16 +100,17 @@ def count_skipped(check: Check, *, now: datetime, policy: Policy) -> Skipped:
 
     Of a check that says none, this would make no sense.
     """
-    opted_out = Q(user__reengagement_opt_out=True)
-    counts = (
-        past_cutoff(check, now=now, policy=policy)
-        .filter(~MAY_BE_TOLD_GOODBYE)
-        .aggregate(
-            opted_out=Count("pk", filter=opted_out),
-            no_destination=Count("pk", filter=~opted_out),
-        )
-    )
-    return Skipped(**counts)
+    users = past_cutoff(check, now=now, policy=policy).filter(~MAY_BE_TOLD_GOODBYE)
+    return Skipped(**users.aggregate(**_skip_counts()))
+
+
+def _skip_counts() -> dict[str, Count]:
+    """By reason: the count of those who break this condition and none before it."""
+    counts, others_hold = {}, Q()
+    for reason, holds in GOODBYE_CONDITIONS:
+        counts[reason.value] = Count("pk", filter=others_hold & ~holds)
+        others_hold &= holds
+    return counts
 
 
 def next_page(
@@ -169,13 +198,18 @@ def wait_for_states(user_ids: Collection[UUID]) -> None:
     list(rows.select_for_update(no_key=True).values_list("user_id"))
 
 
-def count_moved_by_run(job_id: UUID) -> dict[str, int]:
-    """By trigger: how many moves the audit log has from this run."""
+def moves_of_run(job_id: UUID) -> QuerySet[EngagementStateTransition]:
+    """What the audit log has from this run."""
     moves = EngagementStateTransition.objects.filter(metadata__job_id=str(job_id))
     if job_id.version == TIME_ORDERED:
         # Rows are younger than the run: the index leaves out all that was there before.
         moves = moves.filter(id__gt=job_id)
-    return dict(moves.values_list("trigger").annotate(Count("pk")))
+    return moves
+
+
+def count_moved_by_run(job_id: UUID) -> dict[str, int]:
+    """By trigger: how many moves the audit log has from this run."""
+    return dict(moves_of_run(job_id).values_list("trigger").annotate(Count("pk")))
 
 
 def count_not_yet_due(check: Check, *, now: datetime, policy: Policy) -> int:

@@ -101,7 +101,17 @@ class Check:
 
     def cutoff_at(self, *, now: datetime, policy: Policy) -> datetime:
         """The instant before which, strictly, `due_column` makes a user due."""
-        return now - policy.inactivity if self.trigger is Trigger.INACTIVITY_14D else now
+        return now - self._wait(policy)
+
+    def due_after(self, due_at: datetime, *, policy: Policy) -> datetime:
+        """The instant after which, strictly, a user is due whose `due_column` is `due_at`.
+
+        Raises OverflowError where that lies behind the end of Python's calendar.
+        """
+        return due_at + self._wait(policy)
+
+    def _wait(self, policy: Policy) -> timedelta:
+        return policy.inactivity if self.trigger is Trigger.INACTIVITY_14D else timedelta(0)
 
 
 CHECKS: Final[tuple[Check, ...]] = (
@@ -111,7 +121,13 @@ CHECKS: Final[tuple[Check, ...]] = (
 )
 """The checks in the order in which a run asks them."""
 
-SCHEDULER_TRIGGERS: Final = frozenset(check.trigger for check in CHECKS)
+CHECK_OF: Final[Mapping[State, Check]] = MappingProxyType({check.state: check for check in CHECKS})
+"""The check that can take users out of a state. Some states have none: only a message ends those."""
+
+TRIGGER_SOURCES: Final[Mapping[Trigger, str]] = MappingProxyType(
+    {check.trigger: "scheduler" for check in CHECKS}
+)
+"""Who pulled a trigger; the others are pulled by the user's messages."""
 
 TARGETS: Final[Mapping[Trigger, State]] = MappingProxyType(
     {trigger: target for (_, trigger), target in TRANSITIONS.items()}
@@ -195,10 +211,9 @@ def transition_metadata(
     overwrites, as ISO 8601, so that it can be undone. `received_at` and `text_digest` are those of
     the message that made the move, so that its repetition is recognised.
     """
-    scheduled = trigger in SCHEDULER_TRIGGERS
     metadata: dict[str, object] = {
         "days_inactive": _whole(now - user_state.last_activity_at, DAY),
-        "trigger_source": "scheduler" if scheduled else "user_message",
+        "trigger_source": TRIGGER_SOURCES.get(trigger, "user_message"),
     }
     response_type = RESPONSE_TYPES.get(trigger)
     if response_type and user_state.goodbye_sent_at:

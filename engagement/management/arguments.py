@@ -10,6 +10,7 @@ from uuid import UUID
 from engagement.services.activity_log_file import utc_timestamp
 
 if TYPE_CHECKING:
+    from argparse import ArgumentParser
     from collections.abc import Callable
     from datetime import datetime
 
@@ -66,3 +67,13 @@ def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], in
         return number
 
     return bounded
+
+
+def add_now(parser: ArgumentParser, what: str) -> None:
+    """The option `--now`: do `what` as of then. Only the command itself may take the clock."""
+    parser.add_argument(
+        "--now",
+        type=timestamp,
+        metavar="TIMESTAMP",
+        help=f"{what} as of this time (ISO 8601 with an offset) instead of the clock's",
+    )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from io import StringIO
 from typing import TYPE_CHECKING, Final
 
+from engagement.management.printing import as_text, failure_lines, new_table
 from engagement.services.job_result import JobStatus
 from engagement.states import CHECKS, Trigger
 
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
 
     from engagement.services.aftermath import Aftermath
     from engagement.services.job_result import JobResult
-
-ERRORS_SHOWN: Final = 10
-WIDTH_OFF_A_TERMINAL: Final = 100
 
 WHAT_HAPPENED: Final = {
     Trigger.INACTIVITY_14D: "told goodbye (message queued)",
@@ -36,36 +32,12 @@ HEADLINES: Final = {
 
 def report(result: JobResult, aftermath: Aftermath | None) -> str:
     """A table of what each check did, who was left alone and why, and the first errors."""
-    from rich.console import Console
-
-    text = StringIO()
-    on_terminal = sys.stdout is not None and sys.stdout.isatty()
-    console = Console(
-        file=text, force_terminal=on_terminal, width=None if on_terminal else WIDTH_OFF_A_TERMINAL
-    )
-    console.print(_table(result))
-    for line in _lines(result, aftermath):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-    lines = (line.rstrip() for line in text.getvalue().splitlines())
-    return "\n".join(lines)
-
-
-def _writes_lines() -> bool:
-    return (getattr(sys.stdout, "encoding", None) or "ascii").lower().startswith("utf")
+    return as_text(_table(result), _lines(result, aftermath))
 
 
 def _table(result: JobResult) -> Table:
-    from rich import box
-    from rich.table import Table
-
     title = f"Engagement run as of {result.now:%Y-%m-%d %H:%M:%S} UTC"
-    table = Table(
-        title=f"{title} (dry run: nothing was written)" if result.dry_run else title,
-        title_justify="left",
-        title_style="bold",
-        # Lines that any encoding can write.
-        box=box.SIMPLE_HEAD if _writes_lines() else box.ASCII2,
-    )
+    table = new_table(f"{title} (dry run: nothing was written)" if result.dry_run else title)
     table.add_column("check", no_wrap=True)
     for heading in ("would move" if result.dry_run else "moved", "failed", "skipped"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -87,8 +59,5 @@ def _lines(result: JobResult, aftermath: Aftermath | None) -> Iterator[str]:
         yield f"Left alone: {aftermath.not_yet_due:,} active and not silent for long enough."
     if aftermath and aftermath.still_due:
         yield f"Still due, for the next run: {aftermath.still_due:,}."
-    for failure in result.errors[:ERRORS_SHOWN]:
-        yield f"Failed: user {failure.user_id}, {failure.check_name}: {failure.error}"
-    if result.failed > ERRORS_SHOWN:
-        yield f"... and {result.failed - ERRORS_SHOWN:,} more; the log has them all."
+    yield from failure_lines(result.errors, total=result.failed)
     yield f"{HEADLINES[result.status]}, in {result.duration_ms / 1000:.1f} s. Run {result.job_id}."

@@ -14,7 +14,7 @@ from engagement.services.message_queue import queue_messages
 from engagement.services.state_machine import transition_states
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -69,14 +69,31 @@ def move_batch(check: Check, users: QuerySet[UserEngagementState], *, context: B
     return claimed
 
 
-def in_transaction(read: Callable[[], T], *, lock_timeout: timedelta) -> T:
-    """Ask the database something, with the limits that a batch has.
+def in_transaction(work: Callable[[], T], *, lock_timeout: timedelta, whole_tables: bool = False) -> T:
+    """Ask the database something, or change it, with the limits that a batch has.
 
+    With `whole_tables` PostgreSQL may also read a table from its beginning to its end.
     Transaction: opens one, which must be the outermost.
     """
     with transaction.atomic(durable=True):
-        _prepare_transaction(lock_timeout=lock_timeout)
-        return read()
+        _prepare_transaction(lock_timeout=lock_timeout, whole_tables=whole_tables)
+        return work()
+
+
+def was_committed(audit_id: UUID | None, *, user_ids: Collection[UUID], lock_timeout: timedelta) -> bool:
+    """Whether a batch in doubt, whose connection broke at its commit, was carried out: whole, or not at all.
+
+    `audit_id` is one of its audit rows, `user_ids` are those whom it moved.
+    Transaction: opens one, which must be the outermost, and waits in it for who has the users locked.
+    """
+
+    def ask() -> bool:
+        # The session that was cut off may still be committing; it holds the rows until it is done.
+        selectors.wait_for_states(user_ids)
+        # Not by user: somebody else may have moved them since.
+        return selectors.is_in_audit_log(audit_id)
+
+    return in_transaction(ask, lock_timeout=lock_timeout)
 
 
 _SETTINGS: Final = """
@@ -84,16 +101,16 @@ _SETTINGS: Final = """
         set_config('lock_timeout', %s, true),
         -- A batch is few rows of a large table: without statistics, or by its estimate of what a
         -- random page costs, PostgreSQL would at times read the whole table for each batch.
-        set_config('enable_seqscan', 'off', true),
+        set_config('enable_seqscan', %s, true),
         set_config('jit', 'off', true)
 """
 
 
-def _prepare_transaction(*, lock_timeout: timedelta) -> None:
+def _prepare_transaction(*, lock_timeout: timedelta, whole_tables: bool = False) -> None:
     """Set what ends with the transaction, as everything must behind a transaction pooler."""
     milliseconds = lock_timeout // timedelta(milliseconds=1)
     with connection.cursor() as cursor:
-        cursor.execute(_SETTINGS, [str(milliseconds)])
+        cursor.execute(_SETTINGS, [str(milliseconds), "on" if whole_tables else "off"])
 
 
 def _move(check: Check, claimed: Sequence[DueUser], *, context: BatchContext) -> UUID:

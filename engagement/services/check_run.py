@@ -6,13 +6,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-import structlog
-
 from engagement import selectors
 from engagement.selectors import DueUser, Position, Skipped
-from engagement.services.batch import BatchError, in_transaction, move_batch
-from engagement.services.faults import Fault, describe, fault_of, loggable
-from engagement.services.job_result import UserFailure
+from engagement.services.batch import BatchError, in_transaction, move_batch, was_committed
+from engagement.services.faults import Fault, describe, fault_of
+from engagement.services.job_result import UserFailure, log_user_failed
 from engagement.services.patience import cause_of
 
 if TYPE_CHECKING:
@@ -28,8 +26,6 @@ if TYPE_CHECKING:
     from engagement.states import Check
 
 T = TypeVar("T")
-
-log = structlog.get_logger("engagement")
 
 
 @dataclass(slots=True)
@@ -153,16 +149,13 @@ class CheckRun:
             raise
 
     def _was_committed(self, error: BatchError) -> bool:
-        """Whether a batch in doubt was committed: whole, or not at all."""
-
-        def ask() -> bool:
-            # The session that was cut off may still be committing; it holds the rows until it is done.
-            selectors.wait_for_states([user.user_state.user_id for user in error.users])
-            # Not by user: another worker of this run may have moved them since.
-            return selectors.is_in_audit_log(error.audit_id)
-
-        read = partial(in_transaction, ask, lock_timeout=self.context.lock_timeout)
-        return self.patience.with_others(read)
+        ask = partial(
+            was_committed,
+            error.audit_id,
+            user_ids=[user.user_state.user_id for user in error.users],
+            lock_timeout=self.context.lock_timeout,
+        )
+        return self.patience.with_others(ask)
 
     def _raise_unless_about_users(self, error: BatchError) -> None:
         fault = fault_of(cause_of(error))
@@ -173,13 +166,7 @@ class CheckRun:
     def _record_failure(self, user_id: UUID, error: BaseException) -> None:
         failure = UserFailure(user_id, self.check.name, describe(error))
         self.reporter.failed(failure)
-        log.error(
-            "engagement_user_failed",
-            user_id=str(user_id),
-            check_type=failure.check_name,
-            error=failure.error,
-            exc_info=loggable(error),
-        )
+        log_user_failed(failure, error)
 
 
 def _is_concurrency(error: BatchError) -> bool:

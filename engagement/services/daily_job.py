@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from engagement.conf import engagement_settings, refuse_misspelt_names
-from engagement.services.job_result import JobResult, JobStatus
+from engagement.services.job_result import JobResult, log_completed
 from engagement.services.mover import JobRequest, Mover, ending_of
 from engagement.services.patience import StopRequest
 from engagement.services.scoreboard import Scoreboard
@@ -42,7 +42,7 @@ def run_daily_job(
         _log_start(request)
         ending = run.carry_out()
         result = run.result(ending, duration_ms=round((time.monotonic() - started) * 1000))
-        _log_end(result)
+        log_completed("engagement_job_completed", result)
     return result
 
 
@@ -79,7 +79,7 @@ class _Run:
             job_id=self._request.job_id,
             now=self._request.now,
             dry_run=self._request.dry_run,
-            status=self._status(ending),
+            status=ending.status(has_failures=self._scoreboard.has_failures),
             duration_ms=duration_ms,
             checks=self._scoreboard.tallies,
             errors=tuple(self._scoreboard.failures),
@@ -97,13 +97,6 @@ class _Run:
             self._progress.started(due=sum(self._mover.count_due().values()))
         return True
 
-    def _status(self, ending: Ending) -> JobStatus:
-        if ending.failure:
-            return JobStatus.FAILED
-        if not ending.is_complete:
-            return JobStatus.INTERRUPTED
-        return JobStatus.PARTIAL if self._scoreboard.has_failures else JobStatus.SUCCEEDED
-
 
 def _log_start(request: JobRequest) -> None:
     log.info(
@@ -113,15 +106,4 @@ def _log_start(request: JobRequest) -> None:
         limit=request.limit,
         workers=request.workers,
         dry_run=request.dry_run,
-    )
-
-
-def _log_end(result: JobResult) -> None:
-    write = {JobStatus.FAILED: log.error, JobStatus.PARTIAL: log.warning}.get(result.status, log.info)
-    write(
-        "engagement_job_completed",
-        status=result.status.value,
-        **result.counts(),
-        duration_ms=result.duration_ms,
-        **({"error": result.failure} if result.failure else {}),
     )

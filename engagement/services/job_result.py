@@ -6,12 +6,17 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+import structlog
+
 from engagement.selectors import Skipped
+from engagement.services.faults import loggable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
     from uuid import UUID
+
+log = structlog.get_logger("engagement")
 
 MAX_ERRORS: Final = 100
 """How many errors a result carries; the log has them all."""
@@ -33,6 +38,10 @@ class UserFailure:
     user_id: UUID
     check_name: str
     error: str
+
+    def as_json(self) -> dict[str, str]:
+        """The failure in the fixed keys of the design, section 5."""
+        return {"user_id": str(self.user_id), "check_type": self.check_name, "error": self.error}
 
 
 @dataclass(slots=True)
@@ -77,11 +86,7 @@ class JobResult:
 
     @property
     def skipped(self) -> Skipped:
-        every = [tally.skipped for tally in self.checks.values()]
-        return Skipped(
-            opted_out=sum(skipped.opted_out for skipped in every),
-            no_destination=sum(skipped.no_destination for skipped in every),
-        )
+        return Skipped.sum_of(tally.skipped for tally in self.checks.values())
 
     def counts(self) -> dict[str, object]:
         """The counts as JSON has them."""
@@ -103,10 +108,7 @@ class JobResult:
             **self.counts(),
             "duration_ms": self.duration_ms,
             "checks": {name: _tally_json(tally) for name, tally in self.checks.items()},
-            "errors": [
-                {"user_id": str(failure.user_id), "check_type": failure.check_name, "error": failure.error}
-                for failure in self.errors
-            ],
+            "errors": [failure.as_json() for failure in self.errors],
         }
 
 
@@ -117,3 +119,21 @@ def _tally_json(tally: CheckTally) -> dict[str, int]:
         "failed": tally.failed,
         "skipped": tally.skipped.total,
     }
+
+
+def log_completed(event: str, result: JobResult) -> None:
+    """Write into the log how a run ended."""
+    write = {JobStatus.FAILED: log.error, JobStatus.PARTIAL: log.warning}.get(result.status, log.info)
+    error = {"error": result.failure} if result.failure else {}
+    write(event, status=result.status.value, **result.counts(), duration_ms=result.duration_ms, **error)
+
+
+def log_user_failed(failure: UserFailure, error: BaseException) -> None:
+    """Write it into the log, with the traceback of a mistake in the code."""
+    log.error(
+        "engagement_user_failed",
+        user_id=str(failure.user_id),
+        check_type=failure.check_name,
+        error=failure.error,
+        exc_info=loggable(error),
+    )

@@ -11,6 +11,7 @@ from django.db import Error as DatabaseError
 from engagement.services.batch import BatchContext
 from engagement.services.check_run import CheckRun
 from engagement.services.faults import Fault, describe, fault_of, loggable
+from engagement.services.job_result import JobStatus
 from engagement.services.patience import Patience, StopRequest, cause_of
 from engagement.states import CHECKS, Check, require_aware
 
@@ -70,6 +71,14 @@ class Ending:
     """Whether everything asked for was done."""
     failure: str | None = None
     """Why it could not go on, in one sentence."""
+
+    def status(self, *, has_failures: bool) -> JobStatus:
+        """How the whole ended, where it did or did not fail to move single users."""
+        if self.failure:
+            return JobStatus.FAILED
+        if not self.is_complete:
+            return JobStatus.INTERRUPTED
+        return JobStatus.PARTIAL if has_failures else JobStatus.SUCCEEDED
 
 
 class Mover:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from engagement.states import (
     CHECKS,
     TARGETS,
+    Check,
     InvalidTransition,
     Policy,
     State,
@@ -280,3 +281,12 @@ def test_only_silence_has_a_cutoff_in_the_past() -> None:
 def test_cutoff_of_silence_honours_the_policy() -> None:
     policy = Policy(inactivity=timedelta(days=30))
     assert CHECKS[0].cutoff_at(now=NOW, policy=policy) == NOW - timedelta(days=30)
+
+
+@given(
+    check=st.sampled_from(CHECKS), due_at=instants, days=st.integers(1, 30), step=st.sampled_from([-1, 0, 1])
+)
+def test_due_after_and_cutoff_are_one_rule(check: Check, due_at: datetime, days: int, step: int) -> None:
+    policy = Policy(inactivity=timedelta(days=days))
+    now = check.due_after(due_at, policy=policy) + step * TICK
+    assert (due_at < check.cutoff_at(now=now, policy=policy)) == (step == 1)

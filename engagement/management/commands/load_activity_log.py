@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from engagement.management.arguments import timestamp
 from engagement.management.base import SentenceCommand
+from engagement.management.printing import counted
 from engagement.services.activity_log import load_activity_log
 from engagement.services.activity_log_file import MalformedActivityLog
 
@@ -66,9 +67,9 @@ class Command(SentenceCommand):
 
 def _sentences(name: str, as_of: datetime, loaded: LoadedActivityLog) -> Iterator[str]:
     until = as_of.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "minutes")
-    events, users = _counted(loaded.events, "event"), _counted(loaded.users, "user")
+    events, users = counted(loaded.events, "event"), counted(loaded.users, "user")
     yield f"{name}: {events} of {users}, as of {until} UTC."
-    added = f"{_counted(loaded.states_created, 'user')} added"
+    added = f"{counted(loaded.states_created, 'user')} added"
     yield (
         f"{added if loaded.states_created else 'Nothing changed: nobody added'},"
         f" {loaded.already_known:,} already there (left as they were), {loaded.not_here_yet:,} not here yet."
@@ -77,7 +78,3 @@ def _sentences(name: str, as_of: datetime, loaded: LoadedActivityLog) -> Iterato
         yield f"{had_profile:,} of those added had a profile already; it was left as it was."
     if loaded.ignored_columns:
         yield f"Columns that were not read: {', '.join(map(repr, loaded.ignored_columns))}."
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -10,14 +10,14 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from engagement.conf import MAX_BATCH_SIZE
-from engagement.management.arguments import timestamp, whole_number
+from engagement.management.arguments import add_now, whole_number
 from engagement.management.base import SentenceCommand
+from engagement.management.exit_codes import exit_code
 from engagement.management.job_report import report
 from engagement.management.progress_bar import progress_bar
 from engagement.management.signals import stop_on_signals
 from engagement.services.aftermath import aftermath_of
 from engagement.services.daily_job import JobRequest, run_daily_job
-from engagement.services.job_result import JobStatus
 from engagement.services.patience import StopRequest
 from engagement.states import CHECKS
 
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser
 
     from engagement.services.job_result import JobResult
-
-EXIT_CODES: Final = {JobStatus.SUCCEEDED: 0, JobStatus.FAILED: 1, JobStatus.PARTIAL: 3}
-EXIT_CODE_OF_SIGNALS: Final = 128
-"""Added to a signal's number, as shells do: 130 for SIGINT, 143 for SIGTERM."""
-
 
 MAX_WORKERS: Final = 64
 """Each has a connection to the database."""
@@ -42,12 +37,7 @@ class Command(SentenceCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "--now",
-            type=timestamp,
-            metavar="TIMESTAMP",
-            help="run as of this time (ISO 8601 with an offset) instead of the clock's",
-        )
+        add_now(parser, "run")
         parser.add_argument(
             "--check",
             nargs="+",
@@ -95,7 +85,7 @@ class Command(SentenceCommand):
         with stop_on_signals(stop), progress_bar(shown=not options["no_progress"]) as progress:
             result = run_daily_job(request=request, stop=stop, progress=progress)
         self._print(result, as_json=options["json"])
-        if code := _exit_code(result, stop):
+        if code := exit_code(result.status, stop):
             sys.exit(code)
 
     def _print(self, result: JobResult, *, as_json: bool) -> None:
@@ -105,9 +95,3 @@ class Command(SentenceCommand):
 
 
 _ALL_NAMES: Final = frozenset(check.name for check in CHECKS)
-
-
-def _exit_code(result: JobResult, stop: StopRequest) -> int:
-    if result.status is JobStatus.INTERRUPTED:
-        return EXIT_CODE_OF_SIGNALS + (stop.signal_number or 0)
-    return EXIT_CODES[result.status]
