@@ -159,8 +159,8 @@ class EngagementStateTransition(models.Model):
             one_of("trigger", Trigger, name="transition_trigger_known"),
         )
         indexes = (
-            # Read by the history of a user: the admin, and the state machine's question
-            # since when somebody has been dormant.
+            # Read by the history of a user: the admin, the explanation, the undoing of a run, and
+            # the state machine's question since when somebody has been dormant.
             models.Index(fields=("user", "created_at"), name="transition_user_idx"),
         )
 
@@ -205,8 +205,9 @@ class MessageInsert(MessageContent):
 
 
 class EngagementMessage(MessageContent):
-    """A message to be sent by the assistant. Its idempotency key is taken for ever.
+    """A message to be sent by the assistant.
 
+    Its idempotency key is taken for ever, unless the run that queued it is undone before it is sent.
     No foreign-key constraint, for the reasons given at EngagementStateTransition.
     """
 
@@ -241,7 +242,7 @@ class EngagementMessage(MessageContent):
                 condition=models.Q(status=MessageStatus.PENDING),
                 name="message_pending_idx",
             ),
-            # Read by the admin: the messages of a user.
+            # Read by the admin and the explanation: the messages of a user.
             models.Index(fields=("user", "created_at"), name="message_user_idx"),
         )
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict, cast
 
 from django.db.models import TextChoices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
     from uuid import UUID
 
 DAY: Final = timedelta(days=1)
@@ -38,6 +37,7 @@ class Trigger(TextChoices):
     GOODBYE_RESPONSE_3 = "goodbye_response_3", "reply 3: all good"
     GOODBYE_TIMEOUT = "goodbye_timeout", "no reply to the goodbye"
     REMINDER_DUE = "reminder_due", "the reminder came due"
+    RUN_UNDONE = "run_undone", "the run that moved them was undone"
 
 
 TRANSITIONS: Final[Mapping[tuple[State, Trigger], State]] = MappingProxyType(
@@ -125,14 +125,14 @@ CHECK_OF: Final[Mapping[State, Check]] = MappingProxyType({check.state: check fo
 """The check that can take users out of a state. Some states have none: only a message ends those."""
 
 TRIGGER_SOURCES: Final[Mapping[Trigger, str]] = MappingProxyType(
-    {check.trigger: "scheduler" for check in CHECKS}
+    {check.trigger: "scheduler" for check in CHECKS} | {Trigger.RUN_UNDONE: "operator"}
 )
 """Who pulled a trigger; the others are pulled by the user's messages."""
 
 TARGETS: Final[Mapping[Trigger, State]] = MappingProxyType(
     {trigger: target for (_, trigger), target in TRANSITIONS.items()}
 )
-"""Where each trigger leads: one state, wherever it comes from."""
+"""Where each trigger leads: one state, wherever it comes from. Undoing a run has no target of its own."""
 
 
 def require_aware(now: datetime) -> None:
@@ -162,6 +162,18 @@ class ReceivedMessage(NamedTuple):
     def heard_at(self, *, now: datetime) -> datetime:
         """When it was received, by a clock that may not be ahead of ours."""
         return min(self.received_at, now)
+
+
+class Transition(NamedTuple):
+    """One move of one user, as it stands in the audit log."""
+
+    id: UUID
+    user_id: UUID
+    from_state: str
+    to_state: str
+    trigger: str
+    metadata: dict[str, object]
+    created_at: datetime
 
 
 class Timestamps(TypedDict):
@@ -229,6 +241,32 @@ def transition_metadata(
         metadata["received_at"] = message.received_at.astimezone(UTC).isoformat()
         metadata["text_digest"] = message.text_digest
     return metadata
+
+
+def is_as_left(user_state: UserState, *, by: Transition) -> bool:
+    """Whether a user still stands as the move `by` left them, as far as their state row shows.
+
+    When a goodbye ends is not compared: its period is a setting, which may have been another then.
+    """
+    left = timestamps_on_entering(State(by.to_state), now=by.created_at, policy=Policy())
+    if left["goodbye_expires_at"] is not None:
+        left["goodbye_expires_at"] = user_state.goodbye_expires_at
+    return user_state == user_state._replace(state=by.to_state, **left)
+
+
+def before(user_state: UserState, *, move: Transition) -> UserState:
+    """Where the user stood before `move`, by what its audit row has kept.
+
+    Raises ValueError if that is no time.
+    """
+    former = cast("Mapping[str, str]", move.metadata.get("former_timestamps", {}))
+    times = {column: datetime.fromisoformat(text) for column, text in former.items()}
+    return user_state._replace(
+        state=move.from_state,
+        goodbye_sent_at=times.get("goodbye_sent_at"),
+        goodbye_expires_at=times.get("goodbye_expires_at"),
+        remind_at=times.get("remind_at"),
+    )
 
 
 def _whole(period: timedelta, unit: timedelta) -> int:

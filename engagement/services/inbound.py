@@ -17,12 +17,11 @@ from engagement.replies import preference_in, trigger_of
 from engagement.services.message_queue import cancel_pending
 from engagement.services.preferences import set_preference
 from engagement.services.state_machine import (
-    Transition,
     lock_known_states,
     lock_states,
     transition_states,
 )
-from engagement.states import ReceivedMessage, Trigger, require_aware
+from engagement.states import ReceivedMessage, Transition, Trigger, require_aware
 
 if TYPE_CHECKING:
     from uuid import UUID

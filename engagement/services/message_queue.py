@@ -6,6 +6,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import transaction
+from django.db.models import F, TextField, Value
+from django.db.models.functions import Cast, Concat
 
 from engagement.messages import check_message
 from engagement.models import EngagementMessage, MessageInsert, MessageStatus
@@ -28,7 +30,8 @@ class NewMessage(NamedTuple):
     destination_jid: str
     scheduled_for: datetime
     idempotency_key: str
-    """Taken for ever by the first message that has it, whatever becomes of that message."""
+    """Taken for ever by the first message that has it, whatever becomes of that message, unless it is
+    taken back before it is sent."""
     message_params: Mapping[str, object] = MappingProxyType({})
 
 
@@ -65,6 +68,20 @@ def cancel_pending(*, user_id: UUID, message_types: Collection[MessageType]) -> 
         user_id=user_id, message_type__in=message_types, status=MessageStatus.PENDING
     )
     return pending.update(status=MessageStatus.CANCELLED)
+
+
+def take_messages_back(*, message_ids: Collection[UUID]) -> None:
+    """Cancel messages that have not been sent, and free their idempotency keys; one statement.
+
+    What has never been sent cannot be sent twice: so the key, which otherwise is taken for ever, may
+    be taken by another message, and the cancelled one keeps it with `:undone:` and its own id behind.
+    Transaction: needs the caller's, in which the messages were locked and seen to be unsent.
+    Repeating: the messages are not found under their keys any more.
+    """
+    key = Concat(F("idempotency_key"), Value(":undone:"), Cast("id", TextField()), output_field=TextField())
+    EngagementMessage.objects.filter(pk__any_of=message_ids).update(
+        status=MessageStatus.CANCELLED, idempotency_key=key
+    )
 
 
 def _insert(messages: Sequence[NewMessage], *, now: datetime) -> list[MessageInsert]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from django.db import connection, transaction
 from django.db.models import F
@@ -17,9 +17,12 @@ from engagement.lookups import array_literal
 from engagement.models import UserEngagementState, UserProfile
 from engagement.states import (
     TARGETS,
+    Policy,
     State,
+    Transition,
     Trigger,
     UserState,
+    before,
     next_state,
     require_aware,
     timestamps_on_entering,
@@ -31,19 +34,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from engagement.states import Policy, ReceivedMessage
-
-
-class Transition(NamedTuple):
-    """One move of one user, as it stands in the audit log."""
-
-    id: UUID
-    user_id: UUID
-    from_state: str
-    to_state: str
-    trigger: str
-    metadata: dict[str, object]
-    created_at: datetime
+    from engagement.states import ReceivedMessage
 
 
 class EngagementStateNotFound(Exception):
@@ -132,9 +123,10 @@ def transition_states(
     them; TransactionManagementError without a transaction; ValueError for a naive `now`.
     """
     require_aware(now)
-    if not connection.in_atomic_block:
-        raise TransactionManagementError("transition_states() needs the transaction that locked the rows.")
+    _require_transaction("transition_states()")
     trigger = Trigger(trigger)
+    if not user_states:
+        return []
     policy = policy or engagement_settings().policy
     moving = [user_state for user_state in user_states if next_state(user_state, trigger)]
     heard_at = message.heard_at(now=now) if message else now
@@ -147,6 +139,30 @@ def transition_states(
     if transitions:
         _write_audit_log(transitions)
     return transitions
+
+
+def undo_transitions(*, undoing: Sequence[tuple[UserState, Transition]], now: datetime) -> list[Transition]:
+    """Take moves of a run back, in two statements; returns the moves back, as the audit log has them.
+
+    Each user goes back to the state and the timestamps that the audit row of their move has kept.
+    That nothing has happened to them since is for the caller to see to.
+    Transaction: needs the caller's, in which the states were read and locked. All go back or none.
+    Repeating: with the same states it raises StaleUserStates; read them anew.
+    Raises TransactionManagementError without a transaction; ValueError for a naive `now`, or where
+    an audit row does not hold times; IntegrityError where it lacks one that the former state needs.
+    """
+    require_aware(now)
+    _require_transaction("undo_transitions()")
+    former = [before(user_state, move=move) for user_state, move in undoing]
+    _restore_states(former, left=[user_state.state for user_state, _ in undoing], now=now)
+    transitions = [_undoing_transition(user_state, move, now=now) for user_state, move in undoing]
+    _write_audit_log(transitions)
+    return transitions
+
+
+def _require_transaction(caller: str) -> None:
+    if not connection.in_atomic_block:
+        raise TransactionManagementError(f"{caller} needs the transaction that locked the rows.")
 
 
 def _create_states(user_ids: Collection[UUID], *, now: datetime) -> None:
@@ -227,31 +243,72 @@ def _transition(
     )
 
 
+def _undoing_transition(user_state: UserState, move: Transition, *, now: datetime) -> Transition:
+    # Not under the key job_id: the move back must not count as one of the run that it undoes.
+    undone = {"undone_job_id": move.metadata["job_id"], "undone_transition_id": str(move.id)}
+    metadata = transition_metadata(user_state, Trigger.RUN_UNDONE, now=now, policy=Policy())
+    return Transition(
+        id=uuid7(),
+        user_id=user_state.user_id,
+        from_state=user_state.state,
+        to_state=move.from_state,
+        trigger=Trigger.RUN_UNDONE.value,
+        metadata={**metadata, **undone},
+        created_at=now,
+    )
+
+
+_RESTORE_STATES: Final = """
+    UPDATE user_engagement_states AS stands
+    SET state = stood.state,
+        goodbye_sent_at = stood.goodbye_sent_at,
+        goodbye_expires_at = stood.goodbye_expires_at,
+        remind_at = stood.remind_at,
+        updated_at = %s
+    FROM jsonb_to_recordset(%s::jsonb) AS stood (
+        user_id uuid, left_in text, state text,
+        goodbye_sent_at timestamptz, goodbye_expires_at timestamptz, remind_at timestamptz
+    )
+    WHERE stands.user_id = stood.user_id AND stands.state = stood.left_in
+"""
+
+
+def _restore_states(former: Sequence[UserState], *, left: Sequence[str], now: datetime) -> None:
+    rows = [
+        {**user_state._asdict(), "left_in": state} for user_state, state in zip(former, left, strict=True)
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(_RESTORE_STATES, [now, json.dumps(rows, default=str)])
+        if cursor.rowcount != len(former):
+            raise StaleUserStates
+
+
 # An array for each column that differs from row to row: adapting every value of every row, as bulk_create
 # must, takes eight times as long.
 _INSERT_TRANSITIONS: Final = """
     INSERT INTO engagement_state_transitions
         (id, user_id, from_state, to_state, trigger, metadata, created_at)
-    SELECT id, user_id, from_state, %s, %s, metadata, %s
+    SELECT id, user_id, from_state, to_state, %s, metadata, %s
     FROM ROWS FROM (
-        unnest(%s::uuid[]), unnest(%s::uuid[]), unnest(%s::text[]), jsonb_array_elements(%s::jsonb)
-    ) AS moved (id, user_id, from_state, metadata)
+        unnest(%s::uuid[]), unnest(%s::uuid[]), unnest(%s::text[]), unnest(%s::text[]),
+        jsonb_array_elements(%s::jsonb)
+    ) AS moved (id, user_id, from_state, to_state, metadata)
 """
 
 
 def _write_audit_log(transitions: Sequence[Transition]) -> None:
-    """Write rows that have trigger, target and time in common."""
+    """Write rows that have trigger and time in common."""
     first = transitions[0]
     with connection.cursor() as cursor:
         cursor.execute(
             _INSERT_TRANSITIONS,
             [
-                first.to_state,
                 first.trigger,
                 first.created_at,
                 array_literal(transition.id for transition in transitions),
                 array_literal(transition.user_id for transition in transitions),
                 array_literal(transition.from_state for transition in transitions),
+                array_literal(transition.to_state for transition in transitions),
                 json.dumps([transition.metadata for transition in transitions]),
             ],
         )

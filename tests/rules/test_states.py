@@ -57,6 +57,7 @@ SOURCES: Final = {
     "goodbye_response_1": "user_message",
     "goodbye_response_2": "user_message",
     "goodbye_response_3": "user_message",
+    "run_undone": "operator",
 }
 
 RESPONSES: Final = {
@@ -98,7 +99,7 @@ def entering(state: str, *, now: datetime = NOW, policy: Policy = POLICY) -> Tim
 
 
 def test_every_pair_of_state_and_trigger_is_asked_here() -> None:
-    assert (len(State), len(Trigger), len(TEN), len(REFUSED)) == (5, 7, 10, 24)
+    assert (len(State), len(Trigger), len(TEN), len(REFUSED)) == (5, 8, 10, 29)
 
 
 @pytest.mark.parametrize(("state", "trigger"), TEN)
@@ -118,7 +119,11 @@ def test_every_other_pair_is_refused_by_name(state: str, trigger: str) -> None:
     assert (refused.value.user_id, refused.value.state, refused.value.trigger) == (ANA, state, trigger)
 
 
-@pytest.mark.parametrize("trigger", Trigger.values)
+def test_no_trigger_but_the_undoing_of_a_run_is_without_a_target() -> None:
+    assert set(Trigger) - set(TARGETS) == {Trigger.RUN_UNDONE}
+
+
+@pytest.mark.parametrize("trigger", sorted({trigger for _, trigger in TEN}))
 def test_each_trigger_has_one_target(trigger: str) -> None:
     assert {TARGETS[Trigger(trigger)].value} == {to for (_, by), to in TEN.items() if by == trigger}
 

@@ -12,7 +12,7 @@ from tests.factories import NOW
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from engagement.services.state_machine import Transition
+    from engagement.states import Transition
 
 
 def move(

@@ -127,6 +127,7 @@ TRIGGERS: Final = (
     "goodbye_response_3",
     "goodbye_timeout",
     "reminder_due",
+    "run_undone",
 )
 MESSAGE_TYPES: Final = ("welcome", "tier_unlock", "goodbye", "weekly_review", "reminder", "help_restart")
 DATES: Final = {"goodbye_sent_at": NOW, "goodbye_expires_at": NOW, "remind_at": NOW}
@@ -319,6 +320,10 @@ def test_every_check_constraint_is_asked_here() -> None:
         list(TABLES),
     )
     assert {name for (name,) in found} == {constraint for constraint, _, _ in REFUSED}
+
+
+def test_every_check_constraint_holds_for_old_rows_too() -> None:
+    assert rows("SELECT conname FROM pg_constraint WHERE contype = 'c' AND NOT convalidated") == []
 
 
 def test_idempotency_key_is_unique_whoever_the_message_is_for() -> None:
