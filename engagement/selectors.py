@@ -7,14 +7,15 @@ from functools import reduce
 from operator import and_
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from django.db.models import Count, DateTimeField, Q, TextField, Value
+from django.contrib.postgres.fields import ArrayField
+from django.db.models import Count, DateTimeField, F, Func, IntegerField, Q, TextField, Value
 from django.db.models.functions import Cast
 
 from engagement.models import EngagementStateTransition, UserEngagementState
-from engagement.states import ReceivedMessage, State, UserState
+from engagement.states import CHECKS, ReceivedMessage, State, UserState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -81,6 +82,15 @@ class Skipped(NamedTuple):
         return cls(*map(sum, zip(*parts, strict=True)))
 
 
+class Wave(NamedTuple):
+    """Users whose time comes with one of several runs."""
+
+    due: int = 0
+    """They move there."""
+    skipped: Skipped = Skipped()
+    """They do not, neither there nor at any later run."""
+
+
 def past_cutoff(check: Check, *, now: datetime, policy: Policy) -> QuerySet[UserEngagementState]:
     """Users in the check's state whose time has come, strictly, whether or not they may be moved."""
     cutoff_at = check.cutoff_at(now=now, policy=policy)
@@ -111,6 +121,33 @@ def _skip_counts() -> dict[str, Count]:
         counts[reason.value] = Count("pk", filter=others_hold & ~holds)
         others_hold &= holds
     return counts
+
+
+def count_waves(*, runs: Sequence[datetime], policy: Policy) -> dict[tuple[str, int], Wave]:
+    """By check and number of the run, of `runs` in order: whose time comes with that run.
+
+    One statement, so that whoever is moved meanwhile is counted once.
+    """
+    first, *others = (_waves(check, runs=runs, policy=policy) for check in CHECKS)
+    rows = first.union(*others, all=True)
+    return {(name, number): Wave(due, Skipped(*skipped)) for name, number, due, *skipped in rows}
+
+
+def _waves(check: Check, *, runs: Sequence[datetime], policy: Policy) -> QuerySet[UserEngagementState, Any]:
+    cutoffs = [check.cutoff_at(now=now, policy=policy) for now in runs]
+    # How many cut-offs lie at or before the user's time: so many runs, strictly, come too early.
+    number = Func(
+        F(check.due_column),
+        Value(cutoffs, output_field=ArrayField(DateTimeField())),
+        function="width_bucket",
+        output_field=IntegerField(),
+    )
+    counts: dict[str, Any] = dict.fromkeys(Skipped._fields, Value(0))
+    if check.says_goodbye:
+        counts = _skip_counts()
+    due = Count("pk", filter=MAY_BE_TOLD_GOODBYE if check.says_goodbye else None)
+    users = past_cutoff(check, now=runs[-1], policy=policy).annotate(name=Value(check.name), number=number)
+    return users.values_list("name", "number").annotate(due=due, **counts)
 
 
 def next_page(

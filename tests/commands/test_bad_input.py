@@ -55,16 +55,16 @@ ARGUMENTS = {
     "stray word": (["now"], "unrecognized arguments: now"),
 }
 
-STRANGER = "00000000-0000-4000-8000-000000000000"
+NOBODY = "0197f3a0-0000-7000-8000-000000000001"
 GOODBYE = "engagement.goodbye.self_select"
 OTHER_COMMANDS = {
     "nobody": (["receive_message"], 2, "the following arguments are required: USER_ID, TEXT"),
-    "no text": (["receive_message", STRANGER], 2, "the following arguments are required: TEXT"),
-    "no id": (["receive_message", "5511", "oi"], 2, "argument USER_ID: must be a user's id"),
-    "empty id": (["receive_message", "", "oi"], 2, "argument USER_ID: must be a user's id"),
-    "naive at": (["receive_message", STRANGER, "oi", "--at", "2026-03-02T06:00:00"], 2, "argument --at:"),
-    "two texts": (["receive_message", STRANGER, "oi", "oi"], 2, "unrecognized arguments: oi"),
-    "stranger": (["receive_message", STRANGER, "stop"], 1, f"There is no user {STRANGER}; add a row"),
+    "no text": (["receive_message", NOBODY], 2, "the following arguments are required: TEXT"),
+    "no id": (["receive_message", "5511", "oi"], 2, "argument USER_ID: must be a UUID"),
+    "empty id": (["receive_message", "", "oi"], 2, "argument USER_ID: must be a UUID"),
+    "naive at": (["receive_message", NOBODY, "oi", "--at", "2026-03-02T06:00:00"], 2, "argument --at:"),
+    "two texts": (["receive_message", NOBODY, "oi", "oi"], 2, "unrecognized arguments: oi"),
+    "stranger": (["receive_message", NOBODY, "stop"], 1, f"There is no user {NOBODY}; add a row"),
     "no key": (["preview_message"], 2, "the following arguments are required: KEY"),
     "unknown key": (["preview_message", "engagement.goodby"], 2, f"known are {GOODBYE}, engagement.reply."),
     "no JSON": (
@@ -88,6 +88,27 @@ OTHER_COMMANDS = {
         2,
         f"Wrong parameters for the message '{GOODBYE}': 'name' has no place in it.",
     ),
+    "nobody to explain": (["explain_engagement"], 2, "the following arguments are required: USER_ID"),
+    "user by name": (["explain_engagement", "ana"], 2, "argument USER_ID: must be a UUID"),
+    "user by number": (["explain_engagement", "5511999990000"], 2, "argument USER_ID: must be a UUID"),
+    "user cut off": (["explain_engagement", NOBODY[:-1]], 2, "argument USER_ID: must be a UUID"),
+    "empty user": (["explain_engagement", ""], 2, "argument USER_ID: must be a UUID"),
+    "two users": (["explain_engagement", NOBODY, NOBODY], 2, "unrecognized arguments"),
+    "explained at a naive now": (["explain_engagement", NOBODY, "--now", "2026-03-02"], 2, "argument --now:"),
+    "no days": (
+        ["forecast_engagement", "--days", "0"],
+        2,
+        "argument --days: must be a whole number, from 1 to",
+    ),
+    "too many days": (["forecast_engagement", "--days", "367"], 2, "argument --days: must be a whole number"),
+    "days in words": (
+        ["forecast_engagement", "--days", "many"],
+        2,
+        "argument --days: must be a whole number",
+    ),
+    "stray day": (["forecast_engagement", "14"], 2, "unrecognized arguments: 14"),
+    "forecast from yesterday": (["forecast_engagement", "--now", "yesterday"], 2, "argument --now:"),
+    "stranger to explain": (["explain_engagement", NOBODY], 1, f"There is no user {NOBODY}"),
 }
 
 ENVIRONMENT = {
@@ -141,25 +162,33 @@ def test_wrong_arguments(due_user: UserEngagementState, arguments: list[str], se
     assert_one_sentence(run_process("run_engagement_daily", *arguments), code=2, sentence=sentence)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "sentence"), OTHER_COMMANDS.values(), ids=OTHER_COMMANDS.keys()
-)
+@pytest.mark.parametrize(("words", "code", "sentence"), OTHER_COMMANDS.values(), ids=OTHER_COMMANDS.keys())
 def test_wrong_arguments_of_other_commands(
-    due_user: UserEngagementState, arguments: list[str], code: int, sentence: str
+    due_user: UserEngagementState, words: list[str], code: int, sentence: str
 ) -> None:
-    assert_one_sentence(run_process(*arguments), code=code, sentence=sentence)
+    outcome = run_process(*words, LOG_LEVEL="CRITICAL")
+    assert_one_sentence(outcome, code=code, sentence=sentence)
+    assert "5511999990000" not in outcome.err
 
 
-def test_message_under_a_wrong_setting_is_not_taken_in(due_user: UserEngagementState) -> None:
-    outcome = run_process(
-        "receive_message", str(due_user.user_id), "oi", ENGAGEMENT_GOODBYE_WAIT_HOURS="soon"
-    )
-    assert_one_sentence(outcome, code=1, sentence="ENGAGEMENT_GOODBYE_WAIT_HOURS must be a whole number")
+WITH_SETTINGS_AND_DATABASE = [
+    ["receive_message", NOBODY, "oi"],
+    ["explain_engagement", NOBODY],
+    ["forecast_engagement"],
+]
+
+
+@pytest.mark.parametrize("words", WITH_SETTINGS_AND_DATABASE, ids=" ".join)
+def test_wrong_settings_are_told_by_every_command(due_user: UserEngagementState, words: list[str]) -> None:
+    words = [str(due_user.user_id) if word == NOBODY else word for word in words]
+    outcome = run_process(*words, ENGAGEMENT_INACTIVITY_DAYS="soon")
+    assert_one_sentence(outcome, code=1, sentence="ENGAGEMENT_INACTIVITY_DAYS must be a whole number")
 
 
 @pytest.mark.django_db
-def test_message_without_a_database_ends_in_one_sentence_without_the_password() -> None:
-    outcome = run_process("receive_message", STRANGER, "oi", DATABASE_URL=UNREACHABLE)
+@pytest.mark.parametrize("words", WITH_SETTINGS_AND_DATABASE, ids=" ".join)
+def test_unreachable_database_ends_every_command_in_one_sentence(words: list[str]) -> None:
+    outcome = run_process(*words, DATABASE_URL=UNREACHABLE)
     assert_one_sentence(outcome, code=1, sentence="Database trouble: connection failed")
     assert "secret-password" not in outcome.err
 
@@ -201,7 +230,7 @@ def test_database_without_migrations_ends_in_one_sentence() -> None:
         try:
             url = database_url().replace(f"/{other.info.dbname}?", "/test_unmigrated?")
             outcome = run_process("run_engagement_daily", "--json", DATABASE_URL=url, LOG_LEVEL="CRITICAL")
-            message = run_process("receive_message", STRANGER, "oi", DATABASE_URL=url)
+            message = run_process("receive_message", NOBODY, "oi", DATABASE_URL=url)
         finally:
             other.execute("DROP DATABASE test_unmigrated WITH (FORCE)")
     assert (outcome.code, outcome.json["status"]) == (1, "failed")

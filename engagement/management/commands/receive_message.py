@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from engagement.management.arguments import timestamp, user_id
+from engagement.management.arguments import identifier, timestamp
 from engagement.management.base import SentenceCommand
 from engagement.replies import Preference
 from engagement.services.inbound import Novelty, receive_message
@@ -31,7 +31,7 @@ class Command(SentenceCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("user_id", metavar="USER_ID", type=user_id, help="the user who wrote")
+        parser.add_argument("user_id", metavar="USER_ID", type=identifier, help="the user who wrote")
         parser.add_argument(
             "text", metavar="TEXT", help="what they wrote; put -- before a text that begins with a dash"
         )

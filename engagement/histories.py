@@ -1,0 +1,120 @@
+"""What the tables know of one user. Nothing here writes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import compress
+from operator import not_
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from django.db.models import BooleanField, Case, ExpressionWrapper, F, Q, When
+
+from engagement.models import (
+    EngagementMessage,
+    EngagementStateTransition,
+    UserEngagementState,
+    UserProfile,
+)
+from engagement.selectors import GOODBYE_CONDITIONS, SkipReason
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+
+FIRST_INSTANT: Final = datetime.min.replace(tzinfo=UTC)
+LAST_INSTANT: Final = datetime.max.replace(tzinfo=UTC)
+
+STATE_TIMES: Final = ("last_activity_at", "goodbye_sent_at", "goodbye_expires_at", "remind_at")
+
+
+class Standing(NamedTuple):
+    """A state row, and what keeps goodbyes from its user."""
+
+    state: str
+    created_at: datetime | None
+    profile_updated_at: datetime | None
+    last_activity_at: datetime | None
+    goodbye_sent_at: datetime | None
+    goodbye_expires_at: datetime | None
+    remind_at: datetime | None
+    unreadable: tuple[str, ...]
+    """Columns that hold a time which Python cannot, such as 'infinity'; their values here are None."""
+    obstacles: tuple[SkipReason, ...]
+    """The conditions of a goodbye that do not hold, whether or not one is due."""
+
+
+_COLUMNS: Final = len(Standing._fields) - 2
+"""How many fields are columns, in this order."""
+
+
+class Move(NamedTuple):
+    """A row of the audit log, for people to read."""
+
+    created_at: datetime | None
+    from_state: str
+    to_state: str
+    trigger: str
+    metadata: Any
+
+
+class Message(NamedTuple):
+    """What a message is for, and what became of it; not where it goes, nor what it says."""
+
+    message_type: str
+    status: str
+    created_at: datetime | None
+    scheduled_for: datetime | None
+    sent_at: datetime | None
+    error_message: str | None
+
+
+def has_profile(user_id: UUID) -> bool:
+    """Whether there is such a user."""
+    return UserProfile.objects.filter(user_id=user_id).exists()
+
+
+def read_standing(user_id: UUID) -> Standing | None:
+    """The user's state row, if they have one."""
+    rows = UserEngagementState.objects.filter(user_id=user_id).values_list(
+        "state",
+        *map(_readable, ("created_at", "user__updated_at", *STATE_TIMES)),
+        *map(_is_unreadable, STATE_TIMES),
+        *(_is_true(condition.holds) for condition in GOODBYE_CONDITIONS),
+    )
+    return _standing(*rows[0]) if rows else None
+
+
+def read_moves(user_id: UUID) -> list[Move]:
+    """The user's history, the first move first."""
+    rows = EngagementStateTransition.objects.filter(user_id=user_id).order_by("created_at", "id")
+    columns = (_readable("created_at"), "from_state", "to_state", "trigger", "metadata")
+    return [Move(*row) for row in rows.values_list(*columns)]
+
+
+def read_messages(user_id: UUID) -> list[Message]:
+    """The user's messages, the first one first."""
+    rows = EngagementMessage.objects.filter(user_id=user_id).order_by("created_at", "id")
+    times = map(_readable, ("created_at", "scheduled_for", "sent_at"))
+    return [Message(*row) for row in rows.values_list("message_type", "status", *times, "error_message")]
+
+
+def _standing(*row: Any) -> Standing:
+    columns, flags = row[:_COLUMNS], row[_COLUMNS:]
+    is_unreadable, holds = flags[: len(STATE_TIMES)], flags[len(STATE_TIMES) :]
+    reasons = [condition.skip_reason for condition in GOODBYE_CONDITIONS]
+    unreadable = tuple(compress(STATE_TIMES, is_unreadable))
+    return Standing._make((*columns, unreadable, tuple(compress(reasons, map(not_, holds)))))
+
+
+def _readable(column: str) -> Case:
+    """The column's time, or null where Python's calendar does not reach."""
+    return Case(When(**{f"{column}__range": (FIRST_INSTANT, LAST_INSTANT)}, then=F(column)))
+
+
+def _is_unreadable(column: str) -> ExpressionWrapper[Q]:
+    is_set = Q(**{f"{column}__isnull": False})
+    return _is_true(is_set & ~Q(**{f"{column}__range": (FIRST_INSTANT, LAST_INSTANT)}))
+
+
+def _is_true(condition: Q) -> ExpressionWrapper[Q]:
+    return ExpressionWrapper(condition, output_field=BooleanField())

@@ -1,0 +1,238 @@
+"""Why a user did, or did not, get a goodbye: always what the job makes of them."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engagement.models import EngagementMessage, EngagementStateTransition, UserEngagementState, UserProfile
+from engagement.selectors import SkipReason
+from engagement.services.explanation import Explanation, Outlook, UnknownUser, Verdict, explain_user
+from engagement.services.state_machine import transition_state
+from engagement.states import Trigger
+from tests.database import execute
+from tests.factories import NOW, TICK, UserProfileFactory, make_user
+from tests.operation.random_users import compared_with_the_job, instants, make_all, taken_back, users
+from tests.operation.tables import all_rows
+from tests.running import run_job
+
+pytestmark = pytest.mark.django_db
+
+DAY: Final = timedelta(days=1)
+
+
+def explain(user: UserEngagementState, *, now: datetime = NOW) -> Explanation:
+    return explain_user(user_id=user.user_id, now=now)
+
+
+def verdict(user: UserEngagementState, *, now: datetime = NOW) -> tuple[str, str | None]:
+    outlook = explain(user, now=now).outlook
+    return outlook.verdict.value, outlook.check.name if outlook.check else None
+
+
+@compared_with_the_job
+@given(rows=st.lists(users, min_size=1, max_size=6), now=instants)
+def test_due_now_is_whom_the_job_moves(rows: list[dict[str, Any]], now: datetime) -> None:
+    with taken_back():
+        everybody = make_all(rows)
+        said = {user.user_id: explain(user, now=now).outlook for user in everybody}
+        result = run_job(now=now)
+        assert due_among(said) == dict(EngagementStateTransition.objects.values_list("user_id", "trigger"))
+        assert skipped_among(said) == result.skipped._asdict()
+
+
+def due_among(said: dict[UUID, Outlook]) -> dict[UUID, str]:
+    """The users of whom it was said that the next run moves them, and the check that does."""
+    return {
+        user_id: outlook.check.name
+        for user_id, outlook in said.items()
+        if outlook.verdict is Verdict.DUE and outlook.check
+    }
+
+
+def skipped_among(said: dict[UUID, Outlook]) -> dict[str, int]:
+    """By the first reason: of how many it was said that the next run passes them over."""
+    skipped = [outlook for outlook in said.values() if outlook.verdict is Verdict.SKIPPED]
+    reasons = [outlook.obstacles[0] for outlook in skipped]
+    return {reason.value: reasons.count(reason) for reason in SkipReason}
+
+
+@compared_with_the_job
+@given(row=users, now=instants)
+def test_earliest_run_is_the_first_scheduled_one_that_moves_the_user(
+    row: dict[str, Any], now: datetime
+) -> None:
+    with taken_back():
+        user = make_user(**row)
+        outlook = explain(user, now=now).outlook
+        if outlook.next_run_at is None or outlook.obstacles:
+            return
+        assert outlook.check
+        run_before_at = outlook.next_run_at - DAY
+        if run_before_at >= now:
+            assert run_job(now=run_before_at).succeeded == 0
+        result = run_job(now=outlook.next_run_at)
+        assert (result.succeeded, result.checks[outlook.check.name].succeeded) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("traits", "fields", "expected"),
+    [
+        (["silent"], {}, ("due", "inactivity_14d")),
+        ([], {}, ("not_yet", "inactivity_14d")),
+        ([], {"last_activity_at": NOW - 14 * DAY}, ("not_yet", "inactivity_14d")),
+        (["silent"], {"user__reengagement_opt_out": True}, ("skipped", "inactivity_14d")),
+        (["silent"], {"user__whatsapp_jid": None}, ("skipped", "inactivity_14d")),
+        (["silent"], {"user__whatsapp_jid": ""}, ("skipped", "inactivity_14d")),
+        (["goodbye_sent"], {}, ("due", "goodbye_timeout")),
+        (["goodbye_sent"], {"user__reengagement_opt_out": True}, ("due", "goodbye_timeout")),
+        (["goodbye_sent"], {"goodbye_expires_at": NOW}, ("not_yet", "goodbye_timeout")),
+        (["remind_later"], {}, ("due", "reminder_due")),
+        (["remind_later"], {"remind_at": NOW}, ("not_yet", "reminder_due")),
+        (["help_flow"], {}, ("no_check", None)),
+        (["dormant"], {}, ("no_check", None)),
+    ],
+)
+def test_verdict(traits: list[str], fields: dict[str, Any], expected: tuple[str, str | None]) -> None:
+    assert verdict(make_user(*traits, **fields)) == expected
+
+
+def test_conditions_that_stand_in_the_way_are_named_before_the_time_has_come() -> None:
+    user = make_user(user__reengagement_opt_out=True, user__whatsapp_jid=None)
+    outlook = explain(user).outlook
+    assert (outlook.verdict, outlook.obstacles) == ("not_yet", ("opted_out", "no_destination"))
+    assert outlook.next_run_at == NOW + 14 * DAY
+
+
+def test_opt_out_is_no_obstacle_to_a_silent_timeout() -> None:
+    assert explain(make_user("goodbye_sent", user__reengagement_opt_out=True)).outlook.obstacles == ()
+
+
+def test_user_without_a_state_row_is_left_alone() -> None:
+    profile = UserProfileFactory.create()
+    explanation = explain_user(user_id=profile.user_id, now=NOW)
+    assert (explanation.outlook.verdict, explanation.standing, explanation.has_profile) == (
+        "no_state",
+        None,
+        True,
+    )
+
+
+def test_unknown_user_is_refused() -> None:
+    with pytest.raises(UnknownUser):
+        explain_user(user_id=uuid4(), now=NOW)
+
+
+def test_history_of_a_deleted_user_is_told() -> None:
+    user = make_user("silent")
+    run_job()
+    UserEngagementState.objects.all().delete()
+    UserProfile.objects.all().delete()
+    explanation = explain(user)
+    assert (explanation.has_profile, explanation.outlook.verdict) == (False, "no_state")
+    assert (len(explanation.moves), len(explanation.messages)) == (1, 1)
+
+
+def test_history_names_the_run_and_the_reason() -> None:
+    user = make_user("silent")
+    job_id = run_job().job_id
+    later = NOW + timedelta(hours=3)
+    transition_state(user_id=user.user_id, trigger=Trigger.GOODBYE_RESPONSE_2, now=later)
+    told = explain(user, now=later)
+    assert [(move.trigger, move.metadata.get("job_id")) for move in told.moves] == [
+        ("inactivity_14d", str(job_id)),
+        ("goodbye_response_2", None),
+    ]
+    assert told.moves[1].metadata["response_type"] == "busy"
+    assert (told.since, [message.status for message in told.messages]) == (later, ["pending"])
+    # Fourteen days after three hours past six: at six on the day after.
+    assert told.outlook.next_run_at == NOW + 15 * DAY
+
+
+@pytest.mark.parametrize(
+    ("traits", "since"),
+    [
+        ([], "created_at"),
+        (["goodbye_sent"], "goodbye_sent_at"),
+        (["dormant"], None),
+        (["help_flow"], None),
+    ],
+)
+def test_without_an_audit_row_the_state_row_says_since_when_or_nobody_does(
+    traits: list[str], since: str | None
+) -> None:
+    user = make_user(*traits)
+    user.refresh_from_db()
+    assert explain(user).since == (getattr(user, since) if since else None)
+
+
+def test_audit_log_that_another_program_has_overtaken_says_nothing_of_the_state() -> None:
+    user = make_user("silent")
+    run_job()
+    UserEngagementState.objects.update(state="help_flow")
+    assert explain(user).since is None
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "traits", "expected"),
+    [
+        ("last_activity_at", "infinity", [], "never"),
+        ("last_activity_at", "-infinity", [], "unreadable"),
+        ("last_activity_at", "0044-03-15 12:00:00+00 BC", [], "unreadable"),
+        ("last_activity_at", "9999-12-31 12:00:00+00", [], "never"),
+        ("last_activity_at", "12000-01-01 12:00:00+00", [], "never"),
+        ("goodbye_expires_at", "infinity", ["goodbye_sent"], "never"),
+        ("goodbye_sent_at", "-infinity", ["goodbye_sent"], "unreadable"),
+        ("remind_at", "infinity", ["silent"], "unreadable"),
+        ("remind_at", "infinity", ["remind_later"], "never"),
+    ],
+)
+def test_time_that_no_calendar_has_is_told_and_is_what_the_job_fails_on(
+    column: str, value: str, traits: list[str], expected: str
+) -> None:
+    user = make_user(*traits)
+    execute(f"UPDATE user_engagement_states SET {column} = %s::timestamptz", value)
+    explanation = explain(user)
+    assert explanation.outlook.verdict == expected
+    assert json.dumps(explanation.as_json())
+    result = run_job()
+    assert (result.succeeded, result.failed) == (0, 1 if expected == "unreadable" else 0)
+
+
+def test_looking_changes_nothing() -> None:
+    user = make_user("silent")
+    run_job()
+    before = all_rows()
+    explain(user, now=NOW + TICK)
+    assert all_rows() == before
+
+
+def test_no_address_is_told_not_even_one_that_another_program_put_there() -> None:
+    user = make_user("silent", user__whatsapp_jid="5511999990000@s.whatsapp.net")
+    run_job()
+    EngagementStateTransition.objects.update(
+        metadata={"job_id": "to 5511999990000@s.whatsapp.net", "phone": "5511999990000"}
+    )
+    EngagementMessage.objects.update(status="failed", error_message="5511999990000@s.whatsapp.net is unknown")
+    told = explain(user)
+    assert "5511999990000" not in repr(told) + json.dumps(told.as_json())
+    assert told.messages[0].error_message == "[address] is unknown"
+
+
+@pytest.mark.parametrize("metadata", [[], "text", 7, {"job_id": {"deep": 1}}])
+def test_metadata_of_any_shape_is_no_trouble(metadata: object) -> None:
+    user = make_user("silent")
+    run_job()
+    EngagementStateTransition.objects.update(metadata=metadata)
+    assert json.dumps(explain(user).as_json())
+
+
+def test_naive_time_is_refused() -> None:
+    with pytest.raises(ValueError, match="has no offset"):
+        explain(make_user(), now=NOW.replace(tzinfo=None))
