@@ -1,4 +1,4 @@
-"""What the tables know of one user. Nothing here writes."""
+"""What the tables know of one user, and of the moves of one run. Nothing here writes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.db.models import BooleanField, Case, ExpressionWrapper, F, Q, When
 
+from engagement import selectors
 from engagement.models import (
     EngagementMessage,
     EngagementStateTransition,
@@ -16,10 +17,13 @@ from engagement.models import (
     UserProfile,
 )
 from engagement.selectors import GOODBYE_CONDITIONS, SkipReason
+from engagement.states import Transition, Trigger
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from uuid import UUID
 
+    from django.db.models import QuerySet
 
 FIRST_INSTANT: Final = datetime.min.replace(tzinfo=UTC)
 LAST_INSTANT: Final = datetime.max.replace(tzinfo=UTC)
@@ -68,6 +72,22 @@ class Message(NamedTuple):
     error_message: str | None
 
 
+class QueuedMessage(NamedTuple):
+    """A message, as far as taking it back is concerned."""
+
+    id: UUID
+    idempotency_key: str
+    status: str
+    sent_at: datetime | None
+
+
+class LatestMove(NamedTuple):
+    """A user's latest row of the audit log."""
+
+    id: UUID
+    trigger: str
+
+
 def has_profile(user_id: UUID) -> bool:
     """Whether there is such a user."""
     return UserProfile.objects.filter(user_id=user_id).exists()
@@ -96,6 +116,44 @@ def read_messages(user_id: UUID) -> list[Message]:
     rows = EngagementMessage.objects.filter(user_id=user_id).order_by("created_at", "id")
     times = map(_readable, ("created_at", "scheduled_for", "sent_at"))
     return [Message(*row) for row in rows.values_list("message_type", "status", *times, "error_message")]
+
+
+def moves_after(job_id: UUID, *, after: UUID | None, size: int) -> list[Transition]:
+    """The first `size` moves of a run behind the audit row `after`, in the order of their ids."""
+    rows = selectors.moves_of_run(job_id)
+    if after is not None:
+        rows = rows.filter(id__gt=after)
+    page = rows.order_by("id")[:size]
+    return [Transition(*row) for row in page.values_list(*Transition._fields)]
+
+
+def latest_moves(user_ids: Collection[UUID]) -> dict[UUID, LatestMove]:
+    """By user: what was written about them last."""
+    moves = EngagementStateTransition.objects.filter(user_id__any_of=user_ids)
+    latest = moves.order_by("user_id", "-created_at", "-id").distinct("user_id")
+    rows = latest.values_list("user_id", "id", "trigger")
+    return {user_id: LatestMove(move_id, trigger) for user_id, move_id, trigger in rows}
+
+
+def undone_moves(user_ids: Collection[UUID]) -> set[str]:
+    """The ids of those users' moves that were undone, as text."""
+    undoings = EngagementStateTransition.objects.filter(user_id__any_of=user_ids, trigger=Trigger.RUN_UNDONE)
+    return set(undoings.values_list("metadata__undone_transition_id", flat=True))
+
+
+def states_of(user_ids: Collection[UUID]) -> QuerySet[UserEngagementState]:
+    """The users' state rows, in the order in which everybody locks them."""
+    return UserEngagementState.objects.filter(user_id__any_of=user_ids).order_by("user_id")
+
+
+def messages_of(keys: Collection[str]) -> QuerySet[EngagementMessage]:
+    """The messages that have these idempotency keys, in one order for everybody."""
+    return EngagementMessage.objects.filter(idempotency_key__in=keys).order_by("id")
+
+
+def read_queued(messages: QuerySet[EngagementMessage]) -> list[QueuedMessage]:
+    """Read (and with a locking queryset, lock) what taking messages back needs."""
+    return [QueuedMessage(*row) for row in messages.values_list(*QueuedMessage._fields)]
 
 
 def _standing(*row: Any) -> Standing:

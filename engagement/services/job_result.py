@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from engagement.services.undo_result import UndoResult
+
 log = structlog.get_logger("engagement")
 
 MAX_ERRORS: Final = 100
@@ -121,8 +123,8 @@ def _tally_json(tally: CheckTally) -> dict[str, int]:
     }
 
 
-def log_completed(event: str, result: JobResult) -> None:
-    """Write into the log how a run ended."""
+def log_completed(event: str, result: JobResult | UndoResult) -> None:
+    """Write into the log how a run, or the undoing of one, ended."""
     write = {JobStatus.FAILED: log.error, JobStatus.PARTIAL: log.warning}.get(result.status, log.info)
     error = {"error": result.failure} if result.failure else {}
     write(event, status=result.status.value, **result.counts(), duration_ms=result.duration_ms, **error)

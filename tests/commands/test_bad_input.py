@@ -109,6 +109,19 @@ OTHER_COMMANDS = {
     "stray day": (["forecast_engagement", "14"], 2, "unrecognized arguments: 14"),
     "forecast from yesterday": (["forecast_engagement", "--now", "yesterday"], 2, "argument --now:"),
     "stranger to explain": (["explain_engagement", NOBODY], 1, f"There is no user {NOBODY}"),
+    "no run": (["undo_engagement_run"], 2, "the following arguments are required: JOB_ID"),
+    "run by date": (["undo_engagement_run", "2026-03-02"], 2, "argument JOB_ID: must be a UUID"),
+    "undo with a limit": (
+        ["undo_engagement_run", NOBODY, "--limit", "1"],
+        2,
+        "unrecognized arguments: --limit",
+    ),
+    "unknown run": (["undo_engagement_run", NOBODY], 1, f"The audit log has no move of a run {NOBODY}"),
+    "unknown run, dry": (
+        ["undo_engagement_run", NOBODY, "--dry-run"],
+        1,
+        f"has no move of a run {NOBODY}",
+    ),
 }
 
 ENVIRONMENT = {
@@ -171,14 +184,15 @@ def test_wrong_arguments_of_other_commands(
     assert "5511999990000" not in outcome.err
 
 
-WITH_SETTINGS_AND_DATABASE = [
+# Those that do not wait for a database that is away.
+AT_ONCE = [
     ["receive_message", NOBODY, "oi"],
     ["explain_engagement", NOBODY],
     ["forecast_engagement"],
 ]
 
 
-@pytest.mark.parametrize("words", WITH_SETTINGS_AND_DATABASE, ids=" ".join)
+@pytest.mark.parametrize("words", [*AT_ONCE, ["undo_engagement_run", NOBODY]], ids=" ".join)
 def test_wrong_settings_are_told_by_every_command(due_user: UserEngagementState, words: list[str]) -> None:
     words = [str(due_user.user_id) if word == NOBODY else word for word in words]
     outcome = run_process(*words, ENGAGEMENT_INACTIVITY_DAYS="soon")
@@ -186,7 +200,7 @@ def test_wrong_settings_are_told_by_every_command(due_user: UserEngagementState,
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("words", WITH_SETTINGS_AND_DATABASE, ids=" ".join)
+@pytest.mark.parametrize("words", AT_ONCE, ids=" ".join)
 def test_unreachable_database_ends_every_command_in_one_sentence(words: list[str]) -> None:
     outcome = run_process(*words, DATABASE_URL=UNREACHABLE)
     assert_one_sentence(outcome, code=1, sentence="Database trouble: connection failed")

@@ -1,0 +1,175 @@
+"""One batch of an undo: look at the moves of a run, lock, take back, commit. All of it, or none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from engagement import histories, selectors
+from engagement.models import MessageStatus
+from engagement.services.batch import BatchError, in_transaction
+from engagement.services.goodbye import goodbye_idempotency_key
+from engagement.services.message_queue import take_messages_back
+from engagement.services.state_machine import undo_transitions
+from engagement.states import State, Trigger, is_as_left
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime, timedelta
+    from uuid import UUID
+
+    from engagement.histories import LatestMove, QueuedMessage
+    from engagement.states import Transition, UserState
+
+
+UNSENT: Final = (MessageStatus.PENDING, MessageStatus.CANCELLED)
+"""What the sender has not touched. Who wants to undo a run may have cancelled its messages already."""
+
+
+class LeftAlone(StrEnum):
+    """Why a move was not taken back."""
+
+    ALREADY_UNDONE = "already_undone"
+    MOVED_ON = "moved_on"
+    """Something has happened to the user since."""
+    GOODBYE_SENT = "goodbye_sent"
+    """They have read it: taken back, they would be told goodbye twice."""
+    GOODBYE_FAILED = "goodbye_failed"
+    """The sender has tried, and may have reached them."""
+    IN_USE = "in_use"
+    """Another program had the user or the message locked: the next attempt may find them free."""
+    DELETED = "deleted"
+    """The user has no state row any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndoContext:
+    """What all batches of an undo have in common."""
+
+    now: datetime
+    lock_timeout: timedelta
+    dry_run: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndoneBatch:
+    """What became of a batch of moves."""
+
+    user_ids: Sequence[UUID]
+    """Who is back where they were; in a dry run, who would be."""
+    messages_cancelled: int
+    left_alone: Counter[LeftAlone]
+    audit_id: UUID | None
+    """One of the batch's audit rows, if there are any."""
+
+
+class UndoBatchError(BatchError):
+    """The batch was rolled back, or its commit is in doubt; the cause is `__cause__`."""
+
+    def __init__(self, undone: UndoneBatch | None) -> None:
+        super().__init__([], audit_id=undone.audit_id if undone else None)
+        self.undone = undone
+        """What was written, if only the commit went wrong."""
+
+
+def undo_batch(moves: Sequence[Transition], *, context: UndoContext) -> UndoneBatch:
+    """Take back those of the moves whose users are still exactly as the moves left them.
+
+    Transaction: opens one, which must be the outermost, and commits it. A constant number of
+    statements. Rows that others have locked are passed over.
+    Repeating: what was undone stays so, and counts as left alone.
+    Raises UndoBatchError from whatever went wrong.
+    """
+    written: list[UndoneBatch] = []
+    try:
+        in_transaction(lambda: written.append(_undo(moves, context)), lock_timeout=context.lock_timeout)
+    except Exception as error:
+        raise UndoBatchError(written[0] if written else None) from error
+    return written[0]
+
+
+def _undo(moves: Sequence[Transition], context: UndoContext) -> UndoneBatch:
+    claim = _claim(moves, lock=not context.dry_run)
+    reasons = [claim.reason_to_leave(move) for move in moves]
+    undoing = [move for move, reason in zip(moves, reasons, strict=True) if reason is None]
+    messages = [message for move in undoing if (message := claim.goodbye_of(move))]
+    audit_id = None
+    if undoing and not context.dry_run:
+        pairs = [(claim.states[move.user_id], move) for move in undoing]
+        audit_id = undo_transitions(undoing=pairs, now=context.now)[0].id
+        take_messages_back(message_ids=[message.id for message in messages])
+    return UndoneBatch(
+        user_ids=[move.user_id for move in undoing],
+        messages_cancelled=sum(message.status == MessageStatus.PENDING for message in messages),
+        left_alone=Counter(reason for reason in reasons if reason),
+        audit_id=audit_id,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Claim:
+    """How the users of a batch stand, and which rows nobody else is changing."""
+
+    states: Mapping[UUID, UserState]
+    """Of the users that nobody else has locked."""
+    existing: Collection[UUID]
+    latest: Mapping[UUID, LatestMove]
+    undone: Collection[str]
+    messages: Mapping[str, QueuedMessage]
+    unsent: Collection[UUID]
+    """Messages that were not sent and that nobody else has locked."""
+
+    def goodbye_of(self, move: Transition) -> QueuedMessage | None:
+        return self.messages.get(_goodbye_key(move)) if _says_goodbye(move) else None
+
+    def reason_to_leave(self, move: Transition) -> LeftAlone | None:
+        """None if the move can be taken back."""
+        if str(move.id) in self.undone:
+            return LeftAlone.ALREADY_UNDONE
+        state = self.states.get(move.user_id)
+        if state is None:
+            return LeftAlone.IN_USE if move.user_id in self.existing else LeftAlone.DELETED
+        if not is_as_left(state, by=move) or not self._is_last(move):
+            return LeftAlone.MOVED_ON
+        message = self.goodbye_of(move)
+        return self._reason_of(message) if message else None
+
+    def _is_last(self, move: Transition) -> bool:
+        """Whether nothing came after the move, unless that was undone and led back to it."""
+        latest = self.latest[move.user_id]
+        return latest.id == move.id or latest.trigger == Trigger.RUN_UNDONE
+
+    def _reason_of(self, message: QueuedMessage) -> LeftAlone | None:
+        if message.sent_at or message.status == MessageStatus.SENT:
+            return LeftAlone.GOODBYE_SENT
+        if message.status == MessageStatus.FAILED:
+            return LeftAlone.GOODBYE_FAILED
+        return None if message.id in self.unsent else LeftAlone.IN_USE
+
+
+def _claim(moves: Sequence[Transition], *, lock: bool) -> _Claim:
+    """Read all there is to know of the moves' users, the locked rows first: what is read then holds."""
+    user_ids = [move.user_id for move in moves]
+    states = histories.states_of(user_ids)
+    messages = histories.messages_of([_goodbye_key(move) for move in moves if _says_goodbye(move)])
+    unsent = messages.filter(status__in=UNSENT, sent_at=None)
+    claimed = states.select_for_update(skip_locked=True, no_key=True) if lock else states
+    free = unsent.select_for_update(skip_locked=True) if lock else unsent
+    return _Claim(
+        states={state.user_id: state for state in selectors.read_user_states(claimed)},
+        unsent={message.id for message in histories.read_queued(free)},
+        existing=set(states.values_list("user_id", flat=True)),
+        latest=histories.latest_moves(user_ids),
+        undone=histories.undone_moves(user_ids),
+        messages={message.idempotency_key: message for message in histories.read_queued(messages)},
+    )
+
+
+def _says_goodbye(move: Transition) -> bool:
+    return move.to_state == State.GOODBYE_SENT
+
+
+def _goodbye_key(move: Transition) -> str:
+    return goodbye_idempotency_key(move.user_id, now=move.created_at)
