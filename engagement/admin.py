@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.contrib import admin
+from django.utils import timezone
 
 from engagement.models import (
+    EngagementJobRun,
     EngagementMessage,
     EngagementStateTransition,
     UserEngagementState,
     UserProfile,
 )
+from engagement.run_selectors import outcome_of
 
 if TYPE_CHECKING:
     from django.db.models import Model
@@ -81,3 +84,28 @@ class EngagementMessageAdmin(ReadOnlyAdmin):
     search_fields = ("user__user_id__exact", "user__whatsapp_jid__exact", "idempotency_key__exact")
     search_help_text = "The whole user id, JID or idempotency key"
     ordering = ("-id",)
+
+
+@admin.register(EngagementJobRun)
+class EngagementJobRunAdmin(ReadOnlyAdmin):
+    """What each run of the daily job did."""
+
+    list_display = (
+        "started_at",
+        "outcome",
+        "succeeded",
+        "failed",
+        "skipped",
+        "finished_at",
+        "host",
+        "job_id",
+    )
+    list_filter = ("status",)
+    search_fields = ("job_id__exact",)
+    search_help_text = "The whole job id"
+    ordering = ("-started_at", "-job_id")
+
+    @admin.display(ordering="status")
+    def outcome(self, run: EngagementJobRun) -> str:
+        """The status, or `vanished`."""
+        return outcome_of(run, now=timezone.now())

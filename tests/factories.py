@@ -5,12 +5,19 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from factory.declarations import Sequence, SubFactory, Trait
+from factory.declarations import LazyAttribute, Sequence, SubFactory, Trait
 from factory.django import DjangoModelFactory
 
 from engagement import messages
-from engagement.models import EngagementMessage, MessageType, UserEngagementState, UserProfile
-from engagement.states import State
+from engagement.models import (
+    EngagementJobRun,
+    EngagementMessage,
+    MessageType,
+    RunStatus,
+    UserEngagementState,
+    UserProfile,
+)
+from engagement.states import CHECKS, State
 
 NOW: Final = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
 """The instant at which the tests run the job, unless they say otherwise."""
@@ -52,6 +59,31 @@ class UserEngagementStateFactory(DjangoModelFactory[UserEngagementState]):
         )
         help_flow = Trait(state=State.HELP_FLOW, last_activity_at=NOW - timedelta(days=31))
         dormant = Trait(state=State.DORMANT, last_activity_at=NOW - timedelta(days=31))
+
+
+class EngagementJobRunFactory(DjangoModelFactory[EngagementJobRun]):
+    """A run that was started at NOW and succeeded a minute later."""
+
+    class Meta:
+        model = EngagementJobRun
+
+    status = RunStatus.SUCCEEDED
+    now = NOW
+    started_at = LazyAttribute(lambda run: run.now)
+    last_seen_at = LazyAttribute(lambda run: run.started_at + timedelta(minutes=1))
+    finished_at = LazyAttribute(lambda run: None if run.status == RunStatus.RUNNING else run.last_seen_at)
+    checks = LazyAttribute(
+        lambda run: {
+            check.name: {"succeeded": run.succeeded if check.says_goodbye else 0} for check in CHECKS
+        }
+    )
+    succeeded = 0
+    host = "host"
+
+
+def make_run(**fields: Any) -> EngagementJobRun:
+    """Store a run in the ledger."""
+    return EngagementJobRunFactory.create(**fields)
 
 
 def make_user(*traits: str, **fields: Any) -> UserEngagementState:

@@ -25,3 +25,8 @@ GRANT SELECT, INSERT ON engagement_state_transitions TO engagement_job;
 
 -- Queue goodbyes, and see which of them are new. Not read what others are told.
 GRANT SELECT (id), INSERT ON engagement_message_queue TO engagement_job;
+
+-- Write down what each run did, and read what is usual. Not rewrite who did what, nor delete it.
+GRANT SELECT, INSERT,
+    UPDATE (status, last_seen_at, finished_at, succeeded, failed, skipped, skipped_by_reason, checks, errors, failure)
+    ON engagement_job_runs TO engagement_job;

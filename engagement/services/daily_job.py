@@ -9,6 +9,7 @@ import structlog
 
 from engagement.conf import engagement_settings, refuse_misspelt_names
 from engagement.services.job_result import JobResult, log_completed
+from engagement.services.ledger import RunLedger
 from engagement.services.mover import JobRequest, Mover, ending_of
 from engagement.services.patience import StopRequest
 from engagement.services.scoreboard import Scoreboard
@@ -29,8 +30,8 @@ def run_daily_job(
 ) -> JobResult:
     """Ask each check who is due, and move them (design, section 4).
 
-    Transaction: opens one per batch, and must not be called inside another. With several workers
-    it forks, so the calling process must have no other threads.
+    Transaction: opens one per batch and per write to the ledger, and must not be called inside another.
+    With several workers it forks, so the calling process must have no other threads.
     Repeating: harmless, also at the same time and after a crash; whoever was moved is no longer due.
     Raises ImproperlyConfigured for impossible or misspelt settings. Otherwise a run that cannot go on ends as
     failed, with the reason in `failure`; what was committed stays.
@@ -40,9 +41,11 @@ def run_daily_job(
     run = _Run(request, engagement_settings(), stop=stop or StopRequest(), progress=progress)
     with structlog.contextvars.bound_contextvars(job_id=str(request.job_id)):
         _log_start(request)
+        run.announce()
         ending = run.carry_out()
         result = run.result(ending, duration_ms=round((time.monotonic() - started) * 1000))
         log_completed("engagement_job_completed", result)
+        run.conclude(result)
     return result
 
 
@@ -61,8 +64,15 @@ class _Run:
         self._settings = settings
         self._stop = stop
         self._progress = progress
-        self._scoreboard = Scoreboard(request.checks_in_order, progress)
+        # A dry run leaves no trace.
+        self._ledger = None if request.dry_run else RunLedger(request, settings)
+        self._scoreboard = Scoreboard(request.checks_in_order, progress=progress, keeper=self._ledger)
         self._mover = Mover(request, settings, stop=stop, reporter=self._scoreboard)
+
+    def announce(self) -> None:
+        """Tell the ledger that the run has begun."""
+        if self._ledger:
+            self._ledger.started(self._scoreboard)
 
     def carry_out(self) -> Ending:
         counting = ending_of(self._count, stop=self._stop)
@@ -85,6 +95,11 @@ class _Run:
             errors=tuple(self._scoreboard.failures),
             failure=ending.failure,
         )
+
+    def conclude(self, result: JobResult) -> None:
+        """Tell the ledger how the run ended."""
+        if self._ledger:
+            self._ledger.finished(self._scoreboard, status=result.status, failure=result.failure)
 
     def _count(self) -> bool:
         """Count what is not moved; and who is due, where that is the answer or somebody watches."""

@@ -12,7 +12,7 @@ from engagement.selectors import Skipped
 from engagement.services.faults import loggable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
     from uuid import UUID
 
@@ -76,11 +76,11 @@ class JobResult:
 
     @property
     def succeeded(self) -> int:
-        return sum(tally.succeeded for tally in self.checks.values())
+        return total_of(self.checks).succeeded
 
     @property
     def failed(self) -> int:
-        return sum(tally.failed for tally in self.checks.values())
+        return total_of(self.checks).failed
 
     @property
     def processed(self) -> int:
@@ -88,7 +88,7 @@ class JobResult:
 
     @property
     def skipped(self) -> Skipped:
-        return Skipped.sum_of(tally.skipped for tally in self.checks.values())
+        return total_of(self.checks).skipped
 
     def counts(self) -> dict[str, object]:
         """The counts as JSON has them."""
@@ -109,9 +109,29 @@ class JobResult:
             "now": self.now.isoformat(),
             **self.counts(),
             "duration_ms": self.duration_ms,
-            "checks": {name: _tally_json(tally) for name, tally in self.checks.items()},
-            "errors": [failure.as_json() for failure in self.errors],
+            "checks": checks_json(self.checks),
+            "errors": errors_json(self.errors),
         }
+
+
+def total_of(checks: Mapping[str, CheckTally]) -> CheckTally:
+    """What all checks have done together."""
+    tallies = checks.values()
+    return CheckTally(
+        succeeded=sum(tally.succeeded for tally in tallies),
+        failed=sum(tally.failed for tally in tallies),
+        skipped=Skipped.sum_of(tally.skipped for tally in tallies),
+    )
+
+
+def checks_json(checks: Mapping[str, CheckTally]) -> dict[str, dict[str, int]]:
+    """The counts of each check as JSON has them."""
+    return {name: _tally_json(tally) for name, tally in checks.items()}
+
+
+def errors_json(failures: Iterable[UserFailure]) -> list[dict[str, str]]:
+    """Who failed, as JSON has it."""
+    return [failure.as_json() for failure in failures]
 
 
 def _tally_json(tally: CheckTally) -> dict[str, int]:

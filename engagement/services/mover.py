@@ -90,6 +90,7 @@ class Mover:
         self._batch_size = settings.batch_size if request.batch_size is None else request.batch_size
         self._limit = request.limit
         self._stop = stop
+        self._reporter = reporter
         context = BatchContext(
             job_id=request.job_id,
             now=request.now,
@@ -138,7 +139,10 @@ class Mover:
             return False
         moved = sum(other.moved for other in self._check_runs)
         at_most = None if self._limit is None else self._limit - moved
-        return check_run.move(batch_size=self._batch_size, at_most=at_most)
+        if not check_run.move(batch_size=self._batch_size, at_most=at_most):
+            return False
+        self._reporter.check_ended(check_run.check)
+        return True
 
 
 def ending_of(work: Callable[[], bool], *, stop: StopRequest) -> Ending:

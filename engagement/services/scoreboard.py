@@ -20,6 +20,14 @@ class Progress(Protocol):
     def users_done(self, count: int) -> None: ...
 
 
+class Keeper(Protocol):
+    """Somebody who writes down how far a run has come. Never called inside a batch's transaction."""
+
+    def still_working(self, scoreboard: Scoreboard) -> None: ...
+
+    def check_ended(self, scoreboard: Scoreboard) -> None: ...
+
+
 class Reporter(Protocol):
     """Where whoever moves users says what became of them."""
 
@@ -27,18 +35,19 @@ class Reporter(Protocol):
 
     def failed(self, failure: UserFailure) -> None: ...
 
+    def check_ended(self, check: Check) -> None: ...
+
 
 class Scoreboard:
-    """Keeps count, and shows it to whoever watches."""
+    """Keeps count, and shows it to whoever watches and whoever writes it down."""
 
-    def __init__(self, checks: Iterable[Check], progress: Progress | None) -> None:
+    def __init__(
+        self, checks: Iterable[Check], *, progress: Progress | None = None, keeper: Keeper | None = None
+    ) -> None:
         self.tallies = {check.name: CheckTally() for check in checks}
         self.failures: list[UserFailure] = []
         self._progress = progress
-
-    @property
-    def succeeded(self) -> int:
-        return sum(tally.succeeded for tally in self.tallies.values())
+        self._keeper = keeper
 
     @property
     def has_failures(self) -> bool:
@@ -54,6 +63,16 @@ class Scoreboard:
             self.failures.append(failure)
         self._show(1)
 
+    def check_ended(self, check: Check) -> None:  # noqa: ARG002  the interface of a Reporter
+        if self._keeper:
+            self._keeper.check_ended(self)
+
+    def still_working(self) -> None:
+        """Nothing is new, but the run goes on."""
+        if self._keeper:
+            self._keeper.still_working(self)
+
     def _show(self, count: int) -> None:
         if self._progress:
             self._progress.users_done(count)
+        self.still_working()

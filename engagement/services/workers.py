@@ -52,6 +52,13 @@ class _Moved:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class _CheckEnded:
+    """What a worker says when a check has nobody left for it."""
+
+    check_name: str
+
+
 class _PipeReporter:
     """Tells the parent what became of users. A pipe each: a killed worker must not hold a lock of others."""
 
@@ -64,7 +71,10 @@ class _PipeReporter:
     def failed(self, failure: UserFailure) -> None:
         self.send(failure)
 
-    def send(self, message: _Moved | UserFailure | Ending) -> None:
+    def check_ended(self, check: Check) -> None:
+        self.send(_CheckEnded(check.name))
+
+    def send(self, message: _Moved | UserFailure | _CheckEnded | Ending) -> None:
         # Without a parent there is nobody to tell, and _WorkerStop ends the work.
         with suppress(BrokenPipeError):
             self._pipe.send(message)
@@ -167,12 +177,14 @@ def _listen(workers: Iterable[_Worker], *, stop: StopRequest, scoreboard: Scoreb
     """Take in what the workers say, until each has hung up; returns who they could not move."""
     speaking = {worker.pipe: worker for worker in workers}
     failures: list[UserFailure] = []
+    still_asking = {name: len(speaking) for name in scoreboard.tallies}
     is_asked = False
     while speaking:
         if stop.is_set() and not is_asked:
             _ask_to_stop(speaking.values())
             log.info("engagement_stop_requested", workers=len(speaking))
             is_asked = True
+        scoreboard.still_working()
         for pipe in wait(list(speaking), timeout=POLL_SECONDS):
             worker = speaking[pipe]  # type: ignore[index]  # wait() returns what it was given
             try:
@@ -185,6 +197,10 @@ def _listen(workers: Iterable[_Worker], *, stop: StopRequest, scoreboard: Scoreb
                     scoreboard.moved(_CHECK_NAMED[check_name], count)
                 case UserFailure():
                     failures.append(message)
+                case _CheckEnded(check_name):
+                    still_asking[check_name] -= 1
+                    if not still_asking[check_name]:
+                        scoreboard.check_ended(_CHECK_NAMED[check_name])
                 case Ending():
                     worker.ending = message
     return failures

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -40,6 +41,8 @@ FORBIDDEN = (
     "INSERT INTO user_engagement_states (user_id) SELECT user_id FROM user_profiles LIMIT 1",
     "SELECT message_params FROM engagement_message_queue",
     "SELECT locale FROM user_profiles",
+    "DELETE FROM engagement_job_runs",
+    "UPDATE engagement_job_runs SET started_at = now()",
     "SELECT * FROM django_session",
     "SELECT * FROM auth_user",
     "SELECT * FROM django_migrations",
@@ -59,7 +62,7 @@ def url_of_role(onlooker: psycopg.Connection) -> Iterator[str]:
     role = sql.Identifier(name)
     # Before PostgreSQL 15 everybody may create tables in the schema public.
     onlooker.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-    onlooker.execute(SCRIPT.read_text().replace("engagement_job", name).encode())
+    onlooker.execute(re.sub(r"\bengagement_job\b", name, SCRIPT.read_text()).encode())
     onlooker.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, sql.Literal(PASSWORD)))
     _, address = database_url().split("@", maxsplit=1)
     yield f"postgresql://{name}:{PASSWORD}@{address}"

@@ -11,13 +11,14 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from engagement.models import (
+    EngagementJobRun,
     EngagementMessage,
     EngagementStateTransition,
     UserEngagementState,
     UserProfile,
 )
 from engagement.states import State
-from tests.factories import make_user, make_users
+from tests.factories import make_run, make_user, make_users
 from tests.running import run_job
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.django_db
 
 MODELS = [UserProfile, UserEngagementState, EngagementStateTransition, EngagementMessage]
+
+ALL_MODELS = [*MODELS, EngagementJobRun]
 
 
 def list_url(model: type[Model]) -> str:
@@ -45,7 +48,7 @@ def told_goodbye() -> UserEngagementState:
 
 
 @pytest.mark.usefixtures("told_goodbye")
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", ALL_MODELS)
 def test_list_and_page_are_shown(admin_client: Client, model: type[Model]) -> None:
     row = model._default_manager.get()
     assert admin_client.get(list_url(model)).status_code == 200
@@ -53,7 +56,7 @@ def test_list_and_page_are_shown(admin_client: Client, model: type[Model]) -> No
 
 
 @pytest.mark.usefixtures("told_goodbye")
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", ALL_MODELS)
 def test_nothing_can_be_added_changed_or_deleted(admin_client: Client, model: type[Model]) -> None:
     row = model._default_manager.get()
     before = model._default_manager.values().get()
@@ -91,7 +94,7 @@ def test_list_can_be_filtered_by_state(admin_client: Client) -> None:
     assert response.context["cl"].result_count == 1
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", ALL_MODELS)
 def test_list_costs_the_same_number_of_queries_at_10_and_at_100_rows(
     admin_client: Client, model: type[Model]
 ) -> None:
@@ -103,6 +106,11 @@ def test_list_costs_the_same_number_of_queries_at_10_and_at_100_rows(
             admin_client.get(list_url(model))
         counts.append(len(queries))
     assert counts[0] == counts[1]
+
+
+def test_run_whose_process_vanished_is_shown_as_such(admin_client: Client) -> None:
+    make_run(status="running")
+    assert "vanished" in admin_client.get(list_url(EngagementJobRun)).content.decode()
 
 
 def test_anonymous_visitor_is_sent_to_the_login(client: Client) -> None:

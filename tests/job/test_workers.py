@@ -169,7 +169,7 @@ def test_what_dead_workers_had_committed_is_counted_by_the_audit_log(monkeypatch
     move = Mover.move
 
     def move_and_die(mover: Mover) -> bool:
-        mover._check_runs[0].reporter = mover._check_runs[1].reporter = Scoreboard(CHECKS, None)
+        mover._check_runs[0].reporter = mover._check_runs[1].reporter = Scoreboard(CHECKS)
         move(mover)
         os.kill(os.getpid(), signal.SIGKILL)
         return True

@@ -23,6 +23,7 @@ TABLES: Final = (
     "user_engagement_states",
     "engagement_state_transitions",
     "engagement_message_queue",
+    "engagement_job_runs",
 )
 
 COLUMNS: Final = {
@@ -72,6 +73,26 @@ COLUMNS: Final = {
         "idempotency_key text",
         "created_at timestamp with time zone",
     },
+    "engagement_job_runs": {
+        "job_id uuid",
+        "status text",
+        "now timestamp with time zone",
+        "started_at timestamp with time zone",
+        "last_seen_at timestamp with time zone",
+        "finished_at timestamp with time zone null",
+        "processed integer null",
+        "succeeded integer",
+        "failed integer",
+        "skipped integer",
+        "skipped_by_reason jsonb",
+        "checks jsonb",
+        "errors jsonb",
+        "failure text null",
+        "options jsonb",
+        "host text",
+        "pid integer null",
+        "version text",
+    },
 }
 
 INDEXES: Final = {
@@ -92,6 +113,12 @@ INDEXES: Final = {
         "message_idempotency_key_unique": "UNIQUE (idempotency_key)",
         "message_pending_idx": "(scheduled_for) WHERE (status = 'pending'::text)",
         "message_user_idx": "(user_id, created_at)",
+    },
+    "engagement_job_runs": {
+        "engagement_job_runs_pkey": "UNIQUE (job_id)",
+        "job_run_started_idx": "(started_at DESC)",
+        "job_run_good_idx": "(LEAST(now, finished_at) DESC)"
+        " WHERE (status = ANY (ARRAY['succeeded'::text, 'partial'::text]))",
     },
 }
 
@@ -116,6 +143,7 @@ NEEDED: Final[dict[str, dict[str, Any]]] = {
     "user_engagement_states": {"user_id": USER},
     "engagement_state_transitions": MOVE,
     "engagement_message_queue": MESSAGE,
+    "engagement_job_runs": {},
 }
 
 STATES: Final = ("active", "goodbye_sent", "help_flow", "remind_later", "dormant")
@@ -141,6 +169,11 @@ ALLOWED: Final = [
     *(("engagement_message_queue", {"message_type": value}) for value in MESSAGE_TYPES),
     *(("engagement_message_queue", {"destination": value}) for value in ("individual", "group")),
     *(("engagement_message_queue", {"status": s}) for s in ("pending", "sent", "failed", "cancelled")),
+    ("engagement_job_runs", {"status": "running"}),
+    *(
+        ("engagement_job_runs", {"status": status, "finished_at": NOW})
+        for status in ("succeeded", "partial", "failed", "interrupted")
+    ),
 ]
 
 REFUSED: Final = [
@@ -170,6 +203,9 @@ REFUSED: Final = [
     ("message_type_known", "engagement_message_queue", {"message_type": "advertisement"}),
     ("message_destination_known", "engagement_message_queue", {"destination": "broadcast"}),
     ("message_status_known", "engagement_message_queue", {"status": "lost"}),
+    ("job_run_status_known", "engagement_job_runs", {"status": "vanished", "finished_at": NOW}),
+    ("job_run_finished_unless_running", "engagement_job_runs", {"status": "succeeded"}),
+    ("job_run_finished_unless_running", "engagement_job_runs", {"status": "running", "finished_at": NOW}),
 ]
 
 
@@ -192,7 +228,7 @@ def insert(table: str, **values: Any) -> dict[str, Any]:
 
 def insert_needed(table: str, **values: Any) -> dict[str, Any]:
     """Insert a row that has what the table needs, and `values`; its user exists."""
-    if table != "user_profiles":
+    if table not in {"user_profiles", "engagement_job_runs"}:
         insert("user_profiles", user_id=USER)
     return insert(table, **{**NEEDED[table], **values})
 
@@ -286,6 +322,23 @@ def test_message_needs_no_more_than_what_to_send_where() -> None:
         "status": "pending",
         "retry_count": 0,
         "error_message": None,
+    }
+
+
+def test_run_without_any_value_has_every_default() -> None:
+    before = statement_time()
+    row = insert("engagement_job_runs")
+    assert row.pop("job_id").version == 4
+    assert before <= row.pop("started_at") == row.pop("last_seen_at") == row.pop("now")
+    assert row == {
+        "status": "running",
+        "finished_at": None,
+        **dict.fromkeys(("processed", "succeeded", "failed", "skipped"), 0),
+        **dict.fromkeys(("skipped_by_reason", "checks", "options"), "{}"),
+        "errors": "[]",
+        "failure": None,
+        "pid": None,
+        **dict.fromkeys(("host", "version"), ""),
     }
 
 
