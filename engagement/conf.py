@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -32,7 +33,10 @@ class Number(NamedTuple):
     maximum: int
 
 
-SETTINGS: Final[Mapping[str, Number]] = MappingProxyType(
+MAX_GOODBYES: Final = "ENGAGEMENT_MAX_GOODBYES_PER_RUN"
+MAX_GOODBYE_SHARE: Final = "ENGAGEMENT_MAX_GOODBYE_SHARE"
+
+WHOLE_NUMBERS: Final[Mapping[str, Number]] = MappingProxyType(
     {
         "ENGAGEMENT_INACTIVITY_DAYS": Number(14, 1, 3650),
         "ENGAGEMENT_GOODBYE_WAIT_HOURS": Number(48, 1, 8760),
@@ -42,8 +46,10 @@ SETTINGS: Final[Mapping[str, Number]] = MappingProxyType(
         "ENGAGEMENT_BATCH_ATTEMPTS": Number(5, 1, 100),
         "ENGAGEMENT_LOCK_TIMEOUT_SECONDS": Number(5, 1, 3600),
         "ENGAGEMENT_RECONNECT_LIMIT_SECONDS": Number(30, 0, 86_400),
+        MAX_GOODBYES: Number(0, 0, 1_000_000_000),
     }
 )
+SETTINGS: Final = (*WHOLE_NUMBERS, MAX_GOODBYE_SHARE)
 """Every setting of the app, by the name it has in Django's settings and in the environment."""
 
 
@@ -60,6 +66,10 @@ class EngagementSettings:
     """How long one statement waits for somebody else's lock before the batch is tried again."""
     reconnect_limit: timedelta
     """How long a run waits for a database that went away, before it ends as failed."""
+    max_goodbyes: int
+    """How many goodbyes one run may say; 0 for no limit."""
+    max_goodbye_share: Decimal
+    """To how much of the active users, from 0 to 1, one run may say goodbye; 0 for no limit."""
 
 
 def engagement_settings() -> EngagementSettings:
@@ -67,7 +77,7 @@ def engagement_settings() -> EngagementSettings:
 
     Raises ImproperlyConfigured, with one sentence, for an impossible value.
     """
-    number = {name: _whole_number(name, limits) for name, limits in SETTINGS.items()}
+    number = {name: _whole_number(name, limits) for name, limits in WHOLE_NUMBERS.items()}
     return EngagementSettings(
         policy=Policy(
             inactivity=timedelta(days=number["ENGAGEMENT_INACTIVITY_DAYS"]),
@@ -79,6 +89,8 @@ def engagement_settings() -> EngagementSettings:
         batch_attempts=number["ENGAGEMENT_BATCH_ATTEMPTS"],
         lock_timeout=timedelta(seconds=number["ENGAGEMENT_LOCK_TIMEOUT_SECONDS"]),
         reconnect_limit=timedelta(seconds=number["ENGAGEMENT_RECONNECT_LIMIT_SECONDS"]),
+        max_goodbyes=number[MAX_GOODBYES],
+        max_goodbye_share=_share(MAX_GOODBYE_SHARE),
     )
 
 
@@ -95,8 +107,8 @@ def refuse_misspelt_names() -> None:
 
 
 def _whole_number(name: str, limits: Number) -> int:
-    raw = getattr(settings, name, None)
-    if raw is None or raw == "":
+    raw = _raw(name)
+    if raw == "":
         return limits.default
     try:
         # As text, so that 1.5 and True are refused and not cut to 1.
@@ -108,3 +120,23 @@ def _whole_number(name: str, limits: Number) -> int:
             f"{name} must be a whole number from {limits.minimum} to {limits.maximum}, not {raw!r}."
         )
     return value
+
+
+def _share(name: str) -> Decimal:
+    """A fraction; 0 where there is none. A Decimal: 0.29 of 100 users are 29, not a little less."""
+    raw = _raw(name)
+    try:
+        value = Decimal(str(raw or 0))
+    except InvalidOperation:
+        value = Decimal("NaN")
+    if not (value.is_finite() and 0 <= value <= 1):
+        raise ImproperlyConfigured(
+            f"{name} must be a fraction from 0 to 1, such as 0.05 for 5%, not {raw!r}."
+        )
+    return value
+
+
+def _raw(name: str) -> object:
+    """The setting as Django has it; an empty text where there is none."""
+    value = getattr(settings, name, None)
+    return "" if value is None else value

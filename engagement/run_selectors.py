@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from engagement.models import RunStatus
+from engagement.models import GOOD, EngagementJobRun, RunStatus
+from engagement.states import CHECKS
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from engagement.models import EngagementJobRun
+    from django.db.models import QuerySet
 
 VANISHED_AFTER: Final = timedelta(minutes=5)
 """A run that works is seen every few seconds; one that is not has been killed, or its host has."""
@@ -26,3 +27,16 @@ def outcome_of(run: EngagementJobRun, *, now: datetime) -> str:
     if run.status == RunStatus.RUNNING and now - run.last_seen_at > VANISHED_AFTER:
         return VANISHED
     return run.status
+
+
+def latest_runs() -> QuerySet[EngagementJobRun]:
+    """All runs, the latest first."""
+    return EngagementJobRun.objects.order_by("-started_at", "-job_id")
+
+
+def goodbyes_of_good_runs(*, count: int) -> list[int]:
+    """How many goodbyes each of the last good runs said that asked for them."""
+    names = [check.name for check in CHECKS if check.says_goodbye]
+    runs = latest_runs().filter(status__in=GOOD, checks__has_any_keys=names)[:count]
+    every = runs.values_list("checks", flat=True)
+    return [sum(checks[name]["succeeded"] for name in names if name in checks) for checks in every]

@@ -255,3 +255,8 @@ def count_not_yet_due(check: Check, *, now: datetime, policy: Policy) -> int:
     return UserEngagementState.objects.filter(
         **{"state": check.state.value, f"{check.due_column}__gte": cutoff_at}
     ).count()
+
+
+def count_active() -> int:
+    """All active users, silent ones and those who opted out included."""
+    return UserEngagementState.objects.filter(state=State.ACTIVE).count()

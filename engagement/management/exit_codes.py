@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from engagement.services.patience import StopRequest
 
 EXIT_CODES: Final = {JobStatus.SUCCEEDED: 0, JobStatus.FAILED: 1, JobStatus.PARTIAL: 3}
+EXIT_CODE_OF_THE_BRAKE: Final = 4
+"""The run was too large to be let through unasked."""
 EXIT_CODE_OF_SIGNALS: Final = 128
 """Added to a signal's number, as shells do: 130 for SIGINT, 143 for SIGTERM."""
 

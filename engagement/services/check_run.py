@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from engagement import selectors
 from engagement.selectors import DueUser, Position, Skipped
-from engagement.services.batch import BatchError, in_transaction, move_batch, was_committed
+from engagement.services.batch import BatchError, move_batch, was_committed
 from engagement.services.faults import Fault, describe, fault_of
 from engagement.services.job_result import UserFailure, log_user_failed
 from engagement.services.patience import cause_of
@@ -74,7 +74,7 @@ class CheckRun:
         return False
 
     def _ask(self, read: Callable[[], T]) -> T:
-        return self.patience.throughout(partial(in_transaction, read, lock_timeout=self.context.lock_timeout))
+        return self.patience.ask(read, lock_timeout=self.context.lock_timeout)
 
     def _move_page(self, *, after: Position | None, size: int) -> Position | None:
         """Move one page; returns where it ended, or None if nobody can be behind it."""

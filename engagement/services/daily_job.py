@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING
 import structlog
 
 from engagement.conf import engagement_settings, refuse_misspelt_names
+from engagement.services import brake
 from engagement.services.job_result import JobResult, log_completed
 from engagement.services.ledger import RunLedger
-from engagement.services.mover import JobRequest, Mover, ending_of
+from engagement.services.mover import Ending, JobRequest, Mover, ending_of
 from engagement.services.patience import StopRequest
 from engagement.services.scoreboard import Scoreboard
 from engagement.services.workers import move_with_workers
+from engagement.states import CHECKS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from engagement.conf import EngagementSettings
-    from engagement.services.mover import Ending
     from engagement.services.scoreboard import Progress
 
 __all__ = ["JobRequest", "run_daily_job"]
@@ -68,6 +71,7 @@ class _Run:
         self._ledger = None if request.dry_run else RunLedger(request, settings)
         self._scoreboard = Scoreboard(request.checks_in_order, progress=progress, keeper=self._ledger)
         self._mover = Mover(request, settings, stop=stop, reporter=self._scoreboard)
+        self._too_large: str | None = None
 
     def announce(self) -> None:
         """Tell the ledger that the run has begun."""
@@ -78,6 +82,8 @@ class _Run:
         counting = ending_of(self._count, stop=self._stop)
         if self._request.dry_run or not counting.is_complete:
             return counting
+        if self._too_large:
+            return Ending(is_complete=False, failure=self._too_large)
         if self._request.workers > 1:
             return move_with_workers(
                 self._request, self._settings, stop=self._stop, scoreboard=self._scoreboard
@@ -94,6 +100,7 @@ class _Run:
             checks=self._scoreboard.tallies,
             errors=tuple(self._scoreboard.failures),
             failure=ending.failure,
+            too_large=self._too_large,
         )
 
     def conclude(self, result: JobResult) -> None:
@@ -102,15 +109,26 @@ class _Run:
             self._ledger.finished(self._scoreboard, status=result.status, failure=result.failure)
 
     def _count(self) -> bool:
-        """Count what is not moved; and who is due, where that is the answer or somebody watches."""
+        """Count what is not moved; and who is due, where somebody wants to know before anyone moves."""
         for name, skipped in self._mover.count_skipped().items():
             self._scoreboard.tallies[name].skipped = skipped
-        if self._request.dry_run:
-            for name, due in self._mover.count_due().items():
-                self._scoreboard.tallies[name].succeeded = due
-        elif self._progress:
-            self._progress.started(due=sum(self._mover.count_due().values()))
+        has_brake = brake.is_on(self._settings) and not self._request.allow_large_run
+        if self._request.dry_run or self._progress or has_brake:
+            self._use(self._mover.count_due(), has_brake=has_brake)
         return True
+
+    def _use(self, due: Mapping[str, int], *, has_brake: bool) -> None:
+        """Show who is due, put it into the answer, ask the brake about it."""
+        if self._request.dry_run:
+            for name, count in due.items():
+                self._scoreboard.tallies[name].succeeded = count
+        elif self._progress:
+            self._progress.started(due=sum(due.values()))
+        if has_brake:
+            goodbyes = sum(due.get(check.name, 0) for check in CHECKS if check.says_goodbye)
+            self._too_large = brake.objection_to(
+                goodbyes=goodbyes, settings=self._settings, ask=self._mover.ask
+            )
 
 
 def _log_start(request: JobRequest) -> None:

@@ -73,6 +73,8 @@ class JobResult:
     """The first MAX_ERRORS."""
     failure: str | None
     """Why the run could not go on, in one sentence, where `status` is failed."""
+    too_large: str | None = None
+    """Why the brake stopped the run before it moved anyone; of a dry run, why it would stop one."""
 
     @property
     def succeeded(self) -> int:

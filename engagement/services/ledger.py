@@ -148,4 +148,5 @@ def _options(request: JobRequest) -> dict[str, object]:
         "limit": request.limit,
         "batch_size": request.batch_size,
         "workers": request.workers,
+        "allow_large_run": request.allow_large_run,
     }

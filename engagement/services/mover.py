@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 from django.db import Error as DatabaseError
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from engagement.conf import EngagementSettings
     from engagement.selectors import Skipped
     from engagement.services.scoreboard import Reporter
+
+T = TypeVar("T")
 
 log = structlog.get_logger("engagement")
 
@@ -49,6 +51,8 @@ class JobRequest:
     workers: int = 1
     """Processes that share the work."""
     dry_run: bool = False
+    allow_large_run: bool = False
+    """Do not ask the brake."""
 
     def __post_init__(self) -> None:
         """Refuse what would be misread; raises ValueError."""
@@ -97,11 +101,21 @@ class Mover:
             policy=settings.policy,
             lock_timeout=settings.lock_timeout,
         )
-        patience = Patience(stop, attempts=settings.batch_attempts, reconnect_limit=settings.reconnect_limit)
+        self._lock_timeout = settings.lock_timeout
+        self._patience = Patience(
+            stop, attempts=settings.batch_attempts, reconnect_limit=settings.reconnect_limit
+        )
         self._check_runs = [
-            CheckRun(check=check, context=context, patience=patience, reporter=reporter)
+            CheckRun(check=check, context=context, patience=self._patience, reporter=reporter)
             for check in request.checks_in_order
         ]
+
+    def ask(self, read: Callable[[], T]) -> T:
+        """Ask the database something, with a run's patience.
+
+        Transaction: opens one, which must be the outermost.
+        """
+        return self._patience.ask(read, lock_timeout=self._lock_timeout)
 
     def count_skipped(self) -> dict[str, Skipped]:
         """By check: who would get a goodbye but must not, or cannot.

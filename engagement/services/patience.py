@@ -11,7 +11,7 @@ import structlog
 from django.db import connection
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential, wait_random
 
-from engagement.services.batch import BatchError
+from engagement.services.batch import BatchError, in_transaction
 from engagement.services.faults import Fault, describe, fault_of
 
 if TYPE_CHECKING:
@@ -85,6 +85,13 @@ class Patience:
     def throughout(self, step: Callable[[], T]) -> T:
         """Call `step`, with patience for others and for the database."""
         return self.with_outages(partial(self.with_others, step))
+
+    def ask(self, read: Callable[[], T], *, lock_timeout: timedelta) -> T:
+        """Ask the database something, `throughout`.
+
+        Transaction: opens one for each attempt, which must be the outermost.
+        """
+        return self.throughout(partial(in_transaction, read, lock_timeout=lock_timeout))
 
     def with_others(self, step: Callable[[], T]) -> T:
         """Call `step`, again after deadlocks, serialization failures and lock timeouts."""

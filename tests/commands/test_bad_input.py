@@ -53,6 +53,10 @@ ARGUMENTS = {
     "abbreviation": (["--dry"], "unrecognized arguments: --dry"),
     "unknown option": (["--force"], "unrecognized arguments: --force"),
     "stray word": (["now"], "unrecognized arguments: now"),
+    "value for the brake": (
+        ["--allow-large-run=5"],
+        "argument --allow-large-run: ignored explicit argument '5'",
+    ),
 }
 
 NOBODY = "0197f3a0-0000-7000-8000-000000000001"
@@ -145,6 +149,14 @@ ENVIRONMENT = {
     "reconnect limit": (
         {"ENGAGEMENT_RECONNECT_LIMIT_SECONDS": "-1"},
         "ENGAGEMENT_RECONNECT_LIMIT_SECONDS must be a whole number from 0 to 86400, not '-1'",
+    ),
+    "goodbyes in words": (
+        {"ENGAGEMENT_MAX_GOODBYES_PER_RUN": "few"},
+        "ENGAGEMENT_MAX_GOODBYES_PER_RUN must be a whole number from 0 to 1000000000, not 'few'",
+    ),
+    "share in per cent": (
+        {"ENGAGEMENT_MAX_GOODBYE_SHARE": "5%"},
+        "ENGAGEMENT_MAX_GOODBYE_SHARE must be a fraction from 0 to 1, such as 0.05 for 5%, not '5%'",
     ),
     "ages of silence": ({"ENGAGEMENT_INACTIVITY_DAYS": "1e9"}, "ENGAGEMENT_INACTIVITY_DAYS must be"),
     "settings of nobody": ({"DJANGO_SETTINGS_MODULE": "config.nowhere"}, "config.nowhere"),

@@ -58,12 +58,13 @@ def test_row_says_what_the_result_says() -> None:
 
 
 def test_row_says_what_was_asked_where_and_by_which_version() -> None:
-    row = row_of(run_job(checks=[TIMEOUT, INACTIVITY], limit=7, batch_size=3))
+    row = row_of(run_job(checks=[TIMEOUT, INACTIVITY], limit=7, batch_size=3, allow_large_run=True))
     assert row.options == {
         "checks": ["inactivity_14d", "goodbye_timeout"],
         "limit": 7,
         "batch_size": 3,
         "workers": 1,
+        "allow_large_run": True,
     }
     assert (row.host, row.pid, row.version) == (socket.gethostname(), os.getpid(), engagement.__version__)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -25,6 +26,7 @@ BOUNDS: Final = {
     "ENGAGEMENT_BATCH_ATTEMPTS": (1, 100),
     "ENGAGEMENT_LOCK_TIMEOUT_SECONDS": (1, 3600),
     "ENGAGEMENT_RECONNECT_LIMIT_SECONDS": (0, 86_400),
+    "ENGAGEMENT_MAX_GOODBYES_PER_RUN": (0, 1_000_000_000),
 }
 
 TYPING_ERRORS: Final = ("ten", "1.5", "10 days", "0x10", "-", 1.5, float("inf"), float("nan"), True, [14])
@@ -56,6 +58,7 @@ def test_defaults_are_those_of_the_design() -> None:
     assert (configured.batch_size, configured.batch_attempts) == (1000, 5)
     assert configured.lock_timeout == timedelta(seconds=5)
     assert configured.reconnect_limit == timedelta(seconds=30)
+    assert (configured.max_goodbyes, configured.max_goodbye_share) == (0, Decimal(0))
 
 
 def test_text_from_the_environment_reaches_the_setting_it_names(settings: Settings) -> None:
@@ -71,6 +74,7 @@ def test_text_from_the_environment_reaches_the_setting_it_names(settings: Settin
     assert (configured.batch_size, configured.batch_attempts) == (6, 7)
     assert configured.lock_timeout == timedelta(seconds=8)
     assert configured.reconnect_limit == timedelta(seconds=9)
+    assert configured.max_goodbyes == 10
 
 
 @pytest.mark.parametrize("nothing", ["", None])
@@ -101,11 +105,39 @@ def test_what_is_no_whole_number_is_refused(settings: Settings, value: object) -
 
 
 @pytest.mark.parametrize(
+    ("value", "share"),
+    [
+        ("0.05", "0.05"),
+        (0.29, "0.29"),
+        ("1", "1"),
+        (1, "1"),
+        ("0", "0"),
+        ("", "0"),
+        (None, "0"),
+        ("1e-3", "0.001"),
+    ],
+    ids=repr,
+)
+def test_share_is_read_to_the_last_digit(settings: Settings, value: object, share: str) -> None:
+    settings.ENGAGEMENT_MAX_GOODBYE_SHARE = value
+    assert engagement_settings().max_goodbye_share == Decimal(share)
+
+
+@pytest.mark.parametrize("value", ["5%", "5", "-0.1", "1.0001", "nan", "inf", "0,05", "much", True], ids=repr)
+def test_what_is_no_share_is_refused(settings: Settings, value: object) -> None:
+    settings.ENGAGEMENT_MAX_GOODBYE_SHARE = value
+    assert complaint() == (
+        f"ENGAGEMENT_MAX_GOODBYE_SHARE must be a fraction from 0 to 1, such as 0.05 for 5%, not {value!r}."
+    )
+
+
+@pytest.mark.parametrize(
     ("name", "meant"),
     [
         ("ENGAGEMENT_BATCHSIZE", "ENGAGEMENT_BATCH_SIZE"),
         ("ENGAGEMENT_INACTIVITY_DAY", "ENGAGEMENT_INACTIVITY_DAYS"),
         ("ENGAGEMENT_LOCK_TIMEOUT", "ENGAGEMENT_LOCK_TIMEOUT_SECONDS"),
+        ("ENGAGEMENT_MAX_GOODBYES_SHARE", "ENGAGEMENT_MAX_GOODBYE_SHARE"),
     ],
 )
 def test_misspelt_name_is_refused_with_what_was_meant(settings: Settings, name: str, meant: str) -> None:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from engagement.conf import MAX_BATCH_SIZE
+from engagement.conf import MAX_BATCH_SIZE, MAX_GOODBYE_SHARE, MAX_GOODBYES
 from engagement.management.arguments import add_now, whole_number
 from engagement.management.base import SentenceCommand
-from engagement.management.exit_codes import exit_code
+from engagement.management.exit_codes import EXIT_CODE_OF_THE_BRAKE, exit_code
 from engagement.management.job_report import report
 from engagement.management.progress_bar import progress_bar
 from engagement.management.signals import stop_on_signals
@@ -65,6 +65,12 @@ class Command(SentenceCommand):
             metavar="N",
             help="processes that share the work (1)",
         )
+        parser.add_argument(
+            "--allow-large-run",
+            action="store_true",
+            help="move users even if there are more goodbyes than the settings"
+            f" {MAX_GOODBYES} and {MAX_GOODBYE_SHARE} allow",
+        )
         parser.add_argument("--dry-run", action="store_true", help="count, and write nothing")
         parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
         parser.add_argument(
@@ -80,18 +86,25 @@ class Command(SentenceCommand):
             batch_size=options["batch_size"],
             workers=options["workers"],
             dry_run=options["dry_run"],
+            allow_large_run=options["allow_large_run"],
         )
         stop = StopRequest()
         with stop_on_signals(stop), progress_bar(shown=not options["no_progress"]) as progress:
             result = run_daily_job(request=request, stop=stop, progress=progress)
         self._print(result, as_json=options["json"])
-        if code := exit_code(result.status, stop):
+        if code := _exit_code(result, stop):
             sys.exit(code)
 
     def _print(self, result: JobResult, *, as_json: bool) -> None:
         self.write_result(json.dumps(result.as_json()) if as_json else report(result, aftermath_of(result)))
-        if result.failure:
-            self.say(result.failure)
+        if sentence := result.failure or result.too_large:
+            self.say(sentence)
 
 
 _ALL_NAMES: Final = frozenset(check.name for check in CHECKS)
+
+
+def _exit_code(result: JobResult, stop: StopRequest) -> int:
+    if result.too_large and not result.dry_run:
+        return EXIT_CODE_OF_THE_BRAKE
+    return exit_code(result.status, stop)
