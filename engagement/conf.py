@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -35,6 +37,7 @@ class Number(NamedTuple):
 
 MAX_GOODBYES: Final = "ENGAGEMENT_MAX_GOODBYES_PER_RUN"
 MAX_GOODBYE_SHARE: Final = "ENGAGEMENT_MAX_GOODBYE_SHARE"
+HEARTBEAT_URL: Final = "ENGAGEMENT_HEARTBEAT_URL"
 
 WHOLE_NUMBERS: Final[Mapping[str, Number]] = MappingProxyType(
     {
@@ -49,7 +52,7 @@ WHOLE_NUMBERS: Final[Mapping[str, Number]] = MappingProxyType(
         MAX_GOODBYES: Number(0, 0, 1_000_000_000),
     }
 )
-SETTINGS: Final = (*WHOLE_NUMBERS, MAX_GOODBYE_SHARE)
+SETTINGS: Final = (*WHOLE_NUMBERS, MAX_GOODBYE_SHARE, HEARTBEAT_URL)
 """Every setting of the app, by the name it has in Django's settings and in the environment."""
 
 
@@ -70,6 +73,8 @@ class EngagementSettings:
     """How many goodbyes one run may say; 0 for no limit."""
     max_goodbye_share: Decimal
     """To how much of the active users, from 0 to 1, one run may say goodbye; 0 for no limit."""
+    heartbeat_url: str = field(repr=False)
+    """What to ping when a run starts and ends, or nothing. Whoever knows it can ping as well: a secret."""
 
 
 def engagement_settings() -> EngagementSettings:
@@ -91,6 +96,7 @@ def engagement_settings() -> EngagementSettings:
         reconnect_limit=timedelta(seconds=number["ENGAGEMENT_RECONNECT_LIMIT_SECONDS"]),
         max_goodbyes=number[MAX_GOODBYES],
         max_goodbye_share=_share(MAX_GOODBYE_SHARE),
+        heartbeat_url=_address(HEARTBEAT_URL),
     )
 
 
@@ -134,6 +140,29 @@ def _share(name: str) -> Decimal:
             f"{name} must be a fraction from 0 to 1, such as 0.05 for 5%, not {raw!r}."
         )
     return value
+
+
+def _address(name: str) -> str:
+    """A web address; empty where there is none. The sentence about a wrong one does not repeat it."""
+    raw = str(_raw(name))
+    if raw and not _is_web_address(raw):
+        raise ImproperlyConfigured(
+            f"{name} must look like https://host/path: http or https, a host, no user name, no spaces."
+        )
+    return raw
+
+
+def _is_web_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    is_plain = _PRINTABLE.fullmatch(text) is not None and "@" not in parts.netloc
+    return is_plain and parts.scheme in {"http", "https"} and bool(parts.hostname) and port != 0
+
+
+_PRINTABLE: Final = re.compile(r"[!-~]+")
 
 
 def _raw(name: str) -> object:

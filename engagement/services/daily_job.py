@@ -9,6 +9,7 @@ import structlog
 
 from engagement.conf import engagement_settings, refuse_misspelt_names
 from engagement.services import brake
+from engagement.services.heartbeat import Heartbeat
 from engagement.services.job_result import JobResult, log_completed
 from engagement.services.ledger import RunLedger
 from engagement.services.mover import Ending, JobRequest, Mover, ending_of
@@ -67,16 +68,21 @@ class _Run:
         self._settings = settings
         self._stop = stop
         self._progress = progress
-        # A dry run leaves no trace.
+        # A dry run leaves no trace and calls nobody.
         self._ledger = None if request.dry_run else RunLedger(request, settings)
+        self._heartbeat = (
+            None if request.dry_run else Heartbeat(settings.heartbeat_url, job_id=request.job_id)
+        )
         self._scoreboard = Scoreboard(request.checks_in_order, progress=progress, keeper=self._ledger)
         self._mover = Mover(request, settings, stop=stop, reporter=self._scoreboard)
         self._too_large: str | None = None
 
     def announce(self) -> None:
-        """Tell the ledger that the run has begun."""
+        """Tell the ledger, and whoever watches, that the run has begun."""
         if self._ledger:
             self._ledger.started(self._scoreboard)
+        if self._heartbeat:
+            self._heartbeat.started()
 
     def carry_out(self) -> Ending:
         counting = ending_of(self._count, stop=self._stop)
@@ -104,9 +110,11 @@ class _Run:
         )
 
     def conclude(self, result: JobResult) -> None:
-        """Tell the ledger how the run ended."""
+        """Tell the ledger, and whoever watches, how the run ended."""
         if self._ledger:
             self._ledger.finished(self._scoreboard, status=result.status, failure=result.failure)
+        if self._heartbeat:
+            self._heartbeat.ended(result)
 
     def _count(self) -> bool:
         """Count what is not moved; and who is due, where somebody wants to know before anyone moves."""

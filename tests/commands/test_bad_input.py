@@ -158,6 +158,10 @@ ENVIRONMENT = {
         {"ENGAGEMENT_MAX_GOODBYE_SHARE": "5%"},
         "ENGAGEMENT_MAX_GOODBYE_SHARE must be a fraction from 0 to 1, such as 0.05 for 5%, not '5%'",
     ),
+    "heartbeat without http": (
+        {"ENGAGEMENT_HEARTBEAT_URL": "hc-ping.com/id"},
+        "ENGAGEMENT_HEARTBEAT_URL must look like https://host/path",
+    ),
     "ages of silence": ({"ENGAGEMENT_INACTIVITY_DAYS": "1e9"}, "ENGAGEMENT_INACTIVITY_DAYS must be"),
     "settings of nobody": ({"DJANGO_SETTINGS_MODULE": "config.nowhere"}, "config.nowhere"),
     "unknown setting": ({"ENGAGEMENT_BATCHSIZE": "10"}, "ENGAGEMENT_BATCHSIZE is not a setting"),

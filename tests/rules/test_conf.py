@@ -59,6 +59,7 @@ def test_defaults_are_those_of_the_design() -> None:
     assert configured.lock_timeout == timedelta(seconds=5)
     assert configured.reconnect_limit == timedelta(seconds=30)
     assert (configured.max_goodbyes, configured.max_goodbye_share) == (0, Decimal(0))
+    assert configured.heartbeat_url == ""
 
 
 def test_text_from_the_environment_reaches_the_setting_it_names(settings: Settings) -> None:
@@ -132,12 +133,58 @@ def test_what_is_no_share_is_refused(settings: Settings, value: object) -> None:
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "https://hc-ping.com/0b1f7f16-6f4c-4d3a-9f5e-6f0c2c8a0d11",
+        "http://127.0.0.1:8000/ping/key/slug?create=1",
+        "https://[::1]/ping",
+        "HTTPS://hc.example.org",
+    ],
+)
+def test_web_address_is_accepted(settings: Settings, url: str) -> None:
+    settings.ENGAGEMENT_HEARTBEAT_URL = url
+    assert engagement_settings().heartbeat_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "hc-ping.com/secret",
+        "ftp://hc-ping.com/secret",
+        "file:///secret",
+        "https:///secret",
+        "https://user:secret@hc-ping.com/",
+        "https://hc-ping.com:port/secret",
+        "https://hc-ping.com:0/secret",
+        "https://[::1/secret",
+        "https://hc-ping.com/secret path",
+        " https://hc-ping.com/secret",
+        "https://hc-ping.com/secret\n",
+        "https://exämple.org/secret",
+        7,
+    ],
+)
+def test_what_is_no_web_address_is_refused_and_not_repeated(settings: Settings, url: object) -> None:
+    settings.ENGAGEMENT_HEARTBEAT_URL = url
+    assert complaint() == (
+        "ENGAGEMENT_HEARTBEAT_URL must look like https://host/path: http or https, a host, no user name,"
+        " no spaces."
+    )
+
+
+def test_settings_do_not_show_the_address_that_is_a_secret(settings: Settings) -> None:
+    settings.ENGAGEMENT_HEARTBEAT_URL = "https://hc-ping.com/secret"
+    assert "secret" not in repr(engagement_settings())
+
+
+@pytest.mark.parametrize(
     ("name", "meant"),
     [
         ("ENGAGEMENT_BATCHSIZE", "ENGAGEMENT_BATCH_SIZE"),
         ("ENGAGEMENT_INACTIVITY_DAY", "ENGAGEMENT_INACTIVITY_DAYS"),
         ("ENGAGEMENT_LOCK_TIMEOUT", "ENGAGEMENT_LOCK_TIMEOUT_SECONDS"),
         ("ENGAGEMENT_MAX_GOODBYES_SHARE", "ENGAGEMENT_MAX_GOODBYE_SHARE"),
+        ("ENGAGEMENT_HEARTBEAT_URI", "ENGAGEMENT_HEARTBEAT_URL"),
     ],
 )
 def test_misspelt_name_is_refused_with_what_was_meant(settings: Settings, name: str, meant: str) -> None:
