@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from django.db.models.functions import Least
+
 from engagement.models import GOOD, EngagementJobRun, RunStatus
 from engagement.states import CHECKS
 
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from django.db.models import QuerySet
+
+    from engagement.states import Check
 
 VANISHED_AFTER: Final = timedelta(minutes=5)
 """A run that works is seen every few seconds; one that is not has been killed, or its host has."""
@@ -27,6 +31,21 @@ def outcome_of(run: EngagementJobRun, *, now: datetime) -> str:
     if run.status == RunStatus.RUNNING and now - run.last_seen_at > VANISHED_AFTER:
         return VANISHED
     return run.status
+
+
+def answered_for(run: EngagementJobRun) -> datetime:
+    """The instant up to which a finished run has settled who is due.
+
+    That is its `now`: a run as of last week says nothing about today. A `--now` in the future
+    does not count for more than the time at which the run happened.
+    """
+    return min(run.now, run.finished_at or run.now)
+
+
+def good_runs(check: Check) -> QuerySet[EngagementJobRun]:
+    """The good runs that have asked this check, those for the latest instant first."""
+    runs = EngagementJobRun.objects.filter(status__in=GOOD, checks__has_key=check.name)
+    return runs.order_by(Least("now", "finished_at").desc())
 
 
 def latest_runs() -> QuerySet[EngagementJobRun]:

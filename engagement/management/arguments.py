@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from argparse import ArgumentTypeError
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
 
 YEARS: Final = range(1970, 3000)
+SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+"""What the units of a duration last."""
+MAX_DURATION: Final = timedelta(days=3650)
 
 
 def timestamp(text: str) -> datetime:
@@ -49,6 +54,15 @@ def json_object(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ArgumentTypeError(f"""must be a JSON object, such as {{"name": "Ana"}}, not {text[:40]!r}""")
     return value
+
+
+def duration(text: str) -> timedelta:
+    """A length of time in one unit, such as 26h, 90m or 2d; ten years at the most."""
+    parts = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
+    seconds = int(parts[1]) * SECONDS[parts[2]] if parts else 0
+    if not 0 < seconds <= MAX_DURATION.total_seconds():
+        raise ArgumentTypeError(f"must be a duration such as 26h, 90m or 2d, not {text[:40]!r}")
+    return timedelta(seconds=seconds)
 
 
 def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], int]:

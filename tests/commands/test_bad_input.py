@@ -13,7 +13,7 @@ from engagement.models import EngagementMessage, EngagementStateTransition, User
 from engagement.states import State
 from tests.database import another_connection
 from tests.factories import make_user
-from tests.running import PROJECT, Outcome, database_url, run_process
+from tests.running import PROJECT, Outcome, database_url, run_command, run_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,6 +128,8 @@ OTHER_COMMANDS = {
     ),
 }
 
+MAX_AGES = ("26", "h", "0h", "-1h", "1.5h", "26 h", "1d2h", "26H", "²h", "4000d", "9" * 5000 + "h", "", "day")
+
 ENVIRONMENT = {
     "no secret key": ({"SECRET_KEY": ""}, "SECRET_KEY is not set"),
     "no database in production": ({"DEBUG": "off", "DATABASE_URL": ""}, "DATABASE_URL is not set"),
@@ -221,6 +223,15 @@ def test_unreachable_database_ends_every_command_in_one_sentence(words: list[str
     outcome = run_process(*words, DATABASE_URL=UNREACHABLE)
     assert_one_sentence(outcome, code=1, sentence="Database trouble: connection failed")
     assert "secret-password" not in outcome.err
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("text", MAX_AGES)
+def test_what_is_no_max_age(text: str) -> None:
+    outcome = run_command("check_engagement_runs", f"--max-age={text}")
+    assert_one_sentence(
+        outcome, code=2, sentence="argument --max-age: must be a duration such as 26h, 90m or 2d"
+    )
 
 
 @pytest.mark.parametrize(("environment", "sentence"), ENVIRONMENT.values(), ids=ENVIRONMENT.keys())
