@@ -18,7 +18,7 @@ from engagement.services.state_machine import transition_state
 from engagement.states import Trigger
 from tests.database import execute
 from tests.factories import NOW, TICK, UserProfileFactory, make_user
-from tests.operation.random_users import compared_with_the_job, instants, make_all, taken_back, users
+from tests.operation.random_users import HOUR, compared_with_the_job, instants, make_all, taken_back, users
 from tests.operation.tables import all_rows
 from tests.running import run_job
 
@@ -108,6 +108,16 @@ def test_conditions_that_stand_in_the_way_are_named_before_the_time_has_come() -
     outlook = explain(user).outlook
     assert (outlook.verdict, outlook.obstacles) == ("not_yet", ("opted_out", "no_destination"))
     assert outlook.next_run_at == NOW + 14 * DAY
+
+
+@pytest.mark.parametrize(
+    ("since_six", "next_run_at"), [(-TICK, NOW), (0 * TICK, NOW), (TICK, NOW + DAY), (20 * HOUR, NOW + DAY)]
+)
+def test_next_run_of_who_is_due_is_the_next_scheduled_one(
+    since_six: timedelta, next_run_at: datetime
+) -> None:
+    user = make_user(last_activity_at=NOW - 20 * DAY)
+    assert explain(user, now=NOW + since_six).outlook.next_run_at == next_run_at
 
 
 def test_opt_out_is_no_obstacle_to_a_silent_timeout() -> None:
