@@ -22,6 +22,7 @@ class Profile(NamedTuple):
     preferred_destination: str
     locale: str
     reengagement_opt_out: bool
+    opt_out_changed_at: datetime | None
     created_at: datetime
     updated_at: datetime
 

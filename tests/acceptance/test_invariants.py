@@ -26,9 +26,8 @@ HOUR = timedelta(hours=1)
 
 
 def profile(user_id: UUID, *, opted_out: bool = False) -> Profile:
-    return Profile(
-        user_id, f"{user_id}@test", "individual", "pt-BR", opted_out, NOW - 40 * DAY, NOW - 40 * DAY
-    )
+    created_at = NOW - 40 * DAY
+    return Profile(user_id, f"{user_id}@test", "individual", "pt-BR", opted_out, None, created_at, created_at)
 
 
 def user_state(user_id: UUID, *, days: int, state: str = "active", sent: bool = False) -> UserState:
