@@ -28,9 +28,11 @@ REPLIES: Final[Mapping[str, Trigger]] = MappingProxyType(
     {
         "1": Trigger.GOODBYE_RESPONSE_1,
         "confuso": Trigger.GOODBYE_RESPONSE_1,
+        "confusa": Trigger.GOODBYE_RESPONSE_1,
         "confused": Trigger.GOODBYE_RESPONSE_1,
         "2": Trigger.GOODBYE_RESPONSE_2,
         "ocupado": Trigger.GOODBYE_RESPONSE_2,
+        "ocupada": Trigger.GOODBYE_RESPONSE_2,
         "busy": Trigger.GOODBYE_RESPONSE_2,
         "3": Trigger.GOODBYE_RESPONSE_3,
         "tudo certo": Trigger.GOODBYE_RESPONSE_3,

@@ -216,6 +216,12 @@ def last_move_by_message(user_id: UUID) -> tuple[Any, ...] | None:
     return moves.order_by("-created_at", "-id").values_list(*columns).first()
 
 
+def entered_at(user_id: UUID, state: str) -> datetime | None:
+    """When the user last came to this state, as far as the audit log knows."""
+    moves = EngagementStateTransition.objects.filter(user_id=user_id, to_state=state)
+    return moves.order_by("-created_at").values_list("created_at", flat=True).first()
+
+
 def is_in_audit_log(transition_id: UUID | None) -> bool:
     """Whether this very move was committed."""
     if transition_id is None:

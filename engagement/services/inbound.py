@@ -21,7 +21,7 @@ from engagement.services.state_machine import (
     lock_states,
     transition_states,
 )
-from engagement.states import ReceivedMessage, Transition, Trigger, require_aware
+from engagement.states import ReceivedMessage, State, Transition, Trigger, require_aware
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -40,7 +40,7 @@ class Novelty(StrEnum):
     REPEAT = "repeat"
     """It is the message that made the user's last move, once more."""
     OLD = "old"
-    """As recent a message, or a more recent one, was counted already."""
+    """The user has said something newer, or has been moved for their silence since it was counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +66,8 @@ class _Knowledge:
     is_newcomer: bool
     last_move: Transition | None
     """The latest that a message made."""
+    entered_at: datetime | None
+    """When they came to where they stand, as far as that is known."""
 
     def novelty_of(self, message: ReceivedMessage, *, now: datetime) -> Novelty:
         heard_at = message.heard_at(now=now)
@@ -76,8 +78,9 @@ class _Knowledge:
             # An answer to a goodbye leaves last_activity_at alone, and yet the user was heard then.
             if heard_at < last_message.heard_at(now=self.last_move.created_at):
                 return Novelty.OLD
-        is_news = self.is_newcomer or heard_at > self.user_state.last_activity_at
-        return Novelty.NEW if is_news else Novelty.OLD
+        is_counted = not self.is_newcomer and heard_at <= self.user_state.last_activity_at
+        is_outlived = self.entered_at is not None and heard_at < self.entered_at
+        return Novelty.OLD if is_counted and is_outlived else Novelty.NEW
 
 
 def receive_message(*, user_id: UUID, text: str, received_at: datetime, now: datetime) -> InboundResult:
@@ -120,7 +123,19 @@ def _known(user_id: UUID, *, heard_at: datetime) -> _Knowledge:
     known = lock_known_states(user_ids=[user_id])
     found = known or lock_states(user_ids=[user_id], trigger=Trigger.USER_MESSAGE, now=heard_at)
     last_move = selectors.last_move_by_message(user_id)
-    return _Knowledge(found[0], not known, Transition(*last_move) if last_move else None)
+    return _Knowledge(
+        user_state=found[0],
+        is_newcomer=not known,
+        last_move=Transition(*last_move) if last_move else None,
+        entered_at=_entered_at(found[0]),
+    )
+
+
+def _entered_at(user_state: UserState) -> datetime | None:
+    """An active user has not been moved for their silence, however long ago they became active."""
+    if user_state.state == State.ACTIVE:
+        return None
+    return user_state.goodbye_sent_at or selectors.entered_at(user_state.user_id, user_state.state)
 
 
 def _move(user_state: UserState, text: str, *, message: ReceivedMessage, now: datetime) -> Transition | None:

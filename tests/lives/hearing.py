@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from tests.lives.model import World
-    from tests.lives.people import User
 
 ANSWERS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -64,7 +63,7 @@ def hear(world: World, user_id: UUID, text: str, *, received_at: datetime, now: 
     if user is None:
         return None
     heard_at = min(received_at, now)
-    novelty = _novelty(user, text, received_at=received_at, heard_at=heard_at)
+    novelty = _novelty(world, user_id, text, received_at=received_at, heard_at=heard_at)
     last = user.last_moving_message
     trigger = last.trigger if last and novelty == "repeat" else None
     if novelty == "new":
@@ -94,13 +93,26 @@ def wish(
     return opted_out, world.cancel(user_id, RE_ENGAGEMENT) if opted_out else 0
 
 
-def _novelty(user: User, text: str, *, received_at: datetime, heard_at: datetime) -> str:
+def _novelty(world: World, user_id: UUID, text: str, *, received_at: datetime, heard_at: datetime) -> str:
+    user = world.users[user_id]
     last, standing = user.last_moving_message, user.standing
     if last and (last.received_at, last.text) == (received_at, text):
         return "repeat"
-    if (last and heard_at < last.heard_at) or (standing and heard_at <= standing.last_activity_at):
+    if last and heard_at < last.heard_at:
         return "old"
+    if standing and heard_at <= standing.last_activity_at:
+        entered_at = _entered_at(world, user_id, standing)
+        return "old" if entered_at and heard_at < entered_at else "new"
     return "new"
+
+
+def _entered_at(world: World, user_id: UUID, standing: Standing) -> datetime | None:
+    if standing.state == "active":
+        return None
+    came_at = [
+        row.created_at for row in world.audit_log if row.user_id == user_id and row.to_state == standing.state
+    ]
+    return standing.goodbye_sent_at or max(came_at, default=None)
 
 
 def _trigger(standing: Standing, text: str, heard_at: datetime) -> str | None:

