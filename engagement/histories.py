@@ -37,6 +37,8 @@ class Standing(NamedTuple):
     state: str
     created_at: datetime | None
     profile_updated_at: datetime | None
+    opt_out_changed_at: datetime | None
+    """Null where another program has opted the user out."""
     last_activity_at: datetime | None
     goodbye_sent_at: datetime | None
     goodbye_expires_at: datetime | None
@@ -97,7 +99,7 @@ def read_standing(user_id: UUID) -> Standing | None:
     """The user's state row, if they have one."""
     rows = UserEngagementState.objects.filter(user_id=user_id).values_list(
         "state",
-        *map(_readable, ("created_at", "user__updated_at", *STATE_TIMES)),
+        *map(_readable, ("created_at", "user__updated_at", "user__opt_out_changed_at", *STATE_TIMES)),
         *map(_is_unreadable, STATE_TIMES),
         *(_is_true(condition.holds) for condition in GOODBYE_CONDITIONS),
     )

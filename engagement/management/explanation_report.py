@@ -69,10 +69,16 @@ def _reachability(standing: Standing) -> Iterator[str]:
     if not standing.obstacles:
         yield "Reachable, and not opted out."
     if SkipReason.OPTED_OUT in standing.obstacles:
-        # The tables do not keep when.
-        yield f"Opted out; the profile was last changed on {_instant(standing.profile_updated_at)}."
+        yield _opt_out(standing)
     if SkipReason.NO_DESTINATION in standing.obstacles:
         yield "Not reachable: no WhatsApp address."
+
+
+def _opt_out(standing: Standing) -> str:
+    if standing.opt_out_changed_at:
+        return f"Opted out on {_instant(standing.opt_out_changed_at)}."
+    changed_at = _instant(standing.profile_updated_at)
+    return f"Opted out, nobody noted when; the profile was last changed on {changed_at}."
 
 
 def _outlook(explanation: Explanation) -> str:

@@ -97,6 +97,7 @@ class Explanation:
             **{name: _iso(getattr(standing, name, None)) for name in histories.STATE_TIMES},
             "unreadable": list(standing.unreadable) if standing else [],
             "opted_out": standing and SkipReason.OPTED_OUT in standing.obstacles,
+            "opt_out_changed_at": _iso(standing.opt_out_changed_at) if standing else None,
             "reachable": standing and SkipReason.NO_DESTINATION not in standing.obstacles,
             "verdict": outlook.verdict.value,
             "check": outlook.check and outlook.check.name,

@@ -109,7 +109,11 @@ def test_outlook_is_a_sentence(traits: list[str], fields: dict[str, Any], senten
         ({"whatsapp_jid": ""}, ["Not reachable: no WhatsApp address."]),
         (
             {"reengagement_opt_out": True, "updated_at": NOW - DAY},
-            ["Opted out; the profile was last changed on 1 March 2026, 06:00 UTC."],
+            ["Opted out, nobody noted when; the profile was last changed on 1 March 2026, 06:00 UTC."],
+        ),
+        (
+            {"reengagement_opt_out": True, "opt_out_changed_at": NOW - DAY, "updated_at": NOW},
+            ["Opted out on 1 March 2026, 06:00 UTC."],
         ),
     ],
 )
@@ -167,6 +171,7 @@ def test_explanation_for_programs_has_fixed_keys() -> None:
         "remind_at": None,
         "unreadable": [],
         "opted_out": True,
+        "opt_out_changed_at": None,
         "reachable": True,
         "verdict": "skipped",
         "check": "inactivity_14d",
