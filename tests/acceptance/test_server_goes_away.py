@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.acceptance.in_the_way import first_goodbyes, take_key
 from tests.acceptance.invariants import assert_invariants
 from tests.acceptance.own_server import OwnServer
 from tests.acceptance.rows import take_snapshot
@@ -20,6 +21,7 @@ from tests.acceptance.runs import (
     value,
     wait_for_moves,
     wait_until,
+    wait_until_waiting,
 )
 from tests.acceptance.seeding import seed
 from tests.database import execute
@@ -162,11 +164,16 @@ def test_batch_that_was_committed_while_its_connection_broke_is_counted_once(
 
     PostgreSQL says "the transaction has already committed locally", but not to a client that is gone.
     """
-    with server.connect() as onlooker:
+    with server.connect() as onlooker, server.connect() as other:
         seed(onlooker, due=size.due)
         before = take_snapshot(onlooker)
+        other.execute("BEGIN")
+        take_key(other, first_goodbyes(before)[0])
+        process = start_run("--batch-size", str(size.batch), DATABASE_URL=server.url)
+        # The ledger has been written by then: the commit that waits is to be that of a batch.
+        wait_until_waiting(onlooker, 1)
         with waiting_for_a_standby(onlooker):
-            process = start_run("--batch-size", str(size.batch), DATABASE_URL=server.url)
+            other.execute("ROLLBACK")
             wait_until(lambda: value(onlooker, COMMITTING, JOB), "no commit waits for the standby")
             moved = count_moves(onlooker)
             assert value(onlooker, TERMINATE, JOB) == 1
