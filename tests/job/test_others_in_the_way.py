@@ -107,6 +107,18 @@ def test_user_locked_while_their_batch_is_searched_is_passed_over() -> None:
     assert run_job().succeeded == 1
 
 
+def test_user_to_whom_another_program_only_refers_is_not_passed_over() -> None:
+    """Neither when the page is claimed nor when it is searched for the one who cannot be moved."""
+    users = make_users(4, "silent")
+    fail_moves_of(users[0])
+    with another_connection(autocommit=False) as other:
+        # What PostgreSQL takes for the foreign key of a row that is being inserted.
+        other.execute("SELECT FROM user_profiles WHERE user_id = %s FOR KEY SHARE", [users[3].user_id])
+        result = run_job()
+        other.rollback()
+    assert (result.succeeded, result.failed, result.status) == (3, 1, "partial")
+
+
 @contextmanager
 def at_rollback(call: Callable[[], None]) -> Iterator[None]:
     """Call something each time the job's connection has rolled back."""

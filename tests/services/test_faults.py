@@ -17,7 +17,7 @@ from django.db import (
     transaction,
 )
 
-from engagement.services.faults import Fault, describe, fault_of, sqlstate_of
+from engagement.services.faults import Fault, describe, fault_of, loggable, sqlstate_of
 from tests.database import another_connection, execute
 from tests.factories import make_user, make_users
 
@@ -239,3 +239,9 @@ def test_description_is_redacted() -> None:
 
 def test_description_of_another_error_names_its_kind_in_one_line() -> None:
     assert describe(ValueError(f"{JID}\nDETAIL: more")) == "ValueError: [address]"
+
+
+def test_what_the_database_said_is_not_logged_and_a_mistake_in_the_code_is() -> None:
+    mistake = ZeroDivisionError("division by zero")
+    assert loggable(DatabaseError("a row")) is None
+    assert loggable(mistake) is mistake

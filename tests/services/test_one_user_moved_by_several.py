@@ -106,6 +106,16 @@ def test_state_that_another_program_creates_meanwhile_is_used(other: psycopg.Con
     assert (created.state, created.last_activity_at, count_audit_rows()) == ("active", NOW, 1)
 
 
+def test_nobody_waits_for_a_program_that_only_refers_to_the_state() -> None:
+    user = make_user("dormant")
+    with another_connection(autocommit=False) as referring, transaction.atomic():
+        referring.execute("SELECT FROM user_engagement_states FOR KEY SHARE")
+        execute("SET LOCAL lock_timeout = '1s'")
+        move(user, "user_message")
+        referring.rollback()
+    assert stored(user)["state"] == "active"
+
+
 def test_first_messages_at_once_create_one_state() -> None:
     profile = UserProfileFactory.create()
     line = Barrier(3)
