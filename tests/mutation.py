@@ -1,8 +1,8 @@
 """Whether the tests notice when the rules are broken bit by bit: `python -m tests.mutation [PATH …]`.
 
 Runs mutmut, which changes one expression at a time and asks the tests that come by it, and prints what
-share of the changes a test has noticed. The copies and the answers stay in `mutants`, so that a second
-call asks only what is new; `.venv/bin/mutmut show NAME` shows a change.
+share of the changes a test has noticed. The copies stay in `mutants`; `.venv/bin/mutmut show NAME` shows
+a change.
 """
 
 from __future__ import annotations
