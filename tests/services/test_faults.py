@@ -232,6 +232,12 @@ def test_description_leaves_out_the_key_that_was_taken() -> None:
 
 
 @pytest.mark.django_db
+def test_description_leaves_out_the_text_that_is_no_value() -> None:
+    error = raised_by("SELECT 'my father died'::integer")
+    assert describe(error) == "invalid input syntax for type integer: [value] (SQLSTATE 22P02)"
+
+
+@pytest.mark.django_db
 def test_description_is_redacted() -> None:
     error = raised_by(f"DO $$ BEGIN RAISE EXCEPTION 'no % or +55 11 99999-0042', '{JID}'; END $$")
     assert describe(error) == "no [address] or [number] (SQLSTATE P0001)"
