@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from engagement.services.activity_log_file import utc_timestamp
+from engagement.services.activity_log_file import YEARS, utc_timestamp
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -17,17 +17,13 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
-YEARS: Final = range(1970, 3000)
 SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 """What the units of a duration last."""
 MAX_DURATION: Final = timedelta(days=3650)
 
 
 def timestamp(text: str) -> datetime:
-    """An instant in UTC, from ISO 8601 with an offset. A naive one would depend on who reads it.
-
-    Years far away are refused: the rules add and subtract days, and Python's calendar ends.
-    """
+    """An instant in UTC, from ISO 8601 with an offset. A naive one would depend on who reads it."""
     try:
         instant = utc_timestamp(text)
     except ValueError as error:

@@ -1,7 +1,8 @@
 """Reads an activity log: a CSV file, plain or gzipped, that says who did something when. No database.
 
 The columns `user` and `occurred_at` are needed; `locale`, `whatsapp_jid` and `reengagement_opt_out`
-may be there; others are ignored. No sentence in here repeats an address: they end in logs and tickets.
+may be there, and `text` for whoever asks for it; others are ignored. No sentence in here repeats an
+address: they end in logs and tickets.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 
 NEEDED_COLUMNS: Final = ("user", "occurred_at")
 KNOWN_COLUMNS: Final = (*NEEDED_COLUMNS, "locale", "whatsapp_jid", "reengagement_opt_out")
+TEXT_COLUMN: Final = "text"
 DEFAULT_LOCALE: Final = "pt-BR"
+YEARS: Final = range(1970, 3000)
+"""Those that programs may be told to work in: the rules add and subtract days, and Python's calendar ends."""
 LONGEST_LINE: Final = 1_000_000
 """In characters. Without a limit, a file that is no text at all would be read into memory as one line."""
 
@@ -60,6 +64,8 @@ class Event:
     locale: str
     whatsapp_jid: str | None = field(repr=False)
     reengagement_opt_out: bool
+    text: str | None = field(default=None, repr=False)
+    """What the user wrote, where it was asked for and the log knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +77,19 @@ class ActivityLog:
 
 
 @contextmanager
-def open_activity_log(path: Path) -> Iterator[ActivityLog]:
+def open_activity_log(path: Path, *, with_text: bool = False) -> Iterator[ActivityLog]:
     """Open the file at `path`, plain or gzipped, whatever its name.
 
+    What users wrote is read for whoever asks for it `with_text`; for all others it is ignored.
     Reads as it goes, so a file may be larger than memory. Opening it and reading its events raise
     MalformedActivityLog at the first thing that is wrong.
     """
     with _binary(path) as binary, TextIOWrapper(binary, "utf-8-sig", "surrogateescape", newline="") as text:
         rows = _rows(path, _text_lines(path, _lines(path, text)))
         header = _header(path, rows)
-        ignored = tuple(name for name in header if name not in KNOWN_COLUMNS)
-        yield ActivityLog(ignored_columns=ignored, events=_events(path, header, rows))
+        known = (*KNOWN_COLUMNS, TEXT_COLUMN) if with_text else KNOWN_COLUMNS
+        ignored = tuple(name for name in header if name not in known)
+        yield ActivityLog(ignored_columns=ignored, events=_events(path, header, ignored, rows))
 
 
 def utc_timestamp(text: str) -> datetime:
@@ -198,19 +206,21 @@ def _header(path: Path, rows: Iterator[tuple[int, list[str]]]) -> tuple[str, ...
     return header
 
 
-def _events(path: Path, header: tuple[str, ...], rows: Iterable[tuple[int, list[str]]]) -> Iterator[Event]:
+def _events(
+    path: Path, header: tuple[str, ...], ignored: tuple[str, ...], rows: Iterable[tuple[int, list[str]]]
+) -> Iterator[Event]:
     for line, row in rows:
         try:
-            event = _event(header, row)
+            event = _event(header, row, ignored=ignored)
         except _BadRow as error:
             raise MalformedActivityLog(path, str(error), line=line) from None
         yield event
 
 
-def _event(header: tuple[str, ...], row: list[str]) -> Event:
+def _event(header: tuple[str, ...], row: list[str], *, ignored: tuple[str, ...]) -> Event:
     if len(row) != len(header):
         raise _BadRow(f"the row must have {len(header)} fields, as the header has, not {len(row)}")
-    cells = dict(zip(header, row, strict=True))
+    cells = {name: cell for name, cell in zip(header, row, strict=True) if name not in ignored}
     user = cells["user"].strip()
     if not user:
         raise _BadRow("user must not be empty")
@@ -220,6 +230,7 @@ def _event(header: tuple[str, ...], row: list[str]) -> Event:
         locale=cells.get("locale", "").strip() or DEFAULT_LOCALE,
         whatsapp_jid=cells.get("whatsapp_jid", "").strip() or None,
         reengagement_opt_out=_opt_out(cells.get("reengagement_opt_out", "").strip()),
+        text=cells.get(TEXT_COLUMN, "").strip() or None,
     )
 
 

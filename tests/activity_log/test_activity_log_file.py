@@ -318,6 +318,19 @@ def test_two_columns_are_enough(log_file: Path) -> None:
     assert read(log_file) == [Event("ana", NOON, DEFAULT_LOCALE, None, reengagement_opt_out=False)]
 
 
+def test_text_is_read_for_whoever_asks_for_it_and_shown_to_nobody(log_file: Path) -> None:
+    log_file.write_text("user,occurred_at,text\nana,1997-01-01T12:00:00Z, tudo  certo \n", encoding="utf-8")
+
+    assert read(log_file)[0].text is None
+    with open_activity_log(log_file) as log:
+        assert log.ignored_columns == ("text",)
+    with open_activity_log(log_file, with_text=True) as log:
+        assert log.ignored_columns == ()
+        event = next(log.events)
+    assert event.text == "tudo  certo"
+    assert "certo" not in repr(event)
+
+
 def test_empty_cells_mean_the_defaults(log_file: Path) -> None:
     log_file.write_text(HEADER + "ana,1997-01-01T12:00:00Z, , ,\n", encoding="utf-8")
 
