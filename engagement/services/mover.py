@@ -13,7 +13,7 @@ from engagement.services.check_run import CheckRun
 from engagement.services.faults import Fault, describe, fault_of, loggable
 from engagement.services.job_result import JobStatus
 from engagement.services.patience import Patience, StopRequest, cause_of
-from engagement.states import CHECKS, Check, require_aware
+from engagement.states import CHECKS, Check, Policy, require_aware
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,6 +53,8 @@ class JobRequest:
     dry_run: bool = False
     allow_large_run: bool = False
     """Do not ask the brake."""
+    policy: Policy | None = None
+    """The periods of the rules; None for the settings'."""
 
     def __post_init__(self) -> None:
         """Refuse what would be misread; raises ValueError."""
@@ -98,7 +100,7 @@ class Mover:
         context = BatchContext(
             job_id=request.job_id,
             now=request.now,
-            policy=settings.policy,
+            policy=request.policy or settings.policy,
             lock_timeout=settings.lock_timeout,
         )
         self._lock_timeout = settings.lock_timeout
