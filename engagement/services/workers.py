@@ -6,41 +6,35 @@ committed stands in the audit log, and what it had not is still due, for the nex
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Final
 
 import structlog
 from django.db import connection
 
 from engagement import selectors
+from engagement.services.forking import POLL_SECONDS, fork_worker
 from engagement.services.job_result import UserFailure
 from engagement.services.mover import Ending, Mover, ending_of
-from engagement.services.patience import StopRequest
 from engagement.states import CHECKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from multiprocessing.connection import Connection
     from multiprocessing.context import ForkProcess
     from uuid import UUID
 
     from engagement.conf import EngagementSettings
     from engagement.services.mover import JobRequest
+    from engagement.services.patience import StopRequest
     from engagement.services.scoreboard import Scoreboard
     from engagement.states import Check
 
 log = structlog.get_logger("engagement")
 
-POLL_SECONDS: Final = 0.2
-"""How soon the parent notices that it was asked to stop."""
-
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-_fork: Final = multiprocessing.get_context("fork")
 _CHECK_NAMED: Final = {check.name: check for check in CHECKS}
 
 
@@ -75,20 +69,9 @@ class _PipeReporter:
         self.send(_CheckEnded(check.name))
 
     def send(self, message: _Moved | UserFailure | _CheckEnded | Ending) -> None:
-        # Without a parent there is nobody to tell, and _WorkerStop ends the work.
+        # Without a parent there is nobody to tell, and WorkerStop ends the work.
         with suppress(BrokenPipeError):
             self._pipe.send(message)
-
-
-class _WorkerStop(StopRequest):
-    """Made by the parent's SIGTERM, or by its death."""
-
-    def __init__(self, parent_id: int) -> None:
-        super().__init__()
-        self._parent_id = parent_id
-
-    def is_set(self) -> bool:
-        return super().is_set() or os.getppid() != self._parent_id
 
 
 @dataclass(slots=True)
@@ -136,36 +119,12 @@ def _shares(request: JobRequest) -> Iterator[JobRequest]:
 
 
 def _start(request: JobRequest, settings: EngagementSettings, *, others: Sequence[_Worker]) -> _Worker:
-    pipe, pipe_of_worker = _fork.Pipe(duplex=False)
-    inherited = [pipe, *(other.pipe for other in others)]
-    process = _fork.Process(
-        target=_work, args=(request, settings, pipe_of_worker, inherited, os.getpid()), daemon=True
-    )
-    # No signal may reach the worker while it still has the handlers of its parent.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    try:
-        process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-    pipe_of_worker.close()
+    process, pipe = fork_worker(partial(_work, request, settings), others=[other.pipe for other in others])
     return _Worker(process, pipe)
 
 
-def _work(
-    request: JobRequest,
-    settings: EngagementSettings,
-    pipe: Connection,
-    inherited: Iterable[Connection],
-    parent_id: int,
-) -> None:
+def _work(request: JobRequest, settings: EngagementSettings, pipe: Connection, stop: StopRequest) -> None:
     """What a worker does with its life."""
-    for other in inherited:
-        other.close()
-    stop = _WorkerStop(parent_id)
-    # Ctrl-C reaches the whole group; the parent decides what follows.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, stop.ask)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     reporter = _PipeReporter(pipe)
     mover = Mover(request, settings, stop=stop, reporter=reporter)
     ending = ending_of(mover.move, stop=stop)
