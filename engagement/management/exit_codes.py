@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from engagement.management.signals import EXIT_CODE_OF_SIGNALS
 from engagement.services.job_result import JobStatus
 
 if TYPE_CHECKING:
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
 EXIT_CODES: Final = {JobStatus.SUCCEEDED: 0, JobStatus.FAILED: 1, JobStatus.PARTIAL: 3}
 EXIT_CODE_OF_THE_BRAKE: Final = 4
 """The run was too large to be let through unasked."""
-EXIT_CODE_OF_SIGNALS: Final = 128
-"""Added to a signal's number, as shells do: 130 for SIGINT, 143 for SIGTERM."""
 
 
 def exit_code(status: JobStatus, stop: StopRequest) -> int:

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class ProgressBar:
-    """Shows how many of those who were due at the start are done."""
+    """Shows how much of what was due at the start is done: users of a run, days of a replay."""
 
-    def __init__(self, bar: RichProgress) -> None:
+    def __init__(self, bar: RichProgress, description: str) -> None:
         self._bar = bar
-        self._task = bar.add_task("engagement", total=None)
+        self._task = bar.add_task(description, total=None)
 
     def started(self, *, due: int) -> None:
         self._bar.update(self._task, total=due, refresh=True)
@@ -25,9 +25,12 @@ class ProgressBar:
     def users_done(self, count: int) -> None:
         self._bar.update(self._task, advance=count, refresh=True)
 
+    def day_done(self) -> None:
+        self._bar.update(self._task, advance=1, refresh=True)
+
 
 @contextmanager
-def progress_bar(*, shown: bool) -> Iterator[ProgressBar | None]:
+def progress_bar(*, shown: bool, description: str = "engagement") -> Iterator[ProgressBar | None]:
     """A bar on stderr that is gone when the work is done; None where nobody could see it."""
     if not (shown and sys.stderr is not None and sys.stderr.isatty()):
         yield None
@@ -39,4 +42,4 @@ def progress_bar(*, shown: bool) -> Iterator[ProgressBar | None]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     # Without a thread that refreshes the bar: workers are forked, and threads do not survive that.
     with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
-        yield ProgressBar(bar)
+        yield ProgressBar(bar, description)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from engagement.services.patience import StopRequest
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+EXIT_CODE_OF_SIGNALS: Final = 128
+"""Added to a signal's number, as shells do: 130 for SIGINT, 143 for SIGTERM."""
 
 
 @contextmanager
