@@ -68,11 +68,10 @@ class _Run:
         self._settings = settings
         self._stop = stop
         self._progress = progress
-        # A dry run leaves no trace and calls nobody.
-        self._ledger = None if request.dry_run else RunLedger(request, settings)
-        self._heartbeat = (
-            None if request.dry_run else Heartbeat(settings.heartbeat_url, job_id=request.job_id)
-        )
+        self._ledger = self._heartbeat = None
+        if request.is_for_real:
+            self._ledger = RunLedger(request, settings)
+            self._heartbeat = Heartbeat(settings.heartbeat_url, job_id=request.job_id)
         self._scoreboard = Scoreboard(request.checks_in_order, progress=progress, keeper=self._ledger)
         self._mover = Mover(request, settings, stop=stop, reporter=self._scoreboard)
         self._too_large: str | None = None
@@ -120,7 +119,9 @@ class _Run:
         """Count what is not moved; and who is due, where somebody wants to know before anyone moves."""
         for name, skipped in self._mover.count_skipped().items():
             self._scoreboard.tallies[name].skipped = skipped
-        has_brake = brake.is_on(self._settings) and not self._request.allow_large_run
+        has_brake = brake.is_on(self._settings) and not (
+            self._request.allow_large_run or self._request.is_rehearsal
+        )
         if self._request.dry_run or self._progress or has_brake:
             self._use(self._mover.count_due(), has_brake=has_brake)
         return True

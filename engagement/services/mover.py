@@ -55,6 +55,8 @@ class JobRequest:
     """Do not ask the brake."""
     policy: Policy | None = None
     """The periods of the rules; None for the settings'."""
+    is_rehearsal: bool = False
+    """On users of a scratch database: no ledger, no heartbeat, no brake."""
 
     def __post_init__(self) -> None:
         """Refuse what would be misread; raises ValueError."""
@@ -63,6 +65,11 @@ class JobRequest:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be 1 or more, not {value}.")
+
+    @property
+    def is_for_real(self) -> bool:
+        """Whether anybody shall hear of the run later."""
+        return not (self.dry_run or self.is_rehearsal)
 
     @property
     def checks_in_order(self) -> list[Check]:
