@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.db.models.expressions import Combinable
 
-    from engagement.states import Check, Policy
+    from engagement.states import Check, Policy, Trigger
 
 TIME_ORDERED: Final = 7
 """The version of the UUIDs that the ORM makes."""
@@ -253,6 +253,18 @@ def moves_of_run(job_id: UUID) -> QuerySet[EngagementStateTransition]:
 def count_moved_by_run(job_id: UUID) -> dict[str, int]:
     """By trigger: how many moves the audit log has from this run."""
     return dict(moves_of_run(job_id).values_list("trigger").annotate(Count("pk")))
+
+
+def moves_by(triggers: Collection[Trigger]) -> list[tuple[UUID, datetime]]:
+    """Who was moved by one of the triggers, and when, as the audit log has it."""
+    moves = EngagementStateTransition.objects.filter(trigger__in=triggers)
+    return list(moves.order_by("created_at", "user_id").values_list("user_id", "created_at"))
+
+
+def count_by_state() -> dict[State, int]:
+    """How many users are in each state, those left out that nobody is in."""
+    states = UserEngagementState.objects.values_list("state").annotate(Count("pk"))
+    return {State(state): count for state, count in states}
 
 
 def count_not_yet_due(check: Check, *, now: datetime, policy: Policy) -> int:

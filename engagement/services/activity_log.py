@@ -123,7 +123,7 @@ def _add(people: Mapping[UUID, Event], *, now: datetime) -> tuple[int, int]:
     missing = {user_id: event for user_id, event in people.items() if user_id not in known}
     with_profile = set(UserProfile.objects.filter(user_id__in=missing).values_list("user_id", flat=True))
     UserProfile.objects.bulk_create(
-        [_profile(user_id, event, now=now) for user_id, event in missing.items()], ignore_conflicts=True
+        [profile_of(user_id, event, now=now) for user_id, event in missing.items()], ignore_conflicts=True
     )
     rows = [
         UserEngagementState(
@@ -136,7 +136,8 @@ def _add(people: Mapping[UUID, Event], *, now: datetime) -> tuple[int, int]:
     return len(added - with_profile), len(added)
 
 
-def _profile(user_id: UUID, event: Event, *, now: datetime) -> UserProfile:
+def profile_of(user_id: UUID, event: Event, *, now: datetime) -> UserProfile:
+    """What an event says of its user, as a profile that is yet to be stored."""
     return UserProfile(
         user_id=user_id,
         locale=event.locale,

@@ -1,0 +1,163 @@
+"""`manage.py replay_activity_log`: what the policy would have done to the people of an activity log."""
+
+from __future__ import annotations
+
+import json
+import logging
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import CommandError
+
+from engagement.conf import WHOLE_NUMBERS
+from engagement.management.arguments import whole_number
+from engagement.management.base import WRONG_ARGUMENTS, SentenceCommand
+from engagement.management.progress_bar import progress_bar
+from engagement.management.replay_arguments import calendar_date, svg_file
+from engagement.management.replay_plot import svg_of
+from engagement.management.replay_report import report
+from engagement.management.signals import EXIT_CODE_OF_SIGNALS, stop_on_signals
+from engagement.services.activity_log_file import MalformedActivityLog
+from engagement.services.patience import StopRequest
+from engagement.services.replay import replay_activity_log
+from engagement.services.replay_log import NothingToReplay
+from engagement.services.replay_player import ReplayFailed, ReplayInterrupted
+from engagement.services.scratch_database import NoScratchDatabase
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+    from collections.abc import Iterator
+
+    from engagement.services.replay_result import ReplayResult
+
+_INACTIVITY = WHOLE_NUMBERS["ENGAGEMENT_INACTIVITY_DAYS"]
+
+
+class Command(SentenceCommand):
+    help = (
+        "Play an activity log day by day, with the daily job at 06:00 UTC, and count what would have"
+        " happened. In a scratch database on the same server, which is dropped afterwards: nobody's"
+        " tables are touched."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "file",
+            metavar="FILE",
+            type=Path,
+            help="CSV, plain or gzipped, with the columns user and occurred_at, and if you like"
+            " locale, whatsapp_jid, reengagement_opt_out and text",
+        )
+        parser.add_argument(
+            "--from",
+            dest="first_date",
+            type=calendar_date,
+            metavar="DATE",
+            help="the first day with a job (the log's first day); what came before only counts as activity",
+        )
+        parser.add_argument(
+            "--to",
+            dest="last_date",
+            type=calendar_date,
+            metavar="DATE",
+            help="the last day (the log's last day)",
+        )
+        parser.add_argument(
+            "--inactivity-days",
+            nargs="+",
+            action="extend",
+            default=[],
+            type=whole_number(_INACTIVITY.minimum, _INACTIVITY.maximum),
+            metavar="N",
+            help="days of silence before a goodbye (the setting ENGAGEMENT_INACTIVITY_DAYS);"
+            " several are compared",
+        )
+        parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+        parser.add_argument(
+            "--plot", type=svg_file, metavar="FILE.svg", help="draw the users per state over time, too"
+        )
+
+    def handle(self, **options: Any) -> None:
+        _refuse_contradictions(options)
+        if options["plot"]:
+            _require_matplotlib()
+        result = _replay(options)
+        name = _printable(options["file"])
+        text = (
+            json.dumps({"file": name, **result.as_json()}) if options["json"] else report(result, name=name)
+        )
+        self.write_result(text)
+        if options["plot"]:
+            _write(options["plot"], svg_of(result))
+
+
+def _refuse_contradictions(options: dict[str, Any]) -> None:
+    first, last, days = options["first_date"], options["last_date"], options["inactivity_days"]
+    problem = ""
+    if first and last and first > last:
+        problem = f"argument --to: must not lie before --from, {first}"
+    elif twice := [number for number in days if days.count(number) > 1]:
+        problem = f"argument --inactivity-days: name each policy once, but {twice[0]} is there twice"
+    if problem:
+        raise CommandError(f"{problem}. Try --help.", returncode=WRONG_ARGUMENTS)
+
+
+def _require_matplotlib() -> None:
+    try:
+        import matplotlib as mpl  # noqa: F401  to know before the work, not after it
+    except ImportError:
+        raise CommandError(
+            "--plot needs matplotlib, which is not installed;"
+            " run pip install --require-hashes -r requirements/plot.txt"
+        ) from None
+
+
+def _replay(options: dict[str, Any]) -> ReplayResult:
+    stop = StopRequest()
+    try:
+        with stop_on_signals(stop), progress_bar(shown=True, description="days") as progress, _quiet_jobs():
+            return replay_activity_log(
+                path=options["file"],
+                first_date=options["first_date"],
+                last_date=options["last_date"],
+                inactivity_days=options["inactivity_days"],
+                stop=stop,
+                progress=progress,
+            )
+    except NothingToReplay as error:
+        raise CommandError(f"{_printable(options['file'])}: {error}.") from None
+    except (MalformedActivityLog, NoScratchDatabase, ReplayFailed) as error:
+        raise CommandError(str(error)) from None
+    except ReplayInterrupted:
+        raise CommandError(
+            "Interrupted; the scratch database is dropped.",
+            returncode=EXIT_CODE_OF_SIGNALS + (stop.signal_number or 0),
+        ) from None
+
+
+@contextmanager
+def _quiet_jobs() -> Iterator[None]:
+    """Hundreds of jobs that start and end well are no news. Whoever logs at DEBUG sees them all the same."""
+    log = logging.getLogger("engagement")
+    former = log.level
+    if log.getEffectiveLevel() == logging.INFO:
+        log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(former)
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise CommandError(
+            f"The picture could not be written to {path}: {error.strerror or error}."
+        ) from None
+
+
+def _printable(path: Path) -> str:
+    """A name that is not UTF-8 must not turn a replay that worked into a failure to say so."""
+    return str(path).encode(errors="backslashreplace").decode()
