@@ -70,12 +70,6 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "user_profiles",
-                "constraints": [
-                    models.CheckConstraint(
-                        condition=models.Q(("preferred_destination__in", ["individual", "group"])),
-                        name="user_profiles_destination_known",
-                    )
-                ],
             },
         ),
         migrations.CreateModel(

@@ -152,4 +152,11 @@ class Migration(migrations.Migration):
                 name="remind_later_has_its_date",
             ),
         ),
+        migrations.AddConstraint(
+            model_name="userprofile",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("preferred_destination__in", ["individual", "group"])),
+                name="user_profiles_destination_known",
+            ),
+        ),
     ]
