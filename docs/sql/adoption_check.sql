@@ -1,0 +1,278 @@
+-- What to put right in a database that has the assistant's tables already, before `manage.py migrate`.
+--
+--     psql --dbname engagement --file docs/sql/adoption_check.sql
+--
+-- Run it as the user who will run `migrate`. It only reads. Each row says what it concerns (`migrate`
+-- would fail; the `job` would go wrong; do it `afterwards`, when migrate has run), the problem and the
+-- remedy. No row for `migrate` or `job` means: go ahead. A long table is read once, not locked.
+--
+-- The first answer is about the shape of the tables, the second about their rows. Put the shape right
+-- first: where a column is missing the second ends with an error that names it.
+
+WITH expected (table_name, column_name, data_type, is_required, default_value) AS (VALUES
+    ('user_profiles', 'user_id', 'uuid', true, NULL),
+    ('user_profiles', 'whatsapp_jid', 'text', false, NULL),
+    ('user_profiles', 'preferred_destination', 'text', true, '''individual'''),
+    ('user_profiles', 'locale', 'text', true, '''pt-BR'''),
+    ('user_profiles', 'reengagement_opt_out', 'boolean', true, 'false'),
+    ('user_profiles', 'created_at', 'timestamp with time zone', true, 'now()'),
+    ('user_profiles', 'updated_at', 'timestamp with time zone', true, 'now()'),
+    ('user_engagement_states', 'id', 'uuid', true, 'gen_random_uuid()'),
+    ('user_engagement_states', 'user_id', 'uuid', true, NULL),
+    ('user_engagement_states', 'state', 'text', true, '''active'''),
+    ('user_engagement_states', 'last_activity_at', 'timestamp with time zone', true, 'now()'),
+    ('user_engagement_states', 'goodbye_sent_at', 'timestamp with time zone', false, NULL),
+    ('user_engagement_states', 'goodbye_expires_at', 'timestamp with time zone', false, NULL),
+    ('user_engagement_states', 'remind_at', 'timestamp with time zone', false, NULL),
+    ('user_engagement_states', 'created_at', 'timestamp with time zone', true, 'now()'),
+    ('user_engagement_states', 'updated_at', 'timestamp with time zone', true, 'now()'),
+    ('engagement_state_transitions', 'id', 'uuid', true, 'gen_random_uuid()'),
+    ('engagement_state_transitions', 'user_id', 'uuid', true, NULL),
+    ('engagement_state_transitions', 'from_state', 'text', true, NULL),
+    ('engagement_state_transitions', 'to_state', 'text', true, NULL),
+    ('engagement_state_transitions', 'trigger', 'text', true, NULL),
+    ('engagement_state_transitions', 'metadata', 'jsonb', true, '''{}'''),
+    ('engagement_state_transitions', 'created_at', 'timestamp with time zone', true, 'now()'),
+    ('engagement_message_queue', 'id', 'uuid', true, 'gen_random_uuid()'),
+    ('engagement_message_queue', 'user_id', 'uuid', true, NULL),
+    ('engagement_message_queue', 'message_type', 'text', true, NULL),
+    ('engagement_message_queue', 'message_key', 'text', true, NULL),
+    ('engagement_message_queue', 'message_params', 'jsonb', true, '''{}'''),
+    ('engagement_message_queue', 'destination', 'text', true, NULL),
+    ('engagement_message_queue', 'destination_jid', 'text', true, NULL),
+    ('engagement_message_queue', 'scheduled_for', 'timestamp with time zone', true, 'now()'),
+    ('engagement_message_queue', 'sent_at', 'timestamp with time zone', false, NULL),
+    ('engagement_message_queue', 'status', 'text', true, '''pending'''),
+    ('engagement_message_queue', 'retry_count', 'integer', true, '0'),
+    ('engagement_message_queue', 'error_message', 'text', false, NULL),
+    ('engagement_message_queue', 'idempotency_key', 'text', true, NULL),
+    ('engagement_message_queue', 'created_at', 'timestamp with time zone', true, 'now()')
+),
+-- What later migrations will want to call their own.
+name (taken) AS (VALUES
+    ('message_pending_idx'), ('message_user_idx'), ('transition_user_idx'), ('state_active_idx'),
+    ('state_goodbye_sent_idx'), ('state_remind_later_idx'), ('message_idempotency_key_unique'),
+    ('user_profiles_destination_known'), ('engagement_state_known'), ('goodbye_sent_has_its_dates'),
+    ('remind_later_has_its_date'), ('transition_from_state_known'), ('transition_to_state_known'),
+    ('transition_trigger_known'), ('message_type_known'), ('message_destination_known'),
+    ('message_status_known'), ('engagement_job_runs'), ('job_run_started_idx'), ('job_run_good_idx')
+),
+found_table AS (
+    SELECT table_name, to_regclass(table_name) AS oid FROM (SELECT DISTINCT table_name FROM expected) AS names
+),
+found_column AS (
+    SELECT table_name, attname::text AS column_name, format_type(atttypid, atttypmod) AS data_type,
+        attnotnull AS is_required, atthasdef OR attidentity <> '' AS has_default
+    FROM found_table JOIN pg_attribute ON attrelid = oid
+    WHERE attnum > 0 AND NOT attisdropped
+),
+-- Unique constraints and indexes that hold for all rows, with their columns.
+found_key AS (
+    SELECT table_name, index_class.relname AS key_name, conname, NOT indimmediate AS is_deferrable,
+        ARRAY(
+            SELECT attname::text FROM pg_attribute
+            WHERE attrelid = indrelid AND attnum = ANY (indkey) ORDER BY attname
+        ) AS columns
+    FROM found_table
+    JOIN pg_index ON indrelid = found_table.oid
+    JOIN pg_class AS index_class ON index_class.oid = indexrelid
+    LEFT JOIN pg_constraint ON conindid = indexrelid AND conrelid = indrelid
+    WHERE indisunique AND indpred IS NULL AND indexprs IS NULL
+),
+needed_key (table_name, column_name) AS (VALUES
+    ('user_profiles', 'user_id'), ('user_engagement_states', 'id'), ('user_engagement_states', 'user_id'),
+    ('engagement_state_transitions', 'id'), ('engagement_message_queue', 'id')
+)
+
+SELECT 'migrate' AS concerns, format('%s does not exist', table_name) AS problem,
+    'take its CREATE TABLE from: manage.py sqlmigrate engagement 0001' AS remedy
+FROM found_table WHERE oid IS NULL
+UNION ALL
+SELECT 'migrate', format('%s is a view, or otherwise no ordinary table', table_name),
+    'give that another name, or the tables to a schema of their own'
+FROM found_table JOIN pg_class USING (oid) WHERE relkind <> 'r'
+UNION ALL
+SELECT 'migrate', format('%s does not belong to this user, %s', table_name, current_user),
+    format('ALTER TABLE %s OWNER TO %I; or migrate as its owner', table_name, current_user)
+FROM found_table JOIN pg_class USING (oid) WHERE NOT pg_has_role(relowner, 'USAGE')
+UNION ALL
+SELECT 'migrate', format('row-level security hides rows of %s from this user, %s', table_name, current_user),
+    'run this and migrate as the owner of the tables, without FORCE ROW LEVEL SECURITY, or with BYPASSRLS'
+FROM found_table WHERE row_security_active(oid)
+UNION ALL
+SELECT 'migrate', format('%s.%s does not exist', table_name, expected.column_name),
+    format(
+        'ALTER TABLE %s ADD COLUMN %s %s%s%s;', table_name, expected.column_name, expected.data_type,
+        ' DEFAULT ' || default_value, CASE WHEN expected.is_required THEN ' NOT NULL' END
+    )
+FROM expected LEFT JOIN found_column USING (table_name, column_name)
+WHERE to_regclass(table_name) IS NOT NULL AND found_column.data_type IS NULL
+UNION ALL
+SELECT 'job',
+    format('%s.%s is %s, not %s', table_name, column_name, found_column.data_type, expected.data_type),
+    format(
+        'ALTER TABLE %1$s ALTER COLUMN %2$s DROP DEFAULT, ALTER COLUMN %2$s TYPE %3$s USING %2$s%4$s%5$s;',
+        table_name, column_name, expected.data_type,
+        CASE WHEN found_column.data_type LIKE 'timestamp%without time zone' THEN ' AT TIME ZONE ''UTC'''
+             ELSE '::' || expected.data_type END,
+        format(', ALTER COLUMN %s SET DEFAULT ', column_name) || default_value
+    )
+FROM expected JOIN found_column USING (table_name, column_name)
+WHERE found_column.data_type <> expected.data_type
+UNION ALL
+SELECT 'job', format('%s.%s may be NULL', table_name, column_name),
+    format('ALTER TABLE %s ALTER COLUMN %s SET NOT NULL;', table_name, column_name)
+FROM expected JOIN found_column USING (table_name, column_name)
+WHERE expected.is_required AND NOT found_column.is_required
+UNION ALL
+SELECT 'job', format('%s.%s may not be NULL', table_name, column_name),
+    format('ALTER TABLE %s ALTER COLUMN %s DROP NOT NULL;', table_name, column_name)
+FROM expected JOIN found_column USING (table_name, column_name)
+WHERE NOT expected.is_required AND found_column.is_required
+UNION ALL
+SELECT 'job', format('%s.%s has no default', table_name, column_name),
+    format('ALTER TABLE %s ALTER COLUMN %s SET DEFAULT %s;', table_name, column_name, default_value)
+FROM expected JOIN found_column USING (table_name, column_name)
+WHERE default_value IS NOT NULL AND NOT has_default
+UNION ALL
+SELECT 'job', format('%s.%s must have a value and has no default: no row could be added', table_name, column_name),
+    format('ALTER TABLE %s ALTER COLUMN %I DROP NOT NULL;', table_name, column_name)
+FROM found_column LEFT JOIN expected USING (table_name, column_name)
+WHERE expected.data_type IS NULL AND found_column.is_required AND NOT has_default
+UNION ALL
+SELECT 'job', format('%s.%s is not unique', table_name, column_name),
+    format('ALTER TABLE %s ADD UNIQUE (%s);', table_name, column_name)
+FROM needed_key JOIN found_column USING (table_name, column_name)
+WHERE NOT EXISTS (
+    SELECT FROM found_key
+    WHERE found_key.table_name = needed_key.table_name AND columns = ARRAY[needed_key.column_name]
+)
+UNION ALL
+-- Django would have made this one in the migration that is only recorded.
+SELECT 'job', 'user_engagement_states.user_id has no foreign key to user_profiles',
+    'ALTER TABLE user_engagement_states ADD FOREIGN KEY (user_id) REFERENCES user_profiles (user_id)'
+    ' DEFERRABLE INITIALLY DEFERRED;'
+WHERE to_regclass('user_engagement_states') IS NOT NULL AND NOT EXISTS (
+    SELECT FROM pg_constraint
+    WHERE contype = 'f' AND conrelid = to_regclass('user_engagement_states')
+    AND confrelid = to_regclass('user_profiles')
+)
+UNION ALL
+SELECT 'job',
+    format('engagement_message_queue has another unique key, %s (%s): a goodbye that meets it would be lost',
+        key_name, array_to_string(columns, ', ')),
+    CASE WHEN conname IS NULL THEN format('DROP INDEX %I;', key_name)
+         ELSE format('ALTER TABLE engagement_message_queue DROP CONSTRAINT %I;', conname) END
+FROM found_key
+WHERE table_name = 'engagement_message_queue' AND columns NOT IN (ARRAY['id'], ARRAY['idempotency_key'])
+UNION ALL
+SELECT 'migrate', format('the name %s is taken, by an index or a table', taken),
+    format('ALTER %s %s RENAME TO %s;', CASE WHEN relkind = 'i' THEN 'INDEX' ELSE 'TABLE' END,
+        taken, 'former_' || taken)
+FROM name JOIN pg_class ON oid = to_regclass(taken)
+UNION ALL
+SELECT 'migrate', format('the name %s is taken, by a constraint of %s', taken, table_name),
+    format('ALTER TABLE %s RENAME CONSTRAINT %s TO %s;', table_name, taken, 'former_' || taken)
+FROM name JOIN pg_constraint ON conname = taken JOIN found_table ON found_table.oid = conrelid
+WHERE conindid = 0
+UNION ALL
+SELECT 'afterwards', format('the idempotency key will be unique twice, for %s is there too', key_name),
+    CASE WHEN conname IS NULL THEN format('DROP INDEX %I;', key_name)
+         ELSE format('ALTER TABLE engagement_message_queue DROP CONSTRAINT %I;', conname) END
+FROM found_key WHERE table_name = 'engagement_message_queue' AND columns = ARRAY['idempotency_key']
+UNION ALL
+SELECT 'afterwards', format('row-level security is on for %s', table_name),
+    'give the job''s user policies: docs/sql/row_level_security.sql'
+FROM found_table JOIN pg_class USING (oid) WHERE relrowsecurity
+ORDER BY concerns DESC, problem;
+
+SELECT concerns, format('%s of %s: %s', row_count, table_name, what) AS problem, remedy
+FROM (
+    SELECT 'migrate', 'user_profiles', 'preferred_destination is neither individual nor group',
+        'UPDATE each to what it means',
+        count(*) FILTER (WHERE preferred_destination::text NOT IN ('individual', 'group')) FROM user_profiles
+    UNION ALL
+    SELECT 'job', 'user_profiles', 'NULL where there must be a value',
+        'UPDATE each; the columns are those that may not be NULL',
+        count(*) FILTER (WHERE num_nulls(
+            preferred_destination, locale, reengagement_opt_out, created_at, updated_at) > 0)
+    FROM user_profiles
+    UNION ALL
+    SELECT 'migrate', 'user_engagement_states', 'an unknown state', 'UPDATE each to one of the five states',
+        count(*) FILTER (WHERE state::text NOT IN
+            ('active', 'goodbye_sent', 'help_flow', 'remind_later', 'dormant'))
+    FROM user_engagement_states
+    UNION ALL
+    SELECT 'migrate', 'user_engagement_states', 'goodbye_sent without goodbye_sent_at or goodbye_expires_at',
+        'UPDATE them to dormant, or give them the two dates: without these no run would ever end their wait',
+        count(*) FILTER (WHERE state::text = 'goodbye_sent' AND num_nulls(goodbye_sent_at, goodbye_expires_at) > 0)
+    FROM user_engagement_states
+    UNION ALL
+    SELECT 'migrate', 'user_engagement_states', 'remind_later without remind_at',
+        'UPDATE them to dormant, or give them the date',
+        count(*) FILTER (WHERE state::text = 'remind_later' AND remind_at IS NULL)
+    FROM user_engagement_states
+    UNION ALL
+    SELECT 'job', 'user_engagement_states', 'NULL where there must be a value',
+        'UPDATE each; the columns are those that may not be NULL',
+        count(*) FILTER (WHERE num_nulls(user_id, state, last_activity_at, created_at, updated_at) > 0)
+    FROM user_engagement_states
+    UNION ALL
+    SELECT 'job', 'user_engagement_states', 'a time that no program can read (infinity, or before the year 1)',
+        'UPDATE each: every run would fail to move them',
+        count(*) FILTER (WHERE '9999-12-31' < greatest(last_activity_at, goodbye_expires_at, remind_at)
+            OR '0001-01-02' > least(last_activity_at, goodbye_expires_at, remind_at))
+    FROM user_engagement_states
+    UNION ALL
+    SELECT 'job', 'user_engagement_states', 'the user has another row',
+        'DELETE all but one of each user',
+        count(user_id) - count(DISTINCT user_id)
+    FROM user_engagement_states
+    UNION ALL
+    SELECT 'job', 'user_engagement_states', 'the user has no profile, and would never be told goodbye',
+        'INSERT the profiles, or DELETE the rows',
+        count(*) FILTER (WHERE NOT EXISTS (
+            SELECT FROM user_profiles WHERE user_profiles.user_id = user_engagement_states.user_id))
+    FROM user_engagement_states
+    UNION ALL
+    SELECT 'migrate', 'engagement_state_transitions', 'an unknown state', 'UPDATE each to one of the five states',
+        count(*) FILTER (WHERE
+            from_state::text NOT IN ('active', 'goodbye_sent', 'help_flow', 'remind_later', 'dormant')
+            OR to_state::text NOT IN ('active', 'goodbye_sent', 'help_flow', 'remind_later', 'dormant'))
+    FROM engagement_state_transitions
+    UNION ALL
+    SELECT 'migrate', 'engagement_state_transitions', 'an unknown trigger',
+        'UPDATE each to the trigger that it means, or move the rows to a table of your own',
+        count(*) FILTER (WHERE trigger::text NOT IN (
+            'inactivity_14d', 'user_message', 'goodbye_response_1', 'goodbye_response_2',
+            'goodbye_response_3', 'goodbye_timeout', 'reminder_due'))
+    FROM engagement_state_transitions
+    UNION ALL
+    SELECT 'migrate', 'engagement_message_queue', 'an unknown message_type',
+        'UPDATE each to the type that it means, or move the rows to a table of your own',
+        count(*) FILTER (WHERE message_type::text NOT IN
+            ('welcome', 'tier_unlock', 'goodbye', 'weekly_review', 'reminder', 'help_restart'))
+    FROM engagement_message_queue
+    UNION ALL
+    SELECT 'migrate', 'engagement_message_queue', 'destination is neither individual nor group',
+        'UPDATE each to what it means',
+        count(*) FILTER (WHERE destination::text NOT IN ('individual', 'group')) FROM engagement_message_queue
+    UNION ALL
+    SELECT 'migrate', 'engagement_message_queue', 'an unknown status', 'UPDATE each to one of the four',
+        count(*) FILTER (WHERE status::text NOT IN ('pending', 'sent', 'failed', 'cancelled'))
+    FROM engagement_message_queue
+    UNION ALL
+    SELECT 'migrate', 'engagement_message_queue', 'the idempotency key is another message''s too',
+        'UPDATE all but one: put the id behind the key',
+        count(idempotency_key) - count(DISTINCT idempotency_key)
+    FROM engagement_message_queue
+    UNION ALL
+    SELECT 'job', 'engagement_message_queue', 'NULL where there must be a value',
+        'UPDATE each; the columns are those that may not be NULL',
+        count(*) FILTER (WHERE num_nulls(
+            user_id, message_type, message_key, message_params, destination, destination_jid, scheduled_for,
+            status, retry_count, idempotency_key, created_at) > 0)
+    FROM engagement_message_queue
+) AS counted (concerns, table_name, what, remedy, row_count)
+WHERE row_count > 0
+ORDER BY concerns DESC, problem;

@@ -1,0 +1,198 @@
+"""What other people's tables may be like, and what adoption_check.sql says of it."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+USER: Final = "00000000-0000-4000-8000-000000000001"
+
+
+class Obstacle(NamedTuple):
+    """A change of tables that could be adopted before it, and the finding of the check."""
+
+    change: str
+    concerns: str
+    problem: str
+
+
+SHAPES: Final = {
+    "missing column": Obstacle(
+        "ALTER TABLE engagement_message_queue DROP COLUMN retry_count",
+        "migrate",
+        "engagement_message_queue.retry_count does not exist",
+    ),
+    "time without zone": Obstacle(
+        "ALTER TABLE user_engagement_states ALTER COLUMN remind_at TYPE timestamp",
+        "job",
+        "user_engagement_states.remind_at is timestamp without time zone, not timestamp with time zone",
+    ),
+    "short text": Obstacle(
+        "ALTER TABLE engagement_message_queue ALTER COLUMN status TYPE varchar(20)",
+        "job",
+        "engagement_message_queue.status is character varying(20), not text",
+    ),
+    "enumeration": Obstacle(
+        "CREATE TYPE state AS ENUM ('active', 'goodbye_sent', 'help_flow', 'remind_later',"
+        " 'dormant');"
+        "ALTER TABLE user_engagement_states ALTER COLUMN state DROP DEFAULT, ALTER COLUMN state TYPE"
+        " state USING state::state, ALTER COLUMN state SET DEFAULT 'active'",
+        "job",
+        "user_engagement_states.state is state, not text",
+    ),
+    "json": Obstacle(
+        "ALTER TABLE engagement_state_transitions ALTER COLUMN metadata TYPE json",
+        "job",
+        "engagement_state_transitions.metadata is json, not jsonb",
+    ),
+    "may be null": Obstacle(
+        "ALTER TABLE user_profiles ALTER COLUMN reengagement_opt_out DROP NOT NULL",
+        "job",
+        "user_profiles.reengagement_opt_out may be NULL",
+    ),
+    "may not be null": Obstacle(
+        "UPDATE user_profiles SET whatsapp_jid = '';"
+        "ALTER TABLE user_profiles ALTER COLUMN whatsapp_jid SET NOT NULL",
+        "job",
+        "user_profiles.whatsapp_jid may not be NULL",
+    ),
+    "no default": Obstacle(
+        "ALTER TABLE engagement_message_queue ALTER COLUMN status DROP DEFAULT",
+        "job",
+        "engagement_message_queue.status has no default",
+    ),
+    "more columns": Obstacle(
+        "ALTER TABLE engagement_message_queue ADD COLUMN tenant_id uuid NOT NULL DEFAULT"
+        " gen_random_uuid();"
+        "ALTER TABLE engagement_message_queue ALTER COLUMN tenant_id DROP DEFAULT",
+        "job",
+        "engagement_message_queue.tenant_id must have a value and has no default: no row could be added",
+    ),
+    "two states of a user": Obstacle(
+        "ALTER TABLE user_engagement_states DROP CONSTRAINT uq_user_engagement_states_user",
+        "job",
+        "user_engagement_states.user_id is not unique",
+    ),
+    "states of nobody": Obstacle(
+        "ALTER TABLE user_engagement_states DROP CONSTRAINT fk_user_engagement_states_profiles",
+        "job",
+        "user_engagement_states.user_id has no foreign key to user_profiles",
+    ),
+    "another unique key": Obstacle(
+        "CREATE UNIQUE INDEX once ON engagement_message_queue (user_id, message_type)",
+        "job",
+        "engagement_message_queue has another unique key, once (message_type, user_id): a goodbye"
+        " that meets it would be lost",
+    ),
+    "index of the same name": Obstacle(
+        "CREATE INDEX message_pending_idx ON engagement_message_queue (status)",
+        "migrate",
+        "the name message_pending_idx is taken, by an index or a table",
+    ),
+    "rule of the same name": Obstacle(
+        "ALTER TABLE engagement_message_queue ADD CONSTRAINT message_status_known CHECK (status <> '')",
+        "migrate",
+        "the name message_status_known is taken, by a constraint of engagement_message_queue",
+    ),
+}
+"""Of columns, keys and names. The remedy is SQL that puts it right."""
+
+CONTENTS: Final = {
+    "unknown destination": Obstacle(
+        "UPDATE user_profiles SET preferred_destination = 'broadcast'",
+        "migrate",
+        "1 of user_profiles: preferred_destination is neither individual nor group",
+    ),
+    "unknown state": Obstacle(
+        "UPDATE user_engagement_states SET state = 'asleep'",
+        "migrate",
+        "1 of user_engagement_states: an unknown state",
+    ),
+    "goodbye without dates": Obstacle(
+        "UPDATE user_engagement_states SET state = 'goodbye_sent', goodbye_sent_at = now()",
+        "migrate",
+        "1 of user_engagement_states: goodbye_sent without goodbye_sent_at or goodbye_expires_at",
+    ),
+    "reminder without date": Obstacle(
+        "UPDATE user_engagement_states SET state = 'remind_later'",
+        "migrate",
+        "1 of user_engagement_states: remind_later without remind_at",
+    ),
+    "move to an unknown state": Obstacle(
+        "UPDATE engagement_state_transitions SET to_state = 'asleep'",
+        "migrate",
+        "1 of engagement_state_transitions: an unknown state",
+    ),
+    "move from an unknown state": Obstacle(
+        "UPDATE engagement_state_transitions SET from_state = 'asleep'",
+        "migrate",
+        "1 of engagement_state_transitions: an unknown state",
+    ),
+    "unknown trigger": Obstacle(
+        "UPDATE engagement_state_transitions SET trigger = 'boredom'",
+        "migrate",
+        "1 of engagement_state_transitions: an unknown trigger",
+    ),
+    "unknown message type": Obstacle(
+        "UPDATE engagement_message_queue SET message_type = 'advertisement'",
+        "migrate",
+        "1 of engagement_message_queue: an unknown message_type",
+    ),
+    "message to an unknown destination": Obstacle(
+        "UPDATE engagement_message_queue SET destination = 'broadcast'",
+        "migrate",
+        "1 of engagement_message_queue: destination is neither individual nor group",
+    ),
+    "unknown status": Obstacle(
+        "UPDATE engagement_message_queue SET status = 'lost'",
+        "migrate",
+        "1 of engagement_message_queue: an unknown status",
+    ),
+    "one key twice": Obstacle(
+        "ALTER TABLE engagement_message_queue DROP CONSTRAINT uq_engagement_message_queue_key;"
+        "INSERT INTO engagement_message_queue (user_id, message_type, message_key, destination,"
+        " destination_jid, idempotency_key) SELECT user_id, message_type, message_key, destination,"
+        " destination_jid, idempotency_key FROM engagement_message_queue",
+        "migrate",
+        "1 of engagement_message_queue: the idempotency key is another message's too",
+    ),
+}
+"""Rows at which `migrate` fails."""
+
+UNSEEN_BY_MIGRATE: Final = {
+    "opted out, perhaps": Obstacle(
+        "ALTER TABLE user_profiles ALTER COLUMN reengagement_opt_out DROP NOT NULL;"
+        "UPDATE user_profiles SET reengagement_opt_out = NULL",
+        "job",
+        "1 of user_profiles: NULL where there must be a value",
+    ),
+    "no last activity": Obstacle(
+        "ALTER TABLE user_engagement_states ALTER COLUMN last_activity_at DROP NOT NULL;"
+        "UPDATE user_engagement_states SET last_activity_at = NULL",
+        "job",
+        "1 of user_engagement_states: NULL where there must be a value",
+    ),
+    "message of no type": Obstacle(
+        "ALTER TABLE engagement_message_queue ALTER COLUMN message_type DROP NOT NULL;"
+        "UPDATE engagement_message_queue SET message_type = NULL",
+        "job",
+        "1 of engagement_message_queue: NULL where there must be a value",
+    ),
+    "for ever": Obstacle(
+        "UPDATE user_engagement_states SET last_activity_at = '-infinity'",
+        "job",
+        "1 of user_engagement_states: a time that no program can read (infinity, or before the year 1)",
+    ),
+    "two states": Obstacle(
+        "ALTER TABLE user_engagement_states DROP CONSTRAINT uq_user_engagement_states_user;"
+        f"INSERT INTO user_engagement_states (user_id) VALUES ('{USER}')",
+        "job",
+        "1 of user_engagement_states: the user has another row",
+    ),
+    "no profile": Obstacle(
+        "ALTER TABLE user_engagement_states DROP CONSTRAINT fk_user_engagement_states_profiles;"
+        "DELETE FROM user_profiles",
+        "job",
+        "1 of user_engagement_states: the user has no profile, and would never be told goodbye",
+    ),
+}
+"""Rows that `migrate` lets pass, and with which the job goes wrong."""
