@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import subprocess
+from configparser import ConfigParser
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +16,7 @@ import psycopg
 from django.db import connection
 
 from tests.acceptance.runs import DEADLINE_SECONDS, wait_until
+from tests.running import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 POOL_SIZE: Final = 2
 PORT: Final = 6432
 NAME: Final = "pooled"
+SAMPLE: Final = PROJECT / "docs" / "deploy" / "pgbouncer.ini"
 
 # Where Debian puts it is on root's path alone.
 PROGRAM: Final = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -52,21 +55,22 @@ def transaction_pooler() -> Iterator[str]:
 
 
 def _write_configuration(folder: Path) -> None:
+    """The sample of the docs, but for what differs from one machine to the next."""
+    configuration = ConfigParser(interpolation=None)
+    configuration.read(SAMPLE)
     server = " ".join(f"{key}='{value}'" for key, value in _server().items() if value)
-    (folder / "pgbouncer.ini").write_text(
-        f"""
-        [databases]
-        {NAME} = {server}
-        [pgbouncer]
-        listen_addr =
-        listen_port = {PORT}
-        unix_socket_dir = {folder}
-        logfile = {folder}/log
-        auth_type = any
-        pool_mode = transaction
-        default_pool_size = {POOL_SIZE}
-        """
+    configuration["databases"] = {NAME: server}
+    configuration["pgbouncer"].update(
+        listen_addr="",
+        listen_port=str(PORT),
+        unix_socket_dir=str(folder),
+        logfile=str(folder / "log"),
+        auth_type="any",
+        default_pool_size=str(POOL_SIZE),
     )
+    del configuration["pgbouncer"]["auth_file"]
+    with (folder / "pgbouncer.ini").open("w") as file:
+        configuration.write(file)
 
 
 def _server() -> dict[str, Any]:
