@@ -15,3 +15,6 @@ CREATE POLICY engagement_programs ON engagement_state_transitions
     TO engagement_job, engagement_assistant USING (true) WITH CHECK (true);
 CREATE POLICY engagement_programs ON engagement_message_queue
     TO engagement_job, engagement_assistant USING (true) WITH CHECK (true);
+-- Made by `migrate` without row-level security; in case you switch it on.
+CREATE POLICY engagement_programs ON engagement_job_runs
+    TO engagement_job USING (true) WITH CHECK (true);
