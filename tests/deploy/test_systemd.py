@@ -10,7 +10,6 @@ import pytest
 
 from engagement.schedule import RUN_TIME
 from tests.deploy.sample_files import DEPLOY, NOT_TO_BE_REPEATED, PLACE, sample
-from tests.docs import announced
 from tests.docs.command_lines import parse
 from tests.docs.markdown import prose, section
 
@@ -81,8 +80,6 @@ def test_service_is_locked_up(units: Path, name: str) -> None:
 def test_command_of_a_service_is_understood(name: str) -> None:
     (command,) = (value for key, value in directives(name) if key == "ExecStart")
     _, _, line = command.partition("manage.py ")
-    if line.split()[0] in announced.COMMANDS:
-        pytest.skip("announced")
     parse(line)
 
 

@@ -28,6 +28,7 @@ PLACEHOLDERS: Final = {
     "NAME": "inactivity_14d",
     "N": "5",
     "DURATION": "26h",
+    "DATE": "1998-06-20",
     "USER_ID": ID,
     "JOB_ID": ID,
 }
