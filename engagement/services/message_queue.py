@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import transaction
 from django.db.models import F, TextField, Value
-from django.db.models.functions import Cast, Concat
+from django.db.models.functions import Concat
 
 from engagement.messages import check_message
 from engagement.models import EngagementMessage, MessageInsert, MessageStatus
@@ -78,7 +78,7 @@ def take_messages_back(*, message_ids: Collection[UUID]) -> None:
     Transaction: needs the caller's, in which the messages were locked and seen to be unsent.
     Repeating: the messages are not found under their keys any more.
     """
-    key = Concat(F("idempotency_key"), Value(":undone:"), Cast("id", TextField()), output_field=TextField())
+    key = Concat(F("idempotency_key"), Value(":undone:"), F("id"), output_field=TextField())
     EngagementMessage.objects.filter(pk__any_of=message_ids).update(
         status=MessageStatus.CANCELLED, idempotency_key=key
     )
