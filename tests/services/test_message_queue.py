@@ -22,6 +22,8 @@ from tests.factories import NOW
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pytest_django.fixtures import Settings
+
 pytestmark = pytest.mark.django_db
 
 ANA: Final = UUID("12345678-1234-4234-8234-123456789012")
@@ -171,6 +173,12 @@ def test_10_and_1000_messages_take_as_many_statements() -> None:
     assert EngagementMessage.objects.count() == 1000
 
 
+def test_message_in_the_callers_transaction_is_two_statements() -> None:
+    with CaptureQueriesContext(connection) as queries:
+        queue_message(message=a_message(), now=NOW)
+    assert len(queries) == 2
+
+
 @pytest.mark.django_db(transaction=True)
 def test_messages_are_committed_without_a_transaction_of_the_caller() -> None:
     queue_message(message=a_message(), now=NOW)
@@ -233,6 +241,12 @@ def test_goodbye_goes_to_the_group_where_the_user_prefers_it() -> None:
 def test_key_of_a_goodbye_has_the_date_in_utc(now: str, date: str) -> None:
     goodbye = goodbye_for(a_due_user(), now=datetime.fromisoformat(now))
     assert goodbye.idempotency_key == f"{ANA}:goodbye_sent:{date}"
+
+
+def test_key_of_a_goodbye_does_not_depend_on_the_time_zone_of_the_program(settings: Settings) -> None:
+    settings.TIME_ZONE = "America/Sao_Paulo"
+    goodbye = goodbye_for(a_due_user(), now=datetime.fromisoformat("2026-03-02T02:00:00+00:00"))
+    assert goodbye.idempotency_key.endswith(":2026-03-02")
 
 
 def test_second_goodbye_of_a_utc_day_is_not_queued() -> None:

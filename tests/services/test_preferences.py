@@ -43,6 +43,16 @@ def test_opting_out_sets_the_flag_and_cancels_re_engagement() -> None:
     assert sorted(pending) == ["tier_unlock", "welcome"]
 
 
+def test_opting_out_leaves_alone_what_was_sent_and_what_is_for_others() -> None:
+    user, other = make_user(), make_user()
+    sent = queue_for(user, MessageType.GOODBYE, status="sent", sent_at=NOW)
+    queue_for(other, MessageType.GOODBYE)
+    assert opt_out(user_id=user.user_id, now=NOW).cancelled == 0
+    assert count_cancelled() == 0
+    sent.refresh_from_db()
+    assert sent.status == "sent"
+
+
 def test_opting_in_sets_the_flag_back_and_revives_nothing() -> None:
     user = make_user()
     queue_for(user, MessageType.GOODBYE)
