@@ -1,0 +1,69 @@
+"""The transaction of a batch: its limits, and that no other may be around it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import pytest
+from django.db import connection, transaction
+
+from engagement import selectors
+from engagement.models import UserEngagementState
+from engagement.services.batch import BatchContext, BatchError, in_transaction, move_batch
+from engagement.states import CHECKS, Policy
+from tests.factories import NOW, make_users
+
+if TYPE_CHECKING:
+    from engagement.selectors import DueUser
+
+pytestmark = pytest.mark.django_db
+
+LOCK_TIMEOUT = timedelta(milliseconds=1501)
+CONTEXT = BatchContext(job_id=UUID(int=7), now=NOW, policy=Policy(), lock_timeout=LOCK_TIMEOUT)
+
+
+def limits() -> tuple[str, ...]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('lock_timeout'), current_setting('enable_seqscan')")
+        return tuple(cursor.fetchone())
+
+
+def test_question_has_the_limits_of_a_batch() -> None:
+    assert in_transaction(limits, lock_timeout=LOCK_TIMEOUT) == ("1501ms", "off")
+
+
+def test_question_may_be_allowed_whole_tables() -> None:
+    assert in_transaction(limits, lock_timeout=LOCK_TIMEOUT, whole_tables=True) == ("1501ms", "on")
+
+
+def test_batch_waits_for_no_lock_longer_and_reads_no_whole_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, ...]] = []
+
+    def look(*_arguments: object) -> list[DueUser]:
+        seen.append(limits())
+        return []
+
+    monkeypatch.setattr(selectors, "read_due_users", look)
+    move_batch(CHECKS[0], UserEngagementState.objects.none(), context=CONTEXT)
+    assert seen == [("1501ms", "off")]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_limits_end_with_the_transaction() -> None:
+    before = limits()
+    in_transaction(limits, lock_timeout=LOCK_TIMEOUT)
+    assert limits() == before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_batch_within_another_transaction_is_refused_before_anybody_moves() -> None:
+    make_users(1, "silent")
+    with transaction.atomic():
+        with pytest.raises(RuntimeError, match="durable"):
+            in_transaction(limits, lock_timeout=LOCK_TIMEOUT)
+        with pytest.raises(BatchError) as raised:
+            move_batch(CHECKS[0], UserEngagementState.objects.all(), context=CONTEXT)
+    assert isinstance(raised.value.__cause__, RuntimeError)
+    assert not UserEngagementState.objects.exclude(state="active").exists()
