@@ -106,11 +106,11 @@ def read_standing(user_id: UUID) -> Standing | None:
     return _standing(*rows[0]) if rows else None
 
 
-def read_moves(user_id: UUID) -> list[Move]:
-    """The user's history, the first move first."""
-    rows = EngagementStateTransition.objects.filter(user_id=user_id).order_by("created_at", "id")
+def read_moves(user_id: UUID, *, latest: int | None = None) -> list[Move]:
+    """The user's history, or its `latest` moves, the first move first."""
+    rows = EngagementStateTransition.objects.filter(user_id=user_id).order_by("-created_at", "-id")
     columns = (_readable("created_at"), "from_state", "to_state", "trigger", "metadata")
-    return [Move(*row) for row in rows.values_list(*columns)]
+    return [Move(*row) for row in rows.values_list(*columns)[:latest]][::-1]
 
 
 def read_messages(user_id: UUID) -> list[Message]:

@@ -28,6 +28,20 @@ _PATTERN: Final = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 
+_SHOWN: Final = 4
+"""How many characters of an address are shown at either end."""
+
+
+def mask(address: str) -> str:
+    """So much of a JID that a person who knows it recognises it: `5511•••••0042`.
+
+    Country and area code, and the last digits; of a short one nothing, nor where it is.
+    """
+    number = address.partition("@")[0]
+    if len(number) <= 2 * _SHOWN:
+        return "•••••" if address else ""
+    return f"{number[:_SHOWN]}•••••{number[-_SHOWN:]}"
+
 
 def redact(text: str) -> str:
     """`text` without anything that looks like a JID, an e-mail address or a phone number."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engagement.management.printing import as_text, counted, new_table
+from engagement.management.printing import as_text, new_table
 from engagement.states import CHECKS
+from engagement.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

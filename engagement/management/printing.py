@@ -53,10 +53,5 @@ def failure_lines(failures: Sequence[UserFailure], *, total: int) -> Iterator[st
         yield f"... and {total - ERRORS_SHOWN:,} more; the log has them all."
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 user`, `2,000 users`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def _writes_lines() -> bool:
     return (getattr(sys.stdout, "encoding", None) or "ascii").lower().startswith("utf")

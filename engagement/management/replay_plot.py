@@ -6,8 +6,8 @@ from io import BytesIO
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from engagement.management.printing import counted
 from engagement.states import DAY, State
+from engagement.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

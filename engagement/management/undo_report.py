@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from engagement.management.printing import counted, failure_lines
+from engagement.management.printing import failure_lines
 from engagement.services.job_result import JobStatus
 from engagement.services.undo_batch import LeftAlone
+from engagement.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

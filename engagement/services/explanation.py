@@ -28,6 +28,7 @@ TOLD_OF_A_MOVE: Final = (
     "unprompted_return",
     "job_id",
     "undone_job_id",
+    "performed_by",
 )
 """What of a move's metadata is passed on."""
 
@@ -127,7 +128,7 @@ def explain_user(*, user_id: UUID, now: datetime) -> Explanation:
         has_profile=has_profile,
         standing=standing,
         since=_since(standing, moves) if standing else None,
-        outlook=_outlook(user_id, standing, now=now),
+        outlook=outlook_of(user_id=user_id, standing=standing, now=now),
         moves=tuple(map(_told_move, moves)),
         messages=tuple(map(_told_message, messages)),
     )
@@ -142,7 +143,11 @@ def _since(standing: Standing, moves: list[Move]) -> datetime | None:
     return standing.created_at if standing.state == State.ACTIVE and not moves else None
 
 
-def _outlook(user_id: UUID, standing: Standing | None, *, now: datetime) -> Outlook:
+def outlook_of(*, user_id: UUID, standing: Standing | None, now: datetime) -> Outlook:
+    """What the daily job makes of a user who stands so at `now` (aware), asked of the job's own queries.
+
+    Transaction: needs none, and only reads.
+    """
     if standing is None:
         return Outlook(Verdict.NO_STATE)
     check = CHECK_OF.get(State(standing.state))

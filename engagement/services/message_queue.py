@@ -10,14 +10,14 @@ from django.db.models import F, TextField, Value
 from django.db.models.functions import Concat
 
 from engagement.messages import check_message
-from engagement.models import EngagementMessage, MessageInsert, MessageStatus
+from engagement.models import EngagementMessage, MessageInsert, MessageStatus, MessageType
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
     from uuid import UUID
 
-    from engagement.models import Destination, MessageType
+    from engagement.models import Destination
 
 
 class NewMessage(NamedTuple):
@@ -58,8 +58,8 @@ def queue_messages(*, messages: Iterable[NewMessage], now: datetime) -> None:
     _insert(list(messages), now=now)
 
 
-def cancel_pending(*, user_id: UUID, message_types: Collection[MessageType]) -> int:
-    """Cancel the user's messages of these types that are still to be sent; returns how many.
+def cancel_pending(*, user_id: UUID, message_types: Collection[MessageType] = tuple(MessageType)) -> int:
+    """Cancel the user's messages, of these types or of all, that are still to be sent; returns how many.
 
     Transaction: joins the caller's, or opens one. Waits for a sender that has one of them locked,
     and leaves alone what it has sent. Repeating changes nothing; a cancelled message keeps its key.
@@ -82,6 +82,26 @@ def take_messages_back(*, message_ids: Collection[UUID]) -> None:
     EngagementMessage.objects.filter(pk__any_of=message_ids).update(
         status=MessageStatus.CANCELLED, idempotency_key=key
     )
+
+
+def cancel_messages(*, message_ids: Collection[UUID]) -> int:
+    """Cancel those of the messages that are still to be sent; returns how many.
+
+    Transaction and repeating as for `cancel_pending`.
+    """
+    pending = EngagementMessage.objects.filter(pk__any_of=message_ids, status=MessageStatus.PENDING)
+    return pending.update(status=MessageStatus.CANCELLED)
+
+
+def queue_again(*, message_ids: Collection[UUID], now: datetime) -> int:
+    """Let messages that could not be sent be tried once more, from now on; returns how many.
+
+    Whether they still make sense is for the caller to see to.
+    Transaction: joins the caller's, or opens one. Repeating changes nothing: they are pending then.
+    Each keeps its idempotency key and its `retry_count`.
+    """
+    failed = EngagementMessage.objects.filter(pk__any_of=message_ids, status=MessageStatus.FAILED)
+    return failed.update(status=MessageStatus.PENDING, scheduled_for=now, error_message=None)
 
 
 def _insert(messages: Sequence[NewMessage], *, now: datetime) -> list[MessageInsert]:

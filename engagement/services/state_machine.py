@@ -111,6 +111,7 @@ def transition_states(
     policy: Policy | None = None,
     job_id: UUID | None = None,
     message: ReceivedMessage | None = None,
+    performed_by: str | None = None,
 ) -> list[Transition]:
     """Move many users by the same rules, in a constant number of statements; returns the moves.
 
@@ -118,7 +119,8 @@ def transition_states(
     or by the daily job's claim. All are moved or none.
     Repeating: with the same `user_states` it raises StaleUserStates; read them anew.
     A `user_message` moves no active user; it sets their `last_activity_at`, forward only: to `now`,
-    or to when `message` was received. The audit rows name `message` as what made the move.
+    or to when `message` was received. The audit rows name `message` as what made the move, and
+    `performed_by` as the person who made it in the user's stead.
     Raises InvalidTransition, before anything is written, if the trigger leads nowhere for one of
     them; TransactionManagementError without a transaction; ValueError for a naive `now`.
     """
@@ -132,8 +134,9 @@ def transition_states(
     heard_at = message.heard_at(now=now) if message else now
     _write_states(user_states, trigger=trigger, now=now, heard_at=heard_at, policy=policy)
     since = _dormant_since(moving, trigger=trigger)
+    origin = _origin(job_id=job_id, performed_by=performed_by)
     transitions = [
-        _transition(user_state, trigger, now=now, policy=policy, since=since, job_id=job_id, message=message)
+        _transition(user_state, trigger, now=now, policy=policy, since=since, origin=origin, message=message)
         for user_state in moving
     ]
     if transitions:
@@ -223,22 +226,20 @@ def _transition(
     now: datetime,
     policy: Policy,
     since: Mapping[UUID, datetime],
-    job_id: UUID | None,
+    origin: Mapping[str, str],
     message: ReceivedMessage | None,
 ) -> Transition:
     dormant_since = since.get(user_state.user_id)
     metadata = transition_metadata(
         user_state, trigger, now=now, policy=policy, dormant_since=dormant_since, message=message
     )
-    if job_id is not None:
-        metadata["job_id"] = str(job_id)
     return Transition(
         id=uuid7(),
         user_id=user_state.user_id,
         from_state=user_state.state,
         to_state=TARGETS[trigger].value,
         trigger=trigger.value,
-        metadata=metadata,
+        metadata={**metadata, **origin},
         created_at=now,
     )
 
@@ -281,6 +282,12 @@ def _restore_states(former: Sequence[UserState], *, left: Sequence[str], now: da
         cursor.execute(_RESTORE_STATES, [now, json.dumps(rows, default=str)])
         if cursor.rowcount != len(former):
             raise StaleUserStates
+
+
+def _origin(*, job_id: UUID | None, performed_by: str | None) -> Mapping[str, str]:
+    """Which run or person made a move, for its audit row."""
+    origin = {"job_id": job_id, "performed_by": performed_by}
+    return {key: str(value) for key, value in origin.items() if value is not None}
 
 
 # An array for each column that differs from row to row: adapting every value of every row, as bulk_create

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engagement.privacy import redact
+from engagement.privacy import mask, redact
 
 ADDRESSES: Final = (
     "5511999990042@s.whatsapp.net",
@@ -145,3 +145,19 @@ def test_long_text_costs_no_more_than_its_length(piece: str) -> None:
     started = perf_counter()
     redact(piece * 100_000)
     assert perf_counter() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("5511999990042@s.whatsapp.net", "5511•••••0042"),
+        ("120363041234567890@g.us", "1203•••••7890"),
+        ("5511999990042", "5511•••••0042"),
+        ("123456789@s.whatsapp.net", "1234•••••6789"),
+        ("12345678@s.whatsapp.net", "•••••"),
+        ("@s.whatsapp.net", "•••••"),
+        ("", ""),
+    ],
+)
+def test_address_is_masked_but_for_its_ends(address: str, shown: str) -> None:
+    assert mask(address) == shown

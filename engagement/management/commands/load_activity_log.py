@@ -13,9 +13,9 @@ from django.utils import timezone
 
 from engagement.management.arguments import timestamp
 from engagement.management.base import SentenceCommand
-from engagement.management.printing import counted
 from engagement.services.activity_log import load_activity_log
 from engagement.services.activity_log_file import MalformedActivityLog
+from engagement.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
