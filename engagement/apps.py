@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class EngagementConfig(AppConfig):
@@ -7,3 +8,12 @@ class EngagementConfig(AppConfig):
 
     def ready(self) -> None:
         from engagement import system_checks  # noqa: F401  registers them
+
+        # Permissions exist only then, so that a migration would come too early.
+        post_migrate.connect(_make_groups, sender=self)
+
+
+def _make_groups(**options: object) -> None:
+    from engagement.groups import make_groups
+
+    make_groups(**options)  # type: ignore[arg-type]  # Django's signal names them, untyped

@@ -87,7 +87,16 @@ class UserProfile(models.Model):
 
     class Meta:
         db_table = "user_profiles"
+        verbose_name = "user"
         constraints = (one_of("preferred_destination", Destination, name="user_profiles_destination_known"),)
+        indexes = (
+            # Read by the admin: who has this address, or one that begins so.
+            models.Index(fields=("whatsapp_jid",), opclasses=("text_pattern_ops",), name="profile_jid_idx"),
+        )
+        permissions = (
+            ("view_contact", "Can see users' WhatsApp addresses"),
+            ("change_opt_out", "Can opt users out and in"),
+        )
 
     def __str__(self) -> str:
         return str(self.user_id)
@@ -108,6 +117,7 @@ class UserEngagementState(models.Model):
 
     class Meta:
         db_table = "user_engagement_states"
+        verbose_name = "state"
         constraints = (
             one_of("state", State, name="engagement_state_known"),
             # Without these, no check would ever take the user out of the state again.
@@ -141,6 +151,7 @@ class UserEngagementState(models.Model):
                 name="state_remind_later_idx",
             ),
         )
+        permissions = (("bring_back", "Can bring users back"),)
 
     def __str__(self) -> str:
         return f"{self.user_id}: {self.state}"
@@ -169,6 +180,7 @@ class EngagementStateTransition(models.Model):
 
     class Meta:
         db_table = "engagement_state_transitions"
+        verbose_name = "transition"
         constraints = (
             one_of("from_state", State, name="transition_from_state_known"),
             one_of("to_state", State, name="transition_to_state_known"),
@@ -215,6 +227,7 @@ class MessageInsert(MessageContent):
     class Meta:
         managed = False
         db_table = "engagement_message_queue"
+        default_permissions = ()
 
     def __str__(self) -> str:
         return f"{self.message_type} for {self.user_id}"
@@ -243,6 +256,7 @@ class EngagementMessage(MessageContent):
 
     class Meta:
         db_table = "engagement_message_queue"
+        verbose_name = "message"
         constraints = (
             one_of("message_type", MessageType, name="message_type_known"),
             one_of("destination", Destination, name="message_destination_known"),
@@ -260,6 +274,15 @@ class EngagementMessage(MessageContent):
             ),
             # Read by the admin and the explanation: the messages of a user.
             models.Index(fields=("user", "created_at"), name="message_user_idx"),
+            # Read by the admin: how many messages failed, and which. The job adds nothing to it, since
+            # what it queues is pending.
+            models.Index(
+                fields=("id",), condition=models.Q(status=MessageStatus.FAILED), name="message_failed_idx"
+            ),
+        )
+        permissions = (
+            ("cancel_message", "Can cancel pending messages"),
+            ("retry_message", "Can queue failed messages again"),
         )
 
     def __str__(self) -> str:
@@ -307,6 +330,7 @@ class EngagementJobRun(models.Model):
 
     class Meta:
         db_table = "engagement_job_runs"
+        verbose_name = "run"
         constraints = (
             one_of("status", RunStatus, name="job_run_status_known"),
             models.CheckConstraint(

@@ -97,7 +97,10 @@ COLUMNS: Final = {
 }
 
 INDEXES: Final = {
-    "user_profiles": {"user_profiles_pkey": "UNIQUE (user_id)"},
+    "user_profiles": {
+        "user_profiles_pkey": "UNIQUE (user_id)",
+        "profile_jid_idx": "(whatsapp_jid text_pattern_ops)",
+    },
     "user_engagement_states": {
         "user_engagement_states_pkey": "UNIQUE (id)",
         "user_engagement_states_user_id_key": "UNIQUE (user_id)",
@@ -114,6 +117,7 @@ INDEXES: Final = {
         "message_idempotency_key_unique": "UNIQUE (idempotency_key)",
         "message_pending_idx": "(scheduled_for) WHERE (status = 'pending'::text)",
         "message_user_idx": "(user_id, created_at)",
+        "message_failed_idx": "(id) WHERE (status = 'failed'::text)",
     },
     "engagement_job_runs": {
         "engagement_job_runs_pkey": "UNIQUE (job_id)",
