@@ -2,7 +2,7 @@
 # the database too, is installed into this folder.
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-newest mutate bench lint clean messages requirements
+.PHONY: help install run admin test test-newest mutate bench lint clean messages requirements
 
 # The first Python that is new enough; `make PYTHON=/path/to/python3 …` takes another one.
 PYTHON := $(or $(PYTHON),$(shell for candidate in python3.11 python3 python3.12 python3.13 python3.14; do \
@@ -13,6 +13,9 @@ MANAGE := $(IN_VENV) manage.py
 # The day at which the sample of customer activity ends.
 SAMPLE := data/cdnow_activity.csv.gz
 SAMPLE_NOW := 1998-07-01T06:00:00Z
+
+# Where `make admin` listens.
+PORT := 8000
 
 # How many users are due in the benchmark.
 SIZE := 10000
@@ -48,6 +51,13 @@ run: install ## Load the sample of customer activity and run the daily job on it
 	@$(MANAGE) load_activity_log $(SAMPLE) --as-of $(SAMPLE_NOW)
 	@echo "Running the daily job as if it were $(SAMPLE_NOW)."
 	@$(MANAGE) run_engagement_daily --now $(SAMPLE_NOW) $(ARGS)
+
+admin: install ## Open the admin on this machine alone, with a first administrator and the sample (PORT=8000)
+	@echo "Setting up the database."
+	@$(MANAGE) migrate --verbosity 0
+	@$(MANAGE) prepare_admin --sample $(SAMPLE) --as-of $(SAMPLE_NOW)
+	@echo "The admin is at http://127.0.0.1:$(PORT)/admin/; stop it with Ctrl-C."
+	@$(MANAGE) runserver 127.0.0.1:$(PORT)
 
 test: install ## Run the tests (ARGS="-k opted_out", ARGS=--faults=full and the like)
 	@$(IN_VENV) -m pytest $(ARGS)

@@ -82,6 +82,8 @@ def configure_logs(*, level: str, log_format: str) -> None:
     root.setLevel(level.upper())
     # At DEBUG this logger writes every statement with its parameters, JIDs among them.
     logging.getLogger("django.db.backends").setLevel(logging.WARNING)
+    # Below, it tells of every login; above, of whoever is locked out.
+    logging.getLogger("axes").setLevel(logging.WARNING)
 
 
 def redact_values(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

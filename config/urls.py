@@ -1,6 +1,13 @@
+"""The addresses of the admin. Loading them loads all that only a web server needs."""
+
+from axes.apps import AppConfig as LoginThrottling
 from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
+
+LoginThrottling.initialize()
+admin.autodiscover()
+admin.site.index_title = "Dashboard"
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),

@@ -33,7 +33,7 @@ def newest_requirements() -> list[str]:
     """What the tests need, in the newest versions there are; of Django too, whatever the project asks for."""
     lines = [
         line
-        for name in ("base.in", "plot.in", "development.in")
+        for name in ("base.in", "production.in", "plot.in", "development.in")
         for line in (PROJECT / "requirements" / name).read_text().splitlines()
         if line and not line.startswith(("#", "-r"))
     ]

@@ -1,0 +1,19 @@
+"""What support people and operators see: everything to look up, nothing to break by hand.
+
+base.py         what all lists have in common: read only, searched by user, fast with many rows
+paginator.py    pages without counting the whole table
+filters.py      what the theme's filters lack
+contacts.py     who may see an address, and what the others see
+colors.py       what stands for what
+words.py        times and states in words
+lists.py        the lists of states, transitions and messages
+runs.py         the list of runs
+users.py        the list of users
+user_page.py    all there is to see of one user
+actions.py      what a person may do by hand, and how they are asked
+by_hand.py      the actions themselves
+dashboard.py    the front page
+accounts.py     who may log in
+"""
+
+from engagement.admin import accounts, lists, runs, users  # noqa: F401  registers them

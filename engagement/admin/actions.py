@@ -1,0 +1,143 @@
+"""What a person may do by hand, and how they are asked before and told after."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import PermissionDenied
+from django.http import HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils import timezone
+
+from engagement.admin.base import ReadOnlyAdmin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from django.contrib.auth.models import User
+    from django.db.models import Model, QuerySet
+    from django.http import HttpRequest, HttpResponse
+    from django.urls import URLPattern
+
+
+class Act(NamedTuple):
+    """One person, one user or message, one moment."""
+
+    target_id: UUID
+    person: User
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandAction:
+    """Something that a person may do for a user, or with a message."""
+
+    name: str
+    """In addresses and forms."""
+    label: str
+    permission: str
+    question: str
+    """What is asked before, of one or of several."""
+    perform: Callable[[Act], str]
+    """Does it, in a transaction of its own, and tells in a few words what became of it."""
+
+
+class ActingAdmin(ReadOnlyAdmin):
+    """A list whose rows may be chosen for actions, and whose pages have a button for each."""
+
+    hand_actions: Sequence[HandAction] = ()
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        by_hand = {
+            action.name: (partial(_act_on_chosen, action), action.name, action.label)
+            for action in self.allowed(request)
+        }
+        return {**by_hand, **super().get_actions(request)}
+
+    def allowed(self, request: HttpRequest) -> list[HandAction]:
+        """What this person may do."""
+        return [action for action in self.hand_actions if request.user.has_perm(action.permission)]
+
+    def get_urls(self) -> list[URLPattern]:
+        url = path(
+            "<uuid:row_id>/act/<slug:name>/",
+            self.admin_site.admin_view(self.act_on_one),
+            name=f"{self.opts.app_label}_{self.opts.model_name}_act",
+        )
+        return [url, *super().get_urls()]
+
+    def act_url(self, row_id: UUID, action: HandAction) -> str:
+        """Where one row is acted on."""
+        return reverse(
+            f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_act",
+            args=(row_id, action.name),
+        )
+
+    def act_on_one(self, request: HttpRequest, row_id: UUID, name: str) -> HttpResponse:
+        """Ask, or act and go back to the user's page."""
+        action = next((action for action in self.allowed(request) if action.name == name), None)
+        if action is None or not self.has_view_permission(request):
+            raise PermissionDenied
+        row = get_object_or_404(self.get_queryset(request), pk=row_id)
+        back = reverse(f"{self.admin_site.name}:engagement_userprofile_change", args=(self.user_of(row),))
+        if request.method == "POST":
+            self.perform(request, action, [row])
+            return HttpResponseRedirect(back)
+        return self.ask(request, action, [row], back=back)
+
+    def ask(
+        self, request: HttpRequest, action: HandAction, rows: Collection[Model], *, back: str
+    ) -> TemplateResponse:
+        """The page that asks whether this is meant."""
+        context = {
+            **self.admin_site.each_context(request),
+            "title": action.label,
+            "opts": self.opts,
+            "action": action,
+            "rows": rows,
+            "checkbox_name": ACTION_CHECKBOX_NAME,
+            "back": back,
+        }
+        return TemplateResponse(request, "engagement/confirm_action.html", context)
+
+    def perform(self, request: HttpRequest, action: HandAction, rows: Collection[Any]) -> None:
+        """Act on each row, and report what became of it, or of how many what."""
+        now = timezone.now()
+        # The admin lets nobody in who has not logged in.
+        person = cast("User", request.user)
+        acts = [Act(self.target_of(row), person, now) for row in rows]
+        results = Counter(map(action.perform, acts))
+        several = len(acts) > 1
+        report = (f"{result} ({count})" if several else result for result, count in results.items())
+        self.message_user(request, f"{action.label}: {'; '.join(report)}.")
+
+    def target_of(self, row: Any) -> UUID:
+        """Whom or what the actions of this list are about."""
+        target_id: UUID = row.pk
+        return target_id
+
+    def user_of(self, row: Any) -> UUID:
+        """Whose page to go back to."""
+        user_id: UUID = row.user_id
+        return user_id
+
+
+def _act_on_chosen(
+    action: HandAction, model_admin: ActingAdmin, request: HttpRequest, rows: QuerySet[Any]
+) -> HttpResponse | None:
+    """Ask about the rows that were chosen in a list, or act on them once that was answered."""
+    chosen = model_admin.chosen(request, rows)
+    if not chosen:
+        return None
+    if "confirmed" not in request.POST:
+        return model_admin.ask(request, action, chosen, back=request.get_full_path())
+    model_admin.perform(request, action, chosen)
+    return None

@@ -1,0 +1,101 @@
+"""What all lists have in common: read only, searched by user, fast with many rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.admin import ShowFacets
+from unfold.admin import ModelAdmin
+
+from engagement import people_selectors
+from engagement.admin.contacts import may_see_contacts
+from engagement.admin.export import as_csv
+from engagement.admin.paginator import BoundedPaginator
+
+if TYPE_CHECKING:
+    from django.contrib.admin.views.main import ChangeList
+    from django.db.models import Model, QuerySet
+    from django.http import HttpRequest, HttpResponse
+
+BY_ID: Final = "User id"
+BY_ID_OR_ADDRESS: Final = "User id, or beginning of a WhatsApp number"
+
+CHOSEN_AT_MOST: Final = 200
+"""Rows for one action: somebody should have read them, and most actions cost a transaction each."""
+
+
+class ReadOnlyAdmin(ModelAdmin):
+    """To look at. What may be done by hand is done by actions, and they call the services."""
+
+    list_per_page = 50
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    # Counts beside the filters, and an order without an index, would read the whole table.
+    show_facets = ShowFacets.NEVER
+    sortable_by = ()
+    list_filter_submit = True
+    list_disable_select_all = True
+    list_fullwidth = True
+    # What may be asked for by hand in the address of a list, beside its filters: not an address.
+    may_be_asked: ClassVar[tuple[str, ...]] = ("user__exact",)
+    user_column = "user_id"
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:  # noqa: ARG002
+        return {"download": (_download, "download", "Download as CSV")}
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        return False
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:  # noqa: ARG002
+        # Django lets people filter by any column of the table; digit by digit that gives an address away.
+        if lookup in self.may_be_asked:
+            return True
+        names = [item[0] if isinstance(item, tuple) else item.parameter_name for item in self.list_filter]
+        return any(lookup in {name, f"{name}_from", f"{name}_to", f"{name}__exact"} for name in names)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """The rows of one user, or of those whose address begins so, by indexes alone."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        try:
+            user_ids = [UUID(term)]
+        except ValueError:
+            may_search = may_see_contacts(request)
+            user_ids = people_selectors.users_with_address(term) if may_search else []
+        return queryset.filter(**{f"{self.user_column}__in": user_ids}), False
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        changelist = super().get_changelist_instance(request)
+        changelist.search_help_text = self.search_help(request)
+        # Or the theme offers to show all of them on one page.
+        changelist.full_result_count = changelist.result_count
+        return changelist
+
+    def search_help(self, request: HttpRequest) -> str:
+        """What this person may search for."""
+        return BY_ID_OR_ADDRESS if may_see_contacts(request) else BY_ID
+
+    def chosen(self, request: HttpRequest, rows: QuerySet[Any]) -> list[Any]:
+        """The rows of an action; none, and a sentence for the person, if they are too many."""
+        chosen = list(rows[: CHOSEN_AT_MOST + 1])
+        if len(chosen) <= CHOSEN_AT_MOST:
+            return chosen
+        sentence = f"Nothing was done: choose at most {CHOSEN_AT_MOST} rows at a time."
+        self.message_user(request, sentence, messages.ERROR)
+        return []
+
+
+def _download(model_admin: ReadOnlyAdmin, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponse | None:
+    chosen = model_admin.chosen(request, rows)
+    return as_csv(model_admin, request, chosen) if chosen else None

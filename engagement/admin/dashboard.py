@@ -1,0 +1,193 @@
+"""The front page."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from django.urls import reverse
+from django.utils import timezone
+
+from engagement import dashboard_selectors, run_selectors
+from engagement.admin import colors
+from engagement.admin.words import relative
+from engagement.conf import engagement_settings
+from engagement.dashboard_selectors import DAYS_SHOWN
+from engagement.states import State, Trigger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from django.http import HttpRequest
+
+    from engagement.dashboard_selectors import MovesOfDay
+    from engagement.models import EngagementJobRun
+
+RUNS_SHOWN: Final = 7
+
+TRIGGER_COLORS: Final = {
+    Trigger.INACTIVITY_14D: "#f59e0b",
+    Trigger.USER_MESSAGE: "#22c55e",
+    Trigger.GOODBYE_RESPONSE_1: "#3b82f6",
+    Trigger.GOODBYE_RESPONSE_2: "#a855f7",
+    Trigger.GOODBYE_RESPONSE_3: "#14b8a6",
+    Trigger.GOODBYE_TIMEOUT: "#9ca3af",
+    Trigger.REMINDER_DUE: "#64748b",
+    Trigger.RUN_UNDONE: "#ef4444",
+}
+ENDS_OF_A_GOODBYE: Final = {
+    Trigger.GOODBYE_RESPONSE_1: "replied 1: confused",
+    Trigger.GOODBYE_RESPONSE_2: "replied 2: busy",
+    Trigger.GOODBYE_RESPONSE_3: "replied 3: all good",
+    Trigger.USER_MESSAGE: "came back with another message",
+    Trigger.GOODBYE_TIMEOUT: "did not reply",
+}
+
+
+AXIS: Final = {"border": {"display": False}, "grid": {"color": "#9ca3af33"}, "ticks": {"color": "#9ca3af"}}
+CHART_OPTIONS: Final = {
+    "animation": False,
+    "responsive": True,
+    "maintainAspectRatio": False,
+    "scales": {
+        "x": {**AXIS, "stacked": True, "grid": {"display": False}},
+        "y": {**AXIS, "stacked": True, "beginAtZero": True},
+    },
+    "plugins": {
+        "legend": {
+            "position": "bottom",
+            "labels": {"color": "#9ca3af", "usePointStyle": True, "boxHeight": 7, "boxWidth": 7},
+        },
+        "tooltip": {"mode": "index"},
+    },
+}
+"""Of Chart.js: the theme's own know no stacked bars."""
+
+
+class Tile(NamedTuple):
+    """One number, what it counts, and the list that has it all."""
+
+    label: str
+    value: int
+    note: str = ""
+    url: str = ""
+
+
+class Bar(NamedTuple):
+    """One of several shares of a whole."""
+
+    label: str
+    number: int
+    percent: int
+
+
+class Run(NamedTuple):
+    """One run of the daily job."""
+
+    url: str
+    outcome: str
+    color: str
+    started: str
+    moved: int
+    failed: int
+    skipped: int
+
+
+def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """What the front page shows; nothing to whoever may not see it. The theme calls this."""
+    if not request.user.has_perm("engagement.view_userengagementstate"):
+        return context
+    now = timezone.now()
+    moves = dashboard_selectors.moves_by_day(now=now)
+    return context | {
+        "states": _states(),
+        "due": _due(now),
+        "messages_waiting": _messages(now),
+        "runs": _runs(now),
+        "chart": json.dumps(_chart(moves, now=now)),
+        "chart_options": json.dumps(CHART_OPTIONS),
+        "goodbyes": _goodbyes(moves),
+        "days_shown": DAYS_SHOWN,
+        "now": now,
+    }
+
+
+def _states() -> list[Tile]:
+    return [
+        Tile(state.label, count, url=_list("userengagementstate", f"state__exact={state.value}"))
+        for state, count in dashboard_selectors.users_by_state().items()
+    ]
+
+
+def _due(now: datetime) -> list[Tile]:
+    due = dashboard_selectors.due_by_check(now=now, policy=engagement_settings().policy)
+    return [Tile(check.name, count, check.trigger.label) for check, count in due.items()]
+
+
+def _messages(now: datetime) -> list[Tile]:
+    backlog = dashboard_selectors.message_backlog()
+    oldest = backlog.oldest_pending_at
+    note = f"the oldest was to be sent {relative(oldest, now=now)}" if oldest else ""
+    return [
+        Tile("pending", backlog.pending, note, _list("engagementmessage", "status__exact=pending")),
+        Tile("failed", backlog.failed, "", _list("engagementmessage", "status__exact=failed")),
+    ]
+
+
+def _runs(now: datetime) -> list[Run]:
+    return [_run(run, now=now) for run in run_selectors.latest_runs()[:RUNS_SHOWN]]
+
+
+def _run(run: EngagementJobRun, *, now: datetime) -> Run:
+    outcome = run_selectors.outcome_of(run, now=now)
+    return Run(
+        url=reverse("admin:engagement_engagementjobrun_change", args=(run.pk,)),
+        outcome=outcome,
+        color=colors.RUNS[outcome],
+        started=relative(run.started_at, now=now),
+        moved=run.succeeded,
+        failed=run.failed,
+        skipped=run.skipped,
+    )
+
+
+def _chart(moves: Sequence[MovesOfDay], *, now: datetime) -> dict[str, object]:
+    """Stacked bars, as Chart.js wants them."""
+    first_day = dashboard_selectors.first_instant(now).date()
+    days = [first_day + timedelta(days=number) for number in range(DAYS_SHOWN)]
+    counts: Counter[tuple[object, str]] = Counter()
+    for move in moves:
+        counts[move.day, move.trigger] += move.number
+    return {
+        "labels": [f"{day.day} {day:%b}" for day in days],
+        "datasets": [
+            {
+                "label": trigger.label,
+                "data": [counts[day, trigger.value] for day in days],
+                "backgroundColor": TRIGGER_COLORS[trigger],
+                "maxBarThickness": 24,
+            }
+            for trigger in Trigger
+            if any(counts[day, trigger.value] for day in days)
+        ],
+    }
+
+
+def _goodbyes(moves: Sequence[MovesOfDay]) -> list[Bar]:
+    """How the goodbyes ended that ended in these days."""
+    counts: Counter[str] = Counter()
+    for move in moves:
+        if move.from_state == State.GOODBYE_SENT:
+            counts[move.trigger] += move.number
+    total = sum(counts[trigger.value] for trigger in ENDS_OF_A_GOODBYE)
+    return [
+        Bar(label, counts[trigger.value], round(100 * counts[trigger.value] / total) if total else 0)
+        for trigger, label in ENDS_OF_A_GOODBYE.items()
+    ]
+
+
+def _list(model: str, query: str) -> str:
+    return f"{reverse(f'admin:engagement_{model}_changelist')}?{query}"

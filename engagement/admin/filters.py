@@ -1,0 +1,51 @@
+"""What the theme's filters lack: whole days, and what stands in a JSON column."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from django.utils.dateparse import parse_date
+from unfold.contrib.filters.admin import CheckboxFilter, RangeDateFilter
+
+from engagement.states import CHECKS
+
+if TYPE_CHECKING:
+    from django.db.models import Model, QuerySet
+    from django.http import HttpRequest
+    from unfold.admin import ModelAdmin
+
+ONE_DAY: Final = timedelta(days=1)
+
+
+class DayRangeFilter(RangeDateFilter):
+    """From the first instant of one day to the last of another, by UTC. What is no date is passed over."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
+        if first := self._day("from"):
+            queryset = queryset.filter(**{f"{self.field_path}__gte": first})
+        if last := self._day("to"):
+            queryset = queryset.filter(**{f"{self.field_path}__lt": last + ONE_DAY})
+        return queryset
+
+    def _day(self, end: str) -> datetime | None:
+        text = str(self.used_parameters.get(f"{self.field_path}_{end}") or "")
+        try:
+            day = parse_date(text)
+            return datetime.combine(day, time(), UTC) if day else None
+        except ValueError:  # the 31st of June
+            return None
+
+
+class CheckFilter(CheckboxFilter):
+    """Runs that asked these checks."""
+
+    title = "check"
+    parameter_name = "check"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:  # noqa: ARG002
+        return [(check.name, check.trigger.label) for check in CHECKS]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:  # noqa: ARG002
+        names = [check.name for check in CHECKS if check.name in (self.value() or ())]
+        return queryset.filter(checks__has_any_keys=names) if names else queryset

@@ -1,0 +1,159 @@
+"""The lists of states, transitions and messages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from unfold.contrib.filters.admin import ChoicesCheckboxFilter
+from unfold.decorators import display
+
+from engagement.admin import colors
+from engagement.admin.actions import ActingAdmin
+from engagement.admin.base import ReadOnlyAdmin
+from engagement.admin.by_hand import BRING_BACK, CANCEL, RETRY
+from engagement.admin.contacts import column, shown_address, shown_json, shown_text
+from engagement.admin.filters import DayRangeFilter
+from engagement.admin.words import state_in_words
+from engagement.models import (
+    EngagementMessage,
+    EngagementStateTransition,
+    MessageStatus,
+    UserEngagementState,
+)
+from engagement.states import State, Trigger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from uuid import UUID
+
+    from django.http import HttpRequest
+
+
+class OfOneUserAdmin(ReadOnlyAdmin):
+    """A list of rows that belong to a user each."""
+
+    search_fields = ("user__user_id__exact",)
+    ordering = ("-id",)
+    lines: Sequence[str] = ()
+    """Of the row's page."""
+    guarded_lines: Sequence[tuple[str, Callable[..., str]]] = ()
+    """Columns that may hold an address, and how each is shown."""
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:  # noqa: ARG002
+        guarded = [column(name, show, request=request) for name, show in self.guarded_lines]
+        return [*self.lines, *guarded]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        return self.get_fields(request, obj)
+
+    @display(description="user")
+    def whose(self, row: Any) -> str:
+        url = reverse("admin:engagement_userprofile_change", args=(row.user_id,))
+        return format_html('<a class="engagement-link" href="{}">{}</a>', url, row.user_id)
+
+
+@admin.register(UserEngagementState)
+class UserEngagementStateAdmin(OfOneUserAdmin, ActingAdmin):
+    """Where users stand."""
+
+    list_display = ("whose", "stands", "in_words", "last_activity_at")
+    list_display_links = None
+    list_filter = (
+        ("state", ChoicesCheckboxFilter),
+        ("last_activity_at", DayRangeFilter),
+        ("goodbye_expires_at", DayRangeFilter),
+        ("remind_at", DayRangeFilter),
+    )
+    hand_actions = (BRING_BACK,)
+    lines = (
+        "whose",
+        "stands",
+        "in_words",
+        "last_activity_at",
+        "goodbye_sent_at",
+        "goodbye_expires_at",
+        "remind_at",
+        "created_at",
+        "updated_at",
+    )
+
+    def target_of(self, row: UserEngagementState) -> UUID:
+        return row.user_id
+
+    @display(description="state", label=colors.STATES)
+    def stands(self, row: UserEngagementState) -> str:
+        return State(row.state).label
+
+    @display(description="in words")
+    def in_words(self, row: UserEngagementState) -> str:
+        return state_in_words(row, now=timezone.now())
+
+
+@admin.register(EngagementStateTransition)
+class EngagementStateTransitionAdmin(OfOneUserAdmin):
+    """How users got where they are: why did this user get this message?"""
+
+    list_display = ("created_at", "whose", "left", "why", "entered")
+    list_filter = (
+        ("trigger", ChoicesCheckboxFilter),
+        ("from_state", ChoicesCheckboxFilter),
+        ("to_state", ChoicesCheckboxFilter),
+        ("created_at", DayRangeFilter),
+    )
+    lines = ("created_at", "whose", "left", "why", "entered")
+    guarded_lines = (("metadata", shown_json),)
+
+    @display(description="from", label=colors.STATES)
+    def left(self, row: EngagementStateTransition) -> str:
+        return State(row.from_state).label
+
+    @display(description="trigger")
+    def why(self, row: EngagementStateTransition) -> str:
+        return Trigger(row.trigger).label
+
+    @display(description="to", label=colors.STATES)
+    def entered(self, row: EngagementStateTransition) -> str:
+        return State(row.to_state).label
+
+
+@admin.register(EngagementMessage)
+class EngagementMessageAdmin(OfOneUserAdmin, ActingAdmin):
+    """What users were, or will be, sent."""
+
+    list_display = ("scheduled_for", "whose", "message_type", "stands", "sent_at", "retry_count")
+    list_filter = (
+        ("status", ChoicesCheckboxFilter),
+        ("message_type", ChoicesCheckboxFilter),
+        ("scheduled_for", DayRangeFilter),
+        ("sent_at", DayRangeFilter),
+        ("created_at", DayRangeFilter),
+    )
+    hand_actions = (CANCEL, RETRY)
+    lines = (
+        "whose",
+        "message_type",
+        "stands",
+        "message_key",
+        "destination",
+        "scheduled_for",
+        "sent_at",
+        "retry_count",
+        "created_at",
+    )
+    guarded_lines = (
+        ("destination_jid", shown_address),
+        ("error_message", shown_text),
+        ("message_params", shown_json),
+        ("idempotency_key", shown_text),
+    )
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        return [*self.list_display, column("destination_jid", shown_address, request=request, title="to")]
+
+    @display(description="status", label=colors.MESSAGES)
+    def stands(self, row: EngagementMessage) -> str:
+        return MessageStatus(row.status).label

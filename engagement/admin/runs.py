@@ -1,0 +1,61 @@
+"""The list of runs of the daily job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.utils import timezone
+from unfold.contrib.filters.admin import ChoicesCheckboxFilter
+from unfold.decorators import display
+
+from engagement.admin import colors
+from engagement.admin.base import ReadOnlyAdmin
+from engagement.admin.filters import CheckFilter, DayRangeFilter
+from engagement.models import EngagementJobRun
+from engagement.run_selectors import outcome_of
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+    from django.http import HttpRequest
+
+
+@admin.register(EngagementJobRun)
+class EngagementJobRunAdmin(ReadOnlyAdmin):
+    """What each run of the daily job did."""
+
+    list_display = (
+        "started_at",
+        "outcome",
+        "succeeded",
+        "failed",
+        "skipped",
+        "finished_at",
+        "host",
+        "job_id",
+    )
+    list_filter = (("status", ChoicesCheckboxFilter), CheckFilter, ("started_at", DayRangeFilter))
+    search_fields = ("job_id__exact",)
+    ordering = ("-started_at", "-job_id")
+    may_be_asked = ()
+
+    def get_search_results(
+        self,
+        request: HttpRequest,  # noqa: ARG002  the admin's interface
+        queryset: QuerySet[Any],
+        search_term: str,
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        try:
+            return (queryset.filter(pk=UUID(term)) if term else queryset), False
+        except ValueError:
+            return queryset.none(), False
+
+    def search_help(self, request: HttpRequest) -> str:  # noqa: ARG002
+        return "Job id"
+
+    @display(description="status", label=colors.RUNS)
+    def outcome(self, run: EngagementJobRun) -> str:
+        """The status, or `vanished`."""
+        return outcome_of(run, now=timezone.now())

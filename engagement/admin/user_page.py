@@ -1,0 +1,156 @@
+"""All there is to see of one user."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from engagement import histories, people_selectors
+from engagement.admin import colors
+from engagement.admin.contacts import shown_address, shown_text
+from engagement.admin.words import relative, state_in_words
+from engagement.messages import UnknownMessageKey, WrongMessageParameters, render
+from engagement.services.explanation import outlook_of
+from engagement.states import State, Trigger
+from engagement.words import counted, date_in_words, outlook_in_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from django.contrib.admin.models import LogEntry
+
+    from engagement.histories import Move
+    from engagement.models import EngagementMessage, UserProfile
+
+SHOWN: Final = 50
+"""Moves, messages and acts by hand, the latest; the lists have the others."""
+
+LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
+
+
+class Event(NamedTuple):
+    """Something that happened to the user."""
+
+    at: datetime | None
+    title: str
+    notes: Sequence[str]
+    when: str
+    date: str
+
+
+class ShownMessage(NamedTuple):
+    """A message, as far as the reader may see it."""
+
+    row: EngagementMessage
+    color: str
+    text: str
+    address: str
+    error: str
+    when: str
+
+
+class Page(NamedTuple):
+    """What the template shows."""
+
+    state: str | None
+    headline: str
+    outlook: str
+    facts: Sequence[tuple[str, str]]
+    events: Sequence[Event]
+    shown_messages: Sequence[ShownMessage]
+    has_more_moves: bool
+    has_more_messages: bool
+
+
+def user_page(profile: UserProfile, *, now: datetime, plain: bool) -> Page:
+    """Everything about one user in a constant number of queries; addresses are masked unless `plain`."""
+    standing = histories.read_standing(profile.pk)
+    outlook = outlook_of(user_id=profile.pk, standing=standing, now=now)
+    moves = histories.read_moves(profile.pk, latest=SHOWN + 1)
+    messages = people_selectors.latest_messages(profile.pk, count=SHOWN + 1)
+    entries = people_selectors.acts_by_hand(profile.pk, count=SHOWN)
+    return Page(
+        state=standing.state if standing else None,
+        headline=state_in_words(standing, now=now) if standing else "not heard of yet",
+        outlook=outlook_in_words(outlook, standing=standing),
+        facts=list(_facts(profile, now=now, plain=plain)),
+        events=_events(moves[-SHOWN:], entries, now=now, plain=plain),
+        shown_messages=[
+            _shown(message, profile=profile, now=now, plain=plain) for message in messages[:SHOWN]
+        ],
+        has_more_moves=len(moves) > SHOWN,
+        has_more_messages=len(messages) > SHOWN,
+    )
+
+
+def _facts(profile: UserProfile, *, now: datetime, plain: bool) -> Iterator[tuple[str, str]]:
+    yield "User id", str(profile.pk)
+    yield "WhatsApp", shown_address(profile.whatsapp_jid, plain=plain) or "no address"
+    yield "Messages go to", profile.get_preferred_destination_display()
+    yield "Locale", profile.locale
+    opted_out = "yes" if profile.reengagement_opt_out else "no"
+    if profile.opt_out_changed_at:
+        opted_out += f", since {date_in_words(profile.opt_out_changed_at)}"
+    yield "Opted out", opted_out
+    yield "Known since", f"{date_in_words(profile.created_at)} ({relative(profile.created_at, now=now)})"
+
+
+def _events(moves: Sequence[Move], entries: Sequence[LogEntry], *, now: datetime, plain: bool) -> list[Event]:
+    events = [_move(move, now=now, plain=plain) for move in moves]
+    events += [_event(entry.action_time, entry.change_message, [_by(entry)], now=now) for entry in entries]
+    return sorted(events, key=lambda event: event.at or LONG_AGO, reverse=True)
+
+
+def _event(at: datetime | None, title: str, notes: Sequence[str], *, now: datetime) -> Event:
+    return Event(at, title, notes, relative(at, now=now), date_in_words(at))
+
+
+def _by(entry: LogEntry) -> str:
+    return f"by {entry.user.get_username()}"
+
+
+def _move(move: Move, *, now: datetime, plain: bool) -> Event:
+    title = f"{Trigger(move.trigger).label}: {State(move.from_state).label} → {State(move.to_state).label}"
+    # Other programs may have put anything there.
+    told: dict[str, Any] = move.metadata if isinstance(move.metadata, dict) else {}
+    notes = [shown_text(note, plain=plain) for note in _notes(told)]
+    return _event(move.created_at, title, notes, now=now)
+
+
+def _notes(told: dict[str, Any]) -> Iterator[str]:
+    if isinstance(days := told.get("days_inactive"), int):
+        yield f"silent for {counted(days, 'day')}"
+    if isinstance(hours := told.get("hours_waited"), int):
+        yield f"{counted(hours, 'hour')} after the goodbye"
+    if told.get("unprompted_return") is True:
+        yield "came back unprompted"
+    if "performed_by" in told:
+        yield f"by {told['performed_by']}"
+    if "job_id" in told:
+        yield f"run {told['job_id']}"
+    if "undone_job_id" in told:
+        yield f"undid run {told['undone_job_id']}"
+
+
+def _shown(message: EngagementMessage, *, profile: UserProfile, now: datetime, plain: bool) -> ShownMessage:
+    verb = "sent" if message.sent_at else "scheduled"
+    instant = message.sent_at or message.scheduled_for
+    return ShownMessage(
+        row=message,
+        color=colors.MESSAGES.get(message.get_status_display(), ""),
+        text=shown_text(text_of(message, locale=profile.locale), plain=plain),
+        address=shown_address(message.destination_jid, plain=plain),
+        error=shown_text(message.error_message, plain=plain),
+        when=f"{verb} {relative(instant, now=now)}, {date_in_words(instant)}",
+    )
+
+
+def text_of(message: EngagementMessage, *, locale: str) -> str:
+    """What the message says in the user's language, or why that is not known."""
+    params = message.message_params if isinstance(message.message_params, dict) else {}
+    try:
+        return render(key=message.message_key, locale=locale, params=params)
+    except UnknownMessageKey:
+        return f"(The text of {message.message_key} belongs to another program.)"
+    except WrongMessageParameters:
+        return f"(The text of {message.message_key} needs other parameters than it was given.)"

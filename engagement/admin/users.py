@@ -1,0 +1,125 @@
+"""The list of users, and the page of each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.contrib import admin
+from django.urls import reverse
+from django.utils import timezone
+from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesCheckboxFilter
+from unfold.decorators import display
+
+from engagement.admin import colors
+from engagement.admin.actions import ActingAdmin
+from engagement.admin.by_hand import BRING_BACK, CANCEL, CANCEL_ALL, OPT_IN, OPT_OUT, RETRY
+from engagement.admin.contacts import column, may_see_contacts, shown_address
+from engagement.admin.filters import DayRangeFilter
+from engagement.admin.user_page import user_page
+from engagement.models import EngagementMessage, MessageStatus, UserProfile
+from engagement.states import State
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from django.db.models import Model
+    from django.http import HttpRequest, HttpResponse
+
+    from engagement.admin.actions import HandAction
+    from engagement.admin.user_page import ShownMessage
+
+
+class Button(NamedTuple):
+    """Leads to the question whether something shall be done."""
+
+    label: str
+    url: str
+
+
+@admin.register(UserProfile)
+class UserProfileAdmin(ActingAdmin):
+    """Who the users are, whether they can be reached, and all that happened to each."""
+
+    list_display = ("user_id", "stands", "locale", "is_opted_out", "created_at")
+    list_select_related = ("engagement_state",)
+    list_filter = (
+        ("reengagement_opt_out", BooleanRadioFilter),
+        ("engagement_state__state", ChoicesCheckboxFilter),
+        ("preferred_destination", ChoicesCheckboxFilter),
+        ("created_at", DayRangeFilter),
+    )
+    search_fields = ("user_id__exact",)
+    ordering = ("-user_id",)
+    user_column = "pk"
+    hand_actions = (BRING_BACK, OPT_OUT, OPT_IN, CANCEL_ALL)
+    fields = ("user_id",)
+    change_form_template = "engagement/user.html"
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        return [*self.list_display, column("whatsapp_jid", shown_address, request=request, title="WhatsApp")]
+
+    @display(description="state", label=colors.STATES)
+    def stands(self, profile: UserProfile) -> str | None:
+        state = getattr(profile, "engagement_state", None)
+        return State(state.state).label if state else None
+
+    @display(description="opted out", label={"yes": "warning"})
+    def is_opted_out(self, profile: UserProfile) -> str:
+        return "yes" if profile.reengagement_opt_out else "no"
+
+    def user_of(self, row: UserProfile) -> UUID:
+        return row.pk
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        profile = self.get_object(request, object_id)
+        if profile is not None and self.has_view_permission(request, profile):
+            extra_context = {**(extra_context or {}), **self._context(request, profile)}
+        return super().change_view(request, object_id, form_url, extra_context)
+
+    def _context(self, request: HttpRequest, profile: UserProfile) -> dict[str, Any]:
+        page = user_page(profile, now=timezone.now(), plain=may_see_contacts(request))
+        message_admin = self.admin_site.get_model_admin(EngagementMessage)
+        allowed = message_admin.allowed(request)
+        return {
+            "page": page,
+            "title": f"User {profile.pk}",
+            "subtitle": None,
+            "buttons": self._buttons(request, profile, state=page.state),
+            "message_items": [
+                (message, _message_buttons(message, message_admin, allowed))
+                for message in page.shown_messages
+            ],
+            "all_moves": _list_of("engagementstatetransition", profile),
+            "all_messages": _list_of("engagementmessage", profile),
+        }
+
+    def _buttons(self, request: HttpRequest, profile: UserProfile, *, state: str | None) -> list[Button]:
+        """What may be done and would make a difference, as far as the page knows."""
+        pointless = {OPT_OUT} if profile.reengagement_opt_out else {OPT_IN}
+        if state in {None, State.ACTIVE.value}:
+            pointless.add(BRING_BACK)
+        return [
+            Button(action.label, self.act_url(profile.pk, action))
+            for action in self.allowed(request)
+            if action not in pointless
+        ]
+
+
+def _message_buttons(
+    message: ShownMessage, message_admin: ActingAdmin, allowed: Sequence[HandAction]
+) -> list[Button]:
+    fitting = {MessageStatus.PENDING.value: CANCEL, MessageStatus.FAILED.value: RETRY}.get(message.row.status)
+    if fitting is None or fitting not in allowed:
+        return []
+    return [Button(fitting.label, message_admin.act_url(message.row.pk, fitting))]
+
+
+def _list_of(model: str, profile: Model) -> str:
+    return f"{reverse(f'admin:engagement_{model}_changelist')}?user__exact={profile.pk}"

@@ -1,0 +1,62 @@
+"""Times and states as a person would say them. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, timedelta
+from typing import TYPE_CHECKING, Final
+
+from engagement.states import State
+from engagement.words import counted, date_in_words
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from engagement.histories import Standing
+    from engagement.models import UserEngagementState
+
+_UNITS: Final = (
+    ("year", timedelta(days=365)),
+    ("day", timedelta(days=1)),
+    ("hour", timedelta(hours=1)),
+    ("minute", timedelta(minutes=1)),
+)
+_ALMOST_A_WEEK: Final = timedelta(days=6)
+
+
+def relative(instant: datetime | None, *, now: datetime) -> str:
+    """`5 hours ago`, `in 2 days`."""
+    if instant is None:
+        return "at an unknown time"
+    return f"{_period(now - instant)} ago" if instant <= now else f"in {_period(instant - now)}"
+
+
+def near(instant: datetime, *, now: datetime) -> str:
+    """`Wednesday 06:00 UTC` where that can mean one instant only, else the date."""
+    if abs(instant - now) < _ALMOST_A_WEEK:
+        return f"{instant.astimezone(UTC):%A %H:%M} UTC"
+    return date_in_words(instant)
+
+
+def state_in_words(user_state: Standing | UserEngagementState, *, now: datetime) -> str:
+    """Where a user stands, since when and until when."""
+    match State(user_state.state):
+        case State.GOODBYE_SENT if user_state.goodbye_sent_at and user_state.goodbye_expires_at:
+            sent = relative(user_state.goodbye_sent_at, now=now)
+            return f"goodbye sent {sent}, {_end(user_state.goodbye_expires_at, now=now)}"
+        case State.REMIND_LATER if user_state.remind_at:
+            return f"to be reminded later, which {_end(user_state.remind_at, now=now)}"
+        case state:
+            return f"{state.label}, last heard of {relative(user_state.last_activity_at, now=now)}"
+
+
+def _end(instant: datetime, *, now: datetime) -> str:
+    verb = "ends" if instant > now else "ended"
+    return f"{verb} {near(instant, now=now)}"
+
+
+def _period(length: timedelta) -> str:
+    """In the largest unit of which there is one."""
+    for noun, unit in _UNITS:
+        if length >= unit:
+            return counted(length // unit, noun)
+    return "less than a minute"

@@ -1,0 +1,65 @@
+"""`manage.py prepare_admin`: somebody who may log in, and something to look at."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from django.contrib.auth.models import User
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.core.management import call_command
+from django.core.management.base import CommandError
+
+from engagement.management.base import SentenceCommand
+from engagement.models import UserProfile
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+NAME: Final = "DJANGO_SUPERUSER_USERNAME"
+PASSWORD: Final = "DJANGO_SUPERUSER_PASSWORD"  # noqa: S105  the name of a variable
+EMAIL: Final = "DJANGO_SUPERUSER_EMAIL"
+
+
+class Command(SentenceCommand):
+    help = (
+        "Make the first administrator of the admin, if there is none: from the environment"
+        f" ({NAME}, {PASSWORD} and, if you like, {EMAIL}), else by asking. Into an empty database load an"
+        " activity log, too."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--sample", metavar="FILE", type=Path, help="what to load into an empty database")
+        parser.add_argument("--as-of", metavar="TIMESTAMP", help="as load_activity_log has it")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        if not User.objects.filter(is_superuser=True).exists():
+            self._make_administrator()
+        if options["sample"] and not UserProfile.objects.exists():
+            as_of = ["--as-of", options["as_of"]] if options["as_of"] else []
+            call_command("load_activity_log", str(options["sample"]), *as_of, stdout=self.stdout)
+
+    def _make_administrator(self) -> None:
+        name, password = os.environ.get(NAME), os.environ.get(PASSWORD)
+        if name and password:
+            self._store(name, password)
+        elif sys.stdin is not None and sys.stdin.isatty():
+            self.stdout.write("There is no administrator yet. Choose a name and a password.")
+            call_command("createsuperuser")
+        else:
+            raise CommandError(
+                f"There is no administrator yet: set {NAME} and {PASSWORD}, or run this on a terminal."
+            )
+
+    def _store(self, name: str, password: str) -> None:
+        try:
+            validate_password(password, user=User(username=name))
+        except ValidationError as error:
+            raise CommandError(f"{PASSWORD} will not do: {' '.join(error.messages)}") from None
+        if User.objects.filter(username=name).exists():
+            raise CommandError(f"There is an account {name} already, but it is no administrator's.")
+        User.objects.create_superuser(username=name, email=os.environ.get(EMAIL, ""), password=password)
+        self.write_result(f"{name} is the first administrator.")

@@ -1,0 +1,42 @@
+"""Finding people, and what happened to one of them. Nothing here writes."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
+
+from engagement.models import EngagementMessage, UserProfile
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+FOUND_AT_MOST: Final = 200
+"""Users by the beginning of an address; who wants one of more types more of it."""
+
+_PHONE_NUMBER: Final = re.compile(r"\+?[\d\s().-]+")
+
+
+def users_with_address(text: str) -> list[UUID]:
+    """Users whose JID is `text` or begins so; a phone number may be written with spaces and a plus."""
+    beginning = re.sub(r"\D", "", text) if _PHONE_NUMBER.fullmatch(text) else text
+    if not beginning:
+        return []
+    found = UserProfile.objects.filter(whatsapp_jid__startswith=beginning)
+    # In the index's order. To ask for one would sort all that begin so.
+    return list(found.values_list("user_id", flat=True)[:FOUND_AT_MOST])
+
+
+def latest_messages(user_id: UUID, *, count: int) -> list[EngagementMessage]:
+    """The user's latest messages, the latest first."""
+    messages = EngagementMessage.objects.filter(user_id=user_id)
+    return list(messages.order_by("-created_at", "-id")[:count])
+
+
+def acts_by_hand(user_id: UUID, *, count: int) -> list[LogEntry]:
+    """What people did for the user in the admin, apart from moving them; the latest first."""
+    kind = ContentType.objects.get_for_model(UserProfile)
+    entries = LogEntry.objects.filter(content_type=kind, object_id=str(user_id))
+    return list(entries.select_related("user").order_by("-action_time", "-id")[:count])

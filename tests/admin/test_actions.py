@@ -1,0 +1,191 @@
+"""What may be done by hand: each asks before, tells after and leaves a name. Real requests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from freezegun import freeze_time
+
+from engagement.models import EngagementMessage, EngagementStateTransition, MessageType, UserProfile
+from tests.admin.pages import act_url, choose, list_url, page_url, sentences, text_of
+from tests.factories import NOW, make_user, make_users, queue_for
+
+if TYPE_CHECKING:
+    from django.db.models import Model
+
+    from engagement.models import UserEngagementState
+
+pytestmark = pytest.mark.django_db
+
+SUPPORTER = "somebody of Engagement support"
+
+
+def act(client: Client, row: Model, action: str) -> list[str]:
+    """Answer yes on the page that asks, and read the report."""
+    assert "keeps your name" in text_of(client, act_url(row, action))
+    return sentences(client.post(act_url(row, action), follow=True))
+
+
+def status_of(message: EngagementMessage) -> str:
+    message.refresh_from_db()
+    return message.status
+
+
+@pytest.fixture
+def waiting() -> UserEngagementState:
+    """Somebody who was told goodbye an hour ago."""
+    return make_user("goodbye_sent", goodbye_sent_at=NOW, goodbye_expires_at=NOW.replace(year=2100))
+
+
+@freeze_time(NOW)
+def test_user_is_brought_back(support: Client, waiting: UserEngagementState) -> None:
+    goodbye = queue_for(waiting, MessageType.GOODBYE)
+    assert act(support, waiting.user, "bring_back") == ["Bring back: brought back."]
+    waiting.refresh_from_db()
+    assert (waiting.state, waiting.last_activity_at) == ("active", NOW)
+    assert status_of(goodbye) == "cancelled"
+    move = EngagementStateTransition.objects.get()
+    assert (move.trigger, move.created_at) == ("user_message", NOW)
+    assert move.metadata["performed_by"] == SUPPORTER
+    assert move.metadata["trigger_source"] == "user_message"
+    assert SUPPORTER in text_of(support, page_url(waiting.user))
+
+
+def test_active_user_is_not_brought_back(support: Client) -> None:
+    user = make_user()
+    assert act(support, user.user, "bring_back") == ["Bring back: active already and left alone."]
+    assert not EngagementStateTransition.objects.exists()
+    heard_of_at = user.last_activity_at
+    user.refresh_from_db()
+    assert user.last_activity_at == heard_of_at
+
+
+def test_user_without_a_state_is_not_brought_back(support: Client) -> None:
+    profile = UserProfile.objects.create()
+    (sentence,) = act(support, profile, "bring_back")
+    assert "without a state" in sentence
+
+
+@freeze_time(NOW)
+def test_user_is_opted_out_and_in(support: Client, waiting: UserEngagementState) -> None:
+    goodbye = queue_for(waiting, MessageType.GOODBYE)
+    assert act(support, waiting.user, "opt_out") == ["Opt out: opted out."]
+    profile = UserProfile.objects.get()
+    assert (profile.reengagement_opt_out, profile.opt_out_changed_at) == (True, NOW)
+    assert status_of(goodbye) == "cancelled"
+    assert act(support, waiting.user, "opt_in") == ["Opt in: opted in."]
+    assert not UserProfile.objects.get().reengagement_opt_out
+    page = text_of(support, page_url(waiting.user))
+    assert "Opted the user out; 1 pending message cancelled." in page
+    assert f"by {SUPPORTER}" in page
+    assert LogEntry.objects.count() == 2
+
+
+def test_all_pending_messages_of_a_user_are_cancelled(support: Client, waiting: UserEngagementState) -> None:
+    welcome = queue_for(waiting, MessageType.WELCOME)
+    sent = queue_for(waiting, MessageType.GOODBYE, status="sent")
+    assert act(support, waiting.user, "cancel_all") == ["Cancel pending messages: 1 message cancelled."]
+    assert (status_of(welcome), status_of(sent)) == ("cancelled", "sent")
+    assert act(support, waiting.user, "cancel_all") == ["Cancel pending messages: nothing is pending."]
+    assert "Cancelled 1 pending message." in text_of(support, page_url(waiting.user))
+
+
+def test_one_message_is_cancelled_unless_it_was_sent(support: Client, waiting: UserEngagementState) -> None:
+    welcome = queue_for(waiting, MessageType.WELCOME)
+    sent = queue_for(waiting, MessageType.GOODBYE, status="sent")
+    assert act(support, welcome, "cancel") == ["Cancel: cancelled."]
+    assert act(support, sent, "cancel") == ["Cancel: left alone, because it is not pending."]
+    assert (status_of(welcome), status_of(sent)) == ("cancelled", "sent")
+    assert LogEntry.objects.count() == 1
+
+
+@freeze_time(NOW)
+def test_failed_message_is_queued_again(support: Client, waiting: UserEngagementState) -> None:
+    goodbye = queue_for(waiting, MessageType.GOODBYE, status="failed", error_message="busy", retry_count=3)
+    key = goodbye.idempotency_key
+    assert act(support, goodbye, "retry") == ["Queue again: queued again."]
+    goodbye.refresh_from_db()
+    assert (goodbye.status, goodbye.scheduled_for, goodbye.error_message) == ("pending", NOW, None)
+    assert (goodbye.idempotency_key, goodbye.retry_count) == (key, 3)
+    assert f"Queued again: goodbye {goodbye.pk}." in text_of(support, page_url(waiting.user))
+
+
+def test_report_tells_what_became_of_each(support: Client) -> None:
+    dormant = make_users(2, "dormant")
+    active = make_user()
+    profiles = [user.user for user in (*dormant, active)]
+    asked = choose(support, UserProfile, "bring_back", *profiles)
+    assert not EngagementStateTransition.objects.exists()
+    assert all(str(profile.pk) in asked.content.decode() for profile in profiles)
+    told = choose(support, UserProfile, "bring_back", *profiles, confirmed="yes")
+    assert sorted(sentences(told)[0].removeprefix("Bring back: ").rstrip(".").split("; ")) == [
+        "active already and left alone (1)",
+        "brought back (2)",
+    ]
+
+
+def test_state_is_acted_on_by_its_user(support: Client) -> None:
+    dormant = make_user("dormant")
+    choose(support, type(dormant), "bring_back", dormant, confirmed="yes")
+    dormant.refresh_from_db()
+    assert dormant.state == "active"
+
+
+def test_nobody_is_acted_on_before_the_question_is_answered(
+    support: Client, waiting: UserEngagementState
+) -> None:
+    for action in ("bring_back", "opt_out", "opt_in", "cancel_all"):
+        assert support.get(act_url(waiting.user, action)).status_code == 200
+    waiting.refresh_from_db()
+    assert waiting.state == "goodbye_sent"
+    assert not LogEntry.objects.exists()
+
+
+@pytest.mark.parametrize("action", ["bring_back", "opt_out", "opt_in", "cancel_all"])
+def test_viewer_may_not_act_on_users(viewer: Client, waiting: UserEngagementState, action: str) -> None:
+    assert viewer.get(act_url(waiting.user, action)).status_code == 403
+    assert viewer.post(act_url(waiting.user, action)).status_code == 403
+    choose(viewer, UserProfile, action, waiting.user, confirmed="yes")
+    waiting.refresh_from_db()
+    assert waiting.state == "goodbye_sent"
+    assert not UserProfile.objects.get().reengagement_opt_out
+    assert not LogEntry.objects.exists()
+    for page in (page_url(waiting.user), list_url(UserProfile)):
+        assert f'value="{action}"' not in text_of(viewer, page)
+        assert f"/act/{action}/" not in text_of(viewer, page)
+
+
+@pytest.mark.parametrize(("action", "status"), [("cancel", "pending"), ("retry", "failed")])
+def test_viewer_may_not_act_on_messages(
+    viewer: Client, waiting: UserEngagementState, action: str, status: str
+) -> None:
+    message = queue_for(waiting, MessageType.GOODBYE, status=status)
+    assert viewer.post(act_url(message, action)).status_code == 403
+    choose(viewer, EngagementMessage, action, message, confirmed="yes")
+    assert status_of(message) == status
+    assert f"/act/{action}/" not in text_of(viewer, page_url(waiting.user))
+
+
+@pytest.mark.parametrize("action", ["bring_back", "opt_out", "cancel_all"])
+def test_each_action_has_a_permission_of_its_own(
+    viewer: Client, waiting: UserEngagementState, action: str
+) -> None:
+    codename = {"bring_back": "bring_back", "opt_out": "change_opt_out", "cancel_all": "cancel_message"}
+    User.objects.get().user_permissions.add(Permission.objects.get(codename=codename[action]))
+    for other in codename:
+        expected = 200 if other == action else 403
+        assert viewer.get(act_url(waiting.user, other)).status_code == expected
+
+
+def test_action_that_does_not_exist_is_refused(support: Client, waiting: UserEngagementState) -> None:
+    assert support.post(act_url(waiting.user, "delete")).status_code == 403
+
+
+def test_form_without_its_token_is_refused(waiting: UserEngagementState) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(User.objects.create_superuser("root"))
+    assert strict.post(act_url(waiting.user, "bring_back")).status_code == 403

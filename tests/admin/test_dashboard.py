@@ -1,0 +1,144 @@
+"""The front page answers an operator's questions in a handful of statements."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.contrib.auth.models import User
+from freezegun import freeze_time
+
+from engagement import dashboard_selectors
+from engagement.dashboard_selectors import Backlog, MovesOfDay
+from engagement.models import EngagementStateTransition, MessageType
+from engagement.services.state_machine import transition_state
+from engagement.states import CHECKS, Policy, State, Trigger
+from tests.admin.many_rows import fill_tables
+from tests.admin.pages import cost_of, text_of
+from tests.factories import NOW, TICK, make_run, make_user, make_users, queue_for
+from tests.running import run_job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.test import Client
+
+pytestmark = pytest.mark.django_db
+
+FRONT_PAGE = "/admin/"
+
+
+@pytest.fixture
+def frozen() -> Iterator[None]:
+    with freeze_time(NOW):
+        yield
+
+
+def context(client: Client) -> dict[str, Any]:
+    return client.get(FRONT_PAGE).context_data or {}
+
+
+def test_users_are_counted_by_state_and_no_state_is_left_out() -> None:
+    make_users(2)
+    make_user("dormant")
+    assert dashboard_selectors.users_by_state() == {
+        State.ACTIVE: 2,
+        State.GOODBYE_SENT: 0,
+        State.HELP_FLOW: 0,
+        State.REMIND_LATER: 0,
+        State.DORMANT: 1,
+    }
+
+
+def test_due_is_whom_the_job_would_move() -> None:
+    make_users(3, "silent")
+    make_user("silent", user__reengagement_opt_out=True)
+    make_users(2, "goodbye_sent")
+    make_user("remind_later")
+    due = dashboard_selectors.due_by_check(now=NOW, policy=Policy())
+    assert [due[check] for check in CHECKS] == [3, 2, 1]
+    assert run_job().succeeded == 6
+
+
+def test_backlog_names_what_waits_longest_and_what_failed() -> None:
+    user = make_user()
+    assert dashboard_selectors.message_backlog() == Backlog(0, None, 0)
+    queue_for(user, MessageType.WELCOME, scheduled_for=NOW - timedelta(days=2))
+    queue_for(user, MessageType.WELCOME)
+    queue_for(user, MessageType.WELCOME, status="failed", scheduled_for=NOW - timedelta(days=9))
+    queue_for(user, MessageType.WELCOME, status="sent", scheduled_for=NOW - timedelta(days=9))
+    assert dashboard_selectors.message_backlog() == Backlog(2, NOW - timedelta(days=2), 1)
+
+
+def test_moves_are_counted_by_day_trigger_and_former_state() -> None:
+    make_users(2, "silent")
+    make_user("goodbye_sent")
+    run_job()
+    assert sorted(dashboard_selectors.moves_by_day(now=NOW)) == [
+        MovesOfDay(date(2026, 3, 2), "goodbye_timeout", "goodbye_sent", 1),
+        MovesOfDay(date(2026, 3, 2), "inactivity_14d", "active", 2),
+    ]
+
+
+@pytest.mark.parametrize(("step", "counted"), [(-TICK, 0), (timedelta(0), 1), (TICK, 1)])
+def test_thirty_days_begin_with_the_first_instant_of_the_first(step: timedelta, counted: int) -> None:
+    make_user("silent")
+    run_job()
+    first = dashboard_selectors.first_instant(NOW)
+    assert first.date() == NOW.date() - timedelta(days=29)
+    EngagementStateTransition.objects.update(created_at=first + step)
+    assert len(dashboard_selectors.moves_by_day(now=NOW)) == counted
+
+
+def test_move_that_lies_ahead_is_not_counted() -> None:
+    make_user("silent")
+    run_job()
+    assert dashboard_selectors.moves_by_day(now=NOW - TICK) == []
+
+
+@pytest.mark.usefixtures("frozen")
+def test_goodbyes_are_told_by_how_they_ended(viewer: Client) -> None:
+    for trigger in (Trigger.GOODBYE_RESPONSE_1, Trigger.USER_MESSAGE, Trigger.USER_MESSAGE):
+        user = make_user("goodbye_sent")
+        transition_state(user_id=user.user_id, trigger=trigger, now=NOW)
+    dormant = make_user("dormant")
+    transition_state(user_id=dormant.user_id, trigger=Trigger.USER_MESSAGE, now=NOW)
+    make_user("goodbye_sent")
+    run_job()
+    ends = {bar.label: (bar.number, bar.percent) for bar in context(viewer)["goodbyes"]}
+    assert ends == {
+        "replied 1: confused": (1, 25),
+        "replied 2: busy": (0, 0),
+        "replied 3: all good": (0, 0),
+        "came back with another message": (2, 50),
+        "did not reply": (1, 25),
+    }
+
+
+@pytest.mark.usefixtures("frozen")
+def test_runs_are_shown_with_how_they_ended(viewer: Client) -> None:
+    make_run(succeeded=1_234, started_at=NOW - timedelta(hours=3))
+    make_run(status="running", started_at=NOW - timedelta(hours=1))
+    page = text_of(viewer, FRONT_PAGE)
+    assert "1,234" in page
+    assert "3 hours ago" in page
+    assert "vanished" in page
+
+
+def test_empty_database_is_shown(viewer: Client) -> None:
+    assert "The job has not run yet." in text_of(viewer, FRONT_PAGE)
+
+
+def test_page_costs_the_same_with_10_rows_and_with_10_000(viewer: Client) -> None:
+    fill_tables(10)
+    few = cost_of(viewer, FRONT_PAGE)
+    fill_tables(9_990)
+    assert cost_of(viewer, FRONT_PAGE) == few
+    assert few <= 14
+
+
+def test_numbers_are_for_those_who_may_see_users(client: Client) -> None:
+    make_users(2)
+    client.force_login(User.objects.create_user("staff", is_staff=True))
+    assert "states" not in context(client)

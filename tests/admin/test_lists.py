@@ -1,0 +1,207 @@
+"""The lists show everything and let nothing be broken by hand. Real requests."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+
+from engagement.admin import paginator
+from engagement.models import (
+    EngagementJobRun,
+    EngagementMessage,
+    EngagementStateTransition,
+    MessageType,
+    UserEngagementState,
+    UserProfile,
+)
+from tests.admin.many_rows import fill_tables
+from tests.admin.pages import choose, cost_of, list_url, page_url, sentences, text_of
+from tests.factories import NOW, make_run, make_user, make_users, queue_for
+from tests.running import run_job
+
+if TYPE_CHECKING:
+    from django.db.models import Model
+    from django.test import Client
+
+pytestmark = pytest.mark.django_db
+
+OF_USERS = [UserProfile, UserEngagementState, EngagementStateTransition, EngagementMessage]
+MODELS = [*OF_USERS, EngagementJobRun]
+
+
+@pytest.fixture
+def told_goodbye() -> UserEngagementState:
+    user = make_user("silent")
+    run_job()
+    return user
+
+
+def found(client: Client, model: type[Model], **query: Any) -> int:
+    response = client.get(list_url(model), query)
+    assert response.status_code == 200
+    count: int = response.context["cl"].result_count
+    return count
+
+
+@pytest.mark.usefixtures("told_goodbye")
+@pytest.mark.parametrize("model", MODELS)
+def test_list_and_page_are_shown(viewer: Client, model: type[Model]) -> None:
+    row = model._default_manager.get()
+    text_of(viewer, list_url(model))
+    text_of(viewer, page_url(row))
+
+
+@pytest.mark.usefixtures("told_goodbye")
+@pytest.mark.parametrize("model", MODELS)
+def test_nothing_can_be_added_changed_or_deleted(admin_client: Client, model: type[Model]) -> None:
+    row = model._default_manager.get()
+    before = model._default_manager.values().get()
+    address = page_url(row).removesuffix("change/")
+    assert admin_client.post(f"{list_url(model)}add/", {}).status_code == 403
+    assert admin_client.post(page_url(row), {"state": "dormant"}).status_code == 403
+    assert admin_client.post(f"{address}delete/", {"post": "yes"}).status_code == 403
+    choose(admin_client, model, "delete_selected", row, post="yes")
+    assert model._default_manager.values().get() == before
+
+
+@pytest.mark.parametrize("model", OF_USERS)
+def test_user_is_found_by_id_and_by_the_beginning_of_their_address(
+    support: Client, model: type[Model]
+) -> None:
+    make_users(3, "silent")
+    make_user("silent", user__whatsapp_jid="5511999990042@s.whatsapp.net")
+    user = make_user("silent", user__whatsapp_jid="5521999990042@s.whatsapp.net")
+    run_job()
+    terms = (str(user.user_id), str(user.user.whatsapp_jid), "5521", " +55 (21) 99999-0042 ")
+    for term in terms:
+        response = support.get(list_url(model), {"q": term})
+        assert response.context["cl"].result_count == 1, term
+        assert str(user.user_id) in response.content.decode()
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("term", ["somebody", "+", "%", "00000000-0000-0000-0000-000000000000"])
+def test_search_for_nobody_finds_nothing(support: Client, model: type[Model], term: str) -> None:
+    make_user("silent")
+    run_job()
+    assert found(support, model, q=term) == 0
+
+
+def test_run_is_found_by_its_id(viewer: Client) -> None:
+    make_run()
+    run = make_run()
+    assert found(viewer, EngagementJobRun, q=str(run.job_id)) == 1
+
+
+def test_states_are_filtered_by_state(viewer: Client) -> None:
+    make_users(2)
+    make_user("dormant")
+    make_user("help_flow")
+    assert found(viewer, UserEngagementState, state__exact="dormant") == 1
+    assert found(viewer, UserEngagementState, state__exact=["dormant", "help_flow"]) == 2
+
+
+def test_transitions_are_filtered_by_trigger_and_day(viewer: Client) -> None:
+    make_user("silent")
+    make_user("goodbye_sent")
+    run_job()
+    day = str(NOW.date())
+    assert found(viewer, EngagementStateTransition, trigger__exact="goodbye_timeout") == 1
+    assert found(viewer, EngagementStateTransition, created_at_from=day, created_at_to=day) == 2
+    next_day = str(NOW.date() + timedelta(days=1))
+    assert found(viewer, EngagementStateTransition, created_at_from=next_day) == 0
+    assert found(viewer, EngagementStateTransition, created_at_from="2026-02-31", created_at_to="soon") == 2
+
+
+def test_messages_are_filtered_by_status_and_type(viewer: Client) -> None:
+    user = make_user()
+    queue_for(user, MessageType.WELCOME, status="failed")
+    queue_for(user, MessageType.GOODBYE)
+    assert found(viewer, EngagementMessage, status__exact="failed") == 1
+    assert found(viewer, EngagementMessage, message_type__exact="goodbye") == 1
+
+
+def test_users_are_filtered_by_opt_out(viewer: Client) -> None:
+    make_users(2)
+    make_user(user__reengagement_opt_out=True)
+    assert found(viewer, UserProfile, reengagement_opt_out__exact="1") == 1
+
+
+def test_runs_are_filtered_by_status_and_check(viewer: Client) -> None:
+    make_run()
+    make_run(status="failed", checks={"goodbye_timeout": {}})
+    assert found(viewer, EngagementJobRun, status__exact="failed") == 1
+    assert found(viewer, EngagementJobRun, check="inactivity_14d") == 1
+    assert found(viewer, EngagementJobRun, check=["inactivity_14d", "goodbye_timeout"]) == 2
+
+
+def test_run_whose_process_vanished_is_shown_as_such(viewer: Client) -> None:
+    make_run(status="running")
+    assert "vanished" in text_of(viewer, list_url(EngagementJobRun))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_list_and_page_cost_the_same_with_10_rows_and_with_10_000(viewer: Client, model: type[Model]) -> None:
+    fill_tables(10)
+    few = cost_of(viewer, list_url(model)), cost_of(viewer, page_url(model._default_manager.all()[0]))
+    fill_tables(9_990)
+    many = cost_of(viewer, list_url(model)), cost_of(viewer, page_url(model._default_manager.all()[0]))
+    assert few == many
+
+
+def test_rows_are_counted_to_a_limit(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paginator, "COUNTED", 60)
+    fill_tables(61)
+    assert found(viewer, UserProfile) == 60
+    assert "The first 60 users" in text_of(viewer, list_url(UserProfile))
+    assert "The first" not in text_of(viewer, list_url(UserProfile), reengagement_opt_out__exact="1")
+    assert len(viewer.get(list_url(UserProfile), {"p": "2"}).context["cl"].result_list) == 10
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_order_is_stable_from_page_to_page(viewer: Client, model: type[Model]) -> None:
+    fill_tables(120)
+    seen = [
+        row.pk
+        for page in ("1", "2", "3")
+        for row in viewer.get(list_url(model), {"p": page}).context["cl"].result_list
+    ]
+    assert len(set(seen)) == 120
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_chosen_rows_can_be_downloaded_as_they_are_shown(viewer: Client, model: type[Model]) -> None:
+    fill_tables(3)
+    first, second, _ = model._default_manager.all()
+    lines = choose(viewer, model, "download", first, second).content.decode().splitlines()
+    assert len(lines) == 3
+    key = first.pk if model in (UserProfile, EngagementJobRun) else first.user_id  # type: ignore[attr-defined]
+    assert str(key) in "".join(lines)
+
+
+def test_downloaded_cells_are_no_formulas(viewer: Client) -> None:
+    profile = make_user(user__locale="=1+1").user
+    assert ",'=1+1," in choose(viewer, UserProfile, "download", profile).content.decode()
+
+
+def test_nothing_is_done_with_more_rows_than_anybody_reads(viewer: Client) -> None:
+    fill_tables(201)
+    everybody = choose(viewer, UserProfile, "download", UserProfile.objects.all()[0], select_across="1")
+    assert sentences(everybody) == ["Nothing was done: choose at most 200 rows at a time."]
+
+
+def test_anonymous_visitor_is_sent_to_the_login(client: Client) -> None:
+    response = client.get(list_url(UserProfile))
+    assert response.status_code == 302
+    assert "/login/" in response.headers["Location"]
+
+
+def test_staff_without_permission_sees_no_users(client: Client) -> None:
+    staff = User.objects.create_user("staff", is_staff=True)
+    client.force_login(staff)
+    assert client.get(list_url(UserProfile)).status_code == 403
+    staff.user_permissions.add(Permission.objects.get(codename="view_userprofile"))
+    assert client.get(list_url(UserProfile)).status_code == 200

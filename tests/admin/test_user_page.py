@@ -1,0 +1,130 @@
+"""One page tells all there is to know of a user."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from freezegun import freeze_time
+
+from engagement.admin.user_page import SHOWN
+from engagement.models import EngagementStateTransition, MessageType, UserEngagementState, UserProfile
+from engagement.services.state_machine import transition_state
+from engagement.states import Trigger
+from tests.admin.many_rows import fill_history_of
+from tests.admin.pages import cost_of, page_url, text_of
+from tests.database import execute
+from tests.factories import NOW, make_user, queue_for
+from tests.running import run_job
+
+if TYPE_CHECKING:
+    from django.test import Client
+
+pytestmark = pytest.mark.django_db
+
+
+def test_goodbye_is_told_in_words(viewer: Client) -> None:
+    user = make_user("silent")
+    run_job()
+    with freeze_time(NOW + timedelta(hours=5)):
+        page = text_of(viewer, page_url(user.user))
+    assert "Goodbye sent 5 hours ago, ends Wednesday 06:00 UTC" in page
+    assert "at the earliest the run of 5 March 2026, 06:00 UTC, makes them dormant, silently" in page
+    assert "14 days of silence: active → goodbye sent" in page
+    assert "silent for 14 days" in page
+
+
+def test_message_is_shown_in_the_users_language(viewer: Client) -> None:
+    portuguese, english = (make_user("silent", user__locale=locale) for locale in ("pt-BR", "en-GB"))
+    run_job()
+    assert "1. It got confusing, I could use some help" in text_of(viewer, page_url(english.user))
+    assert "1. Ficou confuso, queria uma ajuda" in text_of(viewer, page_url(portuguese.user))
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({"message_key": "somebody.elses"}, "The text of somebody.elses belongs to another program."),
+        ({"message_params": {"name": "x"}}, "needs other parameters than it was given."),
+        ({"message_params": ["no", "names"]}, "1."),
+        ({"error_message": "<script>alert(1)</script>", "status": "failed"}, "<script>alert(1)</script>"),
+    ],
+)
+def test_strange_message_does_not_break_the_page(
+    viewer: Client, fields: dict[str, object], shown: str
+) -> None:
+    user = make_user()
+    queue_for(user, MessageType.WELCOME, **fields)
+    assert shown in text_of(viewer, page_url(user.user))
+
+
+def test_what_another_program_wrote_is_text_and_no_script(viewer: Client) -> None:
+    user = make_user(user__locale="<script>alert(1)</script>")
+    assert "<script>alert(1)" not in viewer.get(page_url(user.user)).content.decode()
+
+
+@pytest.mark.parametrize("metadata", [[], "text", {"days_inactive": "many", "hours_waited": None}])
+def test_strange_metadata_does_not_break_the_page(viewer: Client, metadata: object) -> None:
+    user = make_user("silent")
+    run_job()
+    EngagementStateTransition.objects.update(metadata=metadata)
+    assert "active → goodbye sent" in text_of(viewer, page_url(user.user))
+
+
+def test_user_without_a_state_is_not_heard_of_yet(viewer: Client) -> None:
+    page = text_of(viewer, page_url(UserProfile.objects.create()))
+    assert "Not heard of yet" in page
+    assert "no address" in page
+    assert "Nothing has happened to this user yet." in page
+
+
+def test_page_tells_why_nothing_happens_to_who_opted_out(viewer: Client) -> None:
+    user = make_user("silent", user__reengagement_opt_out=True)
+    with freeze_time(NOW):
+        page = text_of(viewer, page_url(user.user))
+    assert "Silent for long enough, but they opted out: every run passes them over." in page
+
+
+def test_times_that_no_calendar_has_do_not_break_the_page(viewer: Client) -> None:
+    user = make_user()
+    execute("UPDATE user_engagement_states SET last_activity_at = '-infinity'")
+    assert "every run will fail to move them" in text_of(viewer, page_url(user.user))
+
+
+def test_newest_stands_first(viewer: Client) -> None:
+    user = make_user("silent")
+    run_job()
+    transition_state(user_id=user.user_id, trigger=Trigger.USER_MESSAGE, now=NOW + timedelta(hours=1))
+    page = text_of(viewer, page_url(user.user))
+    assert page.index("goodbye sent → active") < page.index("active → goodbye sent")
+
+
+def test_page_costs_the_same_however_long_the_history_is(viewer: Client) -> None:
+    user = make_user()
+    fill_history_of(user.user_id, 2)
+    short = cost_of(viewer, page_url(user.user))
+    fill_history_of(user.user_id, 9_998)
+    assert cost_of(viewer, page_url(user.user)) == short
+
+
+def test_long_history_is_cut_and_leads_to_the_lists(viewer: Client) -> None:
+    user = make_user()
+    fill_history_of(user.user_id, SHOWN)
+    page = text_of(viewer, page_url(user.user))
+    assert (page.count("engagement-bubble"), page.count("engagement-event")) == (SHOWN, 2 * SHOWN)
+    assert "All moves" not in page
+    fill_history_of(user.user_id, 1)
+    page = text_of(viewer, page_url(user.user))
+    assert page.count("engagement-bubble") == SHOWN
+    for model in ("engagementstatetransition", "engagementmessage"):
+        address = f"/admin/engagement/{model}/?user__exact={user.user_id}"
+        assert address in page
+        assert viewer.get(address).context["cl"].result_count == SHOWN + 1
+
+
+def test_who_is_not_there_has_no_page(viewer: Client) -> None:
+    for key in ("0195c0de-0000-7000-8000-000000000000", "somebody"):
+        response = viewer.get(f"/admin/engagement/userprofile/{key}/change/", follow=True)
+        assert response.redirect_chain[-1][0] == "/admin/"
+        assert not UserEngagementState.objects.exists()
