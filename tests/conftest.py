@@ -21,6 +21,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="quick",
         help="how many users and faults the acceptance tests have: quick for every day, middle for CI",
     )
+    parser.addoption(
+        "--screenshots",
+        action="store_true",
+        help="make the pictures of docs/screenshots anew, of the sample data; needs Chromium",
+    )
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,84 @@
+"""The pictures of the documentation, of real sample data: `pytest tests/browser --screenshots`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.db.models import Count, Q
+from PIL import Image
+
+from engagement.groups import SUPPORT
+from engagement.models import UserProfile
+from tests.browser.sample import LAST_RUN_AT, play_sample
+from tests.browser.visitor import DARK_DESK, DESK, PHONE, log_in, visitor
+from tests.running import PROJECT
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from playwright.sync_api import Page
+    from pytest_django.live_server_helper import LiveServer
+
+    from tests.browser.visitor import Screen
+
+PICTURES: Final = PROJECT / "docs" / "screenshots"
+PASSWORD: Final = "right horse"  # noqa: S105  of a test
+COLORS: Final = 128
+"""Enough for these pages, and a third of the file."""
+MORNING: Final = LAST_RUN_AT + timedelta(hours=2)
+
+
+@pytest.fixture
+def somebody(request: pytest.FixtureRequest, transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> UUID:
+    """Somebody who was told goodbye and came back. It is the morning on which the sample ends."""
+    if not request.config.getoption("--screenshots"):
+        pytest.skip("pictures are made with --screenshots only")
+    play_sample()
+    grace = User.objects.create_user("grace", password=PASSWORD, is_staff=True)
+    grace.groups.add(Group.objects.get(name=SUPPORT))
+    came_back = Q(engagement_transitions__trigger="user_message")
+    moves = UserProfile.objects.filter(locale="en").annotate(
+        returns=Count("engagement_transitions", filter=came_back), moves=Count("engagement_transitions")
+    )
+    user_id: UUID = moves.order_by("-returns", "-moves", "pk").values_list("pk", flat=True)[0]
+    monkeypatch.setattr("django.utils.timezone.now", lambda: MORNING)
+    return user_id
+
+
+@pytest.mark.parametrize(
+    ("name", "screen"),
+    [
+        pytest.param("", DESK, id="desk"),
+        pytest.param("-dark", DARK_DESK, id="dark"),
+        pytest.param("-phone", PHONE, id="phone"),
+    ],
+)
+def test_pictures_are_made(somebody: UUID, live_server: LiveServer, name: str, screen: Screen) -> None:
+    with visitor(screen) as page:
+        log_in(page, live_server.url, name="grace", password=PASSWORD)
+        if screen is not PHONE:
+            picture(page, f"dashboard{name}", whole=True)
+        if screen is not DARK_DESK:
+            page.goto(f"{live_server.url}/admin/engagement/userprofile/{somebody}/change/")
+            picture(page, f"user{name}", whole=screen is DESK)
+        if screen is DESK:
+            page.goto(f"{live_server.url}/admin/engagement/userengagementstate/?state__exact=goodbye_sent")
+            picture(page, "states", whole=False)
+
+
+def picture(page: Page, name: str, *, whole: bool) -> None:
+    page.wait_for_load_state("networkidle")
+    page.evaluate("document.fonts.ready")
+    screen = page.viewport_size
+    assert screen
+    if whole:
+        height = page.evaluate("document.documentElement.scrollHeight")
+        page.set_viewport_size({"width": screen["width"], "height": height})
+    file = PICTURES / f"{name}.png"
+    page.screenshot(path=file)
+    page.set_viewport_size(screen)
+    with Image.open(file) as image:
+        image.quantize(COLORS).save(file, optimize=True)

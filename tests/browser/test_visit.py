@@ -1,0 +1,96 @@
+"""A support person's visit in a real browser: on a desk, in the dark, and on a phone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from django.contrib.auth.models import Group, User
+
+from engagement.groups import SUPPORT
+from engagement.models import EngagementStateTransition
+from tests.browser.visitor import DARK_DESK, DESK, PHONE, log_in, visitor
+from tests.factories import make_user, make_users
+from tests.running import run_job
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+    from pytest_django.live_server_helper import LiveServer
+
+    from tests.browser.visitor import Screen
+
+PASSWORD: Final = "right horse"  # noqa: S105  of a test
+
+
+@pytest.fixture
+def people(transactional_db: None) -> None:
+    """Three users who were told goodbye, one who has been dormant for long, and Grace of the support."""
+    make_users(3, "silent")
+    run_job()
+    make_user("dormant", user__whatsapp_jid="5511999990042@s.whatsapp.net")
+    grace = User.objects.create_user("grace", password=PASSWORD, is_staff=True)
+    grace.groups.add(Group.objects.get(name=SUPPORT))
+
+
+@pytest.mark.usefixtures("people")
+@pytest.mark.parametrize(
+    "screen",
+    [pytest.param(DESK, id="desk"), pytest.param(DARK_DESK, id="dark"), pytest.param(PHONE, id="phone")],
+)
+def test_support_person_finds_a_user_and_brings_them_back(live_server: LiveServer, screen: Screen) -> None:
+    with visitor(screen) as page:
+        log_in(page, live_server.url, name="grace", password=PASSWORD)
+        read_the_dashboard(page, screen)
+        filter_the_states(page, live_server.url)
+        find_the_user(page, live_server.url)
+        bring_them_back(page)
+    assert EngagementStateTransition.objects.get(trigger="user_message").metadata["performed_by"] == "grace"
+
+
+def read_the_dashboard(page: Page, screen: Screen) -> None:
+    assert page.locator("a.engagement-tile", has_text="dormant").locator("strong").inner_text() == "1"
+    assert page.locator(".engagement-tile", has_text="inactivity_14d").is_visible()
+    assert page.get_by_role("cell", name="succeeded").is_visible()
+    assert page.evaluate("Chart.getChart(document.querySelector('canvas.chart')) !== undefined")
+    is_dark = page.evaluate("document.documentElement.classList.contains('dark')")
+    assert is_dark == (screen.color_scheme == "dark")
+    fits(page)
+
+
+def filter_the_states(page: Page, url: str) -> None:
+    page.goto(f"{url}/admin/engagement/userengagementstate/")
+    assert page.locator("#result_list a.engagement-link").count() == 4
+    page.locator("a", has_text="Filters").click()
+    page.locator("#changelist-filter label", has_text="dormant").click()
+    page.locator("#changelist-filter button[type=submit]").click()
+    page.wait_for_url("**state__exact=dormant**")
+    assert page.locator("#result_list a.engagement-link").count() == 1
+    fits(page)
+
+
+def find_the_user(page: Page, url: str) -> None:
+    page.goto(f"{url}/admin/engagement/userprofile/")
+    page.fill("#searchbar", "+55 11 99999-0042")
+    page.press("#searchbar", "Enter")
+    page.wait_for_url("**q=**")
+    page.locator("#result_list th a").click()
+    page.wait_for_load_state("networkidle")
+    assert page.locator(".engagement-headline").inner_text().startswith("Dormant, last heard of")
+    assert page.get_by_text("5511999990042@s.whatsapp.net").is_visible()
+    fits(page)
+
+
+def bring_them_back(page: Page) -> None:
+    page.get_by_role("link", name="Bring back").click()
+    assert page.get_by_text("The audit log keeps your name.").is_visible()
+    fits(page)
+    page.locator("#confirm-action button", has_text="Bring back").click()
+    page.wait_for_load_state("networkidle")
+    assert page.get_by_text("Bring back: brought back.").is_visible()
+    assert page.locator(".engagement-headline").inner_text().startswith("Active, last heard of less than")
+    assert page.get_by_text("by grace").is_visible()
+
+
+def fits(page: Page) -> None:
+    """Nobody has to scroll sideways."""
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

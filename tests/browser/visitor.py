@@ -1,0 +1,86 @@
+"""A person with a browser, and a list of everything that went wrong in it."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Page
+
+# As root Chromium cannot make its sandbox; the rest keeps it from calling home.
+FLAGS: Final = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+PATIENCE_MS: Final = 15_000
+
+
+class Screen(NamedTuple):
+    """What somebody looks at the admin with."""
+
+    width: int
+    height: int
+    color_scheme: str
+
+
+DESK: Final = Screen(1360, 900, "light")
+DARK_DESK: Final = Screen(1360, 900, "dark")
+PHONE: Final = Screen(390, 844, "light")
+
+
+@contextmanager
+def visitor(screen: Screen) -> Iterator[Page]:
+    """A fresh browser. Whatever its console complains of fails the test, and so does a failed request."""
+    program = shutil.which("chromium")
+    if not program:
+        pytest.skip("there is no chromium here; on Debian: apt-get install chromium")
+    problems: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        page = browser.new_page(
+            viewport={"width": screen.width, "height": screen.height},
+            color_scheme=screen.color_scheme,  # type: ignore[arg-type]  # a Literal
+        )
+        page.set_default_timeout(PATIENCE_MS)
+        _listen(page, problems)
+        yield page
+        browser.close()
+    assert problems == []
+
+
+def log_in(page: Page, url: str, *, name: str, password: str) -> None:
+    """From the front door to the dashboard."""
+    page.goto(url)
+    page.fill("#id_username", name)
+    page.fill("#id_password", password)
+    page.click("#login-form button")
+    page.wait_for_load_state("networkidle")
+
+
+def _listen(page: Page, problems: list[str]) -> None:
+    page.on(
+        "console",
+        lambda message: problems.append(message.text) if message.type in {"error", "warning"} else None,
+    )
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("requestfailed", lambda request: problems.append(f"{request.url}: {request.failure}"))
+    page.on(
+        "response",
+        lambda response: (
+            problems.append(f"{response.url}: {response.status}") if response.status >= 400 else None
+        ),
+    )
