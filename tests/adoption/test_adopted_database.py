@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from django.db import connection
@@ -17,8 +17,6 @@ from tests.factories import NOW
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import psycopg
 
 TABLES: Final = (
     "user_profiles",
@@ -41,6 +39,8 @@ INDEXES: Final = """
     ORDER BY 1
 """
 
+CONSTRAINTS: Final = "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint"
+
 FIRST_RUN: Final = ("run_engagement_daily", "--json", "--now", NOW.isoformat())
 KEY_CONSTRAINT: Final = "uq_engagement_message_queue_key"
 
@@ -52,6 +52,12 @@ def settle(database: ForeignDatabase, *, due: int) -> None:
         superuser.execute("SET session_replication_role = replica")
         seed(superuser, due=due)
         superuser.execute("INSERT INTO accounts.users (id) SELECT user_id FROM user_profiles")
+
+
+def contents(database: ForeignDatabase) -> dict[str, list[tuple[Any, ...]]]:
+    """All rows, but for the one column that migrations add to these tables."""
+    row = "to_jsonb(row) - 'opt_out_changed_at'"
+    return {table: database.rows(f"SELECT {row} FROM {table} AS row ORDER BY 1") for table in TABLES}
 
 
 def without_the_triggers_doing(after: Snapshot, *, before: Snapshot) -> Snapshot:
@@ -85,17 +91,11 @@ def test_adopted_tables_have_what_migrations_make(adopted: ForeignDatabase, ques
 
 def test_adoption_changes_no_row_and_takes_nothing_away(foreign: ForeignDatabase) -> None:
     settle(foreign, due=100)
-    with foreign.connect() as onlooker:
-        before, constraints = take_snapshot(onlooker), foreign_constraints(onlooker)
-        outcome = foreign.manage("migrate", "--fake-initial", "--verbosity", "0")
-        assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
-        assert take_snapshot(onlooker) == before
-        assert foreign_constraints(onlooker) >= constraints
-
-
-def foreign_constraints(onlooker: psycopg.Connection) -> set[tuple[str, str]]:
-    rows = onlooker.execute("SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint").fetchall()
-    return {(name, definition) for name, definition in rows}
+    before, constraints = contents(foreign), foreign.rows(CONSTRAINTS)
+    outcome = foreign.manage("migrate", "--fake-initial", "--verbosity", "0")
+    assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
+    assert contents(foreign) == before
+    assert set(foreign.rows(CONSTRAINTS)) >= set(constraints)
 
 
 def test_three_tables_of_four_are_not_adopted(foreign: ForeignDatabase) -> None:
@@ -192,12 +192,11 @@ def test_second_unique_key_can_go_after_migrate(foreign: ForeignDatabase) -> Non
 def test_adoption_can_be_taken_back(foreign: ForeignDatabase) -> None:
     settle(foreign, due=100)
     columns = foreign.rows(COLUMNS, list(TABLES))
-    with foreign.connect() as onlooker:
-        before = take_snapshot(onlooker)
-        assert foreign.manage("migrate", "--fake-initial", "--verbosity", "0").code == 0
-        assert foreign.rows(COLUMNS, list(TABLES)) != columns
-        outcome = foreign.manage("migrate", "engagement", "0001", "--verbosity", "0")
-        assert (outcome.code, outcome.err) == (0, "")
-        assert take_snapshot(onlooker) == before
+    before = contents(foreign)
+    assert foreign.manage("migrate", "--fake-initial", "--verbosity", "0").code == 0
+    assert foreign.rows(COLUMNS, list(TABLES)) != columns
+    outcome = foreign.manage("migrate", "engagement", "0001", "--verbosity", "0")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert contents(foreign) == before
     assert foreign.rows(COLUMNS, list(TABLES)) == columns
     assert foreign.rows(RULES, list(TABLES)) == []
