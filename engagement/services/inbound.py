@@ -89,8 +89,8 @@ def receive_message(*, user_id: UUID, text: str, received_at: datetime, now: dat
     Transaction: opens one, or joins the caller's. Locks the state row, then the profile where the
     text opts out or in, then messages; waits for whoever has them.
     Repeating: the same message again changes nothing; if it is what moved the user last, it gets the
-    same answer. A message that comes after newer ones moves nobody and cancels no goodbye, and a wish
-    to opt out or in counts then only if the user has uttered no later one.
+    same answer. A message that comes after newer ones moves nobody, and cancels no goodbye unless the
+    user is active; a wish to opt out or in counts then only if the user has uttered no later one.
     Time: the move happens at `now`; the user has been active at `received_at`, or at `now` if the
     clock that measured `received_at` is ahead. A message that was received before the goodbye was
     said answers no goodbye, whatever its text.

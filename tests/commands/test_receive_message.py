@@ -66,13 +66,23 @@ def test_answer_for_people() -> None:
 def test_message_that_moves_nobody_for_people() -> None:
     user = make_user()
     assert run_command("receive_message", str(user.user_id), "oi", *AT).out.splitlines() == [
-        "Nobody moved: the user is active, and was heard now.",
+        "Nobody moved: the user is active.",
         "There is nothing to answer.",
     ]
     assert run_command("receive_message", str(user.user_id), "voltar", *AT).out.splitlines() == [
-        "Nobody moved: this message, or one as recent, has been counted already.",
+        "Nobody moved: the user is active.",
         "The user opted in again.",
         "Answer now with engagement.reply.opted_in.",
+    ]
+
+
+def test_message_that_comes_too_late_for_people() -> None:
+    user = make_user("goodbye_sent")
+    run_command("receive_message", str(user.user_id), "2", *AT)
+    late = ("--at", "2026-03-02T02:59:59-03:00")
+    assert run_command("receive_message", str(user.user_id), "oi", *late).out.splitlines() == [
+        "Nobody moved: the message is older than what the user has said or how they stand.",
+        "There is nothing to answer.",
     ]
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Command(SentenceCommand):
     help = (
         "Take in one message of a user: move them, cancel a goodbye that is pending, and say what to"
-        " answer. The same message again changes nothing."
+        " answer. The same message again, with the same --at, changes nothing."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -84,9 +84,9 @@ def _sentences(result: InboundResult) -> Iterator[str]:
 
 def _what_happened(result: InboundResult) -> str:
     if result.novelty is Novelty.OLD:
-        return "Nobody moved: this message, or one as recent, has been counted already."
+        return "Nobody moved: the message is older than what the user has said or how they stand."
     move = result.transition
     if move is None:
-        return "Nobody moved: the user is active, and was heard now."
+        return "Nobody moved: the user is active."
     made = "This message has made its move already" if result.novelty is Novelty.REPEAT else "Moved"
     return f"{made}: from {move.from_state} to {move.to_state} ({Trigger(move.trigger).label})."
