@@ -91,9 +91,9 @@ def receive_message(*, user_id: UUID, text: str, received_at: datetime, now: dat
     Repeating: the same message again changes nothing; if it is what moved the user last, it gets the
     same answer. A message that comes after newer ones moves nobody, and cancels no goodbye unless the
     user is active; a wish to opt out or in counts then only if the user has uttered no later one.
-    Time: the move happens at `now`; the user has been active at `received_at`, or at `now` if the
-    clock that measured `received_at` is ahead. A message that was received before the goodbye was
-    said answers no goodbye, whatever its text.
+    Time: the move happens at `now`, but not before the user came to where they stand; the user has
+    been active at `received_at`, or at `now` if the clock that measured `received_at` is ahead. A
+    message that was received before the goodbye was said answers no goodbye, whatever its text.
     Raises EngagementStateNotFound for a user without a profile, ValueError for a naive time; nothing
     is changed then.
     """
@@ -106,7 +106,7 @@ def receive_message(*, user_id: UUID, text: str, received_at: datetime, now: dat
         novelty = known.novelty_of(message, now=now)
         transition = known.last_move if novelty is Novelty.REPEAT else None
         if novelty is Novelty.NEW:
-            transition = _move(known.user_state, text, message=message, now=now)
+            transition = _move(known, text, message=message, now=now)
         preference, cancelled = _heed(user_id, text, said_at=heard_at, now=now)
         if novelty is Novelty.NEW:
             cancelled += cancel_pending(user_id=user_id, message_types=[MessageType.GOODBYE])
@@ -138,9 +138,12 @@ def _entered_at(user_state: UserState) -> datetime | None:
     return user_state.goodbye_sent_at or selectors.entered_at(user_state.user_id, user_state.state)
 
 
-def _move(user_state: UserState, text: str, *, message: ReceivedMessage, now: datetime) -> Transition | None:
+def _move(known: _Knowledge, text: str, *, message: ReceivedMessage, now: datetime) -> Transition | None:
+    user_state = known.user_state
     trigger = trigger_of(text, user_state=user_state, heard_at=message.heard_at(now=now))
-    moves = transition_states(user_states=[user_state], trigger=trigger, now=now, message=message)
+    # Whoever waited for the job took the time before it did; nobody leaves a state before they came.
+    moved_at = max(now, known.entered_at or now)
+    moves = transition_states(user_states=[user_state], trigger=trigger, now=moved_at, message=message)
     return moves[0] if moves else None
 
 

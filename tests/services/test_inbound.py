@@ -277,6 +277,30 @@ def test_message_on_its_way_when_the_goodbye_was_said_cancels_it_and_does_not_an
     assert stored(user)["last_activity_at"] == NOW - SECOND
 
 
+def test_who_came_back_while_the_goodbye_was_being_said_did_so_after_it_in_the_audit_log() -> None:
+    """The caller takes the time, and then waits for the job, which has had the user locked since before."""
+    user = make_user("silent")
+    run_job()
+    assert hear(user, "oi", NOW - SECOND, now=NOW - SECOND).novelty == "new"
+    in_order = EngagementStateTransition.objects.order_by("created_at", "id")
+    assert [move.trigger for move in in_order] == ["inactivity_14d", "user_message"]
+    assert stored(user)["last_activity_at"] == NOW - SECOND
+
+
+def test_who_came_back_while_they_were_timed_out_did_so_after_it_in_the_audit_log() -> None:
+    user = make_user("goodbye_sent")
+    run_job()
+    assert hear(user, "2", NOW - SECOND, now=NOW - SECOND).reply_key is None
+    in_order = EngagementStateTransition.objects.order_by("created_at", "id")
+    assert [move.trigger for move in in_order] == ["goodbye_timeout", "user_message"]
+
+
+def test_clock_that_is_behind_makes_no_answer_of_what_came_before_the_goodbye() -> None:
+    user = make_user("silent")
+    run_job()
+    assert hear(user, "2", NOW + SECOND, now=NOW - SECOND).reply_key is None
+
+
 @pytest.mark.parametrize("step", [-TICK, 0 * TICK])
 def test_message_that_was_counted_takes_back_no_goodbye_that_came_after_it(step: timedelta) -> None:
     user = make_user("silent")
