@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 import unicodedata
 from enum import StrEnum
@@ -56,6 +57,9 @@ PREFERENCES: Final[Mapping[str, Preference]] = MappingProxyType(
 LONGEST_PHRASE: Final = 100
 """Characters, spaces counted once: what is longer is a sentence, and is not looked at."""
 
+_HEART: Final = re.compile(r"<3(?!>)")
+"""Without its punctuation it would be an answer that sends away whoever likes us most."""
+
 _DROPPED: Final = frozenset({"Mn", "Me", "Cf", "Cc", "Cs"})
 """Unicode categories of what sits on or between letters unseen: the keycap of 1️⃣, joiners, controls."""
 
@@ -79,12 +83,15 @@ def preference_in(text: str) -> Preference | None:
 def plain_words(text: str) -> str:
     """The text as the tables above write it: plain lower-case characters, words one space apart.
 
-    Punctuation and odd spaces separate words; the empty string where it is too long for a phrase.
+    Punctuation and odd spaces separate words; the empty string where it is too long for a phrase, or
+    has a heart in it that punctuation draws.
     """
     spaced = " ".join(text.split())
     if len(spaced) > LONGEST_PHRASE:
         return ""
     normal = unicodedata.normalize("NFKC", spaced).casefold()
+    if _HEART.search(normal):
+        return ""
     return " ".join("".join(map(_plain, normal)).split())
 
 
