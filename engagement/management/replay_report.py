@@ -58,6 +58,8 @@ def _percentage_wrong(goodbyes: Comparison) -> str:
 
 def _lines(result: ReplayResult, name: str) -> Iterator[str]:
     yield f"{name}: {counted(result.events, 'event')} of {counted(result.users, 'user')}."
+    if result.unreachable:
+        yield f"Never told goodbye, for want of a whatsapp_jid: {counted(result.unreachable, 'user')}."
     if result.history_events:
         yield f"Before the first day, without the job: {counted(result.history_events, 'event')}."
     if result.ignored_columns:

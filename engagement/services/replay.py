@@ -80,6 +80,7 @@ def replay_activity_log(
     return ReplayResult(
         period=period,
         users=users,
+        unreachable=users - log.count_reachable(period),
         events=len(log.between(None, period.ends_at)),
         history_events=len(log.history(period)),
         policies=results,

@@ -90,6 +90,11 @@ class ReplayLog:
             first.setdefault(message.user_id, message)
         return list(first.values())
 
+    def count_reachable(self, period: Period) -> int:
+        """How many have an address in one row or more before the period ends."""
+        messages = self.between(None, period.ends_at)
+        return len({message.user_id for message in messages if message.event.whatsapp_jid})
+
     def history(self, period: Period) -> Sequence[Message]:
         """What came before the period."""
         return self.between(None, period.begins_at)

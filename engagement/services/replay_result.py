@@ -138,6 +138,8 @@ class ReplayResult:
     period: Period
     users: int
     """Everybody who appears before the period ends."""
+    unreachable: int
+    """Those of them who never have an address, so that no policy can tell them anything."""
     events: int
     """What they did until then, each counted once however many policies there are."""
     history_events: int

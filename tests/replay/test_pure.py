@@ -53,6 +53,19 @@ def test_history_ends_where_the_period_begins(log: ReplayLog) -> None:
     assert texts(log.history(period)) == ["0", "1", "2", "3"]
 
 
+def test_one_address_before_the_period_ends_makes_a_user_reachable(tmp_path: Path) -> None:
+    rows = [
+        Row("ana", MIDNIGHT, whatsapp_jid=""),
+        Row("ana", MIDNIGHT + HOUR),
+        Row("ben", MIDNIGHT, whatsapp_jid=""),
+        Row("ben", MIDNIGHT + DAY),
+    ]
+    log = read_replay_log(write_log(tmp_path, rows))
+    day = MIDNIGHT.date()
+    assert log.count_reachable(Period(day, day)) == 1
+    assert log.count_reachable(Period(day, day + DAY)) == 2
+
+
 def test_shares_are_whole_users_and_add_up(log: ReplayLog) -> None:
     shares = [log.share(number, of=3) for number in range(3)]
     assert sorted(texts(share.messages) for share in shares if share.messages) in (

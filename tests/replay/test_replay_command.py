@@ -51,6 +51,7 @@ def result(*policies: PolicyResult, **others: Any) -> ReplayResult:
     values: dict[str, Any] = {
         "period": Period(FIRST, FIRST + timedelta(days=len(policies[0].days) - 1)),
         "users": 2_010,
+        "unreachable": 0,
         "events": 6_200,
         "history_events": 0,
         "policies": policies,
@@ -92,7 +93,7 @@ def test_json_of_several_policies_has_a_list_of_them() -> None:
 
 def test_table_shows_policies_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engagement.management.printing._writes_lines", lambda: False)
-    many = result(policy(7), policy(14), history_events=200, ignored_columns=("note",))
+    many = result(policy(7), policy(14), unreachable=10, history_events=200, ignored_columns=("note",))
     assert replay_report.report(many, name="log.csv").splitlines() == [
         "Replay from 2026-03-01 to 2026-03-31",
         "+-------------------------+--------+---------+",
@@ -116,10 +117,19 @@ def test_table_shows_policies_side_by_side(monkeypatch: pytest.MonkeyPatch) -> N
         "| dormant at the end      |     31 |      31 |",
         "+-------------------------+--------+---------+",
         "log.csv: 6,200 events of 2,010 users.",
+        "Never told goodbye, for want of a whatsapp_jid: 10 users.",
         "Before the first day, without the job: 200 events.",
         "Columns that were not read: 'note'.",
         "Played 62 days and 12,400 events in 2.0 s: 31 days or 6,200 events per second.",
     ]
+
+
+@pytest.mark.django_db
+def test_log_without_addresses_says_why_nobody_was_told_goodbye(tmp_path: Path) -> None:
+    bare = tmp_path / "bare.csv"
+    bare.write_text("user,occurred_at\nana,2026-03-02T12:00:00Z\nben,2026-03-02T12:00:00Z\n")
+    outcome = run_command("replay_activity_log", str(bare), "--to", "2026-03-20")
+    assert "Never told goodbye, for want of a whatsapp_jid: 2 users." in outcome.out.splitlines()
 
 
 @pytest.mark.parametrize("columns", ["40", "60", "80"])
