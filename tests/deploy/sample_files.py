@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Final
 
+from engagement.management.commands.check_engagement_runs import DEFAULT_MAX_AGE
 from engagement.schedule import RUN_TIME
 from tests.docs.markdown import DOCS, REFERENCE, rows, section
 from tests.running import PROJECT
@@ -25,6 +27,16 @@ NOT_TO_BE_REPEATED: Final = {
     if second_try.startswith("does not help")
 }
 """Exit codes after which another attempt would end the same way."""
+
+
+A_FEW_MINUTES: Final = timedelta(minutes=5)
+
+
+def is_too_old_for(look_at: time, *, late_by: timedelta = timedelta(0)) -> bool:
+    """Whether yesterday's run, which succeeded so late, is clearly too old when somebody looks today."""
+    today = datetime(2026, 3, 2, tzinfo=UTC)
+    run_at = datetime.combine(today - timedelta(days=1), RUN_TIME) + late_by
+    return datetime.combine(today, look_at, UTC) - run_at > DEFAULT_MAX_AGE + A_FEW_MINUTES
 
 
 def sample(name: str, *, here: Mapping[str, str] | None = None) -> str:

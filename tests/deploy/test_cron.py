@@ -6,12 +6,13 @@ import re
 import shlex
 import subprocess
 import sys
+from datetime import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
 
 from engagement.models import EngagementMessage
-from tests.deploy.sample_files import CRON_SCHEDULE, DEPLOY, sample
+from tests.deploy.sample_files import CRON_SCHEDULE, DEPLOY, is_too_old_for, sample
 from tests.docs.markdown import REFERENCE, named_in, section
 from tests.factories import make_user
 from tests.running import database_url
@@ -70,11 +71,17 @@ def test_lines_are_entries_of_the_system_s_crontab() -> None:
     text = (DEPLOY / "engagement.cron").read_text()
     assert [(entry.schedule, entry.account) for entry in entries(text)] == [
         (CRON_SCHEDULE, "engagement"),
-        ("0 8 * * *", "engagement"),
+        ("0 9 * * *", "engagement"),
     ]
     assert "CRON_TZ=UTC" in text.splitlines()
     # cron would make a new line of it.
     assert not any("%" in entry.command for entry in entries(text))
+
+
+def test_look_is_so_late_that_the_run_of_yesterday_is_too_old() -> None:
+    look = entries((DEPLOY / "engagement.cron").read_text())[1]
+    minute, hour, *_ = look.schedule.split()
+    assert is_too_old_for(time(int(hour), int(minute)))
 
 
 @pytest.mark.django_db(transaction=True)

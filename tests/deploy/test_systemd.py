@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from datetime import time, timedelta
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from engagement.schedule import RUN_TIME
-from tests.deploy.sample_files import DEPLOY, NOT_TO_BE_REPEATED, PLACE, sample
+from tests.deploy.sample_files import DEPLOY, NOT_TO_BE_REPEATED, PLACE, is_too_old_for, sample
 from tests.docs.command_lines import parse
 from tests.docs.markdown import prose, section
 
@@ -89,6 +90,14 @@ def test_run_starts_when_the_schedule_says() -> None:
 
 def test_run_that_was_missed_is_caught_up() -> None:
     assert ("Persistent", "true") in directives("engagement-daily.timer")
+
+
+def test_look_is_so_late_that_the_run_of_yesterday_is_too_old() -> None:
+    daily = dict(directives("engagement-daily.service"))
+    pause = timedelta(minutes=int(daily["RestartSec"].removesuffix("min")))
+    tries_again = int(daily["StartLimitBurst"]) - 1
+    _, look_at, _ = dict(directives("engagement-check.timer"))["OnCalendar"].split()
+    assert is_too_old_for(time.fromisoformat(look_at), late_by=tries_again * pause)
 
 
 def test_service_repeats_only_what_may_help() -> None:
