@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from datetime import UTC
-from typing import TYPE_CHECKING
-
-from django.utils.timesince import timesince
+from typing import TYPE_CHECKING, Final
 
 from engagement.models import RunStatus
 from engagement.run_selectors import VANISHED, answered_for
+from engagement.words import counted
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from engagement.models import EngagementJobRun
     from engagement.services.run_watch import RunWatch, SeenRun
+
+
+HOUR: Final = 3600
+UNITS: Final = (("day", 86_400), ("hour", HOUR), ("minute", 60), ("second", 1))
+"""What a length of time is told in, and the seconds of each."""
 
 
 def sentence(watch: RunWatch, *, now: datetime, max_age: timedelta) -> str:
@@ -25,10 +29,10 @@ def sentence(watch: RunWatch, *, now: datetime, max_age: timedelta) -> str:
     good = (
         f"run {watch.last_good.job_id} as of {_time(answered_for(watch.last_good))}, {_did(watch.last_good)}"
     )
-    age = _length(now - answered_for(watch.last_good), now=now)
+    age = _length(now - answered_for(watch.last_good))
     if watch.is_fresh:
         return f"The last good run is {age} old: {good}."
-    allowed = _length(max_age, now=now)
+    allowed = _length(max_age)
     return f"The last good run{of_check} is {age} old, and {allowed} is allowed: {good}; {_since(watch)}."
 
 
@@ -68,8 +72,16 @@ def _time(instant: datetime) -> str:
     return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _length(length: timedelta, *, now: datetime) -> str:
-    return timesince(now - length, now).replace("\xa0", " ")
+def _length(length: timedelta) -> str:
+    """To the minute, below an hour to the second: what is too old must not read like what is allowed."""
+    seconds = max(round(length.total_seconds()), 0)
+    units = [(noun, size) for noun, size in UNITS if noun != "second" or seconds < HOUR]
+    parts = []
+    for noun, size in units:
+        number, seconds = divmod(seconds, size)
+        if number:
+            parts.append(counted(number, noun))
+    return ", ".join(parts) or "0 seconds"
 
 
 def _run_json(run: EngagementJobRun, outcome: str) -> dict[str, object]:

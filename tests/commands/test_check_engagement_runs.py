@@ -66,12 +66,32 @@ def test_run_that_is_too_old_is_told_with_what_came_after_it() -> None:
     outcome = check_runs(at=NOW + timedelta(minutes=1))
     assert (outcome.out, outcome.code) == ("", 1)
     assert outcome.err == (
-        f"{NAME}The last good run is 2 days old, and 1 day, 2 hours is allowed:"
+        f"{NAME}The last good run is 2 days, 1 minute old, and 1 day, 2 hours is allowed:"
         f" run {good.job_id} as of 2026-02-28 06:00 UTC, 12 moved;"
         " since then the run of 2026-03-02 06:00 UTC is still running (3 moved),"
         " the run of 2026-03-02 05:00 UTC vanished (last seen 2026-03-02 05:01 UTC on worker-7),"
         " the run of 2026-03-01 06:00 UTC failed (The database is not available: gone. Run it again).\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("max_age", "age", "told"),
+    [
+        ("26h", 26.5 * HOUR, "1 day, 2 hours, 30 minutes old, and 1 day, 2 hours"),
+        ("1d", DAY + HOUR / 3, "1 day, 20 minutes old, and 1 day"),
+        ("90m", 1.52 * HOUR, "1 hour, 31 minutes old, and 1 hour, 30 minutes"),
+        ("90s", HOUR / 36, "1 minute, 40 seconds old, and 1 minute, 30 seconds"),
+        ("30s", HOUR / 100, "36 seconds old, and 30 seconds"),
+    ],
+)
+def test_what_is_too_old_does_not_read_like_what_is_allowed(max_age: str, age: timedelta, told: str) -> None:
+    make_run()
+    assert f"The last good run is {told} is allowed: " in check_runs("--max-age", max_age, at=NOW + age).err
+
+
+def test_run_by_a_clock_that_is_ahead_is_of_this_moment() -> None:
+    make_run()
+    assert check_runs(at=NOW - HOUR).out.startswith("The last good run is 0 seconds old: ")
 
 
 def test_job_that_has_stopped_being_started_is_told() -> None:
