@@ -11,6 +11,7 @@ import psycopg
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error, InterfaceError, OperationalError
 
+from engagement.conf import engagement_settings, refuse_misspelt_names
 from engagement.services.faults import first_line, sqlstate_of
 
 if TYPE_CHECKING:
@@ -53,6 +54,9 @@ class SentenceCommand(BaseCommand):
         return parser
 
     def execute(self, *args: Any, **options: Any) -> str | None:
+        # Whether or not this command uses them: an answer by other settings than were meant is a wrong one.
+        refuse_misspelt_names()
+        engagement_settings()
         try:
             return super().execute(*args, **options)
         except Error as error:

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from django.core.management import get_commands
 
 from engagement.models import EngagementMessage, EngagementStateTransition, UserEngagementState
 from engagement.states import State
@@ -210,11 +211,39 @@ AT_ONCE = [
 ]
 
 
-@pytest.mark.parametrize("words", [*AT_ONCE, ["undo_engagement_run", NOBODY]], ids=" ".join)
-def test_wrong_settings_are_told_by_every_command(due_user: UserEngagementState, words: list[str]) -> None:
+EVERY_COMMAND = [
+    *AT_ONCE,
+    ["check_engagement_runs"],
+    ["load_activity_log", "nowhere.csv"],
+    ["preview_message", GOODBYE],
+    ["replay_activity_log", "nowhere.csv"],
+    ["run_engagement_daily"],
+    ["undo_engagement_run", NOBODY],
+]
+WRONG_SETTINGS = {
+    "wrong value": (
+        {"ENGAGEMENT_INACTIVITY_DAYS": "soon"},
+        "ENGAGEMENT_INACTIVITY_DAYS must be a whole number",
+    ),
+    "misspelt name": (
+        {"ENGAGEMENT_INACTIVITY_DAY": "30"},
+        "ENGAGEMENT_INACTIVITY_DAY is not a setting; did you mean ENGAGEMENT_INACTIVITY_DAYS?",
+    ),
+}
+
+
+def test_every_command_is_in_the_list() -> None:
+    ours = {name for name, app in get_commands().items() if app == "engagement"}
+    assert {name for name, *_ in EVERY_COMMAND} == ours
+
+
+@pytest.mark.parametrize(("environment", "sentence"), WRONG_SETTINGS.values(), ids=WRONG_SETTINGS.keys())
+@pytest.mark.parametrize("words", EVERY_COMMAND, ids=" ".join)
+def test_wrong_settings_are_told_by_every_command(
+    due_user: UserEngagementState, words: list[str], environment: dict[str, str], sentence: str
+) -> None:
     words = [str(due_user.user_id) if word == NOBODY else word for word in words]
-    outcome = run_process(*words, ENGAGEMENT_INACTIVITY_DAYS="soon")
-    assert_one_sentence(outcome, code=1, sentence="ENGAGEMENT_INACTIVITY_DAYS must be a whole number")
+    assert_one_sentence(run_process(*words, **environment), code=1, sentence=sentence)
 
 
 @pytest.mark.django_db
