@@ -245,7 +245,7 @@ FROM (
         'UPDATE each to the trigger that it means, or move the rows to a table of your own',
         count(*) FILTER (WHERE trigger::text NOT IN (
             'inactivity_14d', 'user_message', 'goodbye_response_1', 'goodbye_response_2',
-            'goodbye_response_3', 'goodbye_timeout', 'reminder_due'))
+            'goodbye_response_3', 'goodbye_timeout', 'reminder_due', 'run_undone'))
     FROM engagement_state_transitions
     UNION ALL
     SELECT 'migrate', 'engagement_message_queue', 'an unknown message_type',

@@ -115,6 +115,9 @@ class Migration(migrations.Migration):
                             "goodbye_response_3",
                             "goodbye_timeout",
                             "reminder_due",
+                            # Not written before 0005, but there when somebody comes back from it: the
+                            # audit log is never rewritten.
+                            "run_undone",
                         ],
                     )
                 ),

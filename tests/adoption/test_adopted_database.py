@@ -189,6 +189,17 @@ def test_second_unique_key_can_go_after_migrate(foreign: ForeignDatabase) -> Non
     assert keys == [("message_idempotency_key_unique",)]
 
 
+def test_adoption_can_be_taken_back_and_repeated_after_an_undo(adopted: ForeignDatabase) -> None:
+    settle(adopted, due=100)
+    run = adopted.manage(*FIRST_RUN, role=JOB).json
+    assert adopted.manage("undo_engagement_run", run["job_id"], role=ASSISTANT).code == 0
+    for target in ("0001", "0002", ""):
+        outcome = adopted.manage("migrate", "engagement", *filter(None, [target]), "--verbosity", "0")
+        assert (outcome.code, outcome.err) == (0, ""), target
+    moves_back = "SELECT count(*) FROM engagement_state_transitions WHERE trigger = 'run_undone'"
+    assert adopted.rows(moves_back) == [(run["succeeded"],)]
+
+
 def test_adoption_can_be_taken_back(foreign: ForeignDatabase) -> None:
     settle(foreign, due=100)
     columns = foreign.rows(COLUMNS, list(TABLES))

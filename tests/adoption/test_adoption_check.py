@@ -131,3 +131,10 @@ def test_rows_with_which_the_job_would_go_wrong_are_counted(
 ) -> None:
     tables.execute(obstacle.change.encode())
     assert obstacle[1:] in [finding[:2] for finding in findings(tables)]
+
+
+def test_moves_back_of_an_adoption_that_was_taken_back_are_nothing_to_put_right(
+    tables: psycopg.Connection,
+) -> None:
+    tables.execute("UPDATE engagement_state_transitions SET trigger = 'run_undone'")
+    assert findings(tables) == []
