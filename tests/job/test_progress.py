@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from uuid_utils.compat import uuid7
 
 from engagement.services.daily_job import JobRequest, run_daily_job
 from tests.database import fail_moves_of
 from tests.factories import NOW, make_users
+from tests.running import run_job
 
 pytestmark = pytest.mark.django_db
 
@@ -42,3 +45,21 @@ def test_watcher_of_a_limited_run_waits_for_no_more_than_the_limit() -> None:
     watcher = Watcher()
     run_daily_job(request=JobRequest(job_id=uuid7(), now=NOW, limit=4), progress=watcher)
     assert (watcher.due, sum(watcher.done)) == ([4], 4)
+
+
+def test_every_line_of_the_log_carries_the_id_of_the_run(caplog: pytest.LogCaptureFixture) -> None:
+    fail_moves_of(*make_users(1, "silent"))
+    result = run_job()
+    logged = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    assert [message["event"] for message in logged] == [
+        "engagement_job_started",
+        "engagement_user_failed",
+        "engagement_job_completed",
+    ]
+    assert {message["job_id"] for message in logged} == {str(result.job_id)}
+
+
+def test_duration_of_a_run_is_in_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter([100.0, 103.2504])
+    monkeypatch.setattr("engagement.services.daily_job.time", SimpleNamespace(monotonic=seconds.__next__))
+    assert run_job().duration_ms == 3250
