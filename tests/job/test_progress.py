@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import signal
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 from uuid_utils.compat import uuid7
 
 from engagement.services.daily_job import JobRequest, run_daily_job
+from engagement.services.patience import StopRequest
+from engagement.states import CHECKS
 from tests.database import fail_moves_of
 from tests.factories import NOW, make_users
 from tests.running import run_job
+
+if TYPE_CHECKING:
+    from pytest_django.fixtures import Settings
 
 pytestmark = pytest.mark.django_db
 
@@ -45,6 +52,37 @@ def test_watcher_of_a_limited_run_waits_for_no_more_than_the_limit() -> None:
     watcher = Watcher()
     run_daily_job(request=JobRequest(job_id=uuid7(), now=NOW, limit=4), progress=watcher)
     assert (watcher.due, sum(watcher.done)) == ([4], 4)
+
+
+@pytest.mark.parametrize(("asked_for", "batches"), [(None, [3, 2]), (2, [2, 2, 1]), (5, [5])])
+def test_watcher_hears_of_each_batch_which_is_as_large_as_was_asked_for(
+    settings: Settings, asked_for: int | None, batches: list[int]
+) -> None:
+    settings.ENGAGEMENT_BATCH_SIZE = 3
+    make_users(5, "silent")
+    watcher = Watcher()
+    run_daily_job(request=JobRequest(job_id=uuid7(), now=NOW, batch_size=asked_for), progress=watcher)
+    assert [count for count in watcher.done if count] == batches
+
+
+class Stopper(Watcher):
+    """Has seen enough after the first batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stop = StopRequest()
+
+    def users_done(self, count: int) -> None:
+        super().users_done(count)
+        self.stop.ask(signal.SIGTERM)
+
+
+def test_stop_during_the_last_check_interrupts_the_run() -> None:
+    make_users(5, "silent")
+    stopper = Stopper()
+    request = JobRequest(job_id=uuid7(), now=NOW, batch_size=2, checks=CHECKS[:1])
+    result = run_daily_job(request=request, stop=stopper.stop, progress=stopper)
+    assert (result.status, result.succeeded) == ("interrupted", 2)
 
 
 def test_every_line_of_the_log_carries_the_id_of_the_run(caplog: pytest.LogCaptureFixture) -> None:
