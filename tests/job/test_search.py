@@ -1,0 +1,147 @@
+"""Which batches are searched for a user who cannot be moved, and how patiently."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from django.db import OperationalError, connection
+from psycopg.errors import DeadlockDetected
+from uuid_utils.compat import uuid7
+
+from engagement import selectors
+from engagement.models import UserEngagementState
+from engagement.services.daily_job import JobRequest, run_daily_job
+from engagement.services.patience import StopRequest
+from engagement.states import State
+from tests.database import execute, on_every_move
+from tests.factories import NOW, make_users
+from tests.running import run_job
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+    from pytest_django.fixtures import Settings
+
+    from engagement.selectors import DueUser
+    from engagement.services.job_result import JobResult
+    from engagement.states import Check
+
+pytestmark = pytest.mark.django_db
+
+POISON: Final = "P0001"
+DEADLOCK: Final = "40P01"
+SUCCESS: Final = None
+
+
+class Watcher:
+    """Remembers how many users were done with at once."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def started(self, *, due: int) -> None: ...
+
+    def users_done(self, count: int) -> None:
+        self.batches += [count] if count else []
+
+
+@pytest.fixture(autouse=True)
+def _two_attempts(settings: Settings) -> None:
+    settings.ENGAGEMENT_BATCH_ATTEMPTS = 2
+
+
+def fail_moves_in_turn(*codes: str | None) -> None:
+    """Make the first attempt to move a user fail with the first code, the second with the second, and so on.
+
+    A sequence counts, because a rollback does not take its steps back.
+    """
+    execute("CREATE SEQUENCE faults")
+    cases = (
+        f"WHEN {number} THEN RAISE EXCEPTION 'provoked' USING ERRCODE = '{code}';"
+        for number, code in enumerate(codes, start=1)
+        if code is not SUCCESS
+    )
+    on_every_move(f"CASE nextval('faults') {' '.join(cases)} ELSE NULL; END CASE;")
+
+
+def batches_of_four_users() -> tuple[JobResult, list[int]]:
+    make_users(4, "silent")
+    watcher = Watcher()
+    return run_daily_job(request=JobRequest(job_id=uuid7(), now=NOW), progress=watcher), watcher.batches
+
+
+def test_halves_of_a_batch_that_others_were_in_the_way_of_are_tried_once() -> None:
+    fail_moves_in_turn(DEADLOCK, DEADLOCK, DEADLOCK)
+    result, batches = batches_of_four_users()
+    # The second half at once; the first not again, but one by one.
+    assert (result.status, batches) == ("succeeded", [2, 1, 1])
+
+
+def test_halves_of_a_batch_with_a_bad_user_are_tried_as_often_as_any_batch() -> None:
+    fail_moves_in_turn(POISON, DEADLOCK)
+    result, batches = batches_of_four_users()
+    assert (result.status, batches) == ("succeeded", [2, 2])
+
+
+def test_nobody_is_searched_for_when_others_are_in_the_way_of_both_halves() -> None:
+    fail_moves_in_turn(*[DEADLOCK] * 4)
+    result, batches = batches_of_four_users()
+    assert (result.status, result.failed, batches) == ("failed", 0, [])
+    assert "Other programs kept the database busy" in str(result.failure)
+
+
+def test_search_goes_on_when_one_half_meets_others_and_one_a_bad_user() -> None:
+    fail_moves_in_turn(POISON, POISON, DEADLOCK, DEADLOCK)
+    result, batches = batches_of_four_users()
+    assert (result.status, batches) == ("succeeded", [1, 1, 1, 1])
+
+
+def test_user_who_meets_others_every_time_is_the_one_at_fault() -> None:
+    second_half = [SUCCESS] * 2
+    fail_moves_in_turn(POISON, DEADLOCK, DEADLOCK, *second_half, DEADLOCK)
+    result, batches = batches_of_four_users()
+    assert (result.status, result.failed, batches) == ("partial", 1, [2, 1, 1])
+    assert [failure.error for failure in result.errors] == ["provoked (SQLSTATE 40P01)"]
+
+
+def test_page_that_others_kept_from_being_read_is_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = selectors.read_due_users
+    failures = iter([deadlock(), deadlock()])
+
+    def fail_twice(check: Check, users: QuerySet[UserEngagementState]) -> list[DueUser]:
+        for failure in failures:
+            raise failure
+        return read(check, users)
+
+    monkeypatch.setattr(selectors, "read_due_users", fail_twice)
+    result, batches = batches_of_four_users()
+    assert (result.status, batches) == ("failed", [])
+    assert "Other programs kept the database busy" in str(result.failure)
+
+
+def deadlock() -> OperationalError:
+    error = OperationalError("deadlock detected")
+    error.__cause__ = DeadlockDetected()
+    return error
+
+
+def test_stop_while_others_are_in_the_way_ends_the_run_and_blames_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stop = StopRequest()
+    read = selectors.read_due_users
+
+    def stop_and_read(check: Check, users: QuerySet[UserEngagementState]) -> list[DueUser]:
+        stop.ask(signal.SIGTERM)
+        return read(check, users)
+
+    monkeypatch.setattr(selectors, "read_due_users", stop_and_read)
+    make_users(4, "silent")
+    fail_moves_in_turn(*[DEADLOCK] * 9)
+    result = run_job(stop=stop)
+    assert (result.status, result.processed) == ("interrupted", 0)
+    assert not UserEngagementState.objects.exclude(state=State.ACTIVE).exists()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT last_value FROM faults")
+        assert cursor.fetchone() == (1,)
