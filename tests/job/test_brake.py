@@ -141,6 +141,12 @@ def test_share_is_of_the_active_users(
     assert (run_job().too_large is not None) == is_stopped
 
 
+def test_run_that_says_no_goodbye_passes_where_nobody_is_active(settings: Settings) -> None:
+    settings.ENGAGEMENT_MAX_GOODBYE_SHARE = 0.05
+    make_user("goodbye_sent")
+    assert run_job(checks=[TIMEOUT]).succeeded == 1
+
+
 def test_share_that_is_passed_is_told_in_numbers_and_per_cent(settings: Settings) -> None:
     settings.ENGAGEMENT_MAX_GOODBYE_SHARE = 0.005
     make_users(3, "silent")

@@ -31,10 +31,16 @@ def fail_with(error: Exception) -> Callable[[], NoReturn]:
     return work
 
 
-def deadlock() -> BatchError:
-    error, batch_error = OperationalError("deadlock detected"), BatchError([])
-    error.__cause__, batch_error.__cause__ = DeadlockDetected(), error
-    return batch_error
+def deadlock() -> OperationalError:
+    error = OperationalError("deadlock detected")
+    error.__cause__ = DeadlockDetected()
+    return error
+
+
+def deadlock_of_a_batch() -> BatchError:
+    error = BatchError([])
+    error.__cause__ = deadlock()
+    return error
 
 
 @pytest.mark.parametrize("is_complete", [True, False])
@@ -57,7 +63,7 @@ def test_work_says_itself_whether_it_is_complete(*, is_complete: bool) -> None:
             ),
         ),
         (
-            deadlock(),
+            deadlock_of_a_batch(),
             (
                 "Other programs kept the database busy for too long: deadlock detected (SQLSTATE 40P01)."
                 " Run the command again."
@@ -74,7 +80,11 @@ def test_error_becomes_a_sentence_that_says_what_to_do(error: Exception, failure
     assert ending_of(fail_with(error), stop=StopRequest()) == Ending(is_complete=False, failure=failure)
 
 
-@pytest.mark.parametrize("error", [OperationalError("gone"), deadlock()], ids=["outage", "concurrency"])
+@pytest.mark.parametrize(
+    "error",
+    [OperationalError("gone"), deadlock(), deadlock_of_a_batch()],
+    ids=["outage", "concurrency", "of a batch"],
+)
 def test_waiting_that_a_stop_ended_is_no_failure(error: Exception, stop: StopRequest) -> None:
     assert ending_of(fail_with(error), stop=stop) == Ending(is_complete=False, failure=None)
 
