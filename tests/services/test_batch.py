@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -10,10 +11,10 @@ import pytest
 from django.db import connection, transaction
 
 from engagement import selectors
-from engagement.models import UserEngagementState
+from engagement.models import EngagementStateTransition, UserEngagementState
 from engagement.services.batch import BatchContext, BatchError, in_transaction, move_batch
 from engagement.states import CHECKS, Policy
-from tests.factories import NOW, make_users
+from tests.factories import NOW, make_user, make_users
 
 if TYPE_CHECKING:
     from engagement.selectors import DueUser
@@ -48,6 +49,18 @@ def test_batch_waits_for_no_lock_longer_and_reads_no_whole_table(monkeypatch: py
     monkeypatch.setattr(selectors, "read_due_users", look)
     move_batch(CHECKS[0], UserEngagementState.objects.none(), context=CONTEXT)
     assert seen == [("1501ms", "off")]
+
+
+def test_batch_follows_the_policy_of_its_run_and_names_the_run() -> None:
+    user = make_user("silent")
+    context = replace(CONTEXT, policy=Policy(goodbye_wait=timedelta(hours=5)))
+    page = selectors.next_page(CHECKS[0], now=NOW, policy=context.policy, after=None, size=10)
+    assert [moved.user_state.user_id for moved in move_batch(CHECKS[0], page, context=context)] == [
+        user.user_id
+    ]
+    user.refresh_from_db()
+    assert user.goodbye_expires_at == NOW + timedelta(hours=5)
+    assert EngagementStateTransition.objects.get().metadata["job_id"] == str(context.job_id)
 
 
 @pytest.mark.django_db(transaction=True)
