@@ -14,26 +14,13 @@ from engagement.services.patience import StopRequest
 from engagement.states import CHECKS
 from tests.database import fail_moves_of
 from tests.factories import NOW, make_users
+from tests.job.watching import Watcher
 from tests.running import run_job
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings
 
 pytestmark = pytest.mark.django_db
-
-
-class Watcher:
-    """Remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.due: list[int] = []
-        self.done: list[int] = []
-
-    def started(self, *, due: int) -> None:
-        self.due.append(due)
-
-    def users_done(self, count: int) -> None:
-        self.done.append(count)
 
 
 def test_watcher_hears_how_many_are_due_and_of_each_who_is_done_with() -> None:
@@ -62,7 +49,7 @@ def test_watcher_hears_of_each_batch_which_is_as_large_as_was_asked_for(
     make_users(5, "silent")
     watcher = Watcher()
     run_daily_job(request=JobRequest(job_id=uuid7(), now=NOW, batch_size=asked_for), progress=watcher)
-    assert [count for count in watcher.done if count] == batches
+    assert watcher.batches == batches
 
 
 class Stopper(Watcher):

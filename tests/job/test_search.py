@@ -6,8 +6,7 @@ import signal
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from django.db import OperationalError, connection
-from psycopg.errors import DeadlockDetected
+from django.db import connection
 from uuid_utils.compat import uuid7
 
 from engagement import selectors
@@ -17,6 +16,8 @@ from engagement.services.patience import StopRequest
 from engagement.states import State
 from tests.database import execute, on_every_move
 from tests.factories import NOW, make_users
+from tests.faults import deadlock
+from tests.job.watching import Watcher
 from tests.running import run_job
 
 if TYPE_CHECKING:
@@ -32,18 +33,6 @@ pytestmark = pytest.mark.django_db
 POISON: Final = "P0001"
 DEADLOCK: Final = "40P01"
 SUCCESS: Final = None
-
-
-class Watcher:
-    """Remembers how many users were done with at once."""
-
-    def __init__(self) -> None:
-        self.batches: list[int] = []
-
-    def started(self, *, due: int) -> None: ...
-
-    def users_done(self, count: int) -> None:
-        self.batches += [count] if count else []
 
 
 @pytest.fixture(autouse=True)
@@ -118,12 +107,6 @@ def test_page_that_others_kept_from_being_read_is_not_searched(monkeypatch: pyte
     result, batches = batches_of_four_users()
     assert (result.status, batches) == ("failed", [])
     assert "Other programs kept the database busy" in str(result.failure)
-
-
-def deadlock() -> OperationalError:
-    error = OperationalError("deadlock detected")
-    error.__cause__ = DeadlockDetected()
-    return error
 
 
 def test_stop_while_others_are_in_the_way_ends_the_run_and_blames_nobody(

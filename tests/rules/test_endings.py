@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from django.db import IntegrityError, OperationalError, ProgrammingError
-from psycopg.errors import DeadlockDetected
 
-from engagement.services.batch import BatchError
 from engagement.services.mover import Ending, ending_of
 from engagement.services.patience import StopRequest
+from tests.faults import deadlock, deadlock_of_a_batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,18 +28,6 @@ def fail_with(error: Exception) -> Callable[[], NoReturn]:
         raise error
 
     return work
-
-
-def deadlock() -> OperationalError:
-    error = OperationalError("deadlock detected")
-    error.__cause__ = DeadlockDetected()
-    return error
-
-
-def deadlock_of_a_batch() -> BatchError:
-    error = BatchError([])
-    error.__cause__ = deadlock()
-    return error
 
 
 @pytest.mark.parametrize("is_complete", [True, False])

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from django.db import IntegrityError, OperationalError, connection
-from psycopg.errors import DeadlockDetected
 
 from engagement.services.batch import BatchError
 from engagement.services.patience import Patience, StopRequest
+from tests.faults import deadlock_of_a_batch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,12 +105,6 @@ def patience_of(clock: Clock, *, limit_seconds: float = 24) -> Patience:
     return Patience(clock, attempts=3, reconnect_limit=timedelta(seconds=limit_seconds))
 
 
-def deadlock() -> BatchError:
-    error, batch_error = OperationalError("deadlock detected"), BatchError([])
-    error.__cause__, batch_error.__cause__ = DeadlockDetected(), error
-    return batch_error
-
-
 def test_database_that_is_away_is_asked_at_growing_intervals_until_the_limit(
     clock: Clock, closed_at: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -145,7 +139,7 @@ def test_stop_ends_the_wait_for_a_database(clock: Clock) -> None:
 def test_batch_in_the_way_of_others_is_tried_so_many_times_after_short_waits(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    errors = [deadlock() for _ in range(3)]
+    errors = [deadlock_of_a_batch() for _ in range(3)]
     step = Step(clock, errors)
     with pytest.raises(BatchError) as raised:
         patience_of(clock).with_others(step)
@@ -160,7 +154,7 @@ def test_batch_in_the_way_of_others_is_tried_so_many_times_after_short_waits(
 
 def test_stop_ends_the_attempts_to_get_past_others(clock: Clock) -> None:
     clock.ask(signal.SIGTERM)
-    step = Step(clock, [deadlock()])
+    step = Step(clock, [deadlock_of_a_batch()])
     with pytest.raises(BatchError):
         patience_of(clock).with_others(step)
     assert step.asked_at == [0]
@@ -168,7 +162,9 @@ def test_stop_ends_the_attempts_to_get_past_others(clock: Clock) -> None:
 
 @pytest.mark.usefixtures("closed_at")
 def test_step_gets_past_others_and_outages_in_one_go(clock: Clock) -> None:
-    step = Step(clock, [deadlock(), OperationalError("gone"), deadlock(), deadlock()])
+    step = Step(
+        clock, [deadlock_of_a_batch(), OperationalError("gone"), deadlock_of_a_batch(), deadlock_of_a_batch()]
+    )
     assert patience_of(clock).throughout(step) == "done"
 
 

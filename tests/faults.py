@@ -1,0 +1,20 @@
+"""Errors as Django and the job raise them, for tests that need no database to fail."""
+
+from __future__ import annotations
+
+from django.db import OperationalError
+from psycopg.errors import DeadlockDetected
+
+from engagement.services.batch import BatchError
+
+
+def deadlock() -> OperationalError:
+    error = OperationalError("deadlock detected")
+    error.__cause__ = DeadlockDetected()
+    return error
+
+
+def deadlock_of_a_batch() -> BatchError:
+    error = BatchError([])
+    error.__cause__ = deadlock()
+    return error
