@@ -76,7 +76,7 @@ def test_batch_within_another_transaction_is_refused_before_anybody_moves() -> N
     with transaction.atomic():
         with pytest.raises(RuntimeError, match="durable"):
             in_transaction(limits, lock_timeout=LOCK_TIMEOUT)
-        with pytest.raises(BatchError) as raised:
+        with pytest.raises(BatchError, match=r"batch of 0 claimed users") as raised:
             move_batch(CHECKS[0], UserEngagementState.objects.all(), context=CONTEXT)
     assert isinstance(raised.value.__cause__, RuntimeError)
     assert not UserEngagementState.objects.exclude(state="active").exists()
