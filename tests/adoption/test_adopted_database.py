@@ -118,6 +118,15 @@ def test_job_runs_on_an_adopted_database(adopted: ForeignDatabase, workers: str)
         assert_invariants(before, after, [Run(NOW, outcome.json)])
 
 
+def test_job_s_user_writes_and_reads_the_ledger_also_behind_policies(adopted: ForeignDatabase) -> None:
+    adopted.execute("ALTER TABLE engagement_job_runs ENABLE ROW LEVEL SECURITY")
+    settle(adopted, due=10)
+    run = adopted.manage(*FIRST_RUN, role=JOB)
+    assert "engagement_ledger_not_written" not in run.err
+    check = adopted.manage("check_engagement_runs", "--max-age", "3650d", role=JOB)
+    assert (check.code, run.json["job_id"] in check.out) == (0, True), check
+
+
 def test_message_is_taken_in_on_an_adopted_database(adopted: ForeignDatabase) -> None:
     settle(adopted, due=100)
     assert adopted.manage(*FIRST_RUN, role=JOB).code == 0
