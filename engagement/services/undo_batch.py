@@ -152,15 +152,18 @@ class _Claim:
 def _claim(moves: Sequence[Transition], *, lock: bool) -> _Claim:
     """Read all there is to know of the moves' users, the locked rows first: what is read then holds."""
     user_ids = [move.user_id for move in moves]
-    states = histories.states_of(user_ids)
-    messages = histories.messages_of([_goodbye_key(move) for move in moves if _says_goodbye(move)])
+    rows = histories.states_of(user_ids)
+    claimed = rows.select_for_update(skip_locked=True, no_key=True) if lock else rows
+    states = {state.user_id: state for state in selectors.read_user_states(claimed)}
+    # Of the claimed users alone: whoever undoes the others must find their messages free.
+    goodbyes = [move for move in moves if _says_goodbye(move) and move.user_id in states]
+    messages = histories.messages_of([_goodbye_key(move) for move in goodbyes])
     unsent = messages.filter(status__in=UNSENT, sent_at=None)
-    claimed = states.select_for_update(skip_locked=True, no_key=True) if lock else states
     free = unsent.select_for_update(skip_locked=True) if lock else unsent
     return _Claim(
-        states={state.user_id: state for state in selectors.read_user_states(claimed)},
+        states=states,
         unsent={message.id for message in histories.read_queued(free)},
-        existing=set(states.values_list("user_id", flat=True)),
+        existing=set(rows.values_list("user_id", flat=True)),
         latest=histories.latest_moves(user_ids),
         undone=histories.undone_moves(user_ids),
         messages={message.idempotency_key: message for message in histories.read_queued(messages)},
