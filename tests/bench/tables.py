@@ -28,7 +28,7 @@ _FILL: Final = """
             THEN %(now)s::timestamptz - interval '15 days' - interval '1 second' * (number * 7919 %% 31536000)
             ELSE %(now)s::timestamptz - interval '1 second' * (number * 7919 %% 1036800)
         END
-    FROM generate_series(1, %(users)s) AS number
+    FROM generate_series(1::bigint, %(users)s) AS number
 """
 
 # Ids, the run's own id and the times that only the database knows are left out.
