@@ -173,6 +173,16 @@ def test_order_is_stable_from_page_to_page(viewer: Client, model: type[Model]) -
 
 
 @pytest.mark.parametrize("model", MODELS)
+def test_order_is_the_lists_own(viewer: Client, model: type[Model]) -> None:
+    fill_tables(3)
+    orders = {
+        tuple(row.pk for row in viewer.get(list_url(model), {"o": order}).context["cl"].result_list)
+        for order in ("", "1", "-1", "4", "-4")
+    }
+    assert len(orders) == 1
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_chosen_rows_can_be_downloaded_as_they_are_shown(viewer: Client, model: type[Model]) -> None:
     fill_tables(3)
     first, second, _ = model._default_manager.all()
