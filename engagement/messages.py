@@ -102,6 +102,16 @@ class WrongMessageParameters(Exception):
         self.key = key
 
 
+class WrongTranslation(Exception):
+    """What a message says in some language has other parameters than its text."""
+
+    def __init__(self, key: str, *, language: str) -> None:
+        super().__init__(
+            f"The translation of {key!r} in {language} has other parameters than the text; mend django.po."
+        )
+        self.key = key
+
+
 def message_keys() -> list[str]:
     """The keys of all messages that may be queued, in alphabetical order."""
     return sorted(_texts)
@@ -130,22 +140,29 @@ def parameters_of(text: str) -> frozenset[str]:
 
 
 def check_message(*, key: str, params: Collection[str]) -> None:
-    """Raise UnknownMessageKey or WrongMessageParameters if `render` could not write this message."""
+    """Raise what `render` would raise for a message with this key and these parameters."""
     if key not in _texts:
         raise UnknownMessageKey(key)
     wanted = parameters_of(_texts[key])
     if wanted != set(params):
         raise WrongMessageParameters(key, missing=wanted - set(params), unexpected=set(params) - wanted)
+    for language in LANGUAGES.values():
+        if parameters_of(_text_in(language, key)) != wanted:
+            raise WrongTranslation(key, language=language)
 
 
 def render(*, key: str, locale: str, params: Mapping[str, object]) -> str:
     """The text of a message in the language of `locale`, or in Brazilian Portuguese if that is unknown.
 
-    Raises UnknownMessageKey and WrongMessageParameters.
+    Raises UnknownMessageKey, WrongMessageParameters and WrongTranslation.
     """
     check_message(key=key, params=params.keys())
-    with translation.override(language_of(locale)):
-        return translation.pgettext(key, _texts[key]) % params
+    return _text_in(language_of(locale), key) % params
+
+
+def _text_in(language: str, key: str) -> str:
+    with translation.override(language):
+        return translation.pgettext(key, _texts[key])
 
 
 def language_of(locale: str) -> str:

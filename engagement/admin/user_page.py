@@ -9,7 +9,7 @@ from engagement import histories, people_selectors
 from engagement.admin import colors
 from engagement.admin.contacts import shown_address, shown_text
 from engagement.admin.words import relative, state_in_words
-from engagement.messages import UnknownMessageKey, WrongMessageParameters, render
+from engagement.messages import UnknownMessageKey, WrongMessageParameters, WrongTranslation, render
 from engagement.services.explanation import outlook_of
 from engagement.states import State, Trigger
 from engagement.words import counted, date_in_words, outlook_in_words
@@ -152,5 +152,5 @@ def text_of(message: EngagementMessage, *, locale: str) -> str:
         return render(key=message.message_key, locale=locale, params=params)
     except UnknownMessageKey:
         return f"(The text of {message.message_key} belongs to another program.)"
-    except WrongMessageParameters:
+    except (WrongMessageParameters, WrongTranslation):
         return f"(The text of {message.message_key} needs other parameters than it was given.)"

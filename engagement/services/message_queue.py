@@ -40,8 +40,8 @@ def queue_message(*, message: NewMessage, now: datetime) -> EngagementMessage | 
 
     Transaction: joins the caller's, or opens one. Repeating changes nothing.
     Time: `now` becomes `created_at`.
-    Raises UnknownMessageKey and WrongMessageParameters for a message that nobody could write when it
-    is to be sent, IntegrityError for values that the table's constraints refuse.
+    Raises UnknownMessageKey, WrongMessageParameters and WrongTranslation for a message that nobody
+    could write when it is to be sent, IntegrityError for values that the table's constraints refuse.
     """
     with transaction.atomic(savepoint=False):
         (row,) = _insert([message], now=now)

@@ -13,6 +13,7 @@ from engagement import messages
 from engagement.messages import (
     UnknownMessageKey,
     WrongMessageParameters,
+    WrongTranslation,
     check_message,
     language_of,
     message_keys,
@@ -195,3 +196,16 @@ def test_key_has_one_text() -> None:
 def test_stray_percent_sign_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="percent sign"):
         register_message(key="assistant.percent", text=text)
+
+
+@pytest.mark.parametrize("translated", ["%(nome)s, oi!", "Oi!", "%(name)s e %(age)s"])
+def test_translation_with_other_parameters_is_refused_before_anything_is_sent(
+    monkeypatch: pytest.MonkeyPatch, translated: str
+) -> None:
+    register_message(key="assistant.hello", text="Hi, %(name)s!")
+    texts = {"pt-br": translated, "en": "Hi, %(name)s!"}
+    monkeypatch.setattr(
+        translation, "pgettext", lambda _key, _text: texts[translation.get_language() or "en"]
+    )
+    with pytest.raises(WrongTranslation, match=r"'assistant\.hello' in pt-br has other parameters"):
+        check_message(key="assistant.hello", params=["name"])

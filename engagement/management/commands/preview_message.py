@@ -8,7 +8,13 @@ from django.core.management.base import CommandError
 
 from engagement.management.arguments import json_object
 from engagement.management.base import WRONG_ARGUMENTS, SentenceCommand
-from engagement.messages import UnknownMessageKey, WrongMessageParameters, message_keys, render
+from engagement.messages import (
+    UnknownMessageKey,
+    WrongMessageParameters,
+    WrongTranslation,
+    message_keys,
+    render,
+)
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -36,6 +42,6 @@ class Command(SentenceCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         try:
             text = render(key=options["key"], locale=options["locale"], params=options["params"])
-        except (UnknownMessageKey, WrongMessageParameters) as error:
+        except (UnknownMessageKey, WrongMessageParameters, WrongTranslation) as error:
             raise CommandError(str(error), returncode=WRONG_ARGUMENTS) from None
         self.write_result(text)
