@@ -215,6 +215,7 @@ EVERY_COMMAND = [
     *AT_ONCE,
     ["check_engagement_runs"],
     ["load_activity_log", "nowhere.csv"],
+    ["prepare_admin"],
     ["preview_message", GOODBYE],
     ["replay_activity_log", "nowhere.csv"],
     ["run_engagement_daily"],
