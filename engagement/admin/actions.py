@@ -55,12 +55,12 @@ class ActingAdmin(ReadOnlyAdmin):
 
     hand_actions: Sequence[HandAction] = ()
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+    def list_actions(self, request: HttpRequest) -> dict[str, Any]:
         by_hand = {
             action.name: (partial(_act_on_chosen, action), action.name, action.label)
             for action in self.allowed(request)
         }
-        return {**by_hand, **super().get_actions(request)}
+        return {**by_hand, **super().list_actions(request)}
 
     def allowed(self, request: HttpRequest) -> list[HandAction]:
         """What this person may do."""

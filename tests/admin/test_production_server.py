@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
@@ -16,7 +16,7 @@ from tests.running import PROJECT, database_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from http.client import HTTPResponse
+    from email.message import Message
 
 PRODUCTION: Final = {
     "DEBUG": "off",
@@ -34,13 +34,22 @@ class _Stay(HTTPRedirectHandler):
         return None
 
 
-def get(url: str, **headers: str) -> HTTPResponse | HTTPError:
-    """What the server answers, whatever it is."""
+class Answer(NamedTuple):
+    """What a server says."""
+
+    status: int
+    headers: Message
+    text: str
+
+
+def get(url: str, **headers: str) -> Answer:
+    """Ask for a page, and take whatever comes."""
     try:
-        answer: HTTPResponse = build_opener(_Stay).open(Request(url, headers=headers), timeout=30)  # noqa: S310
+        response = build_opener(_Stay).open(Request(url, headers=headers), timeout=30)  # noqa: S310  our own
     except HTTPError as error:
-        return error
-    return answer
+        response = error
+    with response:
+        return Answer(response.status, response.headers, response.read().decode("utf-8", "replace"))
 
 
 @pytest.fixture
@@ -71,7 +80,7 @@ def test_pages_come_with_their_files_and_all_safeguards(server: str) -> None:
     assert page.headers["Strict-Transport-Security"] == "max-age=31536000; includeSubDomains; preload"
     assert "script-src 'self'" in page.headers["Content-Security-Policy"]
     assert "Secure" in page.headers["Set-Cookie"]
-    files = re.findall(r'(?:href|src)="(/static/[^"]+)"', page.read().decode())
+    files = re.findall(r'(?:href|src)="(/static/[^"]+)"', page.text)
     assert len(files) > 5
     for file in files:
         answer = get(f"{server}{file}", **{"X-Forwarded-Proto": "https", "Accept-Encoding": "gzip"})
@@ -80,4 +89,4 @@ def test_pages_come_with_their_files_and_all_safeguards(server: str) -> None:
             assert answer.headers["Content-Encoding"] == "gzip", file
     answer = get(f"{server}/nothing", **{"X-Forwarded-Proto": "https"})
     assert answer.status == 404
-    assert "There is nothing here" in answer.read().decode()
+    assert "There is nothing here" in answer.text
