@@ -10,12 +10,7 @@ from django.db.models import Count, Min
 from django.db.models.functions import TruncDate
 
 from engagement import selectors
-from engagement.models import (
-    EngagementMessage,
-    EngagementStateTransition,
-    MessageStatus,
-    UserEngagementState,
-)
+from engagement.models import EngagementMessage, EngagementStateTransition, MessageStatus
 from engagement.states import CHECKS, State
 
 if TYPE_CHECKING:
@@ -47,8 +42,7 @@ class Backlog(NamedTuple):
 
 def users_by_state() -> dict[State, int]:
     """How many users stand where; every state is named."""
-    counts = dict(UserEngagementState.objects.values_list("state").annotate(count=Count("*")))
-    return {state: counts.get(state.value, 0) for state in State}
+    return dict.fromkeys(State, 0) | selectors.count_by_state()
 
 
 def due_by_check(*, now: datetime, policy: Policy) -> dict[Check, int]:

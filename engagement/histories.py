@@ -143,11 +143,6 @@ def undone_moves(user_ids: Collection[UUID]) -> set[str]:
     return set(undoings.values_list("metadata__undone_transition_id", flat=True))
 
 
-def states_of(user_ids: Collection[UUID]) -> QuerySet[UserEngagementState]:
-    """The users' state rows, in the order in which everybody locks them."""
-    return UserEngagementState.objects.filter(user_id__any_of=user_ids).order_by("user_id")
-
-
 def messages_of(keys: Collection[str]) -> QuerySet[EngagementMessage]:
     """The messages that have these idempotency keys, in one order for everybody."""
     return EngagementMessage.objects.filter(idempotency_key__in=keys).order_by("id")

@@ -12,7 +12,7 @@ from django.db.models import Count, DateTimeField, F, Func, IntegerField, Q, Tex
 from django.db.models.functions import Cast
 
 from engagement.models import EngagementStateTransition, UserEngagementState
-from engagement.states import CHECKS, ReceivedMessage, State, UserState
+from engagement.states import CHECKS, ReceivedMessage, State, Transition, UserState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -179,6 +179,11 @@ def still_due(
     return ordered.select_for_update(skip_locked=True, no_key=True)
 
 
+def states_of(user_ids: Collection[UUID]) -> QuerySet[UserEngagementState]:
+    """The users' state rows, in the order in which everybody locks them."""
+    return UserEngagementState.objects.filter(user_id__any_of=user_ids).order_by("user_id")
+
+
 def read_due_users(check: Check, users: QuerySet[UserEngagementState]) -> list[DueUser]:
     """Read (and with a locking queryset, claim) the rows that a batch needs."""
     if not check.says_goodbye:
@@ -207,13 +212,13 @@ def dormant_since(user_ids: Collection[UUID]) -> dict[UUID, datetime]:
     return dict(moves.order_by("user_id", "created_at").values_list("user_id", "created_at"))
 
 
-def last_move_by_message(user_id: UUID) -> tuple[Any, ...] | None:
+def last_move_by_message(user_id: UUID) -> Transition | None:
     """The audit row of the user's latest move that a message of theirs made, if it names the message."""
     moves = EngagementStateTransition.objects.filter(
         user_id=user_id, metadata__has_keys=ReceivedMessage._fields
     )
-    columns = ("id", "user_id", "from_state", "to_state", "trigger", "metadata", "created_at")
-    return moves.order_by("-created_at", "-id").values_list(*columns).first()
+    row = moves.order_by("-created_at", "-id").values_list(*Transition._fields).first()
+    return Transition(*row) if row else None
 
 
 def entered_at(user_id: UUID, state: str) -> datetime | None:
@@ -237,8 +242,7 @@ def moved_by_run(job_id: UUID, *, user_ids: Collection[UUID]) -> set[UUID]:
 
 def wait_for_states(user_ids: Collection[UUID]) -> None:
     """Return once nobody else has these users' state rows locked. Needs a transaction."""
-    rows = UserEngagementState.objects.filter(user_id__any_of=user_ids).order_by("user_id")
-    list(rows.select_for_update(no_key=True).values_list("user_id"))
+    list(states_of(user_ids).select_for_update(no_key=True).values_list("user_id"))
 
 
 def moves_of_run(job_id: UUID) -> QuerySet[EngagementStateTransition]:

@@ -21,15 +21,15 @@ UNITS: Final = (("day", 86_400), ("hour", HOUR), ("minute", 60), ("second", 1))
 """What a length of time is told in, and the seconds of each."""
 
 
-def sentence(watch: RunWatch, *, now: datetime, max_age: timedelta) -> str:
+def sentence(watch: RunWatch, *, max_age: timedelta) -> str:
     """How fresh the last good run is; and if it is too old, what the runs since then did."""
     of_check = f" of {watch.check.name}" if watch.check else ""
-    if watch.last_good is None:
+    if watch.last_good is None or watch.age is None:
         return f"The ledger has no good run{of_check}: {_since(watch)}."
     good = (
         f"run {watch.last_good.job_id} as of {_time(answered_for(watch.last_good))}, {_did(watch.last_good)}"
     )
-    age = _length(now - answered_for(watch.last_good))
+    age = _length(watch.age)
     if watch.is_fresh:
         return f"The last good run is {age} old: {good}."
     allowed = _length(max_age)

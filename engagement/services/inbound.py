@@ -122,11 +122,10 @@ def receive_message(*, user_id: UUID, text: str, received_at: datetime, now: dat
 def _known(user_id: UUID, *, heard_at: datetime) -> _Knowledge:
     known = lock_known_states(user_ids=[user_id])
     found = known or lock_states(user_ids=[user_id], trigger=Trigger.USER_MESSAGE, now=heard_at)
-    last_move = selectors.last_move_by_message(user_id)
     return _Knowledge(
         user_state=found[0],
         is_newcomer=not known,
-        last_move=Transition(*last_move) if last_move else None,
+        last_move=selectors.last_move_by_message(user_id),
         entered_at=_entered_at(found[0]),
     )
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from django.db.models import QuerySet
+
     from engagement.models import Destination
 
 
@@ -64,10 +66,7 @@ def cancel_pending(*, user_id: UUID, message_types: Collection[MessageType] = tu
     Transaction: joins the caller's, or opens one. Waits for a sender that has one of them locked,
     and leaves alone what it has sent. Repeating changes nothing; a cancelled message keeps its key.
     """
-    pending = EngagementMessage.objects.filter(
-        user_id=user_id, message_type__in=message_types, status=MessageStatus.PENDING
-    )
-    return pending.update(status=MessageStatus.CANCELLED)
+    return _cancel(EngagementMessage.objects.filter(user_id=user_id, message_type__in=message_types))
 
 
 def take_messages_back(*, message_ids: Collection[UUID]) -> None:
@@ -89,8 +88,7 @@ def cancel_messages(*, message_ids: Collection[UUID]) -> int:
 
     Transaction and repeating as for `cancel_pending`.
     """
-    pending = EngagementMessage.objects.filter(pk__any_of=message_ids, status=MessageStatus.PENDING)
-    return pending.update(status=MessageStatus.CANCELLED)
+    return _cancel(EngagementMessage.objects.filter(pk__any_of=message_ids))
 
 
 def queue_again(*, message_ids: Collection[UUID], now: datetime) -> int:
@@ -102,6 +100,10 @@ def queue_again(*, message_ids: Collection[UUID], now: datetime) -> int:
     """
     failed = EngagementMessage.objects.filter(pk__any_of=message_ids, status=MessageStatus.FAILED)
     return failed.update(status=MessageStatus.PENDING, scheduled_for=now, error_message=None)
+
+
+def _cancel(messages: QuerySet[EngagementMessage]) -> int:
+    return messages.filter(status=MessageStatus.PENDING).update(status=MessageStatus.CANCELLED)
 
 
 def _insert(messages: Sequence[NewMessage], *, now: datetime) -> list[MessageInsert]:

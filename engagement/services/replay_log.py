@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from engagement.schedule import RUN_TIME
 from engagement.services.activity_log import user_id_of
 from engagement.services.activity_log_file import YEARS, MalformedActivityLog, open_activity_log
 from engagement.states import DAY
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from engagement.services.activity_log_file import Event
-
-JOB_TIME: Final = time(6, tzinfo=UTC)
-"""When cron starts the job."""
 
 LONGEST_UNASKED: Final = 3_653
 """Days. One wrong year in a log must not make a replay of centuries; whoever wants one asks for it."""
@@ -103,7 +101,7 @@ class ReplayLog:
         """The days of the period, also those on which nothing came."""
         for number in range(period.days):
             begins_at = period.begins_at + number * DAY
-            job_at = datetime.combine(begins_at.date(), JOB_TIME)
+            job_at = datetime.combine(begins_at.date(), RUN_TIME)
             yield Day(
                 date=begins_at.date(),
                 job_at=job_at,

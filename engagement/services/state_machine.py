@@ -81,8 +81,8 @@ def lock_known_states(*, user_ids: Collection[UUID]) -> list[UserState]:
 
     Transaction: needs the caller's, and the rows stay locked until it ends. Waits for locks.
     """
-    rows = UserEngagementState.objects.filter(user_id__any_of=user_ids).order_by("user_id")
-    return selectors.read_user_states(rows.select_for_update(no_key=True))
+    rows = selectors.states_of(user_ids).select_for_update(no_key=True)
+    return selectors.read_user_states(rows)
 
 
 def lock_states(*, user_ids: Collection[UUID], trigger: Trigger, now: datetime) -> list[UserState]:

@@ -11,7 +11,7 @@ import structlog
 
 from engagement import histories
 from engagement.conf import engagement_settings, refuse_misspelt_names
-from engagement.services.batch import in_transaction, was_committed
+from engagement.services.batch import was_committed
 from engagement.services.faults import Fault, describe, fault_of
 from engagement.services.job_result import UserFailure, log_completed, log_user_failed
 from engagement.services.mover import ending_of
@@ -131,8 +131,7 @@ class _Undoing:
     def _moves_after(self, after: UUID | None) -> list[Transition]:
         size = self._settings.batch_size
         read = partial(histories.moves_after, self._request.job_id, after=after, size=size)
-        asked = partial(in_transaction, read, lock_timeout=self._settings.lock_timeout)
-        return self._patience.throughout(asked)
+        return self._patience.ask(read, lock_timeout=self._settings.lock_timeout)
 
     def _undo_or_halve(self, moves: Sequence[Transition]) -> None:
         """Take the moves back; of those that the database refuses, all but whoever is the cause."""

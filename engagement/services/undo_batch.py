@@ -152,7 +152,7 @@ class _Claim:
 def _claim(moves: Sequence[Transition], *, lock: bool) -> _Claim:
     """Read all there is to know of the moves' users, the locked rows first: what is read then holds."""
     user_ids = [move.user_id for move in moves]
-    rows = histories.states_of(user_ids)
+    rows = selectors.states_of(user_ids)
     claimed = rows.select_for_update(skip_locked=True, no_key=True) if lock else rows
     states = {state.user_id: state for state in selectors.read_user_states(claimed)}
     # Of the claimed users alone: whoever undoes the others must find their messages free.

@@ -38,9 +38,9 @@ class Command(SentenceCommand):
         parser.add_argument("--json", action="store_true", help="print the answer as one JSON object")
 
     def handle(self, **options: Any) -> None:
-        now, max_age = timezone.now(), options["max_age"]
-        watch = watch_runs(now=now, max_age=max_age)
-        answer = sentence(watch, now=now, max_age=max_age)
+        max_age = options["max_age"]
+        watch = watch_runs(now=timezone.now(), max_age=max_age)
+        answer = sentence(watch, max_age=max_age)
         if options["json"]:
             self.write_result(json.dumps(watch_json(watch, max_age=max_age)))
         elif watch.is_fresh:
