@@ -7,19 +7,12 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import ForeignKey, Lookup, UUIDField
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.models.sql.compiler import SQLCompiler
 
     UUIDLookup = Lookup[Any]
 else:
     UUIDLookup = Lookup
-
-
-def array_literal(words: Iterable[object]) -> str:
-    """PostgreSQL's text for an array of ids, or of other words without quotes, commas and braces."""
-    return f"{{{','.join(map(str, words))}}}"
 
 
 @ForeignKey.register_lookup
@@ -30,8 +23,6 @@ class AnyOf(UUIDLookup):
     lookup_name = "any_of"
     prepare_rhs = False
 
-    def as_sql(
-        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
-    ) -> tuple[str, tuple[str | int, ...]]:
+    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, tuple[Any, ...]]:
         left, parameters = self.process_lhs(compiler, connection)
-        return f"{left} = ANY (%s::uuid[])", (*parameters, array_literal(self.rhs))
+        return f"{left} = ANY (%s::uuid[])", (*parameters, list(map(str, self.rhs)))

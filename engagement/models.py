@@ -10,6 +10,7 @@ from django.db.models.functions import Least, Now
 from uuid_utils.compat import uuid7
 
 from engagement import lookups  # noqa: F401  registers any_of
+from engagement.fields import WrittenField
 from engagement.states import State, Trigger
 
 
@@ -196,8 +197,38 @@ class EngagementStateTransition(models.Model):
         return f"{self.user_id}: {self.from_state} -> {self.to_state}"
 
 
-class MessageContent(models.Model):
-    """What the author of a message says of it; the rest of the columns is the sender's."""
+class MessageInsert(models.Model):
+    """The columns with which a row enters the queue; the database has defaults for the others.
+
+    Values are text, and columns few, because the time that bulk_create takes grows with both.
+    """
+
+    id = WrittenField(column_type="uuid", primary_key=True)
+    user_id = WrittenField(column_type="uuid")
+    message_type = WrittenField(column_type="text")
+    message_key = WrittenField(column_type="text")
+    message_params = WrittenField(column_type="jsonb")
+    destination = WrittenField(column_type="text")
+    destination_jid = WrittenField(column_type="text")
+    scheduled_for = WrittenField(column_type="timestamptz")
+    idempotency_key = WrittenField(column_type="text")
+    created_at = WrittenField(column_type="timestamptz")
+
+    class Meta:
+        managed = False
+        db_table = "engagement_message_queue"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.message_type} for {self.user_id}"
+
+
+class EngagementMessage(models.Model):
+    """A message to be sent by the assistant.
+
+    Its idempotency key is taken for ever, unless the run that queued it is undone before it is sent.
+    No foreign-key constraint, for the reasons given at EngagementStateTransition.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
     message_type = models.TextField(choices=MessageType.choices)
@@ -210,36 +241,6 @@ class MessageContent(models.Model):
     scheduled_for = models.DateTimeField(db_default=Now())
     idempotency_key = models.TextField()
     created_at = models.DateTimeField(db_default=Now())
-
-    class Meta:
-        abstract = True
-
-
-class MessageInsert(MessageContent):
-    """The columns with which a row enters the queue; the database has defaults for the others.
-
-    The time that bulk_create takes grows with the columns, so the third that is the same for every
-    new message stays out of it.
-    """
-
-    user_id = models.UUIDField()
-
-    class Meta:
-        managed = False
-        db_table = "engagement_message_queue"
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return f"{self.message_type} for {self.user_id}"
-
-
-class EngagementMessage(MessageContent):
-    """A message to be sent by the assistant.
-
-    Its idempotency key is taken for ever, unless the run that queued it is undone before it is sent.
-    No foreign-key constraint, for the reasons given at EngagementStateTransition.
-    """
-
     user = models.ForeignKey(
         UserProfile,
         on_delete=models.DO_NOTHING,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import transaction
 from django.db.models import F, TextField, Value
 from django.db.models.functions import Concat
+from uuid_utils import uuid7
 
 from engagement.messages import check_message
 from engagement.models import EngagementMessage, MessageInsert, MessageStatus, MessageType
+from engagement.states import require_aware
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -43,7 +47,8 @@ def queue_message(*, message: NewMessage, now: datetime) -> EngagementMessage | 
     Transaction: joins the caller's, or opens one. Repeating changes nothing.
     Time: `now` becomes `created_at`.
     Raises UnknownMessageKey, WrongMessageParameters and WrongTranslation for a message that nobody
-    could write when it is to be sent, IntegrityError for values that the table's constraints refuse.
+    could write when it is to be sent, IntegrityError for values that the table's constraints refuse,
+    ValueError for a naive time.
     """
     with transaction.atomic(savepoint=False):
         (row,) = _insert([message], now=now)
@@ -108,8 +113,30 @@ def _cancel(messages: QuerySet[EngagementMessage]) -> int:
 
 def _insert(messages: Sequence[NewMessage], *, now: datetime) -> list[MessageInsert]:
     _check(messages)
-    rows = [_row(message, now=now) for message in messages]
+    # A batch has few times, and each is written once.
+    written = cache(_written)
+    rows = [
+        MessageInsert(
+            # By position, in the order of the model's fields: by name, Django takes twice as long.
+            str(uuid7()),
+            str(message.user_id),
+            str(message.message_type),
+            message.message_key,
+            json.dumps(dict(message.message_params)) if message.message_params else "{}",
+            str(message.destination),
+            message.destination_jid,
+            written(message.scheduled_for),
+            message.idempotency_key,
+            written(now),
+        )
+        for message in messages
+    ]
     return MessageInsert.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def _written(moment: datetime) -> str:
+    require_aware(moment)
+    return moment.isoformat()
 
 
 def _check(messages: Sequence[NewMessage]) -> None:
@@ -117,17 +144,3 @@ def _check(messages: Sequence[NewMessage]) -> None:
     kinds = {(message.message_key, frozenset(message.message_params)) for message in messages}
     for key, params in sorted(kinds, key=str):
         check_message(key=key, params=params)
-
-
-def _row(message: NewMessage, *, now: datetime) -> MessageInsert:
-    return MessageInsert(
-        user_id=message.user_id,
-        message_type=message.message_type,
-        message_key=message.message_key,
-        message_params=dict(message.message_params),
-        destination=message.destination,
-        destination_jid=message.destination_jid,
-        scheduled_for=message.scheduled_for,
-        idempotency_key=message.idempotency_key,
-        created_at=now,
-    )

@@ -13,7 +13,6 @@ from uuid_utils.compat import uuid7
 
 from engagement import selectors
 from engagement.conf import engagement_settings
-from engagement.lookups import array_literal
 from engagement.models import UserEngagementState, UserProfile
 from engagement.states import (
     TARGETS,
@@ -312,10 +311,10 @@ def _write_audit_log(transitions: Sequence[Transition]) -> None:
             [
                 first.trigger,
                 first.created_at,
-                array_literal(transition.id for transition in transitions),
-                array_literal(transition.user_id for transition in transitions),
-                array_literal(transition.from_state for transition in transitions),
-                array_literal(transition.to_state for transition in transitions),
+                [str(transition.id) for transition in transitions],
+                [str(transition.user_id) for transition in transitions],
+                [transition.from_state for transition in transitions],
+                [transition.to_state for transition in transitions],
                 json.dumps([transition.metadata for transition in transitions]),
             ],
         )

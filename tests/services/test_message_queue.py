@@ -200,7 +200,6 @@ def test_messages_go_with_the_callers_transaction() -> None:
         ("message_type", "message_type_known"),
         ("destination", "message_destination_known"),
         ("idempotency_key", "null value"),
-        ("user_id", "null value"),
         ("destination_jid", "null value"),
     ],
 )
@@ -209,6 +208,23 @@ def test_value_that_the_table_refuses_queues_nothing(field: str, constraint: str
     with pytest.raises(IntegrityError, match=constraint), transaction.atomic():
         queue_messages(messages=[*with_keys("ab"), bad], now=NOW)
     assert queued() == []
+
+
+def test_time_without_an_offset_queues_nothing() -> None:
+    with pytest.raises(ValueError, match="no offset"), transaction.atomic():
+        queue_message(message=a_message(scheduled_for=TOMORROW.replace(tzinfo=None)), now=NOW)
+
+    assert queued() == []
+
+
+@pytest.mark.parametrize("hours", [-11, 0, 5.75])
+def test_message_is_scheduled_for_its_instant_in_whatever_time_zone(hours: float) -> None:
+    there = TOMORROW.astimezone(timezone(timedelta(hours=hours)))
+
+    queue_message(message=a_message(scheduled_for=there), now=there)
+
+    (row,) = queued()
+    assert (row["scheduled_for"], row["created_at"]) == (TOMORROW, TOMORROW)
 
 
 def test_goodbye_says_what_the_design_wants() -> None:
