@@ -81,8 +81,11 @@ class Result:
 def machine() -> dict[str, str]:
     """What the figures were measured on."""
     with connection.cursor() as cursor:
-        cursor.execute("SHOW server_version")
-        postgresql = cursor.fetchone()[0].split()[0]
+        cursor.execute(
+            "SELECT current_setting('server_version'),"
+            " current_setting('shared_buffers'), current_setting('max_wal_size')"
+        )
+        version, shared_buffers, max_wal_size = cursor.fetchone()
     return {
         "cores": str(os.cpu_count()),
         "processor": platform.machine(),
@@ -90,7 +93,9 @@ def machine() -> dict[str, str]:
         "Python": platform.python_version(),
         "Django": django.get_version(),
         "psycopg": f"{psycopg.__version__} ({psycopg.pq.__impl__})",
-        "PostgreSQL": postgresql,
+        "PostgreSQL": version.split()[0],
+        "shared_buffers": shared_buffers,
+        "max_wal_size": max_wal_size,
     }
 
 
@@ -114,17 +119,18 @@ def _printed(*parts: Table | str) -> str:
 
 def _contenders_table(result: Result) -> Table:
     table = Table(
-        title=f"{result.size:,} due users, median of {result.rounds} rounds",
+        title=f"{result.size:,} due users, medians of the rounds",
         title_justify="left",
         box=box.SIMPLE_HEAD,
     )
     table.add_column("contender")
-    for heading in ("seconds", "rows per second", "peak MB", "x floor"):
+    for heading in ("rounds", "seconds", "rows per second", "peak MB", "x floor"):
         table.add_column(heading, justify="right")
     floor = result.medians.get(FLOOR.name)
     for name, one in result.medians.items():
         table.add_row(
             name,
+            str(len(result.contenders[name])),
             f"{one.seconds:.2f}",
             f"{result.size / one.seconds:,.0f}",
             f"{one.peak_megabytes:.0f}" if one.peak_megabytes else "",

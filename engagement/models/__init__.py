@@ -1,0 +1,21 @@
+"""The assistant's tables: columns, constraints, indexes. No rules live here, and no save() overrides."""
+
+from engagement import lookups  # noqa: F401  registers any_of
+from engagement.models.choices import GOOD, Destination, MessageStatus, MessageType, RunStatus
+from engagement.models.messages import EngagementMessage, MessageInsert
+from engagement.models.runs import EngagementJobRun
+from engagement.models.users import EngagementStateTransition, UserEngagementState, UserProfile
+
+__all__ = [
+    "GOOD",
+    "Destination",
+    "EngagementJobRun",
+    "EngagementMessage",
+    "EngagementStateTransition",
+    "MessageInsert",
+    "MessageStatus",
+    "MessageType",
+    "RunStatus",
+    "UserEngagementState",
+    "UserProfile",
+]

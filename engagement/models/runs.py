@@ -1,0 +1,76 @@
+"""The ledger of the daily job's runs."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.functions import RandomUUID
+from django.db import models
+from django.db.models.functions import Least, Now
+from uuid_utils.compat import uuid7
+
+from engagement.models.choices import GOOD, RunStatus, one_of
+
+
+class EngagementJobRun(models.Model):
+    """One run of the daily job: what was asked, and what it did. Written by `engagement.services.ledger`.
+
+    `now` is the instant for which the run asked who is due; all other times are the database's own.
+    """
+
+    job_id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
+    status = models.TextField(
+        choices=RunStatus.choices, default=RunStatus.RUNNING, db_default=RunStatus.RUNNING
+    )
+    now = models.DateTimeField("as of", db_default=Now())
+    started_at = models.DateTimeField(db_default=Now())
+    last_seen_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True, blank=True)
+    processed = models.GeneratedField(
+        expression=models.F("succeeded") + models.F("failed"),
+        output_field=models.IntegerField(),
+        db_persist=True,
+    )
+    succeeded = models.IntegerField(default=0, db_default=0)
+    failed = models.IntegerField(default=0, db_default=0)
+    skipped = models.IntegerField(default=0, db_default=0)
+    skipped_by_reason = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
+    checks = models.JSONField(
+        default=dict,
+        db_default=models.Value({}, models.JSONField()),
+        help_text="The counts of each check that was asked for.",
+    )
+    errors = models.JSONField(
+        default=list,
+        db_default=models.Value([], models.JSONField()),
+        help_text="The first users who failed; the log has them all.",
+    )
+    failure = models.TextField(null=True, blank=True, help_text="Why the run could not go on.")
+    options = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
+    host = models.TextField(default="", db_default="")
+    pid = models.IntegerField("process id", null=True, blank=True)
+    version = models.TextField(default="", db_default="")
+
+    class Meta:
+        db_table = "engagement_job_runs"
+        verbose_name = "run"
+        constraints = (
+            one_of("status", RunStatus, name="job_run_status_known"),
+            models.CheckConstraint(
+                condition=models.Q(status=RunStatus.RUNNING, finished_at__isnull=True)
+                | ~models.Q(status=RunStatus.RUNNING) & models.Q(finished_at__isnull=False),
+                name="job_run_finished_unless_running",
+            ),
+        )
+        indexes = (
+            # Read by the admin's list, by check_engagement_runs for what happened since the last
+            # good run, and by the brake for what is usual.
+            models.Index(fields=("-started_at",), name="job_run_started_idx"),
+            # Read by check_engagement_runs: the good run that is the freshest.
+            models.Index(
+                Least("now", "finished_at").desc(),
+                condition=models.Q(status__in=GOOD),
+                name="job_run_good_idx",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.job_id}: {self.status}"

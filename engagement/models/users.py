@@ -1,0 +1,148 @@
+"""Users: who they are, where they stand, and how they came there."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.functions import RandomUUID
+from django.db import models
+from django.db.models.functions import Now
+from uuid_utils.compat import uuid7
+
+from engagement.models.choices import Destination, one_of
+from engagement.states import State, Trigger
+
+
+class UserProfile(models.Model):
+    """A user of the assistant, and how to reach them."""
+
+    user_id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
+    whatsapp_jid = models.TextField(
+        "WhatsApp JID",
+        null=True,
+        blank=True,
+        help_text="Where this user's messages go; without one the user cannot be reached.",
+    )
+    preferred_destination = models.TextField(
+        choices=Destination.choices, default=Destination.INDIVIDUAL, db_default=Destination.INDIVIDUAL
+    )
+    locale = models.TextField(default="pt-BR", db_default="pt-BR")
+    reengagement_opt_out = models.BooleanField(
+        "opted out", default=False, db_default=False, help_text="Wants no goodbyes."
+    )
+    opt_out_changed_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="When the user last opted out or in, as far as the services know.",
+    )
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "user_profiles"
+        verbose_name = "user"
+        constraints = (one_of("preferred_destination", Destination, name="user_profiles_destination_known"),)
+        indexes = (
+            # Read by the admin: who has this address, or one that begins so.
+            models.Index(fields=("whatsapp_jid",), opclasses=("text_pattern_ops",), name="profile_jid_idx"),
+        )
+        permissions = (
+            ("view_contact", "Can see users' WhatsApp addresses"),
+            ("change_opt_out", "Can opt users out and in"),
+        )
+
+    def __str__(self) -> str:
+        return str(self.user_id)
+
+
+class UserEngagementState(models.Model):
+    """Where one user stands. Moved by `engagement.services.state_machine` alone."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
+    user = models.OneToOneField(UserProfile, on_delete=models.CASCADE, related_name="engagement_state")
+    state = models.TextField(choices=State.choices, default=State.ACTIVE, db_default=State.ACTIVE)
+    last_activity_at = models.DateTimeField(db_default=Now())
+    goodbye_sent_at = models.DateTimeField(null=True, blank=True)
+    goodbye_expires_at = models.DateTimeField(null=True, blank=True)
+    remind_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "user_engagement_states"
+        verbose_name = "state"
+        constraints = (
+            one_of("state", State, name="engagement_state_known"),
+            # Without these, no check would ever take the user out of the state again.
+            models.CheckConstraint(
+                condition=~models.Q(state=State.GOODBYE_SENT)
+                | models.Q(goodbye_sent_at__isnull=False, goodbye_expires_at__isnull=False),
+                name="goodbye_sent_has_its_dates",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(state=State.REMIND_LATER) | models.Q(remind_at__isnull=False),
+                name="remind_later_has_its_date",
+            ),
+        )
+        indexes = (
+            # Read by the check inactivity_14d, which claims in this order, and by its skip counts.
+            models.Index(
+                fields=("last_activity_at", "user"),
+                condition=models.Q(state=State.ACTIVE),
+                name="state_active_idx",
+            ),
+            # Read by the check goodbye_timeout.
+            models.Index(
+                fields=("goodbye_expires_at", "user"),
+                condition=models.Q(state=State.GOODBYE_SENT),
+                name="state_goodbye_sent_idx",
+            ),
+            # Read by the check reminder_due.
+            models.Index(
+                fields=("remind_at", "user"),
+                condition=models.Q(state=State.REMIND_LATER),
+                name="state_remind_later_idx",
+            ),
+        )
+        permissions = (("bring_back", "Can bring users back"),)
+
+    def __str__(self) -> str:
+        return f"{self.user_id}: {self.state}"
+
+
+class EngagementStateTransition(models.Model):
+    """One move of one user. Append-only: rows are added by the state machine and never changed.
+
+    The state row, which the state machine has locked, proves that the user exists, and the log
+    outlives the user; so the column has no foreign-key constraint.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
+    user = models.ForeignKey(
+        UserProfile,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="engagement_transitions",
+    )
+    from_state = models.TextField(choices=State.choices)
+    to_state = models.TextField(choices=State.choices)
+    trigger = models.TextField(choices=Trigger.choices)
+    metadata = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "engagement_state_transitions"
+        verbose_name = "transition"
+        constraints = (
+            one_of("from_state", State, name="transition_from_state_known"),
+            one_of("to_state", State, name="transition_to_state_known"),
+            one_of("trigger", Trigger, name="transition_trigger_known"),
+        )
+        indexes = (
+            # Read by the history of a user: the admin, the explanation, the undoing of a run, and
+            # the state machine's question since when somebody has been dormant.
+            models.Index(fields=("user", "created_at"), name="transition_user_idx"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.user_id}: {self.from_state} -> {self.to_state}"
