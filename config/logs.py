@@ -82,7 +82,7 @@ def configure_logs(*, level: str, log_format: str) -> None:
     root.setLevel(level.upper())
     # At DEBUG this logger writes every statement with its parameters, JIDs among them.
     logging.getLogger("django.db.backends").setLevel(logging.WARNING)
-    # Below, it tells of every login; above, of whoever is locked out.
+    # Below, it tells of every login; above, that somebody is locked out, but not who.
     logging.getLogger("axes").setLevel(logging.WARNING)
 
 

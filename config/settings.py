@@ -164,15 +164,19 @@ UNFOLD = {
     "STYLES": ["config.theme.style_sheet"],
     "SCRIPTS": ["config.theme.script"],
     "SIDEBAR": {"navigation": "config.theme.navigation"},
+    "LOGIN": {"form": "config.login.LoginForm"},
     "DASHBOARD_CALLBACK": "engagement.admin.dashboard.dashboard",
 }
 
 # In the database, which all processes of the server share; there is no cache that they do. By name and
 # address together: from elsewhere nobody can lock a colleague out.
+AXES_HANDLER = "config.login.LoginThrottle"
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_RESET_ON_SUCCESS = True
+# Whoever tries again too soon does not wait longer for it.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_LOCKOUT_TEMPLATE = "locked_out.html"
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False

@@ -28,19 +28,21 @@ _PATTERN: Final = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 
-_SHOWN: Final = 4
-"""How many characters of an address are shown at either end."""
+_SHOWN: Final = ((13, 4), (9, 2))
+"""From how many digits on how many are shown at either end."""
 
 
 def mask(address: str) -> str:
     """So much of a JID that a person who knows it recognises it: `5511•••••0042`.
 
-    Country and area code, and the last digits; of a short one nothing, nor where it is.
+    Country and area code, and the last digits; of a shorter one less, so that at least five digits stay
+    hidden; of a short one nothing, nor where it is.
     """
-    number = address.partition("@")[0]
-    if len(number) <= 2 * _SHOWN:
+    number = re.split("[:@]", address, maxsplit=1)[0]
+    shown = next((shown for length, shown in _SHOWN if len(number) >= length), 0)
+    if not shown:
         return "•••••" if address else ""
-    return f"{number[:_SHOWN]}•••••{number[-_SHOWN:]}"
+    return f"{number[:shown]}•••••{number[-shown:]}"
 
 
 def redact(text: str) -> str:

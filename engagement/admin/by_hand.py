@@ -13,8 +13,9 @@ from django.db import transaction
 
 from engagement.admin.actions import HandAction
 from engagement.models import EngagementMessage, UserProfile
-from engagement.services import by_hand, preferences
-from engagement.services.by_hand import Retry
+from engagement.replies import Preference
+from engagement.services import by_hand
+from engagement.services.by_hand import Retry, set_preference_by_hand
 from engagement.services.message_queue import cancel_messages, cancel_pending
 from engagement.services.preferences import UserProfileNotFound
 from engagement.services.state_machine import EngagementStateNotFound
@@ -46,9 +47,11 @@ def _bring_back(act: Act) -> str:
 @transaction.atomic
 def _opt_out(act: Act) -> str:
     try:
-        change = preferences.opt_out(user_id=act.target_id, now=act.now)
+        change = set_preference_by_hand(user_id=act.target_id, preference=Preference.OPTED_OUT, now=act.now)
     except UserProfileNotFound:
         return "no longer there"
+    if change is None:
+        return "left alone, because they had opted out already"
     _remember(
         act, act.target_id, f"Opted the user out; {counted(change.cancelled, 'pending message')} cancelled."
     )
@@ -58,9 +61,11 @@ def _opt_out(act: Act) -> str:
 @transaction.atomic
 def _opt_in(act: Act) -> str:
     try:
-        preferences.opt_in(user_id=act.target_id, now=act.now)
+        change = set_preference_by_hand(user_id=act.target_id, preference=Preference.OPTED_IN, now=act.now)
     except UserProfileNotFound:
         return "no longer there"
+    if change is None:
+        return "left alone, because they had not opted out"
     _remember(act, act.target_id, "Opted the user in.")
     return "opted in"
 

@@ -110,11 +110,14 @@ def _by(entry: LogEntry) -> str:
 
 
 def _move(move: Move, *, now: datetime, plain: bool) -> Event:
-    title = f"{Trigger(move.trigger).label}: {State(move.from_state).label} → {State(move.to_state).label}"
     # Other programs may have put anything there.
     told: dict[str, Any] = move.metadata if isinstance(move.metadata, dict) else {}
+    person = told.get("performed_by")
+    reason = "Brought back by hand" if person else Trigger(move.trigger).label
+    title = f"{reason}: {State(move.from_state).label} → {State(move.to_state).label}"
     notes = [shown_text(note, plain=plain) for note in _notes(told)]
-    return _event(move.created_at, title, notes, now=now)
+    # A colleague's name, which may be an e-mail address, is for all to see.
+    return _event(move.created_at, title, [*notes, *([f"by {person}"] if person else [])], now=now)
 
 
 def _notes(told: dict[str, Any]) -> Iterator[str]:
@@ -124,8 +127,6 @@ def _notes(told: dict[str, Any]) -> Iterator[str]:
         yield f"{counted(hours, 'hour')} after the goodbye"
     if told.get("unprompted_return") is True:
         yield "came back unprompted"
-    if "performed_by" in told:
-        yield f"by {told['performed_by']}"
     if "job_id" in told:
         yield f"run {told['job_id']}"
     if "undone_job_id" in told:

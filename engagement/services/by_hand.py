@@ -1,4 +1,4 @@
-"""What a person may do for a user by hand: bring them back, and have a failed message sent again."""
+"""What a person may do for a user by hand: bring them back, opt them out or in, retry a failed message."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 
 from engagement.models import EngagementMessage, MessageStatus, MessageType, UserProfile
+from engagement.replies import Preference
 from engagement.services.message_queue import cancel_pending, queue_again
-from engagement.services.preferences import REENGAGEMENT
+from engagement.services.preferences import REENGAGEMENT, set_preference
 from engagement.services.state_machine import (
     EngagementStateNotFound,
     lock_known_states,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from engagement.services.preferences import PreferenceChange
     from engagement.states import Transition
 
 
@@ -67,6 +69,25 @@ def bring_back(*, user_id: UUID, performed_by: str, now: datetime) -> Return:
             user_states=user_states, trigger=Trigger.USER_MESSAGE, now=now, performed_by=performed_by
         )
         return Return(moves[0], cancel_pending(user_id=user_id, message_types=[MessageType.GOODBYE]))
+
+
+def set_preference_by_hand(
+    *, user_id: UUID, preference: Preference, now: datetime
+) -> PreferenceChange | None:
+    """Opt a user out or in who has told somebody so; None for who is already, since the date they said it.
+
+    Transaction: opens one, or joins the caller's. Locks the user's state row, then the profile.
+    Repeating changes nothing.
+    Raises UserProfileNotFound for a user without a profile, ValueError for a naive `now`.
+    """
+    require_aware(now)
+    wanted = preference is Preference.OPTED_OUT
+    with transaction.atomic():
+        lock_known_states(user_ids=[user_id])
+        profiles = UserProfile.objects.filter(pk=user_id, reengagement_opt_out=wanted)
+        if profiles.select_for_update(no_key=True).exists():
+            return None
+        return set_preference(user_id=user_id, preference=preference, now=now)
 
 
 def retry_message(*, message_id: UUID, now: datetime) -> Retry:

@@ -132,7 +132,8 @@ def transition_states(
     moving = [user_state for user_state in user_states if next_state(user_state, trigger)]
     heard_at = message.heard_at(now=now) if message else now
     _write_states(user_states, trigger=trigger, now=now, heard_at=heard_at, policy=policy)
-    since = _dormant_since(moving, trigger=trigger)
+    # Whom a person brings back has not come of their own accord.
+    since = {} if performed_by else _dormant_since(moving, trigger=trigger)
     origin = _origin(job_id=job_id, performed_by=performed_by)
     transitions = [
         _transition(user_state, trigger, now=now, policy=policy, since=since, origin=origin, message=message)

@@ -77,7 +77,11 @@ def test_user_is_opted_out_and_in(support: Client, waiting: UserEngagementState)
     profile = UserProfile.objects.get()
     assert (profile.reengagement_opt_out, profile.opt_out_changed_at) == (True, NOW)
     assert status_of(goodbye) == "cancelled"
+    assert act(support, waiting.user, "opt_out") == [
+        "Opt out: left alone, because they had opted out already."
+    ]
     assert act(support, waiting.user, "opt_in") == ["Opt in: opted in."]
+    assert act(support, waiting.user, "opt_in") == ["Opt in: left alone, because they had not opted out."]
     assert not UserProfile.objects.get().reengagement_opt_out
     page = text_of(support, page_url(waiting.user))
     assert "Opted the user out; 1 pending message cancelled." in page

@@ -29,6 +29,12 @@ LIMIT: Final = 5
 START: Final = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
 
 
+@pytest.fixture(autouse=True)
+def quick_passwords(settings: Settings) -> None:
+    """What makes guessing slow would make these tests slow."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
 @pytest.fixture
 def ada() -> User:
     return User.objects.create_superuser("ada", password=PASSWORD)
@@ -53,8 +59,26 @@ class TestThrottling:
                 log_in(f"guess {number}")
             clock.tick(15 * 60 - 1)
             assert log_in(PASSWORD).status_code == 429
+            clock.tick(2)
+            assert log_in(PASSWORD).status_code == 302
+
+    def test_one_password_tried_on_many_names_is_stopped_and_nobody_elsewhere(self) -> None:
+        codes = [log_in("1234", name=f"name {number}").status_code for number in range(50)]
+        assert codes == [200] * 49 + [429]
+        assert log_in(PASSWORD).status_code == 429
+        assert log_in(PASSWORD, address="192.0.2.66").status_code == 302
+
+    def test_many_names_from_one_address_are_forgotten_after_a_quarter_of_an_hour(self) -> None:
+        with freeze_time(START) as clock:
+            for number in range(50):
+                log_in("1234", name=f"name {number}")
             clock.tick(15 * 60 + 1)
             assert log_in(PASSWORD).status_code == 302
+
+    def test_name_that_is_too_long_is_a_wrong_name(self) -> None:
+        answer = log_in(PASSWORD, name="a" * 300)
+        assert answer.status_code == 200
+        assert "at most 150 characters" in answer.content.decode()
 
     def test_nobody_is_locked_out_from_elsewhere(self) -> None:
         for number in range(LIMIT):
@@ -80,6 +104,10 @@ class TestThrottling:
     [
         ("198.51.100.7", "198.51.100.7"),
         ("invented, 198.51.100.7", "198.51.100.7"),
+        ("198.51.100.7:4711", "198.51.100.7"),
+        ("2001:db8::7", "2001:db8::7"),
+        ("[2001:db8::7]:4711", "2001:db8::7"),
+        ("unknown", "127.0.0.1"),
         ("", "127.0.0.1"),
     ],
 )
@@ -178,6 +206,28 @@ def test_accounts_are_for_those_who_manage_them(
     assert person is not None
     for page in ("change", "password"):
         assert admin_client.get(f"/admin/auth/user/{person.pk}/{page}/").status_code == 200
+
+
+def test_account_stays_with_its_name_for_what_its_owner_did(admin_client: Client) -> None:
+    person = User.objects.create_user("grace", password=PASSWORD)
+    page = f"/admin/auth/user/{person.pk}"
+
+    assert admin_client.get(f"{page}/delete/").status_code == 403
+    assert "delete_selected" not in admin_client.get("/admin/auth/user/").content.decode()
+    admin_client.post(f"{page}/change/", {"username": "somebody", "is_active": ""})
+    person.refresh_from_db()
+    assert (person.username, person.is_active) == ("grace", True)
+    form = admin_client.get(f"{page}/change/").context["adminform"].form
+    admin_client.post(
+        f"{page}/change/",
+        {
+            "username": "somebody",
+            "date_joined_0": form.initial["date_joined"].date(),
+            "date_joined_1": form.initial["date_joined"].time(),
+        },
+    )
+    person.refresh_from_db()
+    assert (person.username, person.is_active) == ("grace", False)
 
 
 def test_users_are_not_offered_to_who_may_not_see_them(client: Client) -> None:

@@ -1,16 +1,19 @@
-"""Bringing users back by hand, and queueing failed messages again."""
+"""What a person does by hand: bring users back, opt them out and in, queue failed messages again."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 from uuid_utils.compat import uuid7
 
 from engagement.models import EngagementMessage, EngagementStateTransition, MessageType
-from engagement.services.by_hand import Retry, bring_back, retry_message
+from engagement.replies import Preference
+from engagement.services.by_hand import Retry, bring_back, retry_message, set_preference_by_hand
 from engagement.services.message_queue import cancel_messages, cancel_pending, queue_again
+from engagement.services.preferences import PreferenceChange, UserProfileNotFound
 from engagement.services.state_machine import EngagementStateNotFound
 from engagement.states import State
 from tests.factories import NOW, TICK, make_user, queue_for
@@ -60,6 +63,31 @@ def test_bringing_back_cancels_the_pending_goodbye_alone(waiting: UserEngagement
     assert EngagementMessage.objects.get(status="pending").message_type == "welcome"
 
 
+def test_who_is_brought_back_by_hand_has_not_come_unprompted() -> None:
+    dormant = make_user("dormant", last_activity_at=NOW - timedelta(days=90))
+    outcome = bring_back(user_id=dormant.user_id, performed_by="ada", now=NOW)
+    assert outcome.transition is not None
+    assert "unprompted_return" not in outcome.transition.metadata
+
+
+@pytest.mark.parametrize("preference", Preference)
+def test_wish_is_done_once_and_keeps_its_date(preference: Preference) -> None:
+    user = make_user(user__reengagement_opt_out=preference is Preference.OPTED_IN)
+    queue_for(user, MessageType.REMINDER)
+    wish = partial(set_preference_by_hand, user_id=user.user_id, preference=preference)
+    cancelled = 1 if preference is Preference.OPTED_OUT else 0
+    assert wish(now=NOW) == PreferenceChange(is_heeded=True, cancelled=cancelled)
+    assert wish(now=NOW + timedelta(days=90)) is None
+    user.user.refresh_from_db()
+    assert user.user.reengagement_opt_out is (preference is Preference.OPTED_OUT)
+    assert user.user.opt_out_changed_at == NOW
+
+
+def test_wish_of_nobody_is_refused() -> None:
+    with pytest.raises(UserProfileNotFound):
+        set_preference_by_hand(user_id=uuid7(), preference=Preference.OPTED_OUT, now=NOW)
+
+
 def test_user_without_a_state_cannot_be_brought_back() -> None:
     with pytest.raises(EngagementStateNotFound):
         bring_back(user_id=uuid7(), performed_by="ada", now=NOW)
@@ -72,6 +100,8 @@ def test_naive_time_is_refused(waiting: UserEngagementState) -> None:
         bring_back(user_id=waiting.user_id, performed_by="ada", now=naive)
     with pytest.raises(ValueError, match="offset"):
         retry_message(message_id=message_id, now=naive)
+    with pytest.raises(ValueError, match="no offset"):
+        set_preference_by_hand(user_id=waiting.user_id, preference=Preference.OPTED_OUT, now=naive)
 
 
 def test_failed_goodbye_is_queued_again_while_it_is_waited_for(waiting: UserEngagementState) -> None:
