@@ -44,10 +44,12 @@ class ReplayFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Player:
-    """Plays on the default connection, which must lead to a scratch database."""
+    """Plays on the default connection, which must lead to a database of nobody else's users."""
 
     policy: Policy
     stop: StopRequest
+    is_rehearsal: bool = True
+    """Whether the runs leave no trace in the ledger."""
 
     def introduce(self, first_messages: Iterable[Message]) -> None:
         """Make the profiles, as each one's first message has them. They appear when they write it."""
@@ -64,7 +66,7 @@ class Player:
     def play_day(self, day: Day) -> DayResult:
         """What came before the job, the job, what came after it."""
         returns = self.receive_all(day.before_job)
-        job = self._run_job(now=day.job_at)
+        job = self.run_job(now=day.job_at)
         returns += self.receive_all(day.after_job)
         counts = Counts(
             goodbyes=job.checks[Trigger.INACTIVITY_14D.value].succeeded,
@@ -73,6 +75,18 @@ class Player:
             returns=returns,
         )
         return DayResult(day.date, counts, selectors.count_by_state())
+
+    def run_job(self, *, now: datetime) -> JobResult:
+        """The daily job. Raises ReplayFailed unless it succeeds, ReplayInterrupted if it was stopped."""
+        request = JobRequest(job_id=uuid7(), now=now, policy=self.policy, is_rehearsal=self.is_rehearsal)
+        result = run_daily_job(request=request, stop=self.stop)
+        if result.status is JobStatus.INTERRUPTED:
+            raise ReplayInterrupted
+        if result.status is not JobStatus.SUCCEEDED:
+            users = "1 user" if result.failed == 1 else f"{result.failed:,} users"
+            reason = result.failure or f"{users} could not be moved; the log says why."
+            raise ReplayFailed(f"The job of {now.date()} failed: {reason}")
+        return result
 
     def _receive(self, message: Message) -> bool:
         if self.stop.is_set():
@@ -87,17 +101,6 @@ class Player:
         )
         move = result.transition
         return result.novelty is Novelty.NEW and move is not None and move.to_state == State.ACTIVE
-
-    def _run_job(self, *, now: datetime) -> JobResult:
-        request = JobRequest(job_id=uuid7(), now=now, policy=self.policy, is_rehearsal=True)
-        result = run_daily_job(request=request, stop=self.stop)
-        if result.status is JobStatus.INTERRUPTED:
-            raise ReplayInterrupted
-        if result.status is not JobStatus.SUCCEEDED:
-            users = "1 user" if result.failed == 1 else f"{result.failed:,} users"
-            reason = result.failure or f"{users} could not be moved; the log says why."
-            raise ReplayFailed(f"The job of {now.date()} failed: {reason}")
-        return result
 
 
 def _keep_profile_up_to_date(message: Message) -> None:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import TYPE_CHECKING
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from freezegun import freeze_time
 
-from engagement.models import UserProfile
+from engagement.models import (
+    EngagementJobRun,
+    EngagementMessage,
+    EngagementStateTransition,
+    UserEngagementState,
+    UserProfile,
+)
+from engagement.states import DAY
 from tests.factories import make_user
 from tests.running import run_command
 
@@ -30,7 +39,11 @@ def named(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def log_file(tmp_path: Path) -> Path:
     path = tmp_path / "log.csv"
-    path.write_text("user,occurred_at\na,2026-01-01T00:00:00Z\nb,2026-01-02T00:00:00Z\n")
+    path.write_text(
+        "user,occurred_at,whatsapp_jid\n"
+        "a,2026-01-01T00:00:00Z,99900000001@s.whatsapp.net\n"
+        "b,2026-01-02T00:00:00Z,99900000002@s.whatsapp.net\n"
+    )
     return path
 
 
@@ -73,10 +86,38 @@ def test_account_of_somebody_else_is_not_taken() -> None:
     assert "no administrator's" in outcome.err
 
 
-def test_sample_is_loaded_into_an_empty_database_alone(log_file: Path) -> None:
-    run_command("prepare_admin", "--sample", str(log_file), "--as-of", "2026-02-01T00:00:00Z")
-    assert UserProfile.objects.count() == 2
-    UserProfile.objects.all().delete()
-    make_user()
+@freeze_time("2026-11-23 05:59:59+00:00")
+def test_sample_is_played_as_if_it_ended_with_the_latest_run(log_file: Path) -> None:
+    outcome = run_command("prepare_admin", "--sample", str(log_file), "--as-of", "2026-01-20T07:00:00Z")
+    assert outcome.out.endswith(
+        "2 events of 2 users played, with 42 daily runs, the last that of 2026-11-22 06:00 UTC.\n"
+    )
+    last_run_at = datetime(2026, 11, 22, 6, tzinfo=UTC)
+    runs = EngagementJobRun.objects.order_by("now")
+    assert [run.now for run in runs] == [last_run_at - number * DAY for number in reversed(range(42))]
+    told = EngagementStateTransition.objects.filter(to_state="goodbye_sent").order_by("created_at")
+    # Silent since midnight, 20 and 19 days before: a goodbye on the first morning after the fourteenth day.
+    assert [move.created_at for move in told] == [last_run_at - 5 * DAY, last_run_at - 4 * DAY]
+    assert {*EngagementMessage.objects.values_list("status", flat=True)} == {"sent"}
+    assert {*UserEngagementState.objects.values_list("state", flat=True)} == {"dormant"}
+
+
+def test_sample_without_an_end_ends_with_its_last_event(log_file: Path) -> None:
     run_command("prepare_admin", "--sample", str(log_file))
+    latest = UserEngagementState.objects.latest("last_activity_at").last_activity_at
+    assert timedelta(0) <= datetime.now(UTC) - latest < 2 * DAY
+
+
+def test_nothing_is_played_where_there_are_users(log_file: Path) -> None:
+    make_user()
+    assert run_command("prepare_admin", "--sample", str(log_file)).code == 0
     assert UserProfile.objects.count() == 1
+
+
+def test_file_that_is_no_log_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("name\nada\n")
+    outcome = run_command("prepare_admin", "--sample", str(path))
+    assert (outcome.code, UserProfile.objects.count()) == (1, 0)
+    assert str(path) in outcome.err
+    assert "Traceback" not in outcome.err

@@ -12,11 +12,20 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.utils import timezone
 
+from engagement.management.arguments import timestamp
 from engagement.management.base import SentenceCommand
+from engagement.management.quiet_jobs import quiet_jobs
 from engagement.models import UserProfile
+from engagement.services.activity_log_file import MalformedActivityLog
+from engagement.services.demonstration import DAYS, play_demonstration
+from engagement.services.replay_player import ReplayFailed
+from engagement.words import counted
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from django.core.management.base import CommandParser
 
 NAME: Final = "DJANGO_SUPERUSER_USERNAME"
@@ -27,20 +36,36 @@ EMAIL: Final = "DJANGO_SUPERUSER_EMAIL"
 class Command(SentenceCommand):
     help = (
         "Make the first administrator of the admin, if there is none: from the environment"
-        f" ({NAME}, {PASSWORD} and, if you like, {EMAIL}), else by asking. Into an empty database load an"
-        " activity log, too."
+        f" ({NAME}, {PASSWORD} and, if you like, {EMAIL}), else by asking. If there are no users yet, play"
+        " the last weeks of an activity log as if they were these, too."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--sample", metavar="FILE", type=Path, help="what to load into an empty database")
-        parser.add_argument("--as-of", metavar="TIMESTAMP", help="as load_activity_log has it")
+        parser.add_argument("--sample", metavar="FILE", type=Path, help="what to play if there are no users")
+        parser.add_argument(
+            "--as-of",
+            metavar="TIMESTAMP",
+            type=timestamp,
+            help="where the log ends, which becomes today (its last event)",
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         if not User.objects.filter(is_superuser=True).exists():
             self._make_administrator()
         if options["sample"] and not UserProfile.objects.exists():
-            as_of = ["--as-of", options["as_of"]] if options["as_of"] else []
-            call_command("load_activity_log", str(options["sample"]), *as_of, stdout=self.stdout)
+            self._play(options["sample"], as_of=options["as_of"])
+
+    def _play(self, path: Path, *, as_of: datetime | None) -> None:
+        self.write_result(f"Playing the last {DAYS} days of {path}, once.")
+        try:
+            with quiet_jobs():
+                played = play_demonstration(path=path, as_of=as_of, now=timezone.now())
+        except (MalformedActivityLog, ReplayFailed) as error:
+            raise CommandError(str(error)) from None
+        self.write_result(
+            f"{counted(played.events, 'event')} of {counted(played.users, 'user')} played, with {DAYS} daily"
+            f" runs, the last that of {played.last_run_at:%Y-%m-%d %H:%M} UTC."
+        )
 
     def _make_administrator(self) -> None:
         name, password = os.environ.get(NAME), os.environ.get(PASSWORD)

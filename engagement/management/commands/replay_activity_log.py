@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +12,7 @@ from engagement.conf import WHOLE_NUMBERS
 from engagement.management.arguments import whole_number
 from engagement.management.base import WRONG_ARGUMENTS, SentenceCommand
 from engagement.management.progress_bar import progress_bar
+from engagement.management.quiet_jobs import quiet_jobs
 from engagement.management.replay_arguments import calendar_date, svg_file
 from engagement.management.replay_plot import svg_of
 from engagement.management.replay_report import report
@@ -27,7 +26,6 @@ from engagement.services.scratch_database import NoScratchDatabase
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
-    from collections.abc import Iterator
 
     from engagement.services.replay_result import ReplayResult
 
@@ -116,7 +114,7 @@ def _require_matplotlib() -> None:
 def _replay(options: dict[str, Any]) -> ReplayResult:
     stop = StopRequest()
     try:
-        with stop_on_signals(stop), progress_bar(shown=True, description="days") as progress, _quiet_jobs():
+        with stop_on_signals(stop), progress_bar(shown=True, description="days") as progress, quiet_jobs():
             return replay_activity_log(
                 path=options["file"],
                 first_date=options["first_date"],
@@ -134,19 +132,6 @@ def _replay(options: dict[str, Any]) -> ReplayResult:
             "Interrupted; the scratch database is dropped.",
             returncode=EXIT_CODE_OF_SIGNALS + (stop.signal_number or 0),
         ) from None
-
-
-@contextmanager
-def _quiet_jobs() -> Iterator[None]:
-    """Hundreds of jobs that start and end well are no news. Whoever logs at DEBUG sees them all the same."""
-    log = logging.getLogger("engagement")
-    former = log.level
-    if log.getEffectiveLevel() == logging.INFO:
-        log.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        log.setLevel(former)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -1,0 +1,87 @@
+"""A demonstration: the last weeks of an activity log, played in this database as if they were these weeks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from engagement.conf import engagement_settings
+from engagement.models import EngagementMessage, MessageStatus
+from engagement.schedule import first_run_after
+from engagement.services.patience import StopRequest
+from engagement.services.replay_log import Period, ReplayLog, read_replay_log
+from engagement.services.replay_player import Player
+from engagement.states import DAY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+    from pathlib import Path
+    from uuid import UUID
+
+    from engagement.services.replay_log import Message
+
+DAYS: Final = 42
+"""Enough for a goodbye, its end and a return, and for the dashboard's thirty days."""
+
+
+class Demonstration(NamedTuple):
+    """What was played."""
+
+    users: int
+    events: int
+    last_run_at: datetime
+
+
+def play_demonstration(*, path: Path, as_of: datetime | None, now: datetime) -> Demonstration:
+    """Play what the log at `path` holds up to `as_of` (its last event), with a run on each of its last days.
+
+    All times are moved by whole days, so that the last run is the latest that was due before `now`.
+    What the runs queue is marked as sent, as the assistant's sender would.
+    Transaction: each message and each batch has one of its own. For a database without users; what
+    goes wrong half-way leaves what was played until then.
+    Raises MalformedActivityLog before anything is played, ReplayFailed if a run fails.
+    """
+    log = read_replay_log(path)
+    ends_at = as_of or log.messages[-1].event.occurred_at
+    last_run_at = _last_run_before(now)
+    by = last_run_at - _last_run_before(ends_at)
+    log = ReplayLog(tuple(_moved(log, until=ends_at, by=by)))
+    period = Period((last_run_at - (DAYS - 1) * DAY).date(), last_run_at.date())
+    player = Player(engagement_settings().policy, StopRequest(), is_rehearsal=False)
+    player.introduce(log.first_messages(period))
+    player.receive_all(_latest(log.history(period)))
+    for day in log.days(period):
+        player.receive_all(day.before_job)
+        player.run_job(now=day.job_at)
+        _send(at=day.job_at + timedelta(minutes=1))
+        player.receive_all(day.after_job)
+    return Demonstration(len(log.first_messages(period)), len(log.messages), last_run_at)
+
+
+def _last_run_before(instant: datetime) -> datetime:
+    """The latest scheduled run that had started by `instant`."""
+    return first_run_after(instant) - DAY
+
+
+def _moved(log: ReplayLog, *, until: datetime, by: timedelta) -> Iterator[Message]:
+    for message in log.messages:
+        if message.event.occurred_at <= until:
+            event = replace(message.event, occurred_at=message.event.occurred_at + by)
+            yield message._replace(event=event)
+
+
+def _latest(history: Sequence[Message]) -> list[Message]:
+    """The last message of each user, with what has changed since the first: no other moves anybody."""
+    first: dict[UUID, Message] = {}
+    last: dict[UUID, Message] = {}
+    for message in history:
+        before = first.setdefault(message.user_id, message).event
+        last[message.user_id] = message._replace(event_before=before)
+    return list(last.values())
+
+
+def _send(*, at: datetime) -> None:
+    pending = EngagementMessage.objects.filter(status=MessageStatus.PENDING)
+    pending.update(status=MessageStatus.SENT, sent_at=at)
