@@ -118,6 +118,23 @@ def test_failed_message_is_queued_again(support: Client, waiting: UserEngagement
     assert f"Queued again: goodbye {goodbye.pk}." in text_of(support, page_url(waiting.user))
 
 
+def test_failed_message_that_makes_no_sense_any_more_is_left_alone_with_the_reason(
+    support: Client, waiting: UserEngagementState
+) -> None:
+    unwanted = queue_for(
+        make_user(user__reengagement_opt_out=True), MessageType.WEEKLY_REVIEW, status="failed"
+    )
+    outdated = queue_for(make_user("dormant"), MessageType.GOODBYE, status="failed")
+    sent = queue_for(waiting, MessageType.GOODBYE, status="sent")
+    assert [act(support, message, "retry") for message in (unwanted, outdated, sent)] == [
+        ["Queue again: left alone, because the user opted out."],
+        ["Queue again: left alone, because the user does not wait for a goodbye any more."],
+        ["Queue again: left alone, because it has not failed."],
+    ]
+    assert [status_of(message) for message in (unwanted, outdated, sent)] == ["failed", "failed", "sent"]
+    assert not LogEntry.objects.exists()
+
+
 def test_report_tells_what_became_of_each(support: Client) -> None:
     dormant = make_users(2, "dormant")
     active = make_user()
@@ -172,6 +189,16 @@ def test_viewer_may_not_act_on_messages(
     choose(viewer, EngagementMessage, action, message, confirmed="yes")
     assert status_of(message) == status
     assert f"/act/{action}/" not in text_of(viewer, page_url(waiting.user))
+
+
+def test_nobody_acts_on_a_user_whom_they_may_not_see(client: Client, waiting: UserEngagementState) -> None:
+    person = User.objects.create_user("acts blindly", is_staff=True)
+    person.user_permissions.add(Permission.objects.get(codename="bring_back"))
+    client.force_login(person)
+    assert client.get(act_url(waiting.user, "bring_back")).status_code == 403
+    assert client.post(act_url(waiting.user, "bring_back")).status_code == 403
+    waiting.refresh_from_db()
+    assert waiting.state == "goodbye_sent"
 
 
 @pytest.mark.parametrize("action", ["bring_back", "opt_out", "cancel_all"])

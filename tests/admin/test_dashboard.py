@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
@@ -97,6 +99,71 @@ def test_move_that_lies_ahead_is_not_counted() -> None:
     assert dashboard_selectors.moves_by_day(now=NOW - TICK) == []
 
 
+@pytest.mark.parametrize(("hours", "counted"), [(0, 1), (23, 1), (25, 0)])
+def test_clock_that_made_an_id_may_differ_by_a_day_from_the_one_of_the_move(hours: int, counted: int) -> None:
+    """So many hours the ids of a host lag behind the database, at the edge of the days shown."""
+    make_user("silent")
+    run_job()
+    first = dashboard_selectors.first_instant(NOW)
+    milliseconds = int((first - timedelta(hours=hours)).timestamp() * 1000)
+    EngagementStateTransition.objects.update(id=UUID(int=milliseconds << 80 | 7 << 76), created_at=first)
+    assert len(dashboard_selectors.moves_by_day(now=NOW)) == counted
+
+
+@pytest.mark.usefixtures("frozen")
+def test_tiles_tell_numbers_and_lead_to_the_rows_they_count(viewer: Client) -> None:
+    make_users(4)
+    make_users(3, "dormant")
+    user = make_user("help_flow")
+    queue_for(user, MessageType.WELCOME, scheduled_for=NOW - timedelta(days=2))
+    queue_for(user, MessageType.WELCOME)
+    queue_for(user, MessageType.WELCOME, status="failed", scheduled_for=NOW - timedelta(days=9))
+    shown = context(viewer)
+    tiles = [*shown["states"], *shown["messages_waiting"]]
+    assert [(tile.label, tile.value, tile.note) for tile in tiles] == [
+        ("active", 4, ""),
+        ("goodbye sent", 0, ""),
+        ("in the help flow", 1, ""),
+        ("to be reminded later", 0, ""),
+        ("dormant", 3, ""),
+        ("pending", 2, "the oldest was to be sent 2 days ago"),
+        ("failed", 1, ""),
+    ]
+    page = text_of(viewer, FRONT_PAGE)
+    for tile in tiles:
+        assert f'href="{tile.url}"' in page
+        assert viewer.get(tile.url).context["cl"].result_count == tile.value, tile.label
+        assert viewer.get(tile.url).context["cl"].has_active_filters, tile.label
+
+
+@pytest.mark.usefixtures("frozen")
+def test_due_tiles_tell_whom_each_check_would_move(viewer: Client) -> None:
+    make_users(3, "silent")
+    make_users(2, "goodbye_sent")
+    make_user("remind_later")
+    assert [(tile.label, tile.value) for tile in context(viewer)["due"]] == [
+        ("inactivity_14d", 3),
+        ("goodbye_timeout", 2),
+        ("reminder_due", 1),
+    ]
+
+
+@pytest.mark.usefixtures("frozen")
+def test_chart_stacks_the_moves_of_each_day_by_trigger(viewer: Client) -> None:
+    make_users(2, "silent")
+    make_user("goodbye_sent")
+    run_job(now=NOW - timedelta(days=1))
+    run_job()
+    chart = json.loads(context(viewer)["chart"])
+    assert (len(chart["labels"]), chart["labels"][0], chart["labels"][-1]) == (30, "1 Feb", "2 Mar")
+    assert [(bars["label"], bars["data"]) for bars in chart["datasets"]] == [
+        ("14 days of silence", [0] * 29 + [2]),
+        ("no reply to the goodbye", [0] * 29 + [1]),
+    ]
+    axes = json.loads(context(viewer)["chart_options"])["scales"]
+    assert axes["x"]["stacked"] is axes["y"]["stacked"] is True
+
+
 @pytest.mark.usefixtures("frozen")
 def test_goodbyes_are_told_by_how_they_ended(viewer: Client) -> None:
     for trigger in (Trigger.GOODBYE_RESPONSE_1, Trigger.USER_MESSAGE, Trigger.USER_MESSAGE):
@@ -118,10 +185,10 @@ def test_goodbyes_are_told_by_how_they_ended(viewer: Client) -> None:
 
 @pytest.mark.usefixtures("frozen")
 def test_runs_are_shown_with_how_they_ended(viewer: Client) -> None:
-    make_run(succeeded=1_234, started_at=NOW - timedelta(hours=3))
+    make_run(succeeded=1_234, failed=56, skipped=7, started_at=NOW - timedelta(hours=3))
     make_run(status="running", started_at=NOW - timedelta(hours=1))
     page = text_of(viewer, FRONT_PAGE)
-    assert "1,234" in page
+    assert "<td>1,234</td><td>56</td><td>7</td>" in page
     assert "3 hours ago" in page
     assert "vanished" in page
 

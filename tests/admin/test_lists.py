@@ -192,15 +192,29 @@ def test_chosen_rows_can_be_downloaded_as_they_are_shown(viewer: Client, model: 
     assert str(key) in "".join(lines)
 
 
-def test_downloaded_cells_are_no_formulas(viewer: Client) -> None:
-    profile = make_user(user__locale="=1+1").user
-    assert ",'=1+1," in choose(viewer, UserProfile, "download", profile).content.decode()
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(1)", "\t=1"])
+def test_downloaded_cells_are_no_formulas(viewer: Client, text: str) -> None:
+    profile = make_user(user__locale=text).user
+    assert f",'{text}," in choose(viewer, UserProfile, "download", profile).content.decode()
+
+
+def test_downloaded_cell_that_begins_with_a_carriage_return_is_no_formula(viewer: Client) -> None:
+    profile = make_user(user__locale="\r=1").user
+    assert ',"\'\r=1",' in choose(viewer, UserProfile, "download", profile).content.decode()
 
 
 def test_nothing_is_done_with_more_rows_than_anybody_reads(viewer: Client) -> None:
     fill_tables(201)
     everybody = choose(viewer, UserProfile, "download", UserProfile.objects.all()[0], select_across="1")
     assert sentences(everybody) == ["Nothing was done: choose at most 200 rows at a time."]
+
+
+def test_all_rows_of_a_long_list_cannot_be_chosen_at_once(viewer: Client) -> None:
+    fill_tables(51)
+    for model in MODELS:
+        page = text_of(viewer, list_url(model))
+        assert "All 51 selected" in page
+        assert "Select all 51" not in page
 
 
 def test_anonymous_visitor_is_sent_to_the_login(client: Client) -> None:

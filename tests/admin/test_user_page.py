@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 from freezegun import freeze_time
 
+from engagement import messages
 from engagement.admin.user_page import SHOWN
 from engagement.models import EngagementStateTransition, MessageType, UserEngagementState, UserProfile
 from engagement.services.state_machine import transition_state
 from engagement.states import Trigger
 from tests.admin.many_rows import fill_history_of
-from tests.admin.pages import cost_of, page_url, text_of
+from tests.admin.pages import act_url, cost_of, page_url, text_of
 from tests.database import execute
 from tests.factories import NOW, make_user, queue_for
 from tests.running import run_job
@@ -40,6 +41,54 @@ def test_message_is_shown_in_the_users_language(viewer: Client) -> None:
     run_job()
     assert "1. It got confusing, I could use some help" in text_of(viewer, page_url(english.user))
     assert "1. Ficou confuso, queria uma ajuda" in text_of(viewer, page_url(portuguese.user))
+
+
+def test_number_in_a_message_is_for_those_who_may_see_addresses(
+    viewer: Client, support: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "_texts", dict(messages._texts))
+    messages.register_message(key="assistant.call", text="Call %(number)s, please.")
+    user = make_user()
+    queue_for(
+        user,
+        MessageType.WELCOME,
+        message_key="assistant.call",
+        message_params={"number": "+55 11 99999-0042"},
+    )
+    assert "Call +55 11 99999-0042, please." in text_of(support, page_url(user.user))
+    assert "Call [number], please." in text_of(viewer, page_url(user.user))
+
+
+@pytest.mark.parametrize(
+    ("status", "offered"),
+    [("pending", {"cancel"}), ("failed", {"retry"}), ("sent", set()), ("cancelled", set())],
+)
+def test_message_offers_what_can_be_done_with_it(
+    support: Client, viewer: Client, status: str, offered: set[str]
+) -> None:
+    message = queue_for(make_user(), MessageType.GOODBYE, status=status)
+    actions = {"cancel", "retry"}
+    page = text_of(support, page_url(message.user))
+    assert {action for action in actions if f'href="{act_url(message, action)}"' in page} == offered
+    page = text_of(viewer, page_url(message.user))
+    assert not [action for action in actions if act_url(message, action) in page]
+
+
+@pytest.mark.parametrize(
+    ("fields", "offered"),
+    [
+        ({"state": "dormant"}, {"bring_back", "opt_out", "cancel_all"}),
+        ({"user__reengagement_opt_out": True}, {"opt_in", "cancel_all"}),
+        ({"state": "active"}, {"opt_out", "cancel_all"}),
+    ],
+)
+def test_page_offers_what_makes_a_difference_to_the_user(
+    support: Client, fields: dict[str, object], offered: set[str]
+) -> None:
+    profile = make_user(**fields).user
+    page = text_of(support, page_url(profile))
+    actions = {"bring_back", "opt_out", "opt_in", "cancel_all"}
+    assert {action for action in actions if f'href="{act_url(profile, action)}"' in page} == offered
 
 
 @pytest.mark.parametrize(
