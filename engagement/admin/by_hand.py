@@ -150,7 +150,7 @@ CANCEL_ALL: Final = HandAction(
 )
 CANCEL: Final = HandAction(
     name="cancel",
-    label="Cancel",
+    label="Cancel message",
     permission="engagement.cancel_message",
     question="Cancel, if it is still to be sent? The user's history keeps your name.",
     perform=_cancel,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -101,8 +102,8 @@ def test_all_pending_messages_of_a_user_are_cancelled(support: Client, waiting: 
 def test_one_message_is_cancelled_unless_it_was_sent(support: Client, waiting: UserEngagementState) -> None:
     welcome = queue_for(waiting, MessageType.WELCOME)
     sent = queue_for(waiting, MessageType.GOODBYE, status="sent")
-    assert act(support, welcome, "cancel") == ["Cancel: cancelled."]
-    assert act(support, sent, "cancel") == ["Cancel: left alone, because it is not pending."]
+    assert act(support, welcome, "cancel") == ["Cancel message: cancelled."]
+    assert act(support, sent, "cancel") == ["Cancel message: left alone, because it is not pending."]
     assert (status_of(welcome), status_of(sent)) == ("cancelled", "sent")
     assert LogEntry.objects.count() == 1
 
@@ -154,6 +155,22 @@ def test_state_is_acted_on_by_its_user(support: Client) -> None:
     choose(support, type(dormant), "bring_back", dormant, confirmed="yes")
     dormant.refresh_from_db()
     assert dormant.state == "active"
+
+
+@pytest.mark.parametrize(("action", "label"), [("cancel", "Cancel message"), ("retry", "Queue again")])
+def test_yes_and_no_are_told_apart(
+    support: Client, waiting: UserEngagementState, action: str, label: str
+) -> None:
+    message = queue_for(waiting, MessageType.GOODBYE)
+    page = text_of(support, act_url(message, action))
+    title, heading, yes = (
+        re.findall(rf"<{tag}[^>]*>(.*?)</{tag}>", page, re.DOTALL) for tag in ("title", "h2", "button")
+    )
+    assert title[0].strip().startswith(f"{label} |")
+    assert label in map(str.strip, heading)
+    assert label in map(str.strip, yes)
+    no = re.findall(rf'<a href="{page_url(message.user)}"[^>]*>(.*?)</a>', page, re.DOTALL)
+    assert [text.strip() for text in no] == ["No, go back"]
 
 
 def test_nobody_is_acted_on_before_the_question_is_answered(
