@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponseRedirect
@@ -15,7 +16,9 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
 
+from engagement import histories
 from engagement.admin.base import ReadOnlyAdmin
+from engagement.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -36,6 +39,16 @@ class Act(NamedTuple):
     now: datetime
 
 
+class Outcome(NamedTuple):
+    """What became of one act, in a few words."""
+
+    words: str
+    is_done: bool = True
+    """False where everything was left as it was."""
+    cancelled: int = 0
+    """Pending messages that were taken out of the queue."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandAction:
     """Something that a person may do for a user, or with a message."""
@@ -46,8 +59,8 @@ class HandAction:
     permission: str
     question: str
     """What is asked before, of one or of several."""
-    perform: Callable[[Act], str]
-    """Does it, in a transaction of its own, and tells in a few words what became of it."""
+    perform: Callable[[Act], Outcome]
+    """Does it, in a transaction of its own."""
 
 
 class ActingAdmin(ReadOnlyAdmin):
@@ -82,16 +95,23 @@ class ActingAdmin(ReadOnlyAdmin):
         )
 
     def act_on_one(self, request: HttpRequest, row_id: UUID, name: str) -> HttpResponse:
-        """Ask, or act and go back to the user's page."""
+        """Ask, or act and go back."""
         action = next((action for action in self.allowed(request) if action.name == name), None)
         if action is None or not self.has_view_permission(request):
             raise PermissionDenied
         row = get_object_or_404(self.get_queryset(request), pk=row_id)
-        back = reverse(f"{self.admin_site.name}:engagement_userprofile_change", args=(self.user_of(row),))
+        back = self.way_back(row)
         if request.method == "POST":
             self.perform(request, action, [row])
             return HttpResponseRedirect(back)
         return self.ask(request, action, [row], back=back)
+
+    def way_back(self, row: Any) -> str:
+        """The user's page, or the row's own: other programs queue messages for who has no profile."""
+        user_id = self.user_of(row)
+        known = histories.has_profile(user_id)
+        model, key = ("userprofile", user_id) if known else (self.opts.model_name, row.pk)
+        return reverse(f"{self.admin_site.name}:engagement_{model}_change", args=(key,))
 
     def ask(
         self, request: HttpRequest, action: HandAction, rows: Collection[Model], *, back: str
@@ -113,11 +133,11 @@ class ActingAdmin(ReadOnlyAdmin):
         now = timezone.now()
         # The admin lets nobody in who has not logged in.
         person = cast("User", request.user)
-        acts = [Act(self.target_of(row), person, now) for row in rows]
-        results = Counter(map(action.perform, acts))
-        several = len(acts) > 1
-        report = (f"{result} ({count})" if several else result for result, count in results.items())
-        self.message_user(request, f"{action.label}: {'; '.join(report)}.")
+        outcomes = [action.perform(Act(self.target_of(row), person, now)) for row in rows]
+        for level, is_done in ((messages.SUCCESS, True), (messages.WARNING, False)):
+            if told := [outcome for outcome in outcomes if outcome.is_done is is_done]:
+                report = _in_words(told, several=len(outcomes) > 1)
+                self.message_user(request, f"{action.label}: {report}.", level)
 
     def target_of(self, row: Any) -> UUID:
         """Whom or what the actions of this list are about."""
@@ -130,6 +150,14 @@ class ActingAdmin(ReadOnlyAdmin):
         return user_id
 
 
+def _in_words(outcomes: Collection[Outcome], *, several: bool) -> str:
+    results = Counter(outcome.words for outcome in outcomes if outcome.words)
+    report = [f"{words} ({count:,})" if several else words for words, count in results.items()]
+    if cancelled := sum(outcome.cancelled for outcome in outcomes):
+        report.append(f"{counted(cancelled, 'pending message')} cancelled")
+    return "; ".join(report)
+
+
 def _act_on_chosen(
     action: HandAction, model_admin: ActingAdmin, request: HttpRequest, rows: QuerySet[Any]
 ) -> HttpResponse | None:
@@ -140,4 +168,7 @@ def _act_on_chosen(
     if "confirmed" not in request.POST:
         return model_admin.ask(request, action, chosen, back=request.get_full_path())
     model_admin.perform(request, action, chosen)
+    if missing := len(set(request.POST.getlist(ACTION_CHECKBOX_NAME))) - len(chosen):
+        sentence = f"{counted(missing, 'row')} of your choice left alone: no longer in this list."
+        model_admin.message_user(request, f"{action.label}: {sentence}", messages.WARNING)
     return None

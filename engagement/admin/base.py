@@ -27,6 +27,9 @@ CHOSEN_AT_MOST: Final = 200
 """Rows for one action: somebody should have read them, and most actions cost a transaction each."""
 
 
+GONE: Final = "Nothing was done: what you chose is no longer in this list."
+
+
 class OrderedChangeList(ThemeChangeList):
     """A list in its own order, whatever its address asks for: `sortable_by` takes away the links alone."""
 
@@ -104,8 +107,11 @@ class ReadOnlyAdmin(ModelAdmin):
         return BY_ID_OR_ADDRESS if may_see_contacts(request) else BY_ID
 
     def chosen(self, request: HttpRequest, rows: QuerySet[Any]) -> list[Any]:
-        """The rows of an action; none, and a sentence for the person, if they are too many."""
+        """The rows of an action; none, and a sentence for the person, if they are too many or gone."""
         chosen = list(rows[: CHOSEN_AT_MOST + 1])
+        if not chosen:
+            # A row that changes may leave a filtered list between the choice and the answer.
+            self.message_user(request, GONE, messages.WARNING)
         if len(chosen) <= CHOSEN_AT_MOST:
             return chosen
         sentence = f"Nothing was done: choose at most {CHOSEN_AT_MOST} rows at a time."

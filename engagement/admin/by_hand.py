@@ -11,7 +11,7 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
 
-from engagement.admin.actions import HandAction
+from engagement.admin.actions import HandAction, Outcome
 from engagement.models import EngagementMessage, UserProfile
 from engagement.replies import Preference
 from engagement.services import by_hand
@@ -26,73 +26,80 @@ if TYPE_CHECKING:
 
     from engagement.admin.actions import Act
 
-RETRIES: Final = {
-    Retry.QUEUED: "queued again",
+REFUSALS: Final = {
     Retry.NOT_FAILED: "left alone, because it has not failed",
     Retry.OPTED_OUT: "left alone, because the user opted out",
+    Retry.NO_PROFILE: "left alone, because nothing is known of the user, nor whether they opted out",
     Retry.OUTDATED: "left alone, because the user does not wait for a goodbye any more",
 }
 
 
-def _bring_back(act: Act) -> str:
+def _bring_back(act: Act) -> Outcome:
     try:
         outcome = by_hand.bring_back(
             user_id=act.target_id, performed_by=act.person.get_username(), now=act.now
         )
     except EngagementStateNotFound:
-        return "not possible without a state, which the first message makes"
-    return "brought back" if outcome.transition else "active already and left alone"
+        return _left_alone("not possible without a state, which the first message makes")
+    if outcome.transition is None:
+        return _left_alone("active already and left alone")
+    return Outcome("brought back", cancelled=outcome.cancelled)
 
 
 @transaction.atomic
-def _opt_out(act: Act) -> str:
+def _opt_out(act: Act) -> Outcome:
     try:
         change = set_preference_by_hand(user_id=act.target_id, preference=Preference.OPTED_OUT, now=act.now)
     except UserProfileNotFound:
-        return "no longer there"
+        return _left_alone("no longer there")
     if change is None:
-        return "left alone, because they had opted out already"
+        return _left_alone("left alone, because they had opted out already")
     _remember(
         act, act.target_id, f"Opted the user out; {counted(change.cancelled, 'pending message')} cancelled."
     )
-    return "opted out"
+    return Outcome("opted out", cancelled=change.cancelled)
 
 
 @transaction.atomic
-def _opt_in(act: Act) -> str:
+def _opt_in(act: Act) -> Outcome:
     try:
         change = set_preference_by_hand(user_id=act.target_id, preference=Preference.OPTED_IN, now=act.now)
     except UserProfileNotFound:
-        return "no longer there"
+        return _left_alone("no longer there")
     if change is None:
-        return "left alone, because they had not opted out"
+        return _left_alone("left alone, because they had not opted out")
     _remember(act, act.target_id, "Opted the user in.")
-    return "opted in"
+    return Outcome("opted in")
 
 
 @transaction.atomic
-def _cancel_all(act: Act) -> str:
+def _cancel_all(act: Act) -> Outcome:
     cancelled = cancel_pending(user_id=act.target_id)
     if not cancelled:
-        return "nothing is pending"
+        return _left_alone("nothing is pending")
     _remember(act, act.target_id, f"Cancelled {counted(cancelled, 'pending message')}.")
-    return f"{counted(cancelled, 'message')} cancelled"
+    return Outcome("", cancelled=cancelled)
 
 
 @transaction.atomic
-def _cancel(act: Act) -> str:
+def _cancel(act: Act) -> Outcome:
     if not cancel_messages(message_ids=[act.target_id]):
-        return "left alone, because it is not pending"
+        return _left_alone("left alone, because it is not pending")
     _remember_message(act, "Cancelled")
-    return "cancelled"
+    return Outcome("cancelled")
 
 
 @transaction.atomic
-def _retry(act: Act) -> str:
+def _retry(act: Act) -> Outcome:
     outcome = by_hand.retry_message(message_id=act.target_id, now=act.now)
-    if outcome is Retry.QUEUED:
-        _remember_message(act, "Queued again")
-    return RETRIES[outcome]
+    if outcome is not Retry.QUEUED:
+        return _left_alone(REFUSALS[outcome])
+    _remember_message(act, "Queued again")
+    return Outcome("queued again")
+
+
+def _left_alone(why: str) -> Outcome:
+    return Outcome(why, is_done=False)
 
 
 def _remember_message(act: Act, what: str) -> None:

@@ -45,6 +45,8 @@ class Retry(StrEnum):
     """It is pending, sent or cancelled, or there is no such message."""
     OPTED_OUT = "opted_out"
     """Its user wants no such messages any more."""
+    NO_PROFILE = "no_profile"
+    """Its user has no profile, so that nobody knows whether they want such messages."""
     OUTDATED = "outdated"
     """It is a goodbye, and its user does not wait for one any more."""
 
@@ -112,9 +114,9 @@ def _reason_against(message: EngagementMessage, *, now: datetime) -> Retry | Non
     """Why the message must not be sent any more, if so. Locks what the answer depends on."""
     user_states = lock_known_states(user_ids=[message.user_id])
     profiles = UserProfile.objects.filter(pk=message.user_id).select_for_update(no_key=True)
-    opted_out = list(profiles.values_list("reengagement_opt_out", flat=True)) != [False]
-    if opted_out and message.message_type in REENGAGEMENT:
-        return Retry.OPTED_OUT
+    opted_out = profiles.values_list("reengagement_opt_out", flat=True).first()
+    if opted_out is not False and message.message_type in REENGAGEMENT:
+        return Retry.OPTED_OUT if opted_out else Retry.NO_PROFILE
     waits = any(
         user_state.state == State.GOODBYE_SENT
         and user_state.goodbye_expires_at is not None

@@ -50,3 +50,8 @@ def choose(client: Client, model: type[Model], action: str, *rows: Model, **more
 def sentences(response: Any) -> list[str]:
     """What the person is told."""
     return [str(message) for message in response.context["messages"]]
+
+
+def levels(response: Any) -> list[str]:
+    """How each of the sentences is meant."""
+    return [message.level_tag for message in response.context["messages"]]

@@ -10,10 +10,11 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from freezegun import freeze_time
+from uuid_utils.compat import uuid7
 
 from engagement.models import EngagementMessage, EngagementStateTransition, MessageType, UserProfile
-from tests.admin.pages import act_url, choose, list_url, page_url, sentences, text_of
-from tests.factories import NOW, make_user, make_users, queue_for
+from tests.admin.pages import act_url, choose, levels, list_url, page_url, sentences, text_of
+from tests.factories import NOW, EngagementMessageFactory, make_user, make_users, queue_for
 
 if TYPE_CHECKING:
     from django.db.models import Model
@@ -45,7 +46,9 @@ def waiting() -> UserEngagementState:
 @freeze_time(NOW)
 def test_user_is_brought_back(support: Client, waiting: UserEngagementState) -> None:
     goodbye = queue_for(waiting, MessageType.GOODBYE)
-    assert act(support, waiting.user, "bring_back") == ["Bring back: brought back."]
+    assert act(support, waiting.user, "bring_back") == [
+        "Bring back: brought back; 1 pending message cancelled."
+    ]
     waiting.refresh_from_db()
     assert (waiting.state, waiting.last_activity_at) == ("active", NOW)
     assert status_of(goodbye) == "cancelled"
@@ -74,7 +77,7 @@ def test_user_without_a_state_is_not_brought_back(support: Client) -> None:
 @freeze_time(NOW)
 def test_user_is_opted_out_and_in(support: Client, waiting: UserEngagementState) -> None:
     goodbye = queue_for(waiting, MessageType.GOODBYE)
-    assert act(support, waiting.user, "opt_out") == ["Opt out: opted out."]
+    assert act(support, waiting.user, "opt_out") == ["Opt out: opted out; 1 pending message cancelled."]
     profile = UserProfile.objects.get()
     assert (profile.reengagement_opt_out, profile.opt_out_changed_at) == (True, NOW)
     assert status_of(goodbye) == "cancelled"
@@ -93,7 +96,9 @@ def test_user_is_opted_out_and_in(support: Client, waiting: UserEngagementState)
 def test_all_pending_messages_of_a_user_are_cancelled(support: Client, waiting: UserEngagementState) -> None:
     welcome = queue_for(waiting, MessageType.WELCOME)
     sent = queue_for(waiting, MessageType.GOODBYE, status="sent")
-    assert act(support, waiting.user, "cancel_all") == ["Cancel pending messages: 1 message cancelled."]
+    assert act(support, waiting.user, "cancel_all") == [
+        "Cancel pending messages: 1 pending message cancelled."
+    ]
     assert (status_of(welcome), status_of(sent)) == ("cancelled", "sent")
     assert act(support, waiting.user, "cancel_all") == ["Cancel pending messages: nothing is pending."]
     assert "Cancelled 1 pending message." in text_of(support, page_url(waiting.user))
@@ -139,15 +144,65 @@ def test_failed_message_that_makes_no_sense_any_more_is_left_alone_with_the_reas
 def test_report_tells_what_became_of_each(support: Client) -> None:
     dormant = make_users(2, "dormant")
     active = make_user()
+    for number in (0, 0, 1):
+        queue_for(dormant[number], MessageType.GOODBYE)
     profiles = [user.user for user in (*dormant, active)]
     asked = choose(support, UserProfile, "bring_back", *profiles)
     assert not EngagementStateTransition.objects.exists()
     assert all(str(profile.pk) in asked.content.decode() for profile in profiles)
     told = choose(support, UserProfile, "bring_back", *profiles, confirmed="yes")
-    assert sorted(sentences(told)[0].removeprefix("Bring back: ").rstrip(".").split("; ")) == [
-        "active already and left alone (1)",
-        "brought back (2)",
+    assert list(zip(levels(told), sentences(told), strict=True)) == [
+        ("success", "Bring back: brought back (2); 3 pending messages cancelled."),
+        ("warning", "Bring back: active already and left alone (1)."),
     ]
+
+
+def test_report_on_one_tells_whether_anything_was_done(support: Client) -> None:
+    message = queue_for(make_user(), MessageType.WELCOME)
+    url = act_url(message, "cancel")
+    assert levels(support.post(url, follow=True)) == ["success"]
+    assert levels(support.post(url, follow=True)) == ["warning"]
+
+
+@pytest.mark.parametrize("confirmed", [{}, {"confirmed": "yes"}])
+@pytest.mark.parametrize("action", ["cancel", "download"])
+def test_choice_that_left_the_list_meanwhile_is_told_so(
+    support: Client, action: str, confirmed: dict[str, str]
+) -> None:
+    message = queue_for(make_user(), MessageType.WELCOME, status="sent")
+    data = {"action": action, "_selected_action": [str(message.pk)], **confirmed}
+    told = support.post(f"{list_url(EngagementMessage)}?status__exact=pending", data, follow=True)
+    assert list(zip(levels(told), sentences(told), strict=True)) == [
+        ("warning", "Nothing was done: what you chose is no longer in this list.")
+    ]
+
+
+def test_part_of_a_choice_that_left_the_list_meanwhile_is_told_so(support: Client) -> None:
+    sent, pending = (
+        queue_for(make_user(), MessageType.WELCOME, status=status) for status in ("sent", "pending")
+    )
+    data = {"action": "cancel", "_selected_action": [str(sent.pk), str(pending.pk)], "confirmed": "yes"}
+    told = support.post(f"{list_url(EngagementMessage)}?status__exact=pending", data, follow=True)
+    assert list(zip(levels(told), sentences(told), strict=True)) == [
+        ("success", "Cancel message: cancelled."),
+        ("warning", "Cancel message: 1 row of your choice left alone: no longer in this list."),
+    ]
+    assert status_of(pending) == "cancelled"
+
+
+def test_message_of_a_user_without_a_profile_is_left_alone_and_has_a_page_to_go_back_to(
+    support: Client,
+) -> None:
+    message = EngagementMessageFactory.create(
+        user_id=uuid7(), message_type=MessageType.GOODBYE, status="failed"
+    )
+    assert f'href="{page_url(message)}"' in text_of(support, act_url(message, "retry"))
+    told = support.post(act_url(message, "retry"), follow=True)
+    assert told.redirect_chain == [(page_url(message), 302)]
+    assert sentences(told) == [
+        "Queue again: left alone, because nothing is known of the user, nor whether they opted out."
+    ]
+    assert status_of(message) == "failed"
 
 
 def test_state_is_acted_on_by_its_user(support: Client) -> None:

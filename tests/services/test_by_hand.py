@@ -16,7 +16,7 @@ from engagement.services.message_queue import cancel_messages, cancel_pending, q
 from engagement.services.preferences import PreferenceChange, UserProfileNotFound
 from engagement.services.state_machine import EngagementStateNotFound
 from engagement.states import State
-from tests.factories import NOW, TICK, make_user, queue_for
+from tests.factories import NOW, TICK, EngagementMessageFactory, make_user, queue_for
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -128,6 +128,15 @@ def test_nothing_unwanted_is_queued_again(waiting: UserEngagementState) -> None:
     waiting.user.save()
     assert retry_message(message_id=failed(waiting), now=NOW) is Retry.OPTED_OUT
     assert retry_message(message_id=failed(waiting, MessageType.WELCOME), now=NOW) is Retry.QUEUED
+
+
+def test_nothing_is_queued_again_that_somebody_unknown_may_not_want() -> None:
+    goodbye, welcome = (
+        EngagementMessageFactory.create(user_id=uuid7(), message_type=message_type, status="failed").pk
+        for message_type in (MessageType.GOODBYE, MessageType.WELCOME)
+    )
+    assert retry_message(message_id=goodbye, now=NOW) is Retry.NO_PROFILE
+    assert retry_message(message_id=welcome, now=NOW) is Retry.QUEUED
 
 
 def test_message_that_does_not_exist_has_not_failed() -> None:
