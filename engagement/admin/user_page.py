@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from django.contrib.admin.models import LogEntry
 
-    from engagement.histories import Move
+    from engagement.histories import Move, Standing
     from engagement.models import EngagementMessage, UserProfile
 
 SHOWN: Final = 50
@@ -68,12 +68,13 @@ def user_page(profile: UserProfile, *, now: datetime, plain: bool) -> Page:
     outlook = outlook_of(user_id=profile.pk, standing=standing, now=now)
     moves = histories.read_moves(profile.pk, latest=SHOWN + 1)
     messages = people_selectors.latest_messages(profile.pk, count=SHOWN + 1)
+    since = _since(standing, moves) if standing else None
     entries = people_selectors.acts_by_hand(profile.pk, count=SHOWN)
     return Page(
         state=standing.state if standing else None,
-        headline=state_in_words(standing, now=now) if standing else "not heard of yet",
+        headline=state_in_words(standing, now=now, since=since) if standing else "not heard of yet",
         outlook=outlook_in_words(outlook, standing=standing),
-        facts=list(_facts(profile, now=now, plain=plain)),
+        facts=[*_facts(profile, now=now, plain=plain), *_dates(standing, since=since, now=now)],
         events=_events(moves[-SHOWN:], entries, now=now, plain=plain),
         shown_messages=[
             _shown(message, profile=profile, now=now, plain=plain) for message in messages[:SHOWN]
@@ -92,7 +93,34 @@ def _facts(profile: UserProfile, *, now: datetime, plain: bool) -> Iterator[tupl
     if profile.opt_out_changed_at:
         opted_out += f", since {date_in_words(profile.opt_out_changed_at)}"
     yield "Opted out", opted_out
-    yield "Known since", f"{date_in_words(profile.created_at)} ({relative(profile.created_at, now=now)})"
+    yield "Known since", _date(profile.created_at, now=now)
+
+
+def _dates(standing: Standing | None, *, since: datetime | None, now: datetime) -> Iterator[tuple[str, str]]:
+    """Those of the state that are known."""
+    if standing is None:
+        return
+    for name, instant in (
+        ("In this state since", since),
+        ("Last heard of", standing.last_activity_at),
+        ("Goodbye sent", standing.goodbye_sent_at),
+        ("Goodbye ends", standing.goodbye_expires_at),
+        ("To be reminded", standing.remind_at),
+    ):
+        if instant is not None:
+            yield name, _date(instant, now=now)
+
+
+def _since(standing: Standing, moves: Sequence[Move]) -> datetime | None:
+    """When the user came to stand there; None where another program moved them and told nobody."""
+    if moves:
+        return moves[-1].created_at if moves[-1].to_state == standing.state else None
+    # Everybody is active to begin with.
+    return standing.created_at if standing.state == State.ACTIVE else None
+
+
+def _date(instant: datetime, *, now: datetime) -> str:
+    return f"{date_in_words(instant)} ({relative(instant, now=now)})"
 
 
 def _events(moves: Sequence[Move], entries: Sequence[LogEntry], *, now: datetime, plain: bool) -> list[Event]:

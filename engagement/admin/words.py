@@ -37,8 +37,10 @@ def near(instant: datetime, *, now: datetime) -> str:
     return date_in_words(instant)
 
 
-def state_in_words(user_state: Standing | UserEngagementState, *, now: datetime) -> str:
-    """Where a user stands, since when and until when."""
+def state_in_words(
+    user_state: Standing | UserEngagementState, *, now: datetime, since: datetime | None = None
+) -> str:
+    """Where a user stands, since when (where that is known) and until when."""
     match State(user_state.state):
         case State.GOODBYE_SENT if user_state.goodbye_sent_at and user_state.goodbye_expires_at:
             sent = relative(user_state.goodbye_sent_at, now=now)
@@ -46,7 +48,11 @@ def state_in_words(user_state: Standing | UserEngagementState, *, now: datetime)
         case State.REMIND_LATER if user_state.remind_at:
             return f"to be reminded later, which {_end(user_state.remind_at, now=now)}"
         case state:
-            return f"{state.label}, last heard of {relative(user_state.last_activity_at, now=now)}"
+            heard_of_at = user_state.last_activity_at
+            heard_of = f"last heard of {relative(heard_of_at, now=now)}"
+            if since is None:
+                return f"{state.label}, {heard_of}"
+            return f"{state.label} since {date_in_words(since)}, {heard_of} ({date_in_words(heard_of_at)})"
 
 
 def _end(instant: datetime, *, now: datetime) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.django_db
 
 
+def facts_of(page: str) -> dict[str, str]:
+    return dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page))
+
+
 def test_goodbye_is_told_in_words(viewer: Client) -> None:
     user = make_user("silent")
     run_job()
@@ -34,6 +39,48 @@ def test_goodbye_is_told_in_words(viewer: Client) -> None:
     assert "at the earliest the run of 5 March 2026, 06:00 UTC, makes them dormant, silently" in page
     assert "14 days of silence: active → goodbye sent" in page
     assert "silent for 14 days" in page
+
+
+def test_page_tells_since_when_and_when_the_user_was_last_heard_of(viewer: Client) -> None:
+    user = make_user("remind_later")
+    transition_state(user_id=user.user_id, trigger=Trigger.USER_MESSAGE, now=NOW - timedelta(days=3))
+    UserEngagementState.objects.update(last_activity_at=NOW - timedelta(hours=5))
+    with freeze_time(NOW):
+        page = text_of(viewer, page_url(user.user))
+    heard_of = "2 March 2026, 01:00 UTC"
+    assert f"Active since 27 February 2026, 06:00 UTC, last heard of 5 hours ago ({heard_of})" in page
+    assert facts_of(page)["In this state since"] == "27 February 2026, 06:00 UTC (3 days ago)"
+    assert facts_of(page)["Last heard of"] == f"{heard_of} (5 hours ago)"
+
+
+def test_page_tells_the_dates_of_a_goodbye(viewer: Client) -> None:
+    user = make_user("silent")
+    run_job()
+    with freeze_time(NOW + timedelta(hours=5)):
+        facts = facts_of(text_of(viewer, page_url(user.user)))
+    assert facts["Goodbye sent"] == "2 March 2026, 06:00 UTC (5 hours ago)"
+    assert facts["Goodbye ends"] == "4 March 2026, 06:00 UTC (in 1 day)"
+    assert "To be reminded" not in facts
+
+
+@pytest.mark.parametrize(
+    ("fields", "headline"),
+    [
+        ({"created_at": NOW - timedelta(days=9)}, "Active since 21 February 2026, 06:00 UTC"),
+        ({"state": "dormant"}, "Dormant, last heard of"),
+    ],
+)
+def test_since_when_is_told_of_who_never_moved_only_where_it_is_known(
+    viewer: Client, fields: dict[str, object], headline: str
+) -> None:
+    assert headline in text_of(viewer, page_url(make_user(**fields).user))
+
+
+def test_since_when_is_not_taken_from_a_move_to_elsewhere(viewer: Client) -> None:
+    user = make_user("silent")
+    run_job()
+    UserEngagementState.objects.update(state="help_flow")
+    assert "In the help flow, last heard of" in text_of(viewer, page_url(user.user))
 
 
 def test_message_is_shown_in_the_users_language(viewer: Client) -> None:
