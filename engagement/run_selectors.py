@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from django.db.models.functions import Least
 
@@ -28,7 +28,9 @@ def outcome_of(run: EngagementJobRun, *, now: datetime) -> str:
     Not a status of its own, since nobody is there to store it, and a run that was cut off from the
     database for a while comes back.
     """
-    if run.status == RunStatus.RUNNING and now - run.last_seen_at > VANISHED_AFTER:
+    # A page reads a time that no calendar has as None.
+    seen_at = cast("datetime | None", run.last_seen_at)
+    if run.status == RunStatus.RUNNING and seen_at is not None and now - seen_at > VANISHED_AFTER:
         return VANISHED
     return run.status
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+import structlog
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError
 from django.http import HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -18,6 +20,8 @@ from django.utils import timezone
 
 from engagement import histories
 from engagement.admin.base import ReadOnlyAdmin
+from engagement.readable_times import every_time_is_read
+from engagement.services.faults import describe, loggable
 from engagement.words import counted
 
 if TYPE_CHECKING:
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
     from django.http import HttpRequest, HttpResponse
     from django.urls import URLPattern
+
+log = structlog.get_logger("engagement")
 
 
 class Act(NamedTuple):
@@ -133,7 +139,9 @@ class ActingAdmin(ReadOnlyAdmin):
         now = timezone.now()
         # The admin lets nobody in who has not logged in.
         person = cast("User", request.user)
-        outcomes = [action.perform(Act(self.target_of(row), person, now)) for row in rows]
+        acts = [Act(self.target_of(row), person, now) for row in rows]
+        with every_time_is_read():
+            outcomes = [_performed(action, act) for act in acts]
         for level, is_done in ((messages.SUCCESS, True), (messages.WARNING, False)):
             if told := [outcome for outcome in outcomes if outcome.is_done is is_done]:
                 report = _in_words(told, several=len(outcomes) > 1)
@@ -156,6 +164,25 @@ def _in_words(outcomes: Collection[Outcome], *, several: bool) -> str:
     if cancelled := sum(outcome.cancelled for outcome in outcomes):
         report.append(f"{counted(cancelled, 'pending message')} cancelled")
     return "; ".join(report)
+
+
+def _performed(action: HandAction, act: Act) -> Outcome:
+    """Act on one row. What fails for it is no reason to leave the others alone."""
+    try:
+        return action.perform(act)
+    except DatabaseError as error:
+        return _told_and_logged(error, action=action, act=act)
+
+
+def _told_and_logged(error: DatabaseError, *, action: HandAction, act: Act) -> Outcome:
+    log.error(
+        "engagement_action_failed",
+        action=action.name,
+        target_id=str(act.target_id),
+        error=describe(error),
+        exc_info=loggable(error),
+    )
+    return Outcome("could not be done", is_done=False)
 
 
 def _act_on_chosen(

@@ -129,12 +129,20 @@ def _due(now: datetime) -> list[Tile]:
 
 def _messages(now: datetime) -> list[Tile]:
     backlog = dashboard_selectors.message_backlog()
-    oldest = backlog.oldest_pending_at
-    note = f"the oldest was to be sent {relative(oldest, now=now)}" if oldest else ""
+    note = _when(backlog.oldest_pending_at, now=now) if backlog.pending else ""
     return [
         Tile("pending", backlog.pending, note, _list("engagementmessage", "status__exact=pending")),
         Tile("failed", backlog.failed, "", _list("engagementmessage", "status__exact=failed")),
     ]
+
+
+def _when(oldest_pending_at: datetime | None, *, now: datetime) -> str:
+    """When the messages that wait should have been sent, or will be."""
+    if oldest_pending_at is None:
+        return "the oldest was to be sent at no time that can be shown"
+    if oldest_pending_at > now:
+        return f"the first is to be sent {relative(oldest_pending_at, now=now)}"
+    return f"the oldest was to be sent {relative(oldest_pending_at, now=now)}"
 
 
 def _runs(now: datetime) -> list[Run]:

@@ -1,0 +1,117 @@
+"""One row with a time that Python cannot hold takes no page away. Real requests."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from django.db import DataError
+
+from engagement.models import (
+    EngagementJobRun,
+    EngagementMessage,
+    EngagementStateTransition,
+    MessageType,
+    UserEngagementState,
+    UserProfile,
+)
+from engagement.run_selectors import latest_runs
+from tests.admin.pages import act_url, choose, list_url, page_url, sentences, text_of
+from tests.database import execute
+from tests.factories import make_run, make_user, queue_for
+from tests.running import run_job
+
+if TYPE_CHECKING:
+    from django.db.models import Model
+    from django.test import Client
+
+pytestmark = pytest.mark.django_db
+
+MODELS: Final = (
+    UserProfile,
+    UserEngagementState,
+    EngagementStateTransition,
+    EngagementMessage,
+    EngagementJobRun,
+)
+TIMES: Final = [
+    (model, field.column)
+    for model in MODELS
+    for field in model._meta.concrete_fields
+    if field.get_internal_type() == "DateTimeField"
+]
+BEYOND: Final = ("infinity", "-infinity", "0044-03-15 12:00:00+00 BC", "20000-01-01 00:00:00+00")
+
+
+def put(model: type[Model], column: str, time: str) -> None:
+    """Let another program write `time` into every row."""
+    execute(f"UPDATE {model._meta.db_table} SET {column} = %s", time)
+
+
+@pytest.fixture
+def rows() -> list[Model]:
+    """One of each, the run still at work."""
+    user = make_user("silent")
+    run_job()
+    queue_for(user, MessageType.WELCOME, sent_at="2026-03-01T06:00:00Z")
+    make_run(status="running")
+    return [model._default_manager.all()[0] for model in MODELS]
+
+
+@pytest.mark.parametrize(("model", "column"), TIMES)
+def test_every_page_is_shown(support: Client, rows: list[Model], model: type[Model], column: str) -> None:
+    if column == "finished_at":
+        execute("UPDATE engagement_job_runs SET status = 'failed', finished_at = now()")
+    put(model, column, "infinity")
+    for row in rows:
+        text_of(support, list_url(type(row)))
+        text_of(support, page_url(row))
+        choose(support, type(row), "download", row)
+    text_of(support, "/admin/")
+
+
+@pytest.mark.usefixtures("rows")
+@pytest.mark.parametrize("time", BEYOND)
+def test_such_a_time_is_a_dash_in_a_list(viewer: Client, time: str) -> None:
+    put(EngagementJobRun, "started_at", time)
+    page = text_of(viewer, list_url(EngagementJobRun))
+    assert re.search(r'data-label="started at"[^>]*>\s*(<a[^>]*>)?\s*-\s*<', page)
+
+
+@pytest.mark.usefixtures("rows")
+def test_front_page_says_that_the_time_cannot_be_shown(viewer: Client) -> None:
+    put(EngagementMessage, "scheduled_for", "-infinity")
+    assert "the oldest was to be sent at no time that can be shown" in text_of(viewer, "/admin/")
+
+
+@pytest.mark.usefixtures("rows")
+def test_programs_are_told_of_such_a_time_after_a_page_was_shown(viewer: Client) -> None:
+    put(EngagementJobRun, "started_at", "infinity")
+    text_of(viewer, list_url(EngagementJobRun))
+    with pytest.raises(DataError):
+        list(latest_runs())
+
+
+def test_action_is_done_for_the_others(support: Client, caplog: pytest.LogCaptureFixture) -> None:
+    spoilt, sound = make_user("dormant"), make_user("dormant")
+    execute(
+        "UPDATE user_engagement_states SET last_activity_at = 'infinity' WHERE user_id = %s", spoilt.user_id
+    )
+    response = choose(support, UserProfile, "bring_back", spoilt.user, sound.user, confirmed="yes")
+    (report,) = sentences(response)
+    assert set(report.removeprefix("Bring back: ").rstrip(".").split("; ")) == {
+        "brought back (1)",
+        "could not be done (1)",
+    }
+    assert UserEngagementState.objects.filter(state="active").values_list("pk", flat=True).get() == sound.pk
+    (record,) = caplog.records
+    assert str(spoilt.user_id) in record.getMessage()
+
+
+def test_action_for_one_is_reported(support: Client) -> None:
+    user = make_user("dormant")
+    put(UserEngagementState, "last_activity_at", "infinity")
+    response = support.post(act_url(user.user, "bring_back"), follow=True)
+    assert sentences(response) == ["Bring back: could not be done."]
+    assert UserEngagementState.objects.values_list("state", flat=True).get() == "dormant"
