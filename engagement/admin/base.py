@@ -98,9 +98,14 @@ class ReadOnlyAdmin(ModelAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         changelist = super().get_changelist_instance(request)
         changelist.search_help_text = self.search_help(request)
+        changelist.order_help = self.order_help(request)
         # Or the theme offers to show all of them on one page.
         changelist.full_result_count = changelist.result_count
         return changelist
+
+    def order_help(self, request: HttpRequest) -> str:  # noqa: ARG002
+        """In which order the rows stand."""
+        return "The newest first."
 
     def search_help(self, request: HttpRequest) -> str:
         """What this person may search for."""

@@ -50,7 +50,8 @@ class UserProfileAdmin(ActingAdmin):
         ("created_at", DayRangeFilter),
     )
     search_fields = ("user_id__exact",)
-    ordering = ("-user_id",)
+    # Not by id: those that other programs make are not in the order of time.
+    ordering = ("-created_at", "-user_id")
     user_column = "pk"
     hand_actions = (BRING_BACK, OPT_OUT, OPT_IN, CANCEL_ALL)
     fields = ("user_id",)

@@ -44,6 +44,8 @@ class UserProfile(models.Model):
         indexes = (
             # Read by the admin: who has this address, or one that begins so.
             models.Index(fields=("whatsapp_jid",), opclasses=("text_pattern_ops",), name="profile_jid_idx"),
+            # Read by the admin: the newest users, whoever wrote them.
+            models.Index(fields=("created_at", "user_id"), name="profile_created_idx"),
         )
         permissions = (
             ("view_contact", "Can see users' WhatsApp addresses"),

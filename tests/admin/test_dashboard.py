@@ -193,6 +193,23 @@ def test_runs_are_shown_with_how_they_ended(viewer: Client) -> None:
     assert "vanished" in page
 
 
+@pytest.mark.usefixtures("frozen")
+@pytest.mark.parametrize(
+    ("days", "note"),
+    [
+        (-2, "the oldest was to be sent 2 days ago"),
+        (0, "the oldest was to be sent less than a minute ago"),
+        (2, "the first is to be sent in 2 days"),
+    ],
+)
+def test_pending_messages_are_told_by_the_one_that_is_sent_first(
+    viewer: Client, days: int, note: str
+) -> None:
+    for more in range(2):
+        queue_for(make_user(), MessageType.WELCOME, scheduled_for=NOW + timedelta(days=days + more))
+    assert note in text_of(viewer, FRONT_PAGE)
+
+
 def test_empty_database_is_shown(viewer: Client) -> None:
     assert "The job has not run yet." in text_of(viewer, FRONT_PAGE)
 

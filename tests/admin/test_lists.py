@@ -19,6 +19,7 @@ from engagement.models import (
 )
 from tests.admin.many_rows import fill_tables
 from tests.admin.pages import choose, cost_of, list_url, page_url, sentences, text_of
+from tests.database import execute
 from tests.factories import NOW, make_run, make_user, make_users, queue_for
 from tests.running import run_job
 
@@ -180,6 +181,37 @@ def test_order_is_the_lists_own(viewer: Client, model: type[Model]) -> None:
         for order in ("", "1", "-1", "4", "-4")
     }
     assert len(orders) == 1
+
+
+def test_newest_user_stands_first_whoever_wrote_the_row(viewer: Client) -> None:
+    for number in range(5):
+        make_user()
+        execute(
+            "INSERT INTO user_profiles (user_id, created_at) VALUES (gen_random_uuid(), %s)",
+            NOW + timedelta(days=number),
+        )
+    shown = viewer.get(list_url(UserProfile)).context["cl"].result_list
+    created = [profile.created_at for profile in shown]
+    assert created == sorted(created, reverse=True)
+    assert "The newest first." in text_of(viewer, list_url(UserProfile))
+
+
+@pytest.mark.parametrize("model", [UserEngagementState, EngagementStateTransition, EngagementMessage])
+def test_list_in_the_order_of_ids_says_so(viewer: Client, model: type[Model]) -> None:
+    assert "By id: the newest first." in text_of(viewer, list_url(model))
+
+
+def test_what_has_waited_longest_stands_first_where_the_front_page_leads(viewer: Client) -> None:
+    user = make_user()
+    oldest = queue_for(user, MessageType.WELCOME, scheduled_for=NOW - timedelta(days=9))
+    for number in range(60):
+        queue_for(user, MessageType.WELCOME, scheduled_for=NOW - timedelta(minutes=number))
+    tiles = (viewer.get("/admin/").context_data or {})["messages_waiting"]
+    response = viewer.get(tiles[0].url)
+    waiting = list(response.context["cl"].result_list)
+    assert waiting[0].pk == oldest.pk
+    assert waiting == sorted(waiting, key=lambda message: message.scheduled_for)
+    assert "What is to be sent first stands first." in response.content.decode()
 
 
 @pytest.mark.parametrize("model", MODELS)

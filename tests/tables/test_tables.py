@@ -99,6 +99,7 @@ COLUMNS: Final = {
 INDEXES: Final = {
     "user_profiles": {
         "user_profiles_pkey": "UNIQUE (user_id)",
+        "profile_created_idx": "(created_at, user_id)",
         "profile_jid_idx": "(whatsapp_jid text_pattern_ops)",
     },
     "user_engagement_states": {
