@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 
-from engagement.models import EngagementMessage, UserProfile
+from engagement.models import EngagementMessage, EngagementStateTransition, UserProfile
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -27,6 +27,12 @@ def users_with_address(text: str) -> list[UUID]:
     found = UserProfile.objects.filter(whatsapp_jid__startswith=beginning)
     # In the index's order. To ask for one would sort all that begin so.
     return list(found.values_list("user_id", flat=True)[:FOUND_AT_MOST])
+
+
+def is_remembered(user_id: UUID) -> bool:
+    """Whether the history or the queue knows the user: both outlive the profile."""
+    moves = EngagementStateTransition.objects.filter(user_id=user_id)
+    return moves.exists() or EngagementMessage.objects.filter(user_id=user_id).exists()
 
 
 def latest_messages(user_id: UUID, *, count: int) -> list[EngagementMessage]:

@@ -16,6 +16,7 @@ from engagement.words import counted, date_in_words, outlook_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from uuid import UUID
 
     from django.contrib.admin.models import LogEntry
 
@@ -62,30 +63,43 @@ class Page(NamedTuple):
     has_more_messages: bool
 
 
-def user_page(profile: UserProfile, *, now: datetime, plain: bool) -> Page:
-    """Everything about one user in a constant number of queries; addresses are masked unless `plain`."""
-    standing = histories.read_standing(profile.pk)
-    outlook = outlook_of(user_id=profile.pk, standing=standing, now=now)
-    moves = histories.read_moves(profile.pk, latest=SHOWN + 1)
-    messages = people_selectors.latest_messages(profile.pk, count=SHOWN + 1)
+def user_page(profile: UserProfile | None, *, user_id: UUID, now: datetime, plain: bool) -> Page:
+    """Everything about one user in a constant number of queries; addresses are masked unless `plain`.
+
+    Without a profile: what is kept of a user who was deleted.
+    """
+    standing = histories.read_standing(user_id)
+    outlook = outlook_of(user_id=user_id, standing=standing, now=now)
+    moves = histories.read_moves(user_id, latest=SHOWN + 1)
+    messages = people_selectors.latest_messages(user_id, count=SHOWN + 1)
     since = _since(standing, moves) if standing else None
-    entries = people_selectors.acts_by_hand(profile.pk, count=SHOWN)
+    entries = people_selectors.acts_by_hand(user_id, count=SHOWN)
+    locale = profile.locale if profile else None
     return Page(
         state=standing.state if standing else None,
-        headline=state_in_words(standing, now=now, since=since) if standing else "not heard of yet",
+        headline=_headline(profile, standing, now=now, since=since),
         outlook=outlook_in_words(outlook, standing=standing),
-        facts=[*_facts(profile, now=now, plain=plain), *_dates(standing, since=since, now=now)],
-        events=_events(moves[-SHOWN:], entries, now=now, plain=plain),
-        shown_messages=[
-            _shown(message, profile=profile, now=now, plain=plain) for message in messages[:SHOWN]
+        facts=[
+            ("User id", str(user_id)),
+            *(_facts(profile, now=now, plain=plain) if profile else ()),
+            *_dates(standing, since=since, now=now),
         ],
+        events=_events(moves[-SHOWN:], entries, now=now, plain=plain),
+        shown_messages=[_shown(message, locale=locale, now=now, plain=plain) for message in messages[:SHOWN]],
         has_more_moves=len(moves) > SHOWN,
         has_more_messages=len(messages) > SHOWN,
     )
 
 
+def _headline(
+    profile: UserProfile | None, standing: Standing | None, *, now: datetime, since: datetime | None
+) -> str:
+    if standing:
+        return state_in_words(standing, now=now, since=since)
+    return "not heard of yet" if profile else "deleted; what happened before is kept"
+
+
 def _facts(profile: UserProfile, *, now: datetime, plain: bool) -> Iterator[tuple[str, str]]:
-    yield "User id", str(profile.pk)
     yield "WhatsApp", shown_address(profile.whatsapp_jid, plain=plain) or "no address"
     yield "Messages go to", profile.get_preferred_destination_display()
     yield "Locale", profile.locale
@@ -161,21 +175,23 @@ def _notes(told: dict[str, Any]) -> Iterator[str]:
         yield f"undid run {told['undone_job_id']}"
 
 
-def _shown(message: EngagementMessage, *, profile: UserProfile, now: datetime, plain: bool) -> ShownMessage:
+def _shown(message: EngagementMessage, *, locale: str | None, now: datetime, plain: bool) -> ShownMessage:
     verb = "sent" if message.sent_at else "scheduled"
     instant = message.sent_at or message.scheduled_for
     return ShownMessage(
         row=message,
         color=colors.MESSAGES.get(message.get_status_display(), ""),
-        text=shown_text(text_of(message, locale=profile.locale), plain=plain),
+        text=shown_text(text_of(message, locale=locale), plain=plain),
         address=shown_address(message.destination_jid, plain=plain),
         error=shown_text(message.error_message, plain=plain),
         when=f"{verb} {relative(instant, now=now)}, {date_in_words(instant)}",
     )
 
 
-def text_of(message: EngagementMessage, *, locale: str) -> str:
+def text_of(message: EngagementMessage, *, locale: str | None) -> str:
     """What the message says in the user's language, or why that is not known."""
+    if locale is None:
+        return f"(The text of {message.message_key}, in a language that is not known any more.)"
     params = message.message_params if isinstance(message.message_params, dict) else {}
     try:
         return render(key=message.message_key, locale=locale, params=params)

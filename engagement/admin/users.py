@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID
 
 from django.contrib import admin
 from django.urls import reverse
@@ -10,6 +11,7 @@ from django.utils import timezone
 from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesCheckboxFilter
 from unfold.decorators import display
 
+from engagement import people_selectors
 from engagement.admin import colors
 from engagement.admin.actions import ActingAdmin
 from engagement.admin.by_hand import BRING_BACK, CANCEL, CANCEL_ALL, OPT_IN, OPT_OUT, RETRY
@@ -21,7 +23,6 @@ from engagement.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from uuid import UUID
 
     from django.db.models import Model
     from django.http import HttpRequest, HttpResponse
@@ -72,6 +73,16 @@ class UserProfileAdmin(ActingAdmin):
     def user_of(self, row: UserProfile) -> UUID:
         return row.pk
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """The user; a row that is not stored for one who was deleted and of whom something is kept."""
+        if profile := super().get_object(request, object_id, from_field):
+            return profile
+        try:
+            user_id = UUID(object_id)
+        except ValueError:
+            return None
+        return UserProfile(user_id=user_id) if people_selectors.is_remembered(user_id) else None
+
     def change_view(
         self,
         request: HttpRequest,
@@ -85,14 +96,20 @@ class UserProfileAdmin(ActingAdmin):
         return super().change_view(request, object_id, form_url, extra_context)
 
     def _context(self, request: HttpRequest, profile: UserProfile) -> dict[str, Any]:
-        page = user_page(profile, now=timezone.now(), plain=may_see_contacts(request))
+        is_stored = not profile._state.adding  # noqa: SLF001  documented by Django
+        page = user_page(
+            profile if is_stored else None,
+            user_id=profile.pk,
+            now=timezone.now(),
+            plain=may_see_contacts(request),
+        )
         message_admin = self.admin_site.get_model_admin(EngagementMessage)
         allowed = message_admin.allowed(request)
         return {
             "page": page,
             "title": f"User {profile.pk}",
             "subtitle": None,
-            "buttons": self._buttons(request, profile, state=page.state),
+            "buttons": self._buttons(request, profile, state=page.state) if is_stored else [],
             "message_items": [
                 (message, _message_buttons(message, message_admin, allowed))
                 for message in page.shown_messages

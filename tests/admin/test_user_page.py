@@ -11,11 +11,17 @@ from freezegun import freeze_time
 
 from engagement import messages
 from engagement.admin.user_page import SHOWN
-from engagement.models import EngagementStateTransition, MessageType, UserEngagementState, UserProfile
+from engagement.models import (
+    EngagementMessage,
+    EngagementStateTransition,
+    MessageType,
+    UserEngagementState,
+    UserProfile,
+)
 from engagement.services.state_machine import transition_state
 from engagement.states import Trigger
 from tests.admin.many_rows import fill_history_of
-from tests.admin.pages import act_url, cost_of, page_url, text_of
+from tests.admin.pages import act_url, cost_of, list_url, page_url, sentences, text_of
 from tests.database import execute
 from tests.factories import NOW, make_user, queue_for
 from tests.running import run_job
@@ -217,6 +223,23 @@ def test_long_history_is_cut_and_leads_to_the_lists(viewer: Client) -> None:
         address = f"/admin/engagement/{model}/?user__exact={user.user_id}"
         assert address in page
         assert viewer.get(address).context["cl"].result_count == SHOWN + 1
+
+
+def test_what_is_kept_of_a_deleted_user_has_a_page(support: Client) -> None:
+    user = make_user("silent")
+    run_job()
+    message = queue_for(user, MessageType.WELCOME)
+    execute("DELETE FROM user_engagement_states")
+    execute("DELETE FROM user_profiles")
+    address = page_url(user.user)
+    for model in (EngagementStateTransition, EngagementMessage):
+        assert address in text_of(support, list_url(model))
+    page = text_of(support, address)
+    assert "Deleted; what happened before is kept" in page
+    assert "14 days of silence: active → goodbye sent" in page
+    assert "in a language that is not known any more" in page
+    assert "/act/bring_back/" not in page
+    assert sentences(support.post(act_url(message, "cancel"), follow=True)) == ["Cancel: cancelled."]
 
 
 def test_who_is_not_there_has_no_page(viewer: Client) -> None:
