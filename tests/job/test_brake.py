@@ -107,7 +107,7 @@ class TestCount:
         assert "allows 3; usual is 5." in str(run_job().failure)
 
     def test_usual_is_told_from_the_last_runs_alone(self) -> None:
-        for day in range(60):
+        for day in range(90):
             make_run(now=NOW - day * DAY, succeeded=20 if day < 30 else 40)
         make_users(4, "silent")
         assert "usual is 20." in str(run_job().failure)
@@ -153,6 +153,12 @@ def test_share_that_is_passed_is_told_in_numbers_and_per_cent(settings: Settings
     make_users(5)
     failure = str(run_job().failure)
     assert "goodbye to 3 of 8 active users (37.5%), and ENGAGEMENT_MAX_GOODBYE_SHARE allows 0.5%." in failure
+
+
+def test_share_of_the_only_active_user_is_all_of_them(settings: Settings) -> None:
+    settings.ENGAGEMENT_MAX_GOODBYE_SHARE = 0.5
+    make_user("silent")
+    assert "goodbye to 1 of 1 active users (100%), and" in str(run_job().failure)
 
 
 def test_either_limit_stops_the_run(settings: Settings) -> None:
