@@ -158,6 +158,12 @@ def test_only_pending_messages_are_cancelled(waiting: UserEngagementState, statu
     assert cancel_messages(message_ids=[message.pk]) == count
 
 
+@pytest.mark.parametrize("status", ["pending", "sent", "cancelled"])
+def test_goodbye_that_has_not_failed_is_not_called_outdated(status: str) -> None:
+    message = queue_for(make_user("dormant"), MessageType.GOODBYE, status=status)
+    assert retry_message(message_id=message.pk, now=NOW) is Retry.NOT_FAILED
+
+
 def test_all_types_are_cancelled_unless_some_are_named(waiting: UserEngagementState) -> None:
     for message_type in MessageType:
         queue_for(waiting, message_type)

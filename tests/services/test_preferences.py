@@ -90,8 +90,9 @@ def test_user_without_a_state_may_opt_out() -> None:
 @pytest.mark.parametrize("service", [opt_out, opt_in])
 def test_stranger_is_not_found(service: Callable[..., PreferenceChange]) -> None:
     stranger = uuid4()
-    with pytest.raises(UserProfileNotFound, match=f"No profile for {stranger}"):
+    with pytest.raises(UserProfileNotFound, match=f"No profile for {stranger}") as refusal:
         service(user_id=stranger, now=NOW)
+    assert refusal.value.user_id == stranger
 
 
 @pytest.mark.parametrize("service", [opt_out, opt_in])
