@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from engagement import selectors
 from engagement.models import EngagementMessage, EngagementStateTransition, UserEngagementState
 from engagement.services.job_result import UserFailure
 from engagement.services.mover import Mover
@@ -19,6 +20,7 @@ from engagement.states import CHECKS, State
 from tests.database import (
     DEADLINE_SECONDS,
     closed_gate,
+    execute,
     fail_moves_of,
     wait_at_gate,
     wait_for_somebody_at_the_gate,
@@ -99,6 +101,7 @@ def test_signal_to_the_parent_stops_all_workers_after_their_batches(number: int,
     result = json.loads(out)
     assert (process.returncode, result["status"], result["succeeded"]) == (code, "interrupted", 15)
     assert "Traceback" not in err
+    assert "engagement_stop_requested" not in err, "said more than once"
     assert_all_moved_once(15)
     assert run_process(*RUN).json["succeeded"] == 35
     assert_all_moved_once(50)
@@ -161,6 +164,15 @@ def test_user_whom_another_worker_has_moved_meanwhile_has_not_failed(monkeypatch
     monkeypatch.setattr(Mover, "move", blame_and_move)
     result = run_job(workers=2)
     assert (result.status, result.succeeded, result.failed) == ("succeeded", 8, 0)
+
+
+def test_run_that_cannot_be_settled_ends_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    users = make_users(8, "silent")
+    fail_moves_of(users[0])
+    monkeypatch.setattr(selectors, "moved_by_run", lambda *_asked, **_named: execute("SELECT 1 / 0"))
+    result = run_job(workers=2, batch_size=4)
+    assert (result.status, result.succeeded) == ("failed", 7)
+    assert "division by zero" in str(result.failure)
 
 
 def test_what_dead_workers_had_committed_is_counted_by_the_audit_log(monkeypatch: pytest.MonkeyPatch) -> None:
