@@ -41,6 +41,7 @@ BROKEN: Final = {
         SET ROLE without_ledger
     """,
     "an error of a trigger": RAISE.format(body="RAISE EXCEPTION 'no';"),
+    "an error at the start alone": RAISE.format(body="IF NEW.status = 'running' THEN RAISE 'no'; END IF;"),
     "a query that is cancelled": RAISE.format(body="RAISE EXCEPTION 'late' USING ERRCODE = '57014';"),
 }
 
