@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection, transaction
@@ -27,6 +27,8 @@ from tests.running import run_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pytest_django.fixtures import Settings
 
 pytestmark = pytest.mark.django_db
 
@@ -128,6 +130,13 @@ def test_digest_of_a_text_is_another_one_for_every_user() -> None:
         hear(make_user("dormant"), "2")
     first, second = EngagementStateTransition.objects.values_list("metadata__text_digest", flat=True)
     assert first != second
+
+
+def test_digest_is_the_same_in_every_version(settings: Settings) -> None:
+    """Or else the version of tomorrow would not know again what was heard today."""
+    settings.SECRET_KEY = "a key"  # noqa: S105  of this test alone
+    hear(make_user("dormant", user__user_id=UUID("01a20973-e405-7045-8100-fd34dcbb7270")), "olá")
+    assert EngagementStateTransition.objects.get().metadata["text_digest"] == "d517ccf209e7dc89"
 
 
 def test_clock_that_is_ahead_counts_as_now() -> None:
@@ -323,6 +332,13 @@ def test_message_as_old_as_the_last_activity_still_answers_a_later_goodbye() -> 
     assert hear(user, "3", NOW).reply_key == "engagement.reply.door_is_open"
 
 
+def test_message_of_the_very_instant_of_the_goodbye_answers_it() -> None:
+    user = make_user(
+        "goodbye_sent", last_activity_at=NOW, goodbye_sent_at=NOW, goodbye_expires_at=NOW + 2 * DAY
+    )
+    assert hear(user, "3", NOW).reply_key == "engagement.reply.door_is_open"
+
+
 def test_message_that_was_counted_does_not_bring_back_who_went_dormant_after_it() -> None:
     user = make_user("goodbye_sent")
     run_job()
@@ -340,7 +356,8 @@ def test_message_from_before_an_answer_does_not_undo_the_answer() -> None:
     user = make_user("goodbye_sent")
     hear(user, "2")
     before = everything()
-    assert hear(user, "oi", NOW - TICK).novelty == "old"
+    result = hear(user, "oi", NOW - TICK)
+    assert (result.novelty, result.transition, result.reply_key) == ("old", None, None)
     assert everything() == before
 
 
