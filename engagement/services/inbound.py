@@ -63,7 +63,6 @@ class _Knowledge:
     """What is known of the author, under the lock of their state row."""
 
     user_state: UserState
-    is_newcomer: bool
     last_move: Transition | None
     """The latest that a message made."""
     entered_at: datetime | None
@@ -78,7 +77,7 @@ class _Knowledge:
             # An answer to a goodbye leaves last_activity_at alone, and yet the user was heard then.
             if heard_at < last_message.heard_at(now=self.last_move.created_at):
                 return Novelty.OLD
-        is_counted = not self.is_newcomer and heard_at <= self.user_state.last_activity_at
+        is_counted = heard_at <= self.user_state.last_activity_at
         is_outlived = self.entered_at is not None and heard_at < self.entered_at
         return Novelty.OLD if is_counted and is_outlived else Novelty.NEW
 
@@ -121,12 +120,11 @@ def receive_message(*, user_id: UUID, text: str, received_at: datetime, now: dat
 
 def _known(user_id: UUID, *, heard_at: datetime) -> _Knowledge:
     known = lock_known_states(user_ids=[user_id])
-    found = known or lock_states(user_ids=[user_id], trigger=Trigger.USER_MESSAGE, now=heard_at)
+    (user_state,) = known or lock_states(user_ids=[user_id], trigger=Trigger.USER_MESSAGE, now=heard_at)
     return _Knowledge(
-        user_state=found[0],
-        is_newcomer=not known,
+        user_state=user_state,
         last_move=selectors.last_move_by_message(user_id),
-        entered_at=_entered_at(found[0]),
+        entered_at=_entered_at(user_state),
     )
 
 
