@@ -32,6 +32,7 @@ pytestmark = pytest.mark.django_db
 
 POISON: Final = "P0001"
 DEADLOCK: Final = "40P01"
+NO_PRIVILEGE: Final = "42501"
 SUCCESS: Final = None
 
 
@@ -92,6 +93,23 @@ def test_user_who_meets_others_every_time_is_the_one_at_fault() -> None:
     result, batches = batches_of_four_users()
     assert (result.status, result.failed, batches) == ("partial", 1, [2, 1, 1])
     assert [failure.error for failure in result.errors] == ["provoked (SQLSTATE 40P01)"]
+
+
+def test_search_that_meets_what_is_nobodys_fault_ends_the_run_and_blames_nobody() -> None:
+    fail_moves_in_turn(POISON, *[NO_PRIVILEGE] * 9)
+    result, batches = batches_of_four_users()
+    assert (result.status, result.failed, batches) == ("failed", 0, [])
+
+
+def test_mistake_in_the_code_is_logged_with_its_traceback(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(selectors, "read_due_users", lambda *_asked: 1 / 0)
+    make_users(1, "silent")
+    assert run_job().failed == 1
+    messages = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    (message,) = [message for message in messages if message["event"] == "engagement_user_failed"]
+    assert isinstance(message["exc_info"], ZeroDivisionError)
 
 
 def test_page_that_others_kept_from_being_read_is_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
