@@ -71,6 +71,8 @@ ROWS: Final = st.lists(
         text=st.sampled_from(reference.TEXTS),
         reengagement_opt_out=st.sampled_from(["false"] * 5 + ["true"]),
         whatsapp_jid=st.sampled_from(["99900000001@s.whatsapp.net"] * 5 + [""]),
+        # Left out, Hypothesis would make up any text: sometimes one with a NUL in it, which no log may have.
+        locale=st.sampled_from(["en", "pt-BR"]),
     ),
     min_size=1,
     max_size=60,
