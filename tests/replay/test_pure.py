@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from engagement.services import replay_shares
+from engagement.services.activity_log_file import MalformedActivityLog
 from engagement.services.replay_log import (
     LONGEST_UNASKED,
     NothingToReplay,
@@ -45,6 +46,12 @@ def test_day_is_cut_at_the_time_of_the_job(log: ReplayLog) -> None:
     assert (first.date, first.job_at) == (date(2026, 3, 2), JOB)
     assert (texts(first.before_job), texts(first.after_job)) == (["0", "1"], ["2", "3"])
     assert (texts(second.before_job), texts(second.after_job)) == (["4", "ben"], [])
+
+
+def test_everybody_who_appears_before_the_period_ends_has_a_first_message(log: ReplayLog) -> None:
+    first_day = Period(MIDNIGHT.date(), MIDNIGHT.date())
+    assert texts(log.first_messages(first_day)) == ["0"]
+    assert texts(log.first_messages(log.whole_period)) == ["0", "ben"]
 
 
 def test_history_ends_where_the_period_begins(log: ReplayLog) -> None:
@@ -96,6 +103,33 @@ def test_one_wrong_year_is_not_played_unasked(tmp_path: Path, wrong: datetime) -
         period_of(log, first_date=None, last_date=None)
     today = date(2026, 3, 2)
     assert period_of(log, first_date=today, last_date=today).days == 1
+
+
+def test_log_of_a_wrong_year_alone_is_not_played_unasked(tmp_path: Path) -> None:
+    log = read_replay_log(write_log(tmp_path, [Row("ana", datetime(1026, 3, 2, tzinfo=UTC))]))
+    with pytest.raises(NothingToReplay, match="choose days with --from and --to"):
+        period_of(log, first_date=None, last_date=None)
+
+
+def test_longer_period_is_played_only_if_both_its_ends_were_asked_for(log: ReplayLog) -> None:
+    first, last = MIDNIGHT.date() - LONGEST_UNASKED * DAY, MIDNIGHT.date() + LONGEST_UNASKED * DAY
+    assert period_of(log, first_date=first, last_date=last) == Period(first, last)
+    for one_end in ({"first_date": first, "last_date": None}, {"first_date": None, "last_date": last}):
+        with pytest.raises(NothingToReplay, match="choose days with --from and --to"):
+            period_of(log, **one_end)
+
+
+def test_log_without_events_is_refused(tmp_path: Path) -> None:
+    path = write_log(tmp_path, [])
+    with pytest.raises(MalformedActivityLog) as error:
+        read_replay_log(path)
+    assert str(error.value) == f"{path}: there are no events below the header; nothing can be replayed."
+
+
+def test_columns_that_mean_nothing_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("user,occurred_at,shoe_size\nana,2026-03-02T00:00:00Z,38\n", encoding="utf-8")
+    assert read_replay_log(path).ignored_columns == ("shoe_size",)
 
 
 def test_longest_period_that_is_played_unasked(tmp_path: Path) -> None:
