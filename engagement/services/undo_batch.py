@@ -69,7 +69,7 @@ class UndoBatchError(BatchError):
     """The batch was rolled back, or its commit is in doubt; the cause is `__cause__`."""
 
     def __init__(self, undone: UndoneBatch | None) -> None:
-        super().__init__([], audit_id=undone.audit_id if undone else None)
+        super().__init__([])
         self.undone = undone
         """What was written, if only the commit went wrong."""
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engagement.histories import STATE_TIMES
 from engagement.models import EngagementMessage, EngagementStateTransition, UserEngagementState, UserProfile
 from engagement.selectors import SkipReason
 from engagement.services.explanation import Explanation, Outlook, UnknownUser, Verdict, explain_user
@@ -135,8 +136,40 @@ def test_user_without_a_state_row_is_left_alone() -> None:
 
 
 def test_unknown_user_is_refused() -> None:
-    with pytest.raises(UnknownUser):
-        explain_user(user_id=uuid4(), now=NOW)
+    user_id = uuid4()
+    with pytest.raises(UnknownUser, match=f"There is no user {user_id}") as error:
+        explain_user(user_id=user_id, now=NOW)
+    assert error.value.user_id == user_id
+
+
+def test_programs_read_of_a_user_without_a_state_row_what_is_known() -> None:
+    profile = UserProfileFactory.create()
+    assert explain_user(user_id=profile.user_id, now=NOW).as_json() == {
+        "user_id": str(profile.user_id),
+        "now": NOW.isoformat(),
+        **dict.fromkeys(("state", "since", *STATE_TIMES, "opted_out", "opt_out_changed_at", "reachable")),
+        "unreadable": [],
+        "verdict": "no_state",
+        "check": None,
+        "obstacles": [],
+        "next_run_at": None,
+        "moves": [],
+        "messages": [],
+    }
+
+
+def test_programs_read_when_a_user_opted_out_and_was_told_goodbye_and_what_is_unreadable() -> None:
+    user = make_user("silent")
+    run_job()
+    EngagementMessage.objects.update(status="sent", sent_at=NOW + HOUR)
+    UserProfile.objects.update(opt_out_changed_at=NOW - DAY)
+    execute("UPDATE user_engagement_states SET last_activity_at = '-infinity'")
+    told: dict[str, Any] = explain(user).as_json()
+    assert (told["opt_out_changed_at"], told["unreadable"]) == (
+        (NOW - DAY).isoformat(),
+        ["last_activity_at"],
+    )
+    assert [message["sent_at"] for message in told["messages"]] == [(NOW + HOUR).isoformat()]
 
 
 def test_history_of_a_deleted_user_is_told() -> None:

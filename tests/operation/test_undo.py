@@ -119,6 +119,14 @@ def test_undo_may_be_repeated() -> None:
     assert all_rows() == before
 
 
+def test_those_left_alone_count_in_every_batch(settings: Settings) -> None:
+    settings.ENGAGEMENT_BATCH_SIZE = 2
+    make_users(5, "silent")
+    job_id = run_job().job_id
+    undo(job_id)
+    assert left_alone(undo(job_id)) == {"already_undone": 5}
+
+
 def test_user_who_wrote_is_left_alone() -> None:
     user = make_user("silent")
     job_id = run_job().job_id
@@ -177,8 +185,9 @@ def test_second_run_at_the_same_instant_is_told_from_the_first() -> None:
 def test_run_that_moved_nobody_is_unknown() -> None:
     job_id = run_job().job_id
     for unknown in (job_id, uuid4()):
-        with pytest.raises(UnknownRun, match=str(unknown)):
+        with pytest.raises(UnknownRun, match=f"{unknown}: .* look for the job_id in the report") as error:
             undo(unknown)
+        assert error.value.job_id == unknown
 
 
 def test_job_id_of_any_version_is_found() -> None:
@@ -199,6 +208,14 @@ def test_user_whom_the_database_refuses_to_move_does_not_keep_the_others_there()
         (silent[4].user_id, "poisoned (SQLSTATE P0001)")
     ]
     assert EngagementMessage.objects.get(status="pending").user_id == silent[4].user_id
+
+
+def test_result_carries_the_first_hundred_errors() -> None:
+    silent = make_users(101, "silent")
+    job_id = run_job().job_id
+    fail_moves_of(*silent)
+    result = undo(job_id)
+    assert (result.failed, len(result.errors)) == (101, 100)
 
 
 @pytest.mark.parametrize("former", [{}, {"former_timestamps": {"remind_at": "soon"}}])
