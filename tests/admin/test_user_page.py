@@ -239,7 +239,7 @@ def test_what_is_kept_of_a_deleted_user_has_a_page(support: Client) -> None:
     assert "14 days of silence: active → goodbye sent" in page
     assert "in a language that is not known any more" in page
     assert "/act/bring_back/" not in page
-    assert sentences(support.post(act_url(message, "cancel"), follow=True)) == ["Cancel: cancelled."]
+    assert sentences(support.post(act_url(message, "cancel"), follow=True)) == ["Cancel message: cancelled."]
 
 
 def test_who_is_not_there_has_no_page(viewer: Client) -> None:
