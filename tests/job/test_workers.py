@@ -132,7 +132,8 @@ def test_workers_stop_when_their_parent_is_killed() -> None:
         workers = workers_of(process)
         process.kill()
         process.wait()
-    process.communicate(timeout=60)
+    _, err = process.communicate(timeout=60)
+    assert "Traceback" not in err
     deadline_at = monotonic() + DEADLINE_SECONDS
     while any(Path(f"/proc/{pid}/cmdline").read_bytes() for pid in workers if Path(f"/proc/{pid}").exists()):
         assert monotonic() < deadline_at, "a worker outlives its parent"
