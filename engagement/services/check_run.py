@@ -84,7 +84,6 @@ class CheckRun:
         try:
             positions = [self._position_of(user) for user in self._move_batch(page)]
         except BatchError as error:
-            self._raise_unless_about_users(error)
             positions = self._positions_in(page, error)
             self._move_in_halves([position.user_id for position in positions], error)
         return positions[-1] if len(positions) == size else None
