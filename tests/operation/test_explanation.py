@@ -182,6 +182,19 @@ def test_history_of_a_deleted_user_is_told() -> None:
     assert (len(explanation.moves), len(explanation.messages)) == (1, 1)
 
 
+@pytest.mark.parametrize("lost", [EngagementStateTransition, EngagementMessage])
+def test_half_a_history_is_enough_to_know_a_user(
+    lost: type[EngagementStateTransition | EngagementMessage],
+) -> None:
+    user = make_user("silent")
+    run_job()
+    UserEngagementState.objects.all().delete()
+    UserProfile.objects.all().delete()
+    lost.objects.all().delete()
+    told = explain(user)
+    assert len(told.moves) + len(told.messages) == 1
+
+
 def test_history_names_the_run_and_the_reason() -> None:
     user = make_user("silent")
     job_id = run_job().job_id

@@ -81,6 +81,11 @@ def test_shares_are_whole_users_and_add_up(log: ReplayLog) -> None:
     )
 
 
+def test_message_knows_what_its_user_did_before(log: ReplayLog) -> None:
+    before = [message.event_before.text if message.event_before else None for message in log.messages]
+    assert before == [None, "0", "1", "2", "3", None]
+
+
 def test_text_is_kept_out_of_representations(log: ReplayLog) -> None:
     assert "'ben'" not in repr(log.messages[-1].event).replace("user='ben'", "")
 
@@ -152,6 +157,13 @@ def test_longest_period_that_is_played_unasked(tmp_path: Path) -> None:
 def test_goodbye_is_judged_by_the_next_sign_of_life(seen_at: list[datetime], expected: str) -> None:
     found = compare(goodbyes=[Spoken(ANA, JOB)], answers=set(), seen_at={ANA: seen_at})
     assert found == Comparison(goodbyes=1, **{expected: 1})
+
+
+def test_every_goodbye_is_judged() -> None:
+    seen_at = {ANA: [JOB + HOUR, JOB + 9 * DAY, JOB + 30 * DAY], BEN: []}
+    goodbyes = [Spoken(BEN, JOB), *(Spoken(ANA, JOB + days * DAY) for days in (0, 3, 10, 11))]
+    found = compare(goodbyes=goodbyes, answers=set(), seen_at=seen_at)
+    assert found == Comparison(goodbyes=5, wrong_goodbyes=2, came_back_later=2, never_came_back=1)
 
 
 def test_answer_is_no_return_of_ones_own(log: ReplayLog) -> None:
