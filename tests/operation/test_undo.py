@@ -185,7 +185,7 @@ def test_second_run_at_the_same_instant_is_told_from_the_first() -> None:
 def test_run_that_moved_nobody_is_unknown() -> None:
     job_id = run_job().job_id
     for unknown in (job_id, uuid4()):
-        with pytest.raises(UnknownRun, match=f"{unknown}: .* look for the job_id in the report") as error:
+        with pytest.raises(UnknownRun, match=f"{unknown}: .*; look for the job_id in the report") as error:
             undo(unknown)
         assert error.value.job_id == unknown
 

@@ -79,6 +79,7 @@ def result(*policies: PolicyResult) -> ReplayResult:
 
 def test_parts_add_up_day_by_day_and_state_by_state() -> None:
     assert PolicyResult.sum(PARTS).as_json() == WHOLE
+    assert PolicyResult.sum([PolicyResult.sum(PARTS)]).as_json() == WHOLE
 
 
 def test_state_in_which_nobody_stands_is_told_as_well() -> None:
