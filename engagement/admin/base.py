@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.admin import ShowFacets
+from django.utils import timezone
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList as ThemeChangeList
 
 from engagement import people_selectors
-from engagement.admin.contacts import may_see_contacts
+from engagement.admin.contacts import column, may_see_contacts
 from engagement.admin.export import as_csv
 from engagement.admin.paginator import BoundedPaginator
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
+
     from django.contrib.admin.views.main import ChangeList
     from django.db.models import Model, QuerySet
     from django.http import HttpRequest, HttpResponse
@@ -52,6 +57,27 @@ class ReadOnlyAdmin(ModelAdmin):
     # What may be asked for by hand in the address of a list, beside its filters: not an address.
     may_be_asked: ClassVar[tuple[str, ...]] = ("user__exact",)
     user_column = "user_id"
+    lines: Sequence[str] = ()
+    """Of a row's page."""
+    guarded_lines: Sequence[tuple[str, Callable[..., str]]] = ()
+    """Columns that may hold an address, and how each is shown."""
+    timed_columns: Sequence[str] = ()
+    """What depends on the time of day, in the list or on the page: methods that take `now`."""
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:  # noqa: ARG002
+        guarded = [column(name, show, request=request) for name, show in self.guarded_lines]
+        return [*self._timed(request, self.lines), *guarded]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        return self.get_fields(request, obj)
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        return self._timed(request, super().get_list_display(request))
+
+    def _timed(self, request: HttpRequest, columns: Iterable[Any]) -> list[Any]:
+        """The columns, with one answer for all rows to what time it is."""
+        now = moment_of(request)
+        return [_at(now, getattr(self, name)) if name in self.timed_columns else name for name in columns]
 
     def get_actions(self, request: HttpRequest, action_location: object = None) -> dict[str, Any]:
         # From 6.1 on Django asks for those of a row's page, too; ours has buttons.
@@ -122,6 +148,22 @@ class ReadOnlyAdmin(ModelAdmin):
         sentence = f"Nothing was done: choose at most {CHOSEN_AT_MOST} rows at a time."
         self.message_user(request, sentence, messages.ERROR)
         return []
+
+
+def moment_of(request: HttpRequest) -> datetime:
+    """When the request was made: the clock is read once for all of it."""
+    known = vars(request)
+    if "engagement_moment" not in known:
+        known["engagement_moment"] = timezone.now()
+    return known["engagement_moment"]
+
+
+def _at(now: datetime, method: Callable[..., Any]) -> Callable[[Any], Any]:
+    @wraps(method)
+    def shown(row: Any) -> Any:
+        return method(row, now=now)
+
+    return shown
 
 
 def _download(model_admin: ReadOnlyAdmin, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponse | None:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.html import format_html
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 from unfold.decorators import display
@@ -27,7 +26,8 @@ from engagement.models import (
 from engagement.states import State, Trigger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
+    from datetime import datetime
     from uuid import UUID
 
     from django.http import HttpRequest
@@ -44,17 +44,6 @@ class OfOneUserAdmin(ReadOnlyAdmin):
     search_fields = ("user__user_id__exact",)
     # An index on `created_at` would cost the job time.
     ordering = ("-id",)
-    lines: Sequence[str] = ()
-    """Of the row's page."""
-    guarded_lines: Sequence[tuple[str, Callable[..., str]]] = ()
-    """Columns that may hold an address, and how each is shown."""
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:  # noqa: ARG002
-        guarded = [column(name, show, request=request) for name, show in self.guarded_lines]
-        return [*self.lines, *guarded]
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        return self.get_fields(request, obj)
 
     def order_help(self, request: HttpRequest) -> str:  # noqa: ARG002  for who answers by it
         return BY_ID
@@ -78,6 +67,7 @@ class UserEngagementStateAdmin(OfOneUserAdmin, ActingAdmin):
         ("remind_at", DayRangeFilter),
     )
     hand_actions = (BRING_BACK,)
+    timed_columns = ("in_words",)
     lines = (
         "whose",
         "stands",
@@ -98,8 +88,8 @@ class UserEngagementStateAdmin(OfOneUserAdmin, ActingAdmin):
         return State(row.state).label
 
     @display(description="in words")
-    def in_words(self, row: UserEngagementState) -> str:
-        return state_in_words(row, now=timezone.now())
+    def in_words(self, row: UserEngagementState, *, now: datetime) -> str:
+        return state_in_words(row, now=now)
 
 
 @admin.register(EngagementStateTransition)

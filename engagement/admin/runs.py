@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.utils import timezone
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 from unfold.decorators import display
 
 from engagement.admin import colors
 from engagement.admin.base import ReadOnlyAdmin
+from engagement.admin.contacts import shown_json, shown_text
 from engagement.admin.filters import CheckFilter, DayRangeFilter
 from engagement.models import EngagementJobRun
 from engagement.run_selectors import outcome_of
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from django.db.models import QuerySet
     from django.http import HttpRequest
 
@@ -39,6 +41,26 @@ class EngagementJobRunAdmin(ReadOnlyAdmin):
     search_fields = ("job_id__exact",)
     ordering = ("-started_at", "-job_id")
     may_be_asked = ()
+    timed_columns = ("outcome",)
+    lines = (
+        "job_id",
+        "outcome",
+        "now",
+        "started_at",
+        "last_seen_at",
+        "finished_at",
+        "processed",
+        "succeeded",
+        "failed",
+        "skipped",
+        "skipped_by_reason",
+        "checks",
+        "host",
+        "pid",
+        "version",
+    )
+    # Errors repeat what the database or another program said.
+    guarded_lines = (("errors", shown_json), ("failure", shown_text), ("options", shown_json))
 
     def get_search_results(
         self,
@@ -56,6 +78,6 @@ class EngagementJobRunAdmin(ReadOnlyAdmin):
         return "Job id"
 
     @display(description="status", label=colors.RUNS)
-    def outcome(self, run: EngagementJobRun) -> str:
+    def outcome(self, run: EngagementJobRun, *, now: datetime) -> str:
         """The status, or `vanished`."""
-        return outcome_of(run, now=timezone.now())
+        return outcome_of(run, now=now)

@@ -55,7 +55,7 @@ class UserProfileAdmin(ActingAdmin):
     ordering = ("-created_at", "-user_id")
     user_column = "pk"
     hand_actions = (BRING_BACK, OPT_OUT, OPT_IN, CANCEL_ALL)
-    fields = ("user_id",)
+    lines = ("user_id",)
     change_form_template = "engagement/user.html"
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:

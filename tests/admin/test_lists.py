@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from freezegun import freeze_time
 
 from engagement.admin import paginator
 from engagement.models import (
@@ -140,8 +141,33 @@ def test_runs_are_filtered_by_status_and_check(viewer: Client) -> None:
 
 
 def test_run_whose_process_vanished_is_shown_as_such(viewer: Client) -> None:
-    make_run(status="running")
-    assert "vanished" in text_of(viewer, list_url(EngagementJobRun))
+    run = make_run(status="running")
+    for page in (list_url(EngagementJobRun), page_url(run)):
+        assert "vanished" in text_of(viewer, page)
+    assert ">running<" not in text_of(viewer, page_url(run))
+
+
+@pytest.mark.parametrize(
+    ("model", "teller"),
+    [
+        (UserEngagementState, "engagement.admin.lists.state_in_words"),
+        (EngagementJobRun, "engagement.admin.runs.outcome_of"),
+    ],
+)
+def test_all_rows_of_a_list_are_told_as_of_one_moment(
+    viewer: Client, model: type[Model], teller: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_tables(3)
+    moments: list[datetime] = []
+
+    def tell(_row: Model, *, now: datetime) -> str:
+        moments.append(now)
+        return "running"
+
+    monkeypatch.setattr(teller, tell)
+    with freeze_time(NOW, auto_tick_seconds=1):
+        text_of(viewer, list_url(model))
+    assert (len(moments), len(set(moments))) == (3, 1)
 
 
 @pytest.mark.parametrize("model", MODELS)
