@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from django.utils.html import format_html
+
 from engagement.groups import VIEW_CONTACT
 from engagement.privacy import mask, redact
 
@@ -30,8 +32,9 @@ def shown_text(text: str | None, *, plain: bool) -> str:
 
 
 def shown_json(value: object, *, plain: bool) -> str:
-    """A JSON column, readable."""
-    return shown_text(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True), plain=plain)
+    """A JSON column, readable: in lines, and indented."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
+    return format_html('<pre class="engagement-json">{}</pre>', shown_text(text, plain=plain))
 
 
 def column(

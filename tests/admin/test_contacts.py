@@ -14,7 +14,7 @@ from engagement.models import (
     UserProfile,
 )
 from tests.admin.pages import act_url, choose, list_url, page_url, text_of
-from tests.factories import make_user, queue_for
+from tests.factories import make_run, make_user, queue_for
 from tests.running import run_job
 
 if TYPE_CHECKING:
@@ -61,6 +61,22 @@ def test_viewer_sees_addresses_masked_wherever_they_stand(viewer: Client, profil
     seen = everything_about(viewer, profile)
     assert MASKED in seen
     assert NUMBER not in seen
+
+
+def test_viewer_sees_no_address_in_what_a_run_met(viewer: Client, support: Client) -> None:
+    run = make_run(
+        errors=[{"user_id": "x", "error": f"no such number: {JID}"}],
+        failure=f"refused by {JID}",
+        options={"asked by": NUMBER},
+    )
+    assert NUMBER not in text_of(viewer, page_url(run))
+    assert text_of(support, page_url(run)).count(NUMBER) == 3
+
+
+def test_json_keeps_its_lines(viewer: Client, profile: UserProfile) -> None:
+    welcome = EngagementMessage.objects.get(message_type=MessageType.WELCOME)
+    for row in (EngagementStateTransition.objects.get(), welcome):
+        assert '<pre class="engagement-json">{\n  "' in text_of(viewer, page_url(row))
 
 
 def test_support_sees_addresses(support: Client, profile: UserProfile) -> None:
