@@ -9,7 +9,7 @@ from django.contrib.admin.apps import SimpleAdminConfig
 class AdminConfig(SimpleAdminConfig):
     """The admin with the site of the theme. Its pages are found when `config.urls` is loaded."""
 
-    default_site = "unfold.sites.UnfoldAdminSite"
+    default_site = "config.site.Site"
 
 
 class ThemeConfig(AppConfig):

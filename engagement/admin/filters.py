@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from django.utils.dateparse import parse_date
 from unfold.contrib.filters.admin import CheckboxFilter, RangeDateFilter
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
     from unfold.admin import ModelAdmin
 
-ONE_DAY: Final = timedelta(days=1)
-
 
 class DayRangeFilter(RangeDateFilter):
     """From the first instant of one day to the last of another, by UTC. What is no date is passed over."""
@@ -24,16 +22,16 @@ class DayRangeFilter(RangeDateFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
         if first := self._day("from"):
             queryset = queryset.filter(**{f"{self.field_path}__gte": first})
-        if last := self._day("to"):
-            queryset = queryset.filter(**{f"{self.field_path}__lt": last + ONE_DAY})
+        if end := self._day("to", days_later=1):
+            queryset = queryset.filter(**{f"{self.field_path}__lt": end})
         return queryset
 
-    def _day(self, end: str) -> datetime | None:
+    def _day(self, end: str, *, days_later: int = 0) -> datetime | None:
         text = str(self.used_parameters.get(f"{self.field_path}_{end}") or "")
         try:
             day = parse_date(text)
-            return datetime.combine(day, time(), UTC) if day else None
-        except ValueError:  # the 31st of June
+            return datetime.combine(day + timedelta(days=days_later), time(), UTC) if day else None
+        except (ValueError, OverflowError):  # the 31st of June, and what comes after the last day
             return None
 
 

@@ -1,0 +1,49 @@
+"""What stands in the address of a page may be anything. Real requests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from engagement.models import EngagementMessage, MessageType
+from tests.admin.pages import list_url
+from tests.factories import make_user, queue_for
+
+if TYPE_CHECKING:
+    from django.test import Client
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ({"created_at_from": "9999-12-31"}, 200),
+        ({"created_at_to": "9999-12-31"}, 200),
+        ({"created_at_to": "0001-01-01"}, 200),
+        ({"created_at_to": "\0"}, 400),
+        ({"status__exact": "\0"}, 400),
+        ({"status__exact": "nothing"}, 200),
+        ({"user__exact": "\0"}, 400),
+        ({"user__exact": "somebody"}, 302),
+        ({"q": "\0"}, 200),
+        ({"p": "\0"}, 200),
+        ({"p": "9" * 30}, 200),
+        ({"o": "\0"}, 200),
+    ],
+)
+def test_strange_question_is_answered(viewer: Client, query: dict[str, str], code: int) -> None:
+    queue_for(make_user(), MessageType.WELCOME)
+    assert viewer.get(list_url(EngagementMessage), query).status_code == code
+
+
+def test_last_day_of_the_calendar_leaves_nothing_out(viewer: Client) -> None:
+    queue_for(make_user(), MessageType.WELCOME)
+    response = viewer.get(list_url(EngagementMessage), {"created_at_to": "9999-12-31"})
+    assert response.context["cl"].result_count == 1
+
+
+@pytest.mark.parametrize(("page", "code"), [("1", 200), ("abc", 404), ("99", 404), ("-1", 404)])
+def test_side_bar_is_searched_page_by_page(viewer: Client, page: str, code: int) -> None:
+    assert viewer.get("/admin/search/", {"s": "us", "page": page}).status_code == code
