@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet would take for a formula what begins so."""
 
+BYTE_ORDER_MARK: Final = "\ufeff"
+
 
 def as_csv(model_admin: ModelAdmin[Any], request: HttpRequest, rows: Iterable[Any]) -> HttpResponse:
     """A file with the columns that the list shows to this person, masked as they are there."""
@@ -28,6 +30,8 @@ def as_csv(model_admin: ModelAdmin[Any], request: HttpRequest, rows: Iterable[An
         headers={"Content-Disposition": f'attachment; filename="{name}.csv"'},
     )
     columns = [column for column in model_admin.get_list_display(request) if column != "action_checkbox"]
+    # Without it Excel takes the text for another encoding.
+    response.write(BYTE_ORDER_MARK)
     writer = csv.writer(response)
     writer.writerow(label_for_field(column, model_admin.model, model_admin) for column in columns)
     writer.writerows([_cell(column, row, model_admin) for column in columns] for row in rows)

@@ -138,7 +138,8 @@ def _date(instant: datetime, *, now: datetime) -> str:
 
 
 def _events(moves: Sequence[Move], entries: Sequence[LogEntry], *, now: datetime, plain: bool) -> list[Event]:
-    events = [_move(move, now=now, plain=plain) for move in moves]
+    # The latest first, and so they stay where several are of one instant.
+    events = [_move(move, now=now, plain=plain) for move in reversed(moves)]
     events += [_event(entry.action_time, entry.change_message, [_by(entry)], now=now) for entry in entries]
     return sorted(events, key=lambda event: event.at or LONG_AGO, reverse=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -248,6 +250,22 @@ def test_chosen_rows_can_be_downloaded_as_they_are_shown(viewer: Client, model: 
     assert len(lines) == 3
     key = first.pk if model in (UserProfile, EngagementJobRun) else first.user_id  # type: ignore[attr-defined]
     assert str(key) in "".join(lines)
+
+
+def test_download_tells_a_spreadsheet_how_it_is_written(viewer: Client) -> None:
+    profile = make_user().user
+    assert choose(viewer, UserProfile, "download", profile).content.startswith(codecs.BOM_UTF8)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_times_say_that_they_are_utc(viewer: Client, model: type[Model]) -> None:
+    make_user("silent")
+    run_job()
+    row = model._default_manager.get()
+    for page in (list_url(model), page_url(row)):
+        times = re.findall(r"\d{4}, \d\d:\d\d(.{4})", text_of(viewer, page))
+        assert times
+        assert set(times) == {" UTC"}
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(1)", "\t=1"])

@@ -202,6 +202,14 @@ def test_newest_stands_first(viewer: Client) -> None:
     assert page.index("goodbye sent → active") < page.index("active → goodbye sent")
 
 
+def test_later_of_two_moves_of_one_instant_stands_first(viewer: Client) -> None:
+    user = make_user("goodbye_sent")
+    for trigger in (Trigger.GOODBYE_RESPONSE_1, Trigger.USER_MESSAGE):
+        transition_state(user_id=user.user_id, trigger=trigger, now=NOW)
+    page = text_of(viewer, page_url(user.user))
+    assert page.index("→ active") < page.index("goodbye sent → ")
+
+
 def test_page_costs_the_same_however_long_the_history_is(viewer: Client) -> None:
     user = make_user()
     fill_history_of(user.user_id, 2)
