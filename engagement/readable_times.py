@@ -35,7 +35,7 @@ class ReadableTimesMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if not request.path_info.startswith(reverse("admin:index")):
+        if not request.path.startswith(reverse("admin:index")):
             return self.get_response(request)
         with connection.execute_wrapper(_reads_what_it_can):
             return self.get_response(request)

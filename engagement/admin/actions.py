@@ -16,10 +16,9 @@ from django.http import HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
-from django.utils import timezone
 
 from engagement import histories
-from engagement.admin.base import ReadOnlyAdmin
+from engagement.admin.base import ReadOnlyAdmin, moment_of
 from engagement.readable_times import every_time_is_read
 from engagement.services.faults import describe, loggable
 from engagement.words import counted
@@ -136,7 +135,7 @@ class ActingAdmin(ReadOnlyAdmin):
 
     def perform(self, request: HttpRequest, action: HandAction, rows: Collection[Any]) -> None:
         """Act on each row, and report what became of it, or of how many what."""
-        now = timezone.now()
+        now = moment_of(request)
         # The admin lets nobody in who has not logged in.
         person = cast("User", request.user)
         acts = [Act(self.target_of(row), person, now) for row in rows]

@@ -7,13 +7,13 @@ from uuid import UUID
 
 from django.contrib import admin
 from django.urls import reverse
-from django.utils import timezone
 from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesCheckboxFilter
 from unfold.decorators import display
 
 from engagement import people_selectors
 from engagement.admin import colors
 from engagement.admin.actions import ActingAdmin
+from engagement.admin.base import moment_of
 from engagement.admin.by_hand import BRING_BACK, CANCEL, CANCEL_ALL, OPT_IN, OPT_OUT, RETRY
 from engagement.admin.contacts import column, may_see_contacts, shown_address
 from engagement.admin.filters import DayRangeFilter
@@ -100,7 +100,7 @@ class UserProfileAdmin(ActingAdmin):
         page = user_page(
             profile if is_stored else None,
             user_id=profile.pk,
-            now=timezone.now(),
+            now=moment_of(request),
             plain=may_see_contacts(request),
         )
         message_admin = self.admin_site.get_model_admin(EngagementMessage)
