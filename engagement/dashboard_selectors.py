@@ -11,6 +11,7 @@ from django.db.models.functions import TruncDate
 
 from engagement import selectors
 from engagement.models import EngagementMessage, EngagementStateTransition, MessageStatus
+from engagement.schedule import first_run_from
 from engagement.states import CHECKS, State
 
 if TYPE_CHECKING:
@@ -31,6 +32,14 @@ class MovesOfDay(NamedTuple):
     number: int
 
 
+class Due(NamedTuple):
+    """How many users a check would move."""
+
+    now: int
+    next_run: int
+    """By the next scheduled run, those of now among them, if none of them writes."""
+
+
 class Backlog(NamedTuple):
     """Messages that wait, and messages that nobody will send."""
 
@@ -45,9 +54,14 @@ def users_by_state() -> dict[State, int]:
     return dict.fromkeys(State, 0) | selectors.count_by_state()
 
 
-def due_by_check(*, now: datetime, policy: Policy) -> dict[Check, int]:
-    """Whom a run would move now, asked as the job asks."""
-    return {check: selectors.due(check, now=now, policy=policy).count() for check in CHECKS}
+def due_by_check(*, now: datetime, policy: Policy) -> dict[Check, Due]:
+    """Whom a run would move now, and the next scheduled one: asked as the job's forecast asks."""
+    waves = selectors.count_waves(runs=[now, first_run_from(now)], policy=policy)
+    due = {}
+    for check in CHECKS:
+        first, second = (waves.get((check.name, number), selectors.Wave()).due for number in (0, 1))
+        due[check] = Due(first, first + second)
+    return due
 
 
 def message_backlog() -> Backlog:

@@ -12,9 +12,11 @@ from django.utils import timezone
 
 from engagement import dashboard_selectors, run_selectors
 from engagement.admin import colors
-from engagement.admin.words import relative
+from engagement.admin.filters import DueFilter
+from engagement.admin.words import near, relative
 from engagement.conf import engagement_settings
 from engagement.dashboard_selectors import DAYS_SHOWN
+from engagement.schedule import first_run_from
 from engagement.states import State, Trigger
 
 if TYPE_CHECKING:
@@ -105,6 +107,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     return context | {
         "states": _states(),
         "due": _due(now),
+        "next_run": near(first_run_from(now), now=now),
         "messages_waiting": _messages(now),
         "runs": _runs(now),
         "chart": json.dumps(_chart(moves, now=now)),
@@ -124,7 +127,15 @@ def _states() -> list[Tile]:
 
 def _due(now: datetime) -> list[Tile]:
     due = dashboard_selectors.due_by_check(now=now, policy=engagement_settings().policy)
-    return [Tile(check.name, count, check.trigger.label) for check, count in due.items()]
+    return [
+        Tile(
+            check.name,
+            count.next_run,
+            f"{check.trigger.label}; {count.now:,} due now",
+            _list("userengagementstate", f"{DueFilter.parameter_name}={check.name}"),
+        )
+        for check, count in due.items()
+    ]
 
 
 def _messages(now: datetime) -> list[Tile]:

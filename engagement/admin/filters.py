@@ -5,9 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.utils import timezone
 from django.utils.dateparse import parse_date
-from unfold.contrib.filters.admin import CheckboxFilter, RangeDateFilter
+from unfold.contrib.filters.admin import CheckboxFilter, RadioFilter, RangeDateFilter
 
+from engagement import selectors
+from engagement.conf import engagement_settings
+from engagement.schedule import first_run_from
 from engagement.states import CHECKS
 
 if TYPE_CHECKING:
@@ -47,3 +51,20 @@ class CheckFilter(CheckboxFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:  # noqa: ARG002
         names = [check.name for check in CHECKS if check.name in (self.value() or ())]
         return queryset.filter(checks__has_any_keys=names) if names else queryset
+
+
+class DueFilter(RadioFilter):
+    """Users whom the next scheduled run would move, asked as the job asks."""
+
+    title = "due at the next run"
+    parameter_name = "due"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:  # noqa: ARG002
+        return [(check.name, check.trigger.label) for check in CHECKS]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
+        check = next((check for check in CHECKS if check.name == self.value()), None)
+        if check is None:
+            return queryset
+        next_run = first_run_from(timezone.now())
+        return queryset & selectors.due(check, now=next_run, policy=engagement_settings().policy)

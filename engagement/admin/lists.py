@@ -15,7 +15,7 @@ from engagement.admin.actions import ActingAdmin
 from engagement.admin.base import ReadOnlyAdmin
 from engagement.admin.by_hand import BRING_BACK, CANCEL, RETRY
 from engagement.admin.contacts import column, shown_address, shown_json, shown_text
-from engagement.admin.filters import DayRangeFilter
+from engagement.admin.filters import DayRangeFilter, DueFilter
 from engagement.admin.words import state_in_words
 from engagement.models import (
     EngagementMessage,
@@ -62,6 +62,7 @@ class UserEngagementStateAdmin(OfOneUserAdmin, ActingAdmin):
     list_display_links = None
     list_filter = (
         ("state", ChoicesCheckboxFilter),
+        DueFilter,
         ("last_activity_at", DayRangeFilter),
         ("goodbye_expires_at", DayRangeFilter),
         ("remind_at", DayRangeFilter),

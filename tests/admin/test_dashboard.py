@@ -53,13 +53,16 @@ def test_users_are_counted_by_state_and_no_state_is_left_out() -> None:
     }
 
 
-def test_due_is_whom_the_job_would_move() -> None:
+def test_due_is_whom_the_job_would_move_now_and_the_next_time() -> None:
     make_users(3, "silent")
     make_user("silent", user__reengagement_opt_out=True)
     make_users(2, "goodbye_sent")
     make_user("remind_later")
-    due = dashboard_selectors.due_by_check(now=NOW, policy=Policy())
-    assert [due[check] for check in CHECKS] == [3, 2, 1]
+    an_hour_before = NOW - timedelta(hours=1)
+    make_user("silent", last_activity_at=an_hour_before - timedelta(days=14, hours=1))
+    due = dashboard_selectors.due_by_check(now=an_hour_before, policy=Policy())
+    assert [due[check] for check in CHECKS] == [(1, 4), (0, 2), (0, 1)]
+    assert run_job(now=an_hour_before).succeeded == 1
     assert run_job().succeeded == 6
 
 
@@ -136,16 +139,25 @@ def test_tiles_tell_numbers_and_lead_to_the_rows_they_count(viewer: Client) -> N
         assert viewer.get(tile.url).context["cl"].has_active_filters, tile.label
 
 
-@pytest.mark.usefixtures("frozen")
-def test_due_tiles_tell_whom_each_check_would_move(viewer: Client) -> None:
+@freeze_time(NOW - timedelta(hours=1))
+def test_due_tiles_tell_and_list_whom_the_next_run_would_move(viewer: Client) -> None:
     make_users(3, "silent")
+    make_user("silent", last_activity_at=NOW - timedelta(days=15))
+    make_user("silent", user__reengagement_opt_out=True)
     make_users(2, "goodbye_sent")
     make_user("remind_later")
-    assert [(tile.label, tile.value) for tile in context(viewer)["due"]] == [
-        ("inactivity_14d", 3),
-        ("goodbye_timeout", 2),
-        ("reminder_due", 1),
+    make_user()
+    tiles = context(viewer)["due"]
+    assert [(tile.label, tile.value, tile.note) for tile in tiles] == [
+        ("inactivity_14d", 4, "14 days of silence; 1 due now"),
+        ("goodbye_timeout", 2, "no reply to the goodbye; 0 due now"),
+        ("reminder_due", 1, "the reminder came due; 0 due now"),
     ]
+    page = text_of(viewer, FRONT_PAGE)
+    assert "Due at the next run, Monday 06:00 UTC" in page
+    for tile in tiles:
+        assert f'href="{tile.url}"' in page
+        assert viewer.get(tile.url).context["cl"].result_count == tile.value, tile.label
 
 
 @pytest.mark.usefixtures("frozen")

@@ -108,6 +108,16 @@ def test_states_are_filtered_by_state(viewer: Client) -> None:
     assert found(viewer, UserEngagementState, state__exact=["dormant", "help_flow"]) == 2
 
 
+@freeze_time(NOW)
+def test_states_are_filtered_by_the_check_that_would_move_their_users(support: Client) -> None:
+    silent, _ = make_users(2, "silent")
+    make_user("goodbye_sent")
+    assert found(support, UserEngagementState, due="inactivity_14d") == 2
+    assert found(support, UserEngagementState, due="inactivity_14d", q=str(silent.user_id)) == 1
+    assert found(support, UserEngagementState, due="inactivity_14d", state__exact="dormant") == 0
+    assert found(support, UserEngagementState, due="nothing") == 3
+
+
 def test_transitions_are_filtered_by_trigger_and_day(viewer: Client) -> None:
     make_user("silent")
     make_user("goodbye_sent")
