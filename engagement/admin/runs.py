@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib import admin
+from django.urls import reverse
+from django.utils.html import format_html_join
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 from unfold.decorators import display
 
@@ -17,10 +19,28 @@ from engagement.models import EngagementJobRun
 from engagement.run_selectors import outcome_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from django.db.models import QuerySet
     from django.http import HttpRequest
+
+
+def _who_failed(errors: Sequence[Mapping[str, str]], *, plain: bool) -> str:
+    """Each with the page of the user, who may look quite well to whoever only reads the error."""
+    return format_html_join(
+        "",
+        '<p><a class="engagement-link" href="{}">{}</a> ({}): {}</p>',
+        (
+            (
+                reverse("admin:engagement_userprofile_change", args=(error["user_id"],)),
+                error["user_id"],
+                error["check_type"],
+                shown_text(error["error"], plain=plain),
+            )
+            for error in errors
+        ),
+    )
 
 
 @admin.register(EngagementJobRun)
@@ -60,7 +80,7 @@ class EngagementJobRunAdmin(ReadOnlyAdmin):
         "version",
     )
     # Errors repeat what the database or another program said.
-    guarded_lines = (("errors", shown_json), ("failure", shown_text), ("options", shown_json))
+    guarded_lines = (("errors", _who_failed), ("failure", shown_text), ("options", shown_json))
 
     def get_search_results(
         self,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from uuid import UUID
+
+from django.urls import reverse
 
 from engagement import histories, people_selectors
 from engagement.admin import colors
@@ -16,7 +19,6 @@ from engagement.words import counted, date_in_words, outlook_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from uuid import UUID
 
     from django.contrib.admin.models import LogEntry
 
@@ -29,12 +31,19 @@ SHOWN: Final = 50
 LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
+class Note(NamedTuple):
+    """What is worth knowing of an event, and the page that has more of it."""
+
+    text: str
+    url: str = ""
+
+
 class Event(NamedTuple):
     """Something that happened to the user."""
 
     at: datetime | None
     title: str
-    notes: Sequence[str]
+    notes: Sequence[Note]
     when: str
     date: str
 
@@ -60,10 +69,13 @@ class Page(NamedTuple):
     events: Sequence[Event]
     shown_messages: Sequence[ShownMessage]
     has_more_moves: bool
+    has_more_acts: bool
     has_more_messages: bool
 
 
-def user_page(profile: UserProfile | None, *, user_id: UUID, now: datetime, plain: bool) -> Page:
+def user_page(
+    profile: UserProfile | None, *, user_id: UUID, now: datetime, plain: bool, links_runs: bool
+) -> Page:
     """Everything about one user in a constant number of queries; addresses are masked unless `plain`.
 
     Without a profile: what is kept of a user who was deleted.
@@ -73,7 +85,7 @@ def user_page(profile: UserProfile | None, *, user_id: UUID, now: datetime, plai
     moves = histories.read_moves(user_id, latest=SHOWN + 1)
     messages = people_selectors.latest_messages(user_id, count=SHOWN + 1)
     since = _since(standing, moves) if standing else None
-    entries = people_selectors.acts_by_hand(user_id, count=SHOWN)
+    entries = people_selectors.acts_by_hand(user_id, count=SHOWN + 1)
     locale = profile.locale if profile else None
     return Page(
         state=standing.state if standing else None,
@@ -84,9 +96,10 @@ def user_page(profile: UserProfile | None, *, user_id: UUID, now: datetime, plai
             *(_facts(profile, now=now, plain=plain) if profile else ()),
             *_dates(standing, since=since, now=now),
         ],
-        events=_events(moves[-SHOWN:], entries, now=now, plain=plain),
+        events=_events(moves[-SHOWN:], entries[:SHOWN], now=now, plain=plain, links_runs=links_runs),
         shown_messages=[_shown(message, locale=locale, now=now, plain=plain) for message in messages[:SHOWN]],
         has_more_moves=len(moves) > SHOWN,
+        has_more_acts=len(entries) > SHOWN,
         has_more_messages=len(messages) > SHOWN,
     )
 
@@ -137,43 +150,57 @@ def _date(instant: datetime, *, now: datetime) -> str:
     return f"{date_in_words(instant)} ({relative(instant, now=now)})"
 
 
-def _events(moves: Sequence[Move], entries: Sequence[LogEntry], *, now: datetime, plain: bool) -> list[Event]:
+def _events(
+    moves: Sequence[Move], entries: Sequence[LogEntry], *, now: datetime, plain: bool, links_runs: bool
+) -> list[Event]:
     # The latest first, and so they stay where several are of one instant.
-    events = [_move(move, now=now, plain=plain) for move in reversed(moves)]
-    events += [_event(entry.action_time, entry.change_message, [_by(entry)], now=now) for entry in entries]
+    events = [_move(move, now=now, plain=plain, links_runs=links_runs) for move in reversed(moves)]
+    events += [_act(entry, now=now) for entry in entries]
     return sorted(events, key=lambda event: event.at or LONG_AGO, reverse=True)
 
 
-def _event(at: datetime | None, title: str, notes: Sequence[str], *, now: datetime) -> Event:
+def _event(at: datetime | None, title: str, notes: Sequence[Note], *, now: datetime) -> Event:
     return Event(at, title, notes, relative(at, now=now), date_in_words(at))
 
 
-def _by(entry: LogEntry) -> str:
-    return f"by {entry.user.get_username()}"
+def _act(entry: LogEntry, *, now: datetime) -> Event:
+    by = Note(f"by {entry.user.get_username()}")
+    return _event(entry.action_time, entry.change_message, [by], now=now)
 
 
-def _move(move: Move, *, now: datetime, plain: bool) -> Event:
+def _move(move: Move, *, now: datetime, plain: bool, links_runs: bool) -> Event:
     # Other programs may have put anything there.
     told: dict[str, Any] = move.metadata if isinstance(move.metadata, dict) else {}
     person = told.get("performed_by")
     reason = "Brought back by hand" if person else Trigger(move.trigger).label
     title = f"{reason}: {State(move.from_state).label} → {State(move.to_state).label}"
-    notes = [shown_text(note, plain=plain) for note in _notes(told)]
-    # A colleague's name, which may be an e-mail address, is for all to see.
-    return _event(move.created_at, title, [*notes, *([f"by {person}"] if person else [])], now=now)
+    notes = [
+        Note(shown_text(note.text, plain=plain), note.url if links_runs else "") for note in _notes(told)
+    ]
+    if person:
+        # A colleague's name, which may be an e-mail address, is for all to see.
+        notes.append(Note(f"by {person}"))
+    return _event(move.created_at, title, notes, now=now)
 
 
-def _notes(told: dict[str, Any]) -> Iterator[str]:
+def _notes(told: dict[str, Any]) -> Iterator[Note]:
     if isinstance(days := told.get("days_inactive"), int):
-        yield f"silent for {counted(days, 'day')}"
+        yield Note(f"silent for {counted(days, 'day')}")
     if isinstance(hours := told.get("hours_waited"), int):
-        yield f"{counted(hours, 'hour')} after the goodbye"
+        yield Note(f"{counted(hours, 'hour')} after the goodbye")
     if told.get("unprompted_return") is True:
-        yield "came back unprompted"
+        yield Note("came back unprompted")
     if "job_id" in told:
-        yield f"run {told['job_id']}"
+        yield Note(f"run {told['job_id']}", _page_of_run(told["job_id"]))
     if "undone_job_id" in told:
-        yield f"undid run {told['undone_job_id']}"
+        yield Note(f"undid run {told['undone_job_id']}", _page_of_run(told["undone_job_id"]))
+
+
+def _page_of_run(job_id: object) -> str:
+    try:
+        return reverse("admin:engagement_engagementjobrun_change", args=(UUID(str(job_id)),))
+    except ValueError:
+        return ""
 
 
 def _shown(message: EngagementMessage, *, locale: str | None, now: datetime, plain: bool) -> ShownMessage:

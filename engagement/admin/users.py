@@ -102,6 +102,7 @@ class UserProfileAdmin(ActingAdmin):
             user_id=profile.pk,
             now=moment_of(request),
             plain=may_see_contacts(request),
+            links_runs=request.user.has_perm("engagement.view_engagementjobrun"),
         )
         message_admin = self.admin_site.get_model_admin(EngagementMessage)
         allowed = message_admin.allowed(request)
@@ -114,6 +115,7 @@ class UserProfileAdmin(ActingAdmin):
                 (message, _message_buttons(message, message_admin, allowed))
                 for message in page.shown_messages
             ],
+            "all_acts": reverse("admin:engagement_userprofile_history", args=(profile.pk,)),
             "all_moves": _list_of("engagementstatetransition", profile),
             "all_messages": _list_of("engagementmessage", profile),
         }

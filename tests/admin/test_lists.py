@@ -152,6 +152,14 @@ def test_runs_are_filtered_by_status_and_check(viewer: Client) -> None:
     assert found(viewer, EngagementJobRun, check=["inactivity_14d", "goodbye_timeout"]) == 2
 
 
+def test_users_who_failed_in_a_run_are_linked(viewer: Client) -> None:
+    user = make_user()
+    execute("UPDATE user_engagement_states SET last_activity_at = '-infinity'")
+    run_job()
+    page = text_of(viewer, page_url(EngagementJobRun.objects.get()))
+    assert f'href="{page_url(user.user)}">{user.user_id}</a> (inactivity_14d): ' in page
+
+
 def test_run_whose_process_vanished_is_shown_as_such(viewer: Client) -> None:
     run = make_run(status="running")
     for page in (list_url(EngagementJobRun), page_url(run)):
