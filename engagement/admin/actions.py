@@ -68,10 +68,18 @@ class HandAction:
     """Does it, in a transaction of its own."""
 
 
+class Button(NamedTuple):
+    """Leads to the question whether something shall be done."""
+
+    label: str
+    url: str
+
+
 class ActingAdmin(ReadOnlyAdmin):
-    """A list whose rows may be chosen for actions, and whose pages have a button for each."""
+    """A list whose rows may be chosen for actions, and whose pages have a button for each that fits."""
 
     hand_actions: Sequence[HandAction] = ()
+    change_form_outer_before_template = "engagement/buttons.html"
 
     def list_actions(self, request: HttpRequest) -> dict[str, Any]:
         by_hand = {
@@ -83,6 +91,27 @@ class ActingAdmin(ReadOnlyAdmin):
     def allowed(self, request: HttpRequest) -> list[HandAction]:
         """What this person may do."""
         return [action for action in self.hand_actions if request.user.has_perm(action.permission)]
+
+    def fitting(self, row: Any) -> Collection[HandAction]:  # noqa: ARG002  others look at the row
+        """What would make a difference to this row, as far as its page knows."""
+        return self.hand_actions
+
+    def buttons(self, request: HttpRequest, row: Any) -> list[Button]:
+        """What this person may do with the row, where that would make a difference."""
+        fitting = self.fitting(row)
+        return [
+            Button(action.label, self.act_url(row.pk, action))
+            for action in self.allowed(request)
+            if action in fitting
+        ]
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        # A page that has read more of the row than we have knows better.
+        if "buttons" not in context:
+            context["buttons"] = self.buttons(request, context["original"])
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def get_urls(self) -> list[URLPattern]:
         url = path(

@@ -10,12 +10,14 @@ from django.utils.html import format_html
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 from unfold.decorators import display
 
+from engagement import people_selectors
 from engagement.admin import colors
 from engagement.admin.actions import ActingAdmin
 from engagement.admin.base import ReadOnlyAdmin
 from engagement.admin.by_hand import BRING_BACK, CANCEL, RETRY
-from engagement.admin.contacts import column, shown_address, shown_json, shown_text
+from engagement.admin.contacts import column, may_see_contacts, shown_address, shown_json, shown_text
 from engagement.admin.filters import DayRangeFilter, DueFilter
+from engagement.admin.user_page import text_of
 from engagement.admin.words import state_in_words
 from engagement.models import (
     EngagementMessage,
@@ -26,11 +28,13 @@ from engagement.models import (
 from engagement.states import State, Trigger
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
     from uuid import UUID
 
     from django.http import HttpRequest
+
+    from engagement.admin.actions import HandAction
 
 BY_ID: Final = (
     "By id: the newest first. Rows of programs whose ids are not in the order of time stand anywhere;"
@@ -80,6 +84,9 @@ class UserEngagementStateAdmin(OfOneUserAdmin, ActingAdmin):
         "created_at",
         "updated_at",
     )
+
+    def fitting(self, row: UserEngagementState) -> Collection[HandAction]:
+        return () if row.state == State.ACTIVE else self.hand_actions
 
     def target_of(self, row: UserEngagementState) -> UUID:
         return row.user_id
@@ -156,6 +163,22 @@ class EngagementMessageAdmin(OfOneUserAdmin, ActingAdmin):
 
     def order_help(self, request: HttpRequest) -> str:
         return "What is to be sent first stands first." if _are_pending(request) else BY_ID
+
+    def fitting(self, row: EngagementMessage) -> Collection[HandAction]:
+        return {MessageStatus.PENDING.value: (CANCEL,), MessageStatus.FAILED.value: (RETRY,)}.get(
+            row.status, ()
+        )
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """With what the message says, as the user reads it, behind what it is."""
+        plain = may_see_contacts(request)
+
+        def text(message: EngagementMessage) -> str:
+            locale = people_selectors.locale_of(message.user_id)
+            shown = shown_text(text_of(message, locale=locale), plain=plain)
+            return format_html('<p class="engagement-bubble">{}</p>', shown)
+
+        return ["whose", text, *super().get_fields(request, obj)[1:]]
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         return [*self.list_display, column("destination_jid", shown_address, request=request, title="to")]

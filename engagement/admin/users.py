@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib import admin
@@ -12,30 +12,18 @@ from unfold.decorators import display
 
 from engagement import people_selectors
 from engagement.admin import colors
-from engagement.admin.actions import ActingAdmin
+from engagement.admin.actions import ActingAdmin, Button
 from engagement.admin.base import moment_of
-from engagement.admin.by_hand import BRING_BACK, CANCEL, CANCEL_ALL, OPT_IN, OPT_OUT, RETRY
+from engagement.admin.by_hand import BRING_BACK, CANCEL_ALL, OPT_IN, OPT_OUT
 from engagement.admin.contacts import column, may_see_contacts, shown_address
 from engagement.admin.filters import DayRangeFilter
 from engagement.admin.user_page import user_page
-from engagement.models import EngagementMessage, MessageStatus, UserProfile
+from engagement.models import EngagementMessage, UserProfile
 from engagement.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from django.db.models import Model
     from django.http import HttpRequest, HttpResponse
-
-    from engagement.admin.actions import HandAction
-    from engagement.admin.user_page import ShownMessage
-
-
-class Button(NamedTuple):
-    """Leads to the question whether something shall be done."""
-
-    label: str
-    url: str
 
 
 @admin.register(UserProfile)
@@ -105,15 +93,13 @@ class UserProfileAdmin(ActingAdmin):
             links_runs=request.user.has_perm("engagement.view_engagementjobrun"),
         )
         message_admin = self.admin_site.get_model_admin(EngagementMessage)
-        allowed = message_admin.allowed(request)
         return {
             "page": page,
             "title": f"User {profile.pk}",
             "subtitle": None,
             "buttons": self._buttons(request, profile, state=page.state) if is_stored else [],
             "message_items": [
-                (message, _message_buttons(message, message_admin, allowed))
-                for message in page.shown_messages
+                (message, message_admin.buttons(request, message.row)) for message in page.shown_messages
             ],
             "all_acts": reverse("admin:engagement_userprofile_history", args=(profile.pk,)),
             "all_moves": _list_of("engagementstatetransition", profile),
@@ -130,15 +116,6 @@ class UserProfileAdmin(ActingAdmin):
             for action in self.allowed(request)
             if action not in pointless
         ]
-
-
-def _message_buttons(
-    message: ShownMessage, message_admin: ActingAdmin, allowed: Sequence[HandAction]
-) -> list[Button]:
-    fitting = {MessageStatus.PENDING.value: CANCEL, MessageStatus.FAILED.value: RETRY}.get(message.row.status)
-    if fitting is None or fitting not in allowed:
-        return []
-    return [Button(fitting.label, message_admin.act_url(message.row.pk, fitting))]
 
 
 def _list_of(model: str, profile: Model) -> str:

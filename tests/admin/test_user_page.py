@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.contrib.auth.models import Permission, User
 from freezegun import freeze_time
+from uuid_utils.compat import uuid7
 
 from engagement import messages
 from engagement.admin.user_page import SHOWN
@@ -24,7 +25,7 @@ from engagement.states import Trigger
 from tests.admin.many_rows import fill_history_of
 from tests.admin.pages import act_url, cost_of, list_url, page_url, sentences, text_of
 from tests.database import execute
-from tests.factories import NOW, make_user, queue_for
+from tests.factories import NOW, EngagementMessageFactory, make_user, queue_for
 from tests.running import run_job
 
 if TYPE_CHECKING:
@@ -103,14 +104,11 @@ def test_number_in_a_message_is_for_those_who_may_see_addresses(
     monkeypatch.setattr(messages, "_texts", dict(messages._texts))
     messages.register_message(key="assistant.call", text="Call %(number)s, please.")
     user = make_user()
-    queue_for(
-        user,
-        MessageType.WELCOME,
-        message_key="assistant.call",
-        message_params={"number": "+55 11 99999-0042"},
-    )
-    assert "Call +55 11 99999-0042, please." in text_of(support, page_url(user.user))
-    assert "Call [number], please." in text_of(viewer, page_url(user.user))
+    params = {"number": "+55 11 99999-0042"}
+    message = queue_for(user, MessageType.WELCOME, message_key="assistant.call", message_params=params)
+    for url in (page_url(user.user), page_url(message)):
+        assert "Call +55 11 99999-0042, please." in text_of(support, url)
+        assert "Call [number], please." in text_of(viewer, url)
 
 
 @pytest.mark.parametrize(
@@ -122,10 +120,28 @@ def test_message_offers_what_can_be_done_with_it(
 ) -> None:
     message = queue_for(make_user(), MessageType.GOODBYE, status=status)
     actions = {"cancel", "retry"}
-    page = text_of(support, page_url(message.user))
-    assert {action for action in actions if f'href="{act_url(message, action)}"' in page} == offered
-    page = text_of(viewer, page_url(message.user))
-    assert not [action for action in actions if act_url(message, action) in page]
+    for url in (page_url(message.user), page_url(message)):
+        page = text_of(support, url)
+        assert {action for action in actions if f'href="{act_url(message, action)}"' in page} == offered
+        page = text_of(viewer, url)
+        assert not [action for action in actions if act_url(message, action) in page]
+
+
+@pytest.mark.parametrize(("state", "count"), [("active", 0), ("help_flow", 1), ("dormant", 1)])
+def test_page_of_a_state_offers_to_bring_its_user_back(support: Client, state: str, count: int) -> None:
+    user_state = make_user(state=state)
+    page = text_of(support, page_url(user_state))
+    assert page.count(f'href="{act_url(user_state, "bring_back")}"') == count
+
+
+def test_page_of_a_message_shows_its_text_in_the_users_language(viewer: Client) -> None:
+    portuguese, english = (make_user("silent", user__locale=locale) for locale in ("pt-BR", "en-GB"))
+    run_job()
+    pages = [text_of(viewer, page_url(user.user.engagement_messages.get())) for user in (portuguese, english)]
+    assert "1. Ficou confuso, queria uma ajuda" in pages[0]
+    assert "1. It got confusing, I could use some help" in pages[1]
+    unknown = EngagementMessageFactory.create(user_id=uuid7(), message_type=MessageType.GOODBYE)
+    assert "1. Ficou confuso, queria uma ajuda" in text_of(viewer, page_url(unknown))
 
 
 @pytest.mark.parametrize(
