@@ -294,6 +294,14 @@ def test_what_is_kept_of_a_deleted_user_has_a_page(support: Client) -> None:
     assert sentences(support.post(act_url(message, "cancel"), follow=True)) == ["Cancel message: cancelled."]
 
 
+def test_id_is_written_as_it_is(viewer: Client) -> None:
+    profile = UserProfile.objects.create(pk="fa61a803-0000-4000-8000-000000000000")
+    page = text_of(viewer, page_url(profile))
+    assert "Fa61a803" not in page
+    assert re.search(rf'<a href="{page_url(profile)}"[^>]*>\s*{profile.pk}\s*</a>', page)
+    assert re.search(r'<a href="/admin/engagement/userprofile/"[^>]*>\s*Users\s*</a>', page)
+
+
 def test_who_is_not_there_has_no_page(viewer: Client) -> None:
     for key in ("0195c0de-0000-7000-8000-000000000000", "somebody"):
         response = viewer.get(f"/admin/engagement/userprofile/{key}/change/", follow=True)
