@@ -177,6 +177,19 @@ def test_chart_stacks_the_moves_of_each_day_by_trigger(viewer: Client) -> None:
 
 
 @pytest.mark.usefixtures("frozen")
+def test_pictures_have_words_for_those_who_do_not_see_them(viewer: Client) -> None:
+    assert 'aria-label="Moves per day by trigger, last 30 days: none"' in text_of(viewer, FRONT_PAGE)
+    make_users(2, "silent")
+    make_user("goodbye_sent")
+    run_job()
+    page = text_of(viewer, FRONT_PAGE)
+    in_words = "14 days of silence 2, no reply to the goodbye 1"
+    assert f'aria-label="Moves per day by trigger, last 30 days: {in_words}"' in page
+    assert '<progress max="100" value="100" aria-label="did not reply">' in page
+    assert "<span><strong>1</strong> · 100 %</span>" in page
+
+
+@pytest.mark.usefixtures("frozen")
 def test_goodbyes_are_told_by_how_they_ended(viewer: Client) -> None:
     for trigger in (Trigger.GOODBYE_RESPONSE_1, Trigger.USER_MESSAGE, Trigger.USER_MESSAGE):
         user = make_user("goodbye_sent")

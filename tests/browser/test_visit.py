@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tests.browser.visitor import Screen
 
 PASSWORD: Final = "right horse"  # noqa: S105  of a test
+READABLE: Final = 4.5
+"""Contrast of small words (WCAG 2, 1.4.3)."""
 
 
 @pytest.fixture
@@ -52,6 +54,7 @@ def read_the_dashboard(page: Page, screen: Screen) -> None:
     assert page.locator(".engagement-tile", has_text="inactivity_14d").is_visible()
     assert page.get_by_role("cell", name="succeeded").is_visible()
     assert page.evaluate("Chart.getChart(document.querySelector('canvas.chart')) !== undefined")
+    assert contrast_of_chart(page) >= READABLE
     is_dark = page.evaluate("document.documentElement.classList.contains('dark')")
     assert is_dark == (screen.color_scheme == "dark")
     fits(page)
@@ -82,6 +85,7 @@ def find_the_user(page: Page, url: str) -> None:
 
 def bring_them_back(page: Page) -> None:
     page.get_by_role("link", name="Bring back").click()
+    page.wait_for_url("**/act/bring_back/")
     assert page.get_by_text("The audit log keeps your name.").is_visible()
     fits(page)
     page.locator("#confirm-action button", has_text="Bring back").click()
@@ -91,6 +95,31 @@ def bring_them_back(page: Page) -> None:
     assert headline.startswith("Active since")
     assert "last heard of less than a minute ago" in headline
     assert page.get_by_text("by grace").is_visible()
+
+
+def contrast_of_chart(page: Page) -> float:
+    """Between the words of the chart and what is behind them, as the WCAG reckon it."""
+    contrast: float = page.evaluate(
+        """() => {
+            const canvas = document.querySelector("canvas.chart");
+            const brightness = (color) => {
+                const context = new OffscreenCanvas(1, 1).getContext("2d");
+                context.fillStyle = color;
+                context.fillRect(0, 0, 1, 1);
+                const [red, green, blue] = [...context.getImageData(0, 0, 1, 1).data]
+                    .map((value) => value / 255)
+                    .map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4));
+                return 0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05;
+            };
+            const chart = Chart.getChart(canvas);
+            const behind = brightness(getComputedStyle(canvas.closest(".bg-white")).backgroundColor);
+            const words = [chart.options.scales.x.ticks.color, chart.legend.options.labels.color];
+            return Math.min(...words.map(brightness).map(
+                (own) => Math.max(own, behind) / Math.min(own, behind)
+            ));
+        }"""
+    )
+    return contrast
 
 
 def fits(page: Page) -> None:

@@ -2,3 +2,13 @@
 // security policy forbids the one, and nothing here needs the other.
 htmx.config.includeIndicatorStyles = false;
 htmx.config.allowEval = false;
+
+// The words of a chart in the colour of quiet words elsewhere, which is another in the dark: the one of
+// the theme is too pale to be read on white.
+window.addEventListener("DOMContentLoaded", () => {
+  if (window.Chart) {
+    Object.defineProperty(Chart.defaults, "color", {
+      get: () => getComputedStyle(document.documentElement).getPropertyValue("--engagement-quiet").trim(),
+    });
+  }
+});
