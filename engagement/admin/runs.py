@@ -33,10 +33,10 @@ def _who_failed(errors: Sequence[Mapping[str, str]], *, plain: bool) -> str:
         '<p><a class="engagement-link" href="{}">{}</a> ({}): {}</p>',
         (
             (
-                reverse("admin:engagement_userprofile_change", args=(error["user_id"],)),
-                error["user_id"],
-                error["check_type"],
-                shown_text(error["error"], plain=plain),
+                reverse("admin:engagement_userprofile_change", args=(error.get("user_id", "unknown"),)),
+                error.get("user_id", "unknown"),
+                error.get("check_type", ""),
+                shown_text(error.get("error", ""), plain=plain),
             )
             for error in errors
         ),
