@@ -98,9 +98,21 @@ class Run(NamedTuple):
     skipped: int
 
 
+TOLD: Final = tuple(
+    f"engagement.view_{model}"
+    for model in (
+        "userengagementstate",
+        "engagementstatetransition",
+        "engagementmessage",
+        "engagementjobrun",
+    )
+)
+"""The permissions without which the front page has no numbers, only links."""
+
+
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """What the front page shows; nothing to whoever may not see it. The theme calls this."""
-    if not request.user.has_perm("engagement.view_userengagementstate"):
+    """What the front page shows, to whoever may see all that it tells of. The theme calls this."""
+    if not request.user.has_perms(TOLD):
         return context
     now = timezone.now()
     moves = dashboard_selectors.moves_by_day(now=now)

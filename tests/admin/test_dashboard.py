@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from freezegun import freeze_time
 
 from engagement import dashboard_selectors
 from engagement.dashboard_selectors import Backlog, MovesOfDay
-from engagement.models import EngagementStateTransition, MessageType
+from engagement.models import EngagementMessage, EngagementStateTransition, MessageType
 from engagement.services.state_machine import transition_state
 from engagement.states import CHECKS, Policy, State, Trigger
 from tests.admin.many_rows import fill_tables
-from tests.admin.pages import cost_of, text_of
+from tests.admin.pages import cost_of, list_url, text_of
 from tests.factories import NOW, TICK, make_run, make_user, make_users, queue_for
 from tests.running import run_job
 
@@ -252,3 +252,20 @@ def test_numbers_are_for_those_who_may_see_users(client: Client) -> None:
     make_users(2)
     client.force_login(User.objects.create_user("staff", is_staff=True))
     assert "states" not in context(client)
+
+
+@pytest.mark.parametrize("missing", ["userengagementstate", "engagementjobrun"])
+def test_who_may_not_see_all_of_it_sees_no_numbers(client: Client, missing: str) -> None:
+    make_user("dormant")
+    person = User.objects.create_user("sees less", is_staff=True)
+    permissions = Permission.objects.filter(
+        content_type__app_label="engagement", codename__startswith="view_"
+    )
+    person.user_permissions.set(permissions.exclude(codename=f"view_{missing}"))
+    client.force_login(person)
+    page = text_of(client, FRONT_PAGE)
+    assert "Last runs" not in page
+    assert list_url(EngagementMessage) in page
+    person.user_permissions.set(permissions)
+    client.force_login(User.objects.get(pk=person.pk))
+    assert "Last runs" in text_of(client, FRONT_PAGE)
