@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from html import unescape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from engagement.models import (
+    EngagementJobRun,
+    EngagementMessage,
+    EngagementStateTransition,
+    UserEngagementState,
+    UserProfile,
+)
+
 if TYPE_CHECKING:
     from django.db.models import Model
     from django.test import Client
+
+OF_USERS: Final = (UserProfile, UserEngagementState, EngagementStateTransition, EngagementMessage)
+MODELS: Final = (*OF_USERS, EngagementJobRun)
+"""Those that have a list and pages."""
 
 
 def list_url(model: type[Model]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from engagement.models import (
     UserProfile,
 )
 from tests.admin.many_rows import fill_tables
-from tests.admin.pages import choose, cost_of, list_url, page_url, sentences, text_of
+from tests.admin.pages import MODELS, OF_USERS, choose, cost_of, list_url, page_url, text_of
 from tests.database import execute
 from tests.factories import NOW, make_run, make_user, make_users, queue_for
 from tests.running import run_job
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
     from django.test import Client
 
 pytestmark = pytest.mark.django_db
-
-OF_USERS = [UserProfile, UserEngagementState, EngagementStateTransition, EngagementMessage]
-MODELS = [*OF_USERS, EngagementJobRun]
 
 
 @pytest.fixture
@@ -261,21 +257,6 @@ def test_what_has_waited_longest_stands_first_where_the_front_page_leads(viewer:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_chosen_rows_can_be_downloaded_as_they_are_shown(viewer: Client, model: type[Model]) -> None:
-    fill_tables(3)
-    first, second, _ = model._default_manager.all()
-    lines = choose(viewer, model, "download", first, second).content.decode().splitlines()
-    assert len(lines) == 3
-    key = first.pk if model in (UserProfile, EngagementJobRun) else first.user_id  # type: ignore[attr-defined]
-    assert str(key) in "".join(lines)
-
-
-def test_download_tells_a_spreadsheet_how_it_is_written(viewer: Client) -> None:
-    profile = make_user().user
-    assert choose(viewer, UserProfile, "download", profile).content.startswith(codecs.BOM_UTF8)
-
-
-@pytest.mark.parametrize("model", MODELS)
 def test_times_say_that_they_are_utc(viewer: Client, model: type[Model]) -> None:
     make_user("silent")
     run_job()
@@ -284,31 +265,6 @@ def test_times_say_that_they_are_utc(viewer: Client, model: type[Model]) -> None
         times = re.findall(r"\d{4}, \d\d:\d\d(.{4})", text_of(viewer, page))
         assert times
         assert set(times) == {" UTC"}
-
-
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(1)", "\t=1"])
-def test_downloaded_cells_are_no_formulas(viewer: Client, text: str) -> None:
-    profile = make_user(user__locale=text).user
-    assert f",'{text}," in choose(viewer, UserProfile, "download", profile).content.decode()
-
-
-def test_downloaded_cell_that_begins_with_a_carriage_return_is_no_formula(viewer: Client) -> None:
-    profile = make_user(user__locale="\r=1").user
-    assert ',"\'\r=1",' in choose(viewer, UserProfile, "download", profile).content.decode()
-
-
-def test_nothing_is_done_with_more_rows_than_anybody_reads(viewer: Client) -> None:
-    fill_tables(201)
-    everybody = choose(viewer, UserProfile, "download", UserProfile.objects.all()[0], select_across="1")
-    assert sentences(everybody) == ["Nothing was done: choose at most 200 rows at a time."]
-
-
-def test_all_rows_of_a_long_list_cannot_be_chosen_at_once(viewer: Client) -> None:
-    fill_tables(51)
-    for model in MODELS:
-        page = text_of(viewer, list_url(model))
-        assert "All 51 selected" in page
-        assert "Select all 51" not in page
 
 
 def test_anonymous_visitor_is_sent_to_the_login(client: Client) -> None:

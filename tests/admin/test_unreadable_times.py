@@ -11,13 +11,12 @@ from django.db import DataError
 from engagement.models import (
     EngagementJobRun,
     EngagementMessage,
-    EngagementStateTransition,
     MessageType,
     UserEngagementState,
     UserProfile,
 )
 from engagement.run_selectors import latest_runs
-from tests.admin.pages import act_url, choose, list_url, page_url, sentences, text_of
+from tests.admin.pages import MODELS, act_url, choose, list_url, page_url, sentences, text_of
 from tests.database import execute
 from tests.factories import make_run, make_user, queue_for
 from tests.running import run_job
@@ -28,13 +27,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.django_db
 
-MODELS: Final = (
-    UserProfile,
-    UserEngagementState,
-    EngagementStateTransition,
-    EngagementMessage,
-    EngagementJobRun,
-)
 TIMES: Final = [
     (model, field.column)
     for model in MODELS
