@@ -6,8 +6,16 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from django.db.models import F, OuterRef, Subquery
+
 from engagement.conf import engagement_settings
-from engagement.models import EngagementMessage, MessageStatus
+from engagement.models import (
+    EngagementJobRun,
+    EngagementMessage,
+    MessageStatus,
+    UserEngagementState,
+    UserProfile,
+)
 from engagement.schedule import first_run_after
 from engagement.services.patience import StopRequest
 from engagement.services.replay_log import Period, ReplayLog, read_replay_log
@@ -20,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from uuid import UUID
 
+    from engagement.services.job_result import JobResult
     from engagement.services.replay_log import Message
 
 DAYS: Final = 42
@@ -38,7 +47,8 @@ def play_demonstration(*, path: Path, as_of: datetime | None, now: datetime) -> 
     """Play what the log at `path` holds up to `as_of` (its last event), with a run on each of its last days.
 
     All times are moved by whole days, so that the last run is the latest that was due before `now`.
-    What the runs queue is marked as sent, as the assistant's sender would.
+    What the runs queue is marked as sent, as the assistant's sender would, and each run and user began
+    when they are played to have begun.
     Transaction: each message and each batch has one of its own. For a database without users; what
     goes wrong half-way leaves what was played until then.
     Raises MalformedActivityLog before anything is played, ReplayFailed if a run fails.
@@ -54,9 +64,10 @@ def play_demonstration(*, path: Path, as_of: datetime | None, now: datetime) -> 
     player.receive_all(_latest(log.history(period)))
     for day in log.days(period):
         player.receive_all(day.before_job)
-        player.run_job(now=day.job_at)
+        _date_back_run(player.run_job(now=day.job_at))
         _send(at=day.job_at + timedelta(minutes=1))
         player.receive_all(day.after_job)
+    _date_back_users()
     return Demonstration(len(log.first_messages(period)), len(log.messages), last_run_at)
 
 
@@ -85,3 +96,16 @@ def _latest(history: Sequence[Message]) -> list[Message]:
 def _send(*, at: datetime) -> None:
     pending = EngagementMessage.objects.filter(status=MessageStatus.PENDING)
     pending.update(status=MessageStatus.SENT, sent_at=at)
+
+
+def _date_back_run(result: JobResult) -> None:
+    """Have the run begin at the instant that it was for, and last as long as it did."""
+    lasted = F("finished_at") - F("started_at")
+    runs = EngagementJobRun.objects.filter(pk=result.job_id)
+    runs.update(started_at=F("now"), last_seen_at=F("now") + lasted, finished_at=F("now") + lasted)
+
+
+def _date_back_users() -> None:
+    """Have each user stand where they begin since they are known, which is since their first message."""
+    known_since = UserProfile.objects.filter(pk=OuterRef("user")).values("created_at")
+    UserEngagementState.objects.update(created_at=Subquery(known_since))

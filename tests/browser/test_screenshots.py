@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -12,7 +12,7 @@ from PIL import Image
 
 from engagement.groups import SUPPORT
 from engagement.models import UserProfile
-from tests.browser.sample import LAST_RUN_AT, play_sample
+from engagement.services.demonstration import play_demonstration
 from tests.browser.visitor import DARK_DESK, DESK, PHONE, log_in, visitor
 from tests.running import PROJECT
 
@@ -28,6 +28,8 @@ PICTURES: Final = PROJECT / "docs" / "screenshots"
 PASSWORD: Final = "right horse"  # noqa: S105  of a test
 COLORS: Final = 128
 """Enough for these pages, and a third of the file."""
+SAMPLE: Final = PROJECT / "data" / "cdnow_activity.csv.gz"
+LAST_RUN_AT: Final = datetime(1998, 7, 1, 6, tzinfo=UTC)
 MORNING: Final = LAST_RUN_AT + timedelta(hours=2)
 
 
@@ -36,7 +38,7 @@ def somebody(request: pytest.FixtureRequest, transactional_db: None, monkeypatch
     """Somebody who was told goodbye and came back. It is the morning on which the sample ends."""
     if not request.config.getoption("--screenshots"):
         pytest.skip("pictures are made with --screenshots only")
-    play_sample()
+    play_demonstration(path=SAMPLE, as_of=LAST_RUN_AT, now=MORNING)
     grace = User.objects.create_user("grace", password=PASSWORD, is_staff=True)
     grace.groups.add(Group.objects.get(name=SUPPORT))
     came_back = Q(engagement_transitions__trigger="user_message")

@@ -95,11 +95,17 @@ def test_sample_is_played_as_if_it_ended_with_the_latest_run(log_file: Path) -> 
     last_run_at = datetime(2026, 11, 22, 6, tzinfo=UTC)
     runs = EngagementJobRun.objects.order_by("now")
     assert [run.now for run in runs] == [last_run_at - number * DAY for number in reversed(range(42))]
+    for run in runs:
+        assert run.started_at == run.now <= run.last_seen_at == run.finished_at < run.now + timedelta(hours=1)
     told = EngagementStateTransition.objects.filter(to_state="goodbye_sent").order_by("created_at")
     # Silent since midnight, 20 and 19 days before: a goodbye on the first morning after the fourteenth day.
     assert [move.created_at for move in told] == [last_run_at - 5 * DAY, last_run_at - 4 * DAY]
     assert {*EngagementMessage.objects.values_list("status", flat=True)} == {"sent"}
-    assert {*UserEngagementState.objects.values_list("state", flat=True)} == {"dormant"}
+    users = UserEngagementState.objects.order_by("created_at")
+    assert {user.state for user in users} == {"dormant"}
+    assert [(user.created_at, user.last_activity_at) for user in users] == [
+        (last_run_at - days * DAY - timedelta(hours=6),) * 2 for days in (19, 18)
+    ]
 
 
 def test_sample_without_an_end_ends_with_its_last_event(log_file: Path) -> None:
