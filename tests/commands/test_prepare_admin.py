@@ -96,7 +96,9 @@ def test_sample_is_played_as_if_it_ended_with_the_latest_run(log_file: Path) -> 
     runs = EngagementJobRun.objects.order_by("now")
     assert [run.now for run in runs] == [last_run_at - number * DAY for number in reversed(range(42))]
     for run in runs:
-        assert run.started_at == run.now <= run.last_seen_at == run.finished_at < run.now + timedelta(hours=1)
+        assert run.started_at == run.now
+        assert run.finished_at is not None
+        assert run.now <= run.last_seen_at == run.finished_at < run.now + timedelta(hours=1)
     told = EngagementStateTransition.objects.filter(to_state="goodbye_sent").order_by("created_at")
     # Silent since midnight, 20 and 19 days before: a goodbye on the first morning after the fourteenth day.
     assert [move.created_at for move in told] == [last_run_at - 5 * DAY, last_run_at - 4 * DAY]
