@@ -105,13 +105,17 @@ def due(check: Check, *, now: datetime, policy: Policy) -> QuerySet[UserEngageme
     return users.filter(MAY_BE_TOLD_GOODBYE) if check.says_goodbye else users
 
 
+def left_alone(check: Check, *, now: datetime, policy: Policy) -> QuerySet[UserEngagementState]:
+    """Users who would get a goodbye but opted out or cannot be reached."""
+    return past_cutoff(check, now=now, policy=policy).filter(~MAY_BE_TOLD_GOODBYE)
+
+
 def count_skipped(check: Check, *, now: datetime, policy: Policy) -> Skipped:
     """Users who would get a goodbye but opted out or cannot be reached, by reason, in one query.
 
     Of a check that says none, this would make no sense.
     """
-    users = past_cutoff(check, now=now, policy=policy).filter(~MAY_BE_TOLD_GOODBYE)
-    return Skipped(**users.aggregate(**_skip_counts()))
+    return Skipped(**left_alone(check, now=now, policy=policy).aggregate(**_skip_counts()))
 
 
 def _skip_counts() -> dict[str, Count]:

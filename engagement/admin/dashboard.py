@@ -8,10 +8,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.urls import reverse
-from django.utils import timezone
 
 from engagement import dashboard_selectors, run_selectors
 from engagement.admin import colors
+from engagement.admin.base import moment_of
 from engagement.admin.filters import DueFilter
 from engagement.admin.words import near, relative
 from engagement.conf import engagement_settings
@@ -40,14 +40,15 @@ TRIGGER_COLORS: Final = {
     Trigger.REMINDER_DUE: "#64748b",
     Trigger.RUN_UNDONE: "#ef4444",
 }
-ENDS_OF_A_GOODBYE: Final = {
+BY_HAND: Final = "by hand"
+ENDS_OF_A_GOODBYE: Final[dict[str, str]] = {
     Trigger.GOODBYE_RESPONSE_1: "replied 1: confused",
     Trigger.GOODBYE_RESPONSE_2: "replied 2: busy",
     Trigger.GOODBYE_RESPONSE_3: "replied 3: all good",
     Trigger.USER_MESSAGE: "came back with another message",
+    BY_HAND: "brought back by hand",
     Trigger.GOODBYE_TIMEOUT: "did not reply",
 }
-
 
 AXIS: Final = {"border": {"display": False}, "grid": {"color": "#9ca3af33"}}
 CHART_OPTIONS: Final = {
@@ -90,11 +91,14 @@ class Run(NamedTuple):
     """One run of the daily job."""
 
     url: str
+    as_of: datetime
+    started: str
     outcome: str
     color: str
-    started: str
-    moved: int
     failed: int
+    moved: int
+    undone: int
+    """How many of these moves were taken back."""
     skipped: int
 
 
@@ -114,14 +118,14 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """What the front page shows, to whoever may see all that it tells of. The theme calls this."""
     if not request.user.has_perms(TOLD):
         return context
-    now = timezone.now()
+    now = moment_of(request)
     moves = dashboard_selectors.moves_by_day(now=now)
     return context | {
         "states": _states(),
         "due": _due(now),
         "next_run": near(first_run_from(now), now=now),
         "messages_waiting": _messages(now),
-        "runs": _runs(now),
+        "runs": _runs(moves, now=now),
         "chart": json.dumps(_chart(moves, now=now)),
         "chart_title": f"Moves per day by trigger, last {DAYS_SHOWN} days",
         "chart_in_words": _in_words(moves),
@@ -170,19 +174,25 @@ def _when(oldest_pending_at: datetime | None, *, now: datetime) -> str:
     return f"the oldest was to be sent {relative(oldest_pending_at, now=now)}"
 
 
-def _runs(now: datetime) -> list[Run]:
-    return [_run(run, now=now) for run in run_selectors.latest_runs()[:RUNS_SHOWN]]
+def _runs(moves: Sequence[MovesOfDay], *, now: datetime) -> list[Run]:
+    undone: Counter[str | None] = Counter()
+    for move in moves:
+        undone[move.undone_job_id] += move.number
+    latest = run_selectors.latest_runs()[:RUNS_SHOWN]
+    return [_run(run, undone=undone[str(run.job_id)], now=now) for run in latest]
 
 
-def _run(run: EngagementJobRun, *, now: datetime) -> Run:
+def _run(run: EngagementJobRun, *, undone: int, now: datetime) -> Run:
     outcome = run_selectors.outcome_of(run, now=now)
     return Run(
         url=reverse("admin:engagement_engagementjobrun_change", args=(run.pk,)),
+        as_of=run.now,
+        started=relative(run.started_at, now=now),
         outcome=outcome,
         color=colors.RUNS[outcome],
-        started=relative(run.started_at, now=now),
-        moved=run.succeeded,
         failed=run.failed,
+        moved=run.succeeded,
+        undone=undone,
         skipped=run.skipped,
     )
 
@@ -223,11 +233,14 @@ def _goodbyes(moves: Sequence[MovesOfDay]) -> list[Bar]:
     counts: Counter[str] = Counter()
     for move in moves:
         if move.from_state == State.GOODBYE_SENT:
-            counts[move.trigger] += move.number
-    total = sum(counts[trigger.value] for trigger in ENDS_OF_A_GOODBYE)
+            counts[BY_HAND if move.is_by_hand else move.trigger] += move.number
+        elif move.trigger == Trigger.RUN_UNDONE and move.to_state == State.GOODBYE_SENT:
+            # Runs end goodbyes in one way only. What was undone may have ended before these days.
+            counts[Trigger.GOODBYE_TIMEOUT] -= move.number
+    shown = {label: max(counts[end], 0) for end, label in ENDS_OF_A_GOODBYE.items()}
+    total = sum(shown.values())
     return [
-        Bar(label, counts[trigger.value], round(100 * counts[trigger.value] / total) if total else 0)
-        for trigger, label in ENDS_OF_A_GOODBYE.items()
+        Bar(label, number, round(100 * number / total) if total else 0) for label, number in shown.items()
     ]
 
 

@@ -46,6 +46,14 @@ class UserProfile(models.Model):
             models.Index(fields=("whatsapp_jid",), opclasses=("text_pattern_ops",), name="profile_jid_idx"),
             # Read by the admin: the newest users, whoever wrote them.
             models.Index(fields=("created_at", "user_id"), name="profile_created_idx"),
+            # Read by the front page and by the job's skip counts: the few who are told no goodbye.
+            models.Index(
+                fields=("user_id",),
+                condition=models.Q(reengagement_opt_out=True)
+                | models.Q(whatsapp_jid__isnull=True)
+                | models.Q(whatsapp_jid=""),
+                name="profile_left_alone_idx",
+            ),
         )
         permissions = (
             ("view_contact", "Can see users' WhatsApp addresses"),

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from freezegun import freeze_time
 
-from engagement import dashboard_selectors
-from engagement.dashboard_selectors import Backlog, MovesOfDay
 from engagement.models import EngagementMessage, EngagementStateTransition, MessageType
+from engagement.services.by_hand import bring_back
 from engagement.services.state_machine import transition_state
-from engagement.states import CHECKS, Policy, State, Trigger
+from engagement.states import Trigger
 from tests.admin.many_rows import fill_tables
 from tests.admin.pages import cost_of, list_url, text_of
 from tests.factories import NOW, TICK, make_run, make_user, make_users, queue_for
+from tests.operation.undoing import LATER, undo
 from tests.running import run_job
 
 if TYPE_CHECKING:
@@ -40,78 +39,6 @@ def frozen() -> Iterator[None]:
 
 def context(client: Client) -> dict[str, Any]:
     return client.get(FRONT_PAGE).context_data or {}
-
-
-def test_users_are_counted_by_state_and_no_state_is_left_out() -> None:
-    make_users(2)
-    make_user("dormant")
-    assert dashboard_selectors.users_by_state() == {
-        State.ACTIVE: 2,
-        State.GOODBYE_SENT: 0,
-        State.HELP_FLOW: 0,
-        State.REMIND_LATER: 0,
-        State.DORMANT: 1,
-    }
-
-
-def test_due_is_whom_the_job_would_move_now_and_the_next_time() -> None:
-    make_users(3, "silent")
-    make_user("silent", user__reengagement_opt_out=True)
-    make_users(2, "goodbye_sent")
-    make_user("remind_later")
-    an_hour_before = NOW - timedelta(hours=1)
-    make_user("silent", last_activity_at=an_hour_before - timedelta(days=14, hours=1))
-    due = dashboard_selectors.due_by_check(now=an_hour_before, policy=Policy())
-    assert [due[check] for check in CHECKS] == [(1, 4), (0, 2), (0, 1)]
-    assert run_job(now=an_hour_before).succeeded == 1
-    assert run_job().succeeded == 6
-
-
-def test_backlog_names_what_waits_longest_and_what_failed() -> None:
-    user = make_user()
-    assert dashboard_selectors.message_backlog() == Backlog(0, None, 0)
-    queue_for(user, MessageType.WELCOME, scheduled_for=NOW - timedelta(days=2))
-    queue_for(user, MessageType.WELCOME)
-    queue_for(user, MessageType.WELCOME, status="failed", scheduled_for=NOW - timedelta(days=9))
-    queue_for(user, MessageType.WELCOME, status="sent", scheduled_for=NOW - timedelta(days=9))
-    assert dashboard_selectors.message_backlog() == Backlog(2, NOW - timedelta(days=2), 1)
-
-
-def test_moves_are_counted_by_day_trigger_and_former_state() -> None:
-    make_users(2, "silent")
-    make_user("goodbye_sent")
-    run_job()
-    assert sorted(dashboard_selectors.moves_by_day(now=NOW)) == [
-        MovesOfDay(date(2026, 3, 2), "goodbye_timeout", "goodbye_sent", 1),
-        MovesOfDay(date(2026, 3, 2), "inactivity_14d", "active", 2),
-    ]
-
-
-@pytest.mark.parametrize(("step", "counted"), [(-TICK, 0), (timedelta(0), 1), (TICK, 1)])
-def test_thirty_days_begin_with_the_first_instant_of_the_first(step: timedelta, counted: int) -> None:
-    make_user("silent")
-    run_job()
-    first = dashboard_selectors.first_instant(NOW)
-    assert first.date() == NOW.date() - timedelta(days=29)
-    EngagementStateTransition.objects.update(created_at=first + step)
-    assert len(dashboard_selectors.moves_by_day(now=NOW)) == counted
-
-
-def test_move_that_lies_ahead_is_not_counted() -> None:
-    make_user("silent")
-    run_job()
-    assert dashboard_selectors.moves_by_day(now=NOW - TICK) == []
-
-
-@pytest.mark.parametrize(("hours", "counted"), [(0, 1), (23, 1), (25, 0)])
-def test_clock_that_made_an_id_may_differ_by_a_day_from_the_one_of_the_move(hours: int, counted: int) -> None:
-    """So many hours the ids of a host lag behind the database, at the edge of the days shown."""
-    make_user("silent")
-    run_job()
-    first = dashboard_selectors.first_instant(NOW)
-    milliseconds = int((first - timedelta(hours=hours)).timestamp() * 1000)
-    EngagementStateTransition.objects.update(id=UUID(int=milliseconds << 80 | 7 << 76), created_at=first)
-    assert len(dashboard_selectors.moves_by_day(now=NOW)) == counted
 
 
 @pytest.mark.usefixtures("frozen")
@@ -205,8 +132,31 @@ def test_goodbyes_are_told_by_how_they_ended(viewer: Client) -> None:
         "replied 2: busy": (0, 0),
         "replied 3: all good": (0, 0),
         "came back with another message": (2, 50),
+        "brought back by hand": (0, 0),
         "did not reply": (1, 25),
     }
+
+
+@freeze_time(LATER)
+def test_goodbye_that_did_not_end_after_all_is_not_told(viewer: Client) -> None:
+    by_hand, _timed_out = make_users(2, "goodbye_sent")
+    bring_back(user_id=by_hand.user_id, performed_by="grace", now=NOW)
+    undo(run_job().job_id)
+    ends = {bar.label: bar.number for bar in context(viewer)["goodbyes"] if bar.number}
+    assert ends == {"brought back by hand": 1}
+    run_job(now=LATER)
+    ends = {bar.label: bar.number for bar in context(viewer)["goodbyes"] if bar.number}
+    assert ends == {"brought back by hand": 1, "did not reply": 1}
+
+
+@freeze_time(LATER)
+def test_end_of_a_goodbye_that_is_undone_later_than_the_days_shown_counts_for_nothing(viewer: Client) -> None:
+    make_user("goodbye_sent")
+    undo(run_job().job_id)
+    EngagementStateTransition.objects.filter(trigger="goodbye_timeout").update(
+        created_at=NOW - timedelta(days=40)
+    )
+    assert not any(bar.number or bar.percent for bar in context(viewer)["goodbyes"])
 
 
 @pytest.mark.usefixtures("frozen")
@@ -214,9 +164,24 @@ def test_runs_are_shown_with_how_they_ended(viewer: Client) -> None:
     make_run(succeeded=1_234, failed=56, skipped=7, started_at=NOW - timedelta(hours=3))
     make_run(status="running", started_at=NOW - timedelta(hours=1))
     page = text_of(viewer, FRONT_PAGE)
-    assert [*re.findall(r'<td class="engagement-count">([\d,]+)</td>', page)][3:] == ["1,234", "56", "7"]
+    assert [*re.findall(r'<td class="engagement-count">([\d,]+)</td>', page)][3:] == ["56", "1,234", "7"]
     assert "3 hours ago" in page
     assert "vanished" in page
+
+
+def test_run_for_another_day_says_so(viewer: Client) -> None:
+    run_job()
+    assert ">Mon 2 Mar, 06:00</a>" in text_of(viewer, FRONT_PAGE)
+
+
+@freeze_time(LATER)
+def test_run_that_was_undone_says_how_much_of_it(viewer: Client) -> None:
+    make_users(2, "silent")
+    run_job()
+    make_users(3, "silent")
+    undo(run_job(now=NOW + TICK).job_id)
+    assert [(run.moved, run.undone) for run in context(viewer)["runs"]] == [(3, 3), (2, 0)]
+    assert text_of(viewer, FRONT_PAGE).count("3 undone") == 1
 
 
 @pytest.mark.usefixtures("frozen")

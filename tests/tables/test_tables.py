@@ -101,6 +101,8 @@ INDEXES: Final = {
         "user_profiles_pkey": "UNIQUE (user_id)",
         "profile_created_idx": "(created_at, user_id)",
         "profile_jid_idx": "(whatsapp_jid text_pattern_ops)",
+        "profile_left_alone_idx": "(user_id) WHERE (reengagement_opt_out OR (whatsapp_jid IS NULL)"
+        " OR (whatsapp_jid = ''::text))",
     },
     "user_engagement_states": {
         "user_engagement_states_pkey": "UNIQUE (id)",
