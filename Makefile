@@ -17,6 +17,9 @@ SAMPLE_NOW := 1998-07-01T06:00:00Z
 # Where `make admin` listens.
 PORT := 8000
 
+# Tests in parallel, each process with a database of its own; `make test ARGS=-n0` runs them in one.
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
+
 # How many users are due in the benchmark.
 SIZE := 10000
 
@@ -60,10 +63,10 @@ admin: install ## Open the admin on this machine alone, with a first administrat
 	@$(MANAGE) runserver 127.0.0.1:$(PORT)
 
 test: install ## Run the tests (ARGS="-k opted_out", ARGS=--faults=full and the like)
-	@$(IN_VENV) -m pytest $(ARGS)
+	@$(IN_VENV) -m pytest $(PARALLEL) $(ARGS)
 
 test-newest: install ## Run the tests on the newest Python and Django that this machine can have
-	@$(IN_VENV) -m nox -f tests/noxfile.py -s newest -- $(ARGS)
+	@$(IN_VENV) -m nox -f tests/noxfile.py -s newest -- $(PARALLEL) $(ARGS)
 
 mutate: install ## Break the rules and the services bit by bit, and see whether a test notices (ARGS=engagement/states.py)
 	@cmp -s requirements/mutation.txt .venv/installed-mutation.txt || { \

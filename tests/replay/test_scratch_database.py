@@ -49,8 +49,8 @@ def log(tmp_path: Path) -> str:
 
 @pytest.fixture
 def prefix(monkeypatch: pytest.MonkeyPatch) -> str:
-    """Names that no other replay on this server makes at the same time."""
-    own = f"{module.PREFIX}{uuid7().hex[-8:]}_"
+    """Names that no other replay on this server makes at the same time, or takes for its left-overs."""
+    own = f"scratch_test_{uuid7().hex[-8:]}_"
     monkeypatch.setattr(module, "PREFIX", own)
     return own
 
