@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import json
+import signal
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +14,7 @@ from tests.acceptance.invariants import assert_invariants
 from tests.acceptance.own_server import OwnServer
 from tests.acceptance.rows import take_snapshot
 from tests.acceptance.runs import (
+    DEADLINE_SECONDS,
     JOB,
     count_moves,
     end_of,
@@ -25,8 +28,10 @@ from tests.acceptance.runs import (
 )
 from tests.acceptance.seeding import seed
 from tests.database import execute
+from tests.running import Outcome
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
     from random import Random
 
@@ -155,6 +160,43 @@ def test_server_that_stays_away_ends_the_run_in_one_sentence_and_the_next_run_do
         rest = run_to_the_end(DATABASE_URL=server.url)
         assert (rest.code, rest.json["status"]) == (0, "succeeded")
         assert_invariants(before, take_snapshot(onlooker), [run_of(failed), run_of(rest)])
+
+
+def test_stop_ends_workers_that_wait_for_the_server_and_the_next_run_does_the_rest(
+    server: OwnServer, size: Size
+) -> None:
+    with server.connect() as onlooker, closing(server.connect()) as other:
+        seed(onlooker, due=size.due)
+        before = take_snapshot(onlooker)
+        other.execute("BEGIN; LOCK TABLE engagement_message_queue IN EXCLUSIVE MODE")
+        # Left alone they would wait all day.
+        patient = {"ENGAGEMENT_RECONNECT_LIMIT_SECONDS": "86400", "DATABASE_URL": server.url}
+        process = start_run("--batch-size", str(size.batch), "--workers", "2", **patient)
+        # Neither has committed anything, so that nothing is in doubt.
+        wait_until_waiting(onlooker, 2)
+        server.crash()
+    wait_until_away(process, sessions=2)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=DEADLINE_SECONDS)
+    stopped = Outcome(out, err, process.returncode)
+    assert (stopped.code, stopped.json["status"], stopped.json["succeeded"]) == (143, "interrupted", 0)
+    assert "engagement_database_away" not in err, "a worker went on trying"
+    server.start()
+    with server.connect() as onlooker:
+        assert_invariants(before, take_snapshot(onlooker), [run_of(stopped)], finished=False)
+        rest = run_to_the_end(DATABASE_URL=server.url)
+        assert (rest.code, rest.json["status"]) == (0, "succeeded")
+        assert_invariants(before, take_snapshot(onlooker), [run_of(stopped), run_of(rest)])
+
+
+def wait_until_away(process: subprocess.Popen[str], *, sessions: int) -> None:
+    """Return once so many have failed to connect anew; each says once then that it waits four seconds."""
+    assert process.stderr
+    for line in process.stderr:
+        sessions -= json.loads(line).get("next_attempt_in_seconds") == 4.0
+        if not sessions:
+            return
+    pytest.fail("the run ended first")
 
 
 def test_batch_that_was_committed_while_its_connection_broke_is_counted_once(
