@@ -10,7 +10,7 @@ from freezegun import freeze_time
 
 from engagement.models import EngagementJobRun
 from engagement.run_selectors import good_runs, latest_runs
-from engagement.states import CHECKS
+from engagement.states import CHECKS, Check
 from tests.database import execute
 from tests.factories import NOW, TICK, EngagementJobRunFactory, make_run, make_user
 from tests.running import Outcome, run_command, run_job
@@ -20,7 +20,12 @@ pytestmark = pytest.mark.django_db
 NAME = "check_engagement_runs: "
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
-ONE_CHECK = {"reminder_due": {"succeeded": 0}}
+CHECK_NAMES = [check.name for check in CHECKS]
+
+
+def all_but(missing: Check) -> dict[str, dict[str, int]]:
+    """What a run says that has not asked one of the checks."""
+    return {name: {"succeeded": 0} for name in CHECK_NAMES if name != missing.name}
 
 
 def check_runs(*arguments: str, at: Any = NOW + 2 * HOUR) -> Outcome:
@@ -130,13 +135,22 @@ def test_older_run_made_up_for_later_does_not_hide_the_fresh_one() -> None:
     assert check_runs().code == 0
 
 
-def test_check_that_no_run_asks_any_more_is_noticed() -> None:
+@pytest.mark.parametrize("check", CHECKS, ids=CHECK_NAMES)
+def test_check_that_no_run_asks_any_more_is_noticed(check: Check) -> None:
     make_run(now=NOW - 3 * DAY)
-    make_run(checks=ONE_CHECK)
+    make_run(checks=all_but(check))
     outcome = check_runs()
-    assert (outcome.code, "of inactivity_14d is 3 days, 2 hours old" in outcome.err) == (1, True)
-    assert check_runs("--json").json["check"] == "inactivity_14d"
+    assert (outcome.code, f"of {check.name} is 3 days, 2 hours old" in outcome.err) == (1, True)
+    assert check_runs("--json").json["check"] == check.name
     assert "succeeded as of 2026-03-02 06:00 UTC, 0 moved" in outcome.err
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=CHECK_NAMES)
+def test_check_that_no_run_has_ever_asked_is_noticed(check: Check) -> None:
+    make_run(checks=all_but(check))
+    outcome = check_runs()
+    assert (outcome.code, f"The ledger has no good run of {check.name}: " in outcome.err) == (1, True)
+    assert check_runs("--json").json["check"] == check.name
 
 
 def test_checks_may_be_asked_by_runs_of_their_own() -> None:
