@@ -75,7 +75,7 @@ def ping_url(url: str, kind: str, *, job_id: UUID) -> str:
     """Where to send one kind of ping. The run's id lets the service tell runs that overlap apart."""
     parts = urlsplit(url)
     query = "&".join(filter(None, [parts.query, urlencode({"rid": job_id})]))
-    return parts._replace(path=parts.path.rstrip("/") + kind, query=query, fragment="").geturl()
+    return parts._replace(path=parts.path.removesuffix("/") + kind, query=query).geturl()
 
 
 def sentence_about(result: JobResult) -> str:

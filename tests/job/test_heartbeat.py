@@ -173,16 +173,6 @@ def test_service_that_is_not_there_is_logged_without_its_address(
     assert "secret-id" not in caplog.text
 
 
-@pytest.mark.django_db
-def test_ping_that_cannot_even_be_sent_changes_nothing(
-    settings: Settings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings.ENGAGEMENT_HEARTBEAT_URL = "https://example.org/secret-id"
-    monkeypatch.setattr("sys.executable", "/nowhere/python")
-    assert run_job().status == "succeeded"
-    assert complaints(caplog) == [("start", "FileNotFoundError"), ("success", "FileNotFoundError")]
-
-
 @pytest.mark.usefixtures("committed")
 def test_network_is_never_touched_inside_a_transaction(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
