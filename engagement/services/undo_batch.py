@@ -118,11 +118,12 @@ class _Claim:
     latest: Mapping[UUID, LatestMove]
     undone: Collection[str]
     messages: Mapping[str, QueuedMessage]
+    """By key, the goodbyes that the batch's own moves said."""
     unsent: Collection[UUID]
     """Messages that were not sent and that nobody else has locked."""
 
     def goodbye_of(self, move: Transition) -> QueuedMessage | None:
-        return self.messages.get(_goodbye_key(move)) if _says_goodbye(move) else None
+        return self.messages.get(_goodbye_key(move))
 
     def reason_to_leave(self, move: Transition) -> LeftAlone | None:
         """None if the move can be taken back."""
