@@ -83,11 +83,21 @@ def test_what_another_program_has_locked_is_passed_over_and_found_the_next_time(
     job_id = run_job().job_id
     with another_connection(autocommit=False) as other:
         other.execute(f"SELECT FROM {table} WHERE user_id = %s FOR UPDATE", [users[1].user_id])
+        # It takes no locks of its own, and so meets nobody's.
+        assert undo(job_id, dry_run=True).undone == 3
         result = undo(job_id)
         assert (result.status, result.undone, dict(result.left_alone)) == ("succeeded", 2, {"in_use": 1})
         other.rollback()
     assert undo(job_id).undone == 1
     assert_every_goodbye_can_be_sent()
+
+
+def test_program_that_only_refers_to_a_user_is_in_nobodys_way() -> None:
+    make_users(3, "silent")
+    job_id = run_job().job_id
+    with another_connection(autocommit=False) as referring:
+        referring.execute("SELECT FROM user_engagement_states FOR KEY SHARE")
+        assert undo(job_id).undone == 3
 
 
 def test_goodbye_that_is_being_sent_is_not_cancelled() -> None:
@@ -137,26 +147,41 @@ def test_undo_reconnects_when_the_server_ends_its_session() -> None:
     assert (result.status, result.undone, count_moves_back()) == ("succeeded", 4, 4)
 
 
-def test_batch_whose_commit_was_not_confirmed_is_counted_once(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings.ENGAGEMENT_BATCH_SIZE = 2
-    make_users(4, "silent")
-    job_id = run_job().job_id
+def lose_the_answer_to_the_first_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is committed, and the connection breaks. The transaction before it has read the page."""
     commit = connection._commit  # type: ignore[attr-defined]  # Django's own, not in the stubs
     commits: list[bool] = []
 
     def commit_and_lose_the_answer() -> None:
         commit()
         commits.append(True)
-        # The first transaction reads the page, the second takes it back.
         if len(commits) == 2:
             raise OperationalError("server closed the connection unexpectedly")
 
     monkeypatch.setattr(connection, "_commit", commit_and_lose_the_answer)
+
+
+def test_batch_whose_commit_was_not_confirmed_is_counted_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ENGAGEMENT_BATCH_SIZE = 2
+    make_users(4, "silent")
+    job_id = run_job().job_id
+    lose_the_answer_to_the_first_batch(monkeypatch)
     result = undo(job_id)
     assert (result.status, result.undone, result.messages_cancelled) == ("succeeded", 4, 4)
     assert (dict(result.left_alone), count_moves_back()) == ({}, 4)
+
+
+def test_unconfirmed_batch_that_left_everybody_alone_counts_them_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_users(4, "silent")
+    job_id = run_job().job_id
+    undo(job_id)
+    lose_the_answer_to_the_first_batch(monkeypatch)
+    result = undo(job_id)
+    assert (result.status, dict(result.left_alone)) == ("succeeded", {"already_undone": 4})
 
 
 def test_outage_that_lasts_ends_the_undo_as_failed(settings: Settings) -> None:
