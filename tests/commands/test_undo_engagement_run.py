@@ -76,6 +76,16 @@ def test_undo_for_programs_has_fixed_keys() -> None:
     )
 
 
+def test_undo_for_programs_counts_those_left_alone_by_reason() -> None:
+    users = make_users(3, "silent")
+    job_id = run_job().job_id
+    transition_state(user_id=users[0].user_id, trigger=Trigger.USER_MESSAGE, now=NOW + timedelta(hours=1))
+    undo(job_id)
+    answer = undo(job_id, "--json").json
+    reasons = {reason: count for reason, count in answer["left_alone_by_reason"].items() if count}
+    assert (answer["left_alone"], reasons) == (3, {"moved_on": 1, "already_undone": 2})
+
+
 def test_user_who_cannot_be_put_back_is_named_and_the_exit_code_is_3() -> None:
     users = make_users(3, "silent")
     job_id = run_job().job_id
