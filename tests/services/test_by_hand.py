@@ -148,8 +148,14 @@ def test_only_failed_messages_are_queued_again(waiting: UserEngagementState, sta
     message = queue_for(waiting, MessageType.GOODBYE, status=status)
     assert retry_message(message_id=message.pk, now=NOW) is Retry.NOT_FAILED
     assert queue_again(message_ids=[message.pk], now=NOW) == 0
-    message.refresh_from_db()
-    assert (message.status, message.scheduled_for) == (status, message.scheduled_for)
+    assert EngagementMessage.objects.filter(status=status, scheduled_for=message.scheduled_for).exists()
+
+
+def test_only_the_message_named_is_queued_again_and_for_now(waiting: UserEngagementState) -> None:
+    named, other = failed(waiting), failed(waiting, MessageType.WELCOME)
+    assert queue_again(message_ids=[named], now=NOW + TICK) == 1
+    assert EngagementMessage.objects.get(status="pending", scheduled_for=NOW + TICK).pk == named
+    assert EngagementMessage.objects.get(status="failed").pk == other
 
 
 @pytest.mark.parametrize(("status", "count"), [("pending", 1), ("sent", 0), ("failed", 0), ("cancelled", 0)])
