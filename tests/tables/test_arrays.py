@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 from django.db import DataError, connection
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from psycopg.types.array import ListDumper
 
@@ -29,6 +29,9 @@ def sent(elements: list[Any], kind: str = "text") -> Any:
 
 
 @given(st.lists(TEXTS | st.none()))
+@example(["a", "b\\c"])
+@example(["a", 'b"c'])
+@example(["a", 'b","c'])
 def test_texts_arrive_as_they_were_sent(texts: list[str | None]) -> None:
     assert sent(texts) == texts
 
