@@ -75,6 +75,14 @@ def test_same_text_at_another_time_is_another_message() -> None:
     assert state_of(user) == "active"
 
 
+def test_same_words_of_another_user_are_no_repetition() -> None:
+    one, other = make_user("goodbye_sent"), make_user("goodbye_sent")
+    hear(one, "2")
+    assert hear(other, "2").novelty == "new"
+    assert state_of(other) == state_of(one)
+    assert hear(one, "2", NOW, now=NOW + DAY).novelty == "repeat"
+
+
 # Messages that come late.
 
 
