@@ -32,7 +32,7 @@ class TextArrayDumper(ListDumper):
 
 def write_text_arrays_in_one_go() -> None:
     """Let every connection that Django opens from now on use TextArrayDumper."""
-    connection_created.connect(_register, dispatch_uid="engagement.arrays")
+    connection_created.connect(_register)
 
 
 def _register(connection: BaseDatabaseWrapper, **_options: object) -> None:
