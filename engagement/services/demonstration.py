@@ -46,9 +46,9 @@ class Demonstration(NamedTuple):
 def play_demonstration(*, path: Path, as_of: datetime | None, now: datetime) -> Demonstration:
     """Play what the log at `path` holds up to `as_of` (its last event), with a run on each of its last days.
 
-    All times are moved by whole days, so that the last run is the latest that was due before `now`.
-    What the runs queue is marked as sent, as the assistant's sender would, and each run and user began
-    when they are played to have begun.
+    All times are moved by whole days, so that the last run is the latest that was due by `now`; what
+    would then lie behind `now` is left out. What the runs queue is marked as sent, as the assistant's
+    sender would, and each run and user began when they are played to have begun.
     Transaction: each message and each batch has one of its own. For a database without users; what
     goes wrong half-way leaves what was played until then.
     Raises MalformedActivityLog before anything is played, ReplayFailed if a run fails.
@@ -57,18 +57,21 @@ def play_demonstration(*, path: Path, as_of: datetime | None, now: datetime) -> 
     ends_at = as_of or log.messages[-1].event.occurred_at
     last_run_at = _last_run_before(now)
     by = last_run_at - _last_run_before(ends_at)
-    log = ReplayLog(tuple(_moved(log, until=ends_at, by=by)))
+    # What stands later in its day than `now` in this one has not happened yet.
+    log = ReplayLog(tuple(_moved(log, until=min(ends_at, now - by), by=by)))
     period = Period((last_run_at - (DAYS - 1) * DAY).date(), last_run_at.date())
+    until_next_run = replace(period, last_date=period.last_date + DAY)
     player = Player(engagement_settings().policy, StopRequest(), is_rehearsal=False)
-    player.introduce(log.first_messages(period))
+    player.introduce(log.first_messages(until_next_run))
     player.receive_all(_latest(log.history(period)))
     for day in log.days(period):
         player.receive_all(day.before_job)
         _date_back_run(player.run_job(now=day.job_at))
         _send(at=day.job_at + timedelta(minutes=1))
         player.receive_all(day.after_job)
+    player.receive_all(log.between(period.ends_at, until_next_run.ends_at))
     _date_back_users()
-    return Demonstration(len(log.first_messages(period)), len(log.messages), last_run_at)
+    return Demonstration(len(log.first_messages(until_next_run)), len(log.messages), last_run_at)
 
 
 def _last_run_before(instant: datetime) -> datetime:
