@@ -21,6 +21,20 @@ MUTMUT: Final = (sys.executable, "-m", "mutmut")
 CAUGHT: Final = {"killed", "timeout"}
 NOT_ASKED: Final = {"not checked", "skipped"}
 
+WORKERS: Final = ("tests/job/test_workers.py",)
+REPLAYS: Final = ("tests/replay/test_replay_command.py", "tests/replay/test_scratch_database.py")
+BY_PROCESSES: Final = {
+    "engagement.services.forking": (*WORKERS, *REPLAYS),
+    "engagement.services.ledger": ("tests/ledger/test_ledger_of_processes.py",),
+    "engagement.services.replay_shares": REPLAYS,
+    "engagement.services.scratch_database": REPLAYS,
+    "engagement.services.workers": WORKERS,
+}
+"""By module: the tests whose processes do what it does, which mutmut does not see."""
+
+PATIENCE_SECONDS: Final = 300.0
+"""A change that makes a process wait for ever is one that a test has noticed."""
+
 
 def main(paths: list[str]) -> int:
     modules = [path.removesuffix(".py").strip("/").replace("/", ".") for path in paths or ["engagement"]]
@@ -39,20 +53,27 @@ def results(modules: list[str]) -> dict[str, dict[str, str]]:
     for name, _, status in (line.strip().rpartition(": ") for line in lines):
         module = name.partition(".x")[0]
         if status not in NOT_ASKED and any(f"{module}.".startswith(f"{asked}.") for asked in modules):
-            found[module][name] = ask_workers(name) if status == "no tests" else status
+            found[module][name] = ask_processes(name, module=module, status=status)
     return found
 
 
-def ask_workers(name: str) -> str:
-    """Ask about what happens only in forked workers, where mutmut does not see that a test comes by."""
+def ask_processes(name: str, *, module: str, status: str) -> str:
+    """Ask about what was missed once more, where forked workers and started commands come by it."""
+    tests = BY_PROCESSES.get(module, WORKERS if status == "no tests" else ())
+    if status in CAUGHT or not tests:
+        return status
     environment = {**os.environ, "MUTANT_UNDER_TEST": name}
-    asked = subprocess.run(
-        [*PYTEST, "tests/job/test_workers.py"],
-        cwd="mutants",
-        env=environment,
-        capture_output=True,
-        check=False,
-    )
+    try:
+        asked = subprocess.run(
+            [*PYTEST, *tests],
+            cwd="mutants",
+            env=environment,
+            capture_output=True,
+            check=False,
+            timeout=PATIENCE_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return "timeout"
     return "killed" if asked.returncode else "survived"
 
 
