@@ -145,9 +145,11 @@ _LEFT_OVERS: Final = """
     WHERE starts_with(datname::text, %(prefix)s)
         AND CASE shobj_description(oid, 'pg_database')
             WHEN %(mark)s THEN true
-            -- A UUID of version 7 begins with the milliseconds of 1970 at which it was made.
+            -- A UUID of version 7 begins with the milliseconds of 1970 at which it was made. What is none
+            -- makes null: nobody knows how old that database is.
             WHEN %(mark_of_new)s THEN now() - interval '10 minutes' > to_timestamp(
-                ('x' || substr(datname::text, length(%(prefix)s) + 1, 12))::bit(48)::bigint / 1000.0
+                ('x' || substring(datname FROM '^' || %(prefix)s || '([0-9a-f]{12})'))::bit(48)::bigint
+                / 1000.0
             )
         END
         AND NOT EXISTS (

@@ -31,13 +31,10 @@ from tests.running import PROJECT, Outcome, database_url, run_command, run_proce
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 TABLES: Final = (UserProfile, UserEngagementState, EngagementStateTransition, EngagementMessage)
 SAMPLE: Final = str(PROJECT / "data" / "cdnow_activity.csv.gz")
-NEEDS_CHILDREN: Final = pytest.mark.skipif(
-    not Path("/proc/self/task").exists(), reason="nobody here tells whose child is whose"
-)
 NAME: Final = "scratch-test"
 """The name under which the connections of a replay stand in pg_stat_activity."""
 
@@ -48,17 +45,18 @@ def log(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def prefix(monkeypatch: pytest.MonkeyPatch) -> str:
-    """Names that no other replay on this server makes at the same time, or takes for its left-overs."""
-    own = f"scratch_test_{uuid7().hex[-8:]}_"
-    monkeypatch.setattr(module, "PREFIX", own)
-    return own
-
-
-@pytest.fixture
 def onlooker(transactional_db: None) -> Iterator[psycopg.Connection]:
     with another_connection() as other:
         yield other
+
+
+@pytest.fixture
+def prefix(monkeypatch: pytest.MonkeyPatch, onlooker: psycopg.Connection) -> Iterator[str]:
+    """Names that no other replay on this server makes at the same time, and none finds afterwards."""
+    own = f"{module.PREFIX}{uuid7().hex[-8:]}_"
+    monkeypatch.setattr(module, "PREFIX", own)
+    yield own
+    drop(onlooker, databases(onlooker, own))
 
 
 def databases(onlooker: psycopg.Connection, prefix: str) -> set[str]:
@@ -137,6 +135,7 @@ def test_what_was_never_entered_is_a_left_over_after_ten_minutes(
 ) -> None:
     minutes_ago = (11, 9, -60)
     names = [f"{prefix}{made_at_hex(minutes)}{'0' * 20}" for minutes in minutes_ago]
+    names.append(f"{prefix}whenever")
     with made(onlooker, dict.fromkeys(names, module.MARK_OF_NEW)):
         drop_left_overs()
         assert databases(onlooker, prefix) == set(names[1:])
@@ -163,9 +162,12 @@ def made(onlooker: psycopg.Connection, comments: dict[str, str]) -> Iterator[Non
             onlooker.execute(mark.format(sql.Identifier(name), sql.Literal(comment)))
         yield
     finally:
-        for name in comments:
-            drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
-            onlooker.execute(drop.format(sql.Identifier(name)))
+        drop(onlooker, comments)
+
+
+def drop(onlooker: psycopg.Connection, names: Iterable[str]) -> None:
+    for name in names:
+        onlooker.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def url_of(database: str) -> str:
@@ -249,7 +251,7 @@ def test_killed_replay_leaves_nothing(onlooker: psycopg.Connection) -> None:
     wait_until(lambda: are_gone(onlooker, names), "the processes of a killed replay go on")
 
 
-@NEEDS_CHILDREN
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="nobody here tells whose child is whose")
 def test_what_a_killed_process_leaves_is_dropped_by_the_next_replay(
     onlooker: psycopg.Connection, log: str
 ) -> None:
@@ -305,21 +307,12 @@ def test_pooler_that_does_not_know_the_scratch_database_is_told_of(
     assert len(outcome.err.splitlines()) == 1
 
 
-@NEEDS_CHILDREN
 def test_other_replays_go_on_meanwhile(onlooker: psycopg.Connection, log: str) -> None:
     process = start_replay()
-    wait_for_scratch_databases(onlooker)
-    children = children_of(process)
     try:
-        # So that none of them is through with its work before the other replay is.
-        for child in children:
-            os.kill(child, signal.SIGSTOP)
-        names = scratch_databases_in_use(onlooker)
-        assert names
+        names = wait_for_scratch_databases(onlooker)
         assert run_process("replay_activity_log", log).code == 0
         assert names <= scratch_databases_in_use(onlooker)
     finally:
-        for child in children:
-            os.kill(child, signal.SIGCONT)
         process.terminate()
         process.communicate(timeout=60)
