@@ -22,7 +22,7 @@ CAUGHT: Final = {"killed", "timeout"}
 NOT_ASKED: Final = {"not checked", "skipped"}
 
 WORKERS: Final = ("tests/job/test_workers.py",)
-REPLAYS: Final = ("tests/replay/test_replay_command.py", "tests/replay/test_scratch_database.py")
+REPLAYS: Final = ("tests/replay/test_shares.py", "tests/replay/test_left_behind.py")
 BY_PROCESSES: Final = {
     "engagement.services.forking": (*WORKERS, *REPLAYS),
     "engagement.services.ledger": ("tests/ledger/test_ledger_of_processes.py",),

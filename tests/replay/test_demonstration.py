@@ -36,7 +36,7 @@ def play(folder: Path, *rows: Row, now: datetime, as_of: datetime | None = None)
 
 def last_seen() -> dict[str, datetime]:
     """Who has a state, and when they were last active."""
-    names = {user_id_of(name): name for name in ("ana", "ben", "cid")}
+    names = {user_id_of(name): name for name in ("ana", "ben", "cid", "dan")}
     states = UserEngagementState.objects.values_list("user_id", "last_activity_at")
     return {names[user_id]: seen_at for user_id, seen_at in states}
 
@@ -82,16 +82,21 @@ def test_those_from_before_the_weeks_are_as_they_were_last(tmp_path: Path) -> No
         Row("ben", before),
         Row("ben", before + HOUR, reengagement_opt_out="true"),
         Row("ben", before + 2 * HOUR, reengagement_opt_out="true"),
-        Row("cid", LAST_RUN),
+        Row("cid", before, reengagement_opt_out="true"),
+        Row("cid", before + 3 * HOUR),
+        Row("dan", LAST_RUN),
     ]
     play(tmp_path, *rows, now=LAST_RUN)
     first_run_at = LAST_RUN - (DAYS - 1) * DAY
-    moves = EngagementStateTransition.objects.order_by("created_at")
-    assert list(moves.values_list("user_id", "to_state", "created_at")) == [
-        (user_id_of("ana"), "goodbye_sent", first_run_at),
-        (user_id_of("ana"), "dormant", first_run_at + 3 * DAY),
-    ]
-    assert last_seen() == {"ana": before + 2 * HOUR, "ben": before + 2 * HOUR, "cid": LAST_RUN}
+    goodbyes = EngagementStateTransition.objects.filter(to_state="goodbye_sent")
+    told = goodbyes.values_list("user_id", "created_at")
+    assert dict(told) == {user_id_of("ana"): first_run_at, user_id_of("cid"): first_run_at}
+    assert last_seen() == {
+        "ana": before + 2 * HOUR,
+        "ben": before + 2 * HOUR,
+        "cid": before + 3 * HOUR,
+        "dan": LAST_RUN,
+    }
 
 
 def test_messages_of_each_run_are_sent_a_minute_later(tmp_path: Path) -> None:
