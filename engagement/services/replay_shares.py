@@ -117,11 +117,9 @@ def _listen(workers: Sequence[_Worker], *, stop: StopRequest, day_done: Callable
     """Take in what the workers say, until each has hung up. One that fails stops the others."""
     speaking = {worker.pipe: worker for worker in workers}
     days_told = 0
-    is_asked = False
     while speaking:
-        if not is_asked and (stop.is_set() or any(worker.error for worker in workers)):
+        if stop.is_set() or any(worker.error for worker in workers):
             _ask_to_stop(workers)
-            is_asked = True
         for pipe in wait(list(speaking), timeout=POLL_SECONDS):
             worker = speaking[pipe]  # type: ignore[index]  # wait() returns what it was given
             try:

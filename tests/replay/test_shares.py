@@ -71,11 +71,11 @@ def test_policies_of_all_shares_add_up_one_by_one(shares: int) -> None:
     assert [(policy.inactivity_days, policy.totals.goodbyes) for policy in found] == [(7, 10), (14, 10)]
 
 
-def test_day_is_done_when_the_slowest_has_done_it() -> None:
+def test_day_is_done_when_the_slowest_has_done_it_and_nobody_is_stopped_unasked() -> None:
     first_has_said_all, second_day_is_told = _fork.Event(), _fork.Event()
     told: list[int] = []
 
-    def play(share: ReplayLog, _stop: object, day_done: Callable[[], None]) -> list[PolicyResult]:
+    def play(share: ReplayLog, stop: StopRequest, day_done: Callable[[], None]) -> list[PolicyResult]:
         is_first = numbers_in(share)[0] == 0
         if not is_first:
             assert first_has_said_all.wait(LONG)
@@ -85,6 +85,7 @@ def test_day_is_done_when_the_slowest_has_done_it() -> None:
             first_has_said_all.set()
         # Two days have to be told while both are still at work.
         assert second_day_is_told.wait(LONG)
+        assert not stop.is_set()
         if not is_first:
             day_done()
         return played(share, 14)
@@ -143,10 +144,12 @@ def test_share_that_fails_stops_the_others_and_its_reason_is_told(failing: int) 
 
 
 def test_stop_reaches_every_share_though_none_says_a_word() -> None:
-    stop = StopRequest()
+    stop, parent_listens = StopRequest(), _fork.Event()
 
-    def play(share: ReplayLog, stop: StopRequest, _day_done: object) -> list[PolicyResult]:
+    def play(share: ReplayLog, stop: StopRequest, day_done: Callable[[], None]) -> list[PolicyResult]:
+        day_done()
         if numbers_in(share)[0] == 0:
+            assert parent_listens.wait(LONG)
             os.kill(os.getppid(), signal.SIGUSR1)
         stop.wait(LONG)
         assert stop.is_set()
@@ -155,7 +158,7 @@ def test_stop_reaches_every_share_though_none_says_a_word() -> None:
     before = signal.signal(signal.SIGUSR1, stop.ask)
     try:
         with pytest.raises(ReplayInterrupted):
-            play_in(2, play, stop=stop)
+            play_in(2, play, stop=stop, day_done=parent_listens.set)
     finally:
         signal.signal(signal.SIGUSR1, before)
 
