@@ -16,18 +16,22 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-PYTEST: Final = (sys.executable, "-m", "pytest", "-x", "--reuse-db", "-p", "no:cacheprovider")
+PYTEST: Final = (
+    *(sys.executable, "-m", "pytest", "-x", "--reuse-db"),
+    *("-p", "no:cacheprovider", "-p", "no:randomly"),
+)
 MUTMUT: Final = (sys.executable, "-m", "mutmut")
 CAUGHT: Final = {"killed", "timeout"}
 NOT_ASKED: Final = {"not checked", "skipped"}
 
 WORKERS: Final = ("tests/job/test_workers.py",)
 REPLAYS: Final = ("tests/replay/test_shares.py", "tests/replay/test_left_behind.py")
+"""The quick ones first: the first that notices ends the asking."""
 BY_PROCESSES: Final = {
     "engagement.services.forking": (*WORKERS, *REPLAYS),
     "engagement.services.ledger": ("tests/ledger/test_ledger_of_processes.py",),
     "engagement.services.replay_shares": REPLAYS,
-    "engagement.services.scratch_database": REPLAYS,
+    "engagement.services.scratch_database": ("tests/replay/test_left_behind.py",),
     "engagement.services.workers": WORKERS,
 }
 """By module: the tests whose processes do what it does, which mutmut does not see."""
