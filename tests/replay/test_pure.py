@@ -185,3 +185,12 @@ def test_shares_are_as_many_as_are_worth_their_databases(
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(cores)), raising=False)
     assert replay_shares.share_count(users) == shares
+
+
+@pytest.mark.parametrize(("cores", "shares"), [(3, 3), (1, 1), (None, 1)])
+def test_machine_that_knows_of_no_affinity_is_asked_for_its_cores(
+    monkeypatch: pytest.MonkeyPatch, cores: int | None, shares: int
+) -> None:
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    assert replay_shares.share_count(1_000_000) == shares
