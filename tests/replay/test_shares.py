@@ -99,6 +99,18 @@ def test_day_is_done_when_the_slowest_has_done_it_and_nobody_is_stopped_unasked(
     assert told == [1, 2, 3]
 
 
+def test_each_day_of_an_only_share_is_done_at_once() -> None:
+    told = []
+
+    def play(share: ReplayLog, _stop: object, day_done: Callable[[], None]) -> list[PolicyResult]:
+        day_done()
+        day_done()
+        return played(share, 14)
+
+    play_in(1, play, day_done=lambda: told.append(True))
+    assert told == [True, True]
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "sentence"),
     [
