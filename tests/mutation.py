@@ -62,7 +62,10 @@ def results(modules: list[str]) -> dict[str, dict[str, str]]:
 
 
 def ask_processes(name: str, *, module: str, status: str) -> str:
-    """Ask about what was missed once more, where forked workers and started commands come by it."""
+    """Ask about what was missed once more, where forked workers and started commands come by it.
+
+    Raises CalledProcessError where the tests themselves cannot be asked: that is no answer.
+    """
     tests = BY_PROCESSES.get(module, WORKERS if status == "no tests" else ())
     if status in CAUGHT or not tests:
         return status
@@ -78,6 +81,8 @@ def ask_processes(name: str, *, module: str, status: str) -> str:
         )
     except subprocess.TimeoutExpired:
         return "timeout"
+    if asked.returncode > 1:
+        asked.check_returncode()
     return "killed" if asked.returncode else "survived"
 
 
