@@ -103,8 +103,9 @@ def test_killed_replay_leaves_nothing(onlooker: psycopg.Connection) -> None:
     process = start_replay()
     names = wait_for_scratch_databases(onlooker)
     process.kill()
-    process.communicate(timeout=60)
+    _, err = process.communicate(timeout=60)
     wait_until(lambda: are_gone(onlooker, names), "the processes of a killed replay go on")
+    assert "Traceback" not in err
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="nobody here tells whose child is whose")
