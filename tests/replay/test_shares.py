@@ -119,9 +119,9 @@ def test_each_day_of_an_only_share_is_done_at_once() -> None:
         (ImproperlyConfigured("Wrong."), ImproperlyConfigured, "Wrong."),
         (ReplayInterrupted(), ReplayInterrupted, ""),
         (
-            DatabaseError("no room for 'X'.\nDETAIL: (ana)"),
+            DatabaseError("no room for X.\nDETAIL: (ana)"),
             ReplayFailed,
-            "The replay met trouble with its database: no room for 'X'.",
+            "The replay met trouble with its database: no room for X.",
         ),
         (
             LookupError(".hidden X."),
