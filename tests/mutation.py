@@ -29,10 +29,12 @@ REPLAYS: Final = ("tests/replay/test_shares.py", "tests/replay/test_left_behind.
 """The quick ones first: the first that notices ends the asking."""
 BY_PROCESSES: Final = {
     "engagement.services.forking": (*WORKERS, *REPLAYS),
+    "engagement.services.heartbeat": ("tests/job/test_heartbeat.py",),
     "engagement.services.ledger": ("tests/ledger/test_ledger_of_processes.py",),
     "engagement.services.replay_shares": REPLAYS,
     "engagement.services.scratch_database": ("tests/replay/test_left_behind.py",),
-    "engagement.services.workers": WORKERS,
+    "engagement.services.undo": ("tests/operation/test_undo_beside_others.py",),
+    "engagement.services.workers": (*WORKERS, "tests/acceptance/test_server_goes_away.py"),
 }
 """By module: the tests whose processes do what it does, which mutmut does not see."""
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SAMPLE: Final = str(PROJECT / "data" / "cdnow_activity.csv.gz")
+NEEDS_CHILDREN: Final = pytest.mark.skipif(
+    not Path("/proc/self/task").exists(), reason="nobody here tells whose child is whose"
+)
 NAME: Final = "scratch-test"
 """The name under which the connections of a replay stand in pg_stat_activity."""
 
@@ -108,7 +111,7 @@ def test_killed_replay_leaves_nothing(onlooker: psycopg.Connection) -> None:
     assert "Traceback" not in err
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="nobody here tells whose child is whose")
+@NEEDS_CHILDREN
 def test_what_a_killed_process_leaves_is_dropped_by_the_next_replay(
     onlooker: psycopg.Connection, log: str
 ) -> None:
@@ -164,12 +167,21 @@ def test_pooler_that_does_not_know_the_scratch_database_is_told_of(
     assert len(outcome.err.splitlines()) == 1
 
 
+@NEEDS_CHILDREN
 def test_other_replays_go_on_meanwhile(onlooker: psycopg.Connection, log: str) -> None:
     process = start_replay()
+    wait_for_scratch_databases(onlooker)
+    children = children_of(process)
     try:
-        names = wait_for_scratch_databases(onlooker)
+        # So that none of them is through with its work before the other replay is.
+        for child in children:
+            os.kill(child, signal.SIGSTOP)
+        names = scratch_databases_in_use(onlooker)
+        assert names
         assert run_process("replay_activity_log", log).code == 0
         assert names <= scratch_databases_in_use(onlooker)
     finally:
+        for child in children:
+            os.kill(child, signal.SIGCONT)
         process.terminate()
         process.communicate(timeout=60)
