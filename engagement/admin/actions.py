@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import structlog
 from django.contrib import messages
@@ -20,7 +22,8 @@ from django.urls import path, reverse
 from engagement import histories
 from engagement.admin.base import ReadOnlyAdmin, moment_of
 from engagement.readable_times import every_time_is_read
-from engagement.services.faults import describe, loggable
+from engagement.services.batch import in_transaction
+from engagement.services.faults import Fault, describe, fault_of, loggable
 from engagement.words import counted
 
 if TYPE_CHECKING:
@@ -34,6 +37,13 @@ if TYPE_CHECKING:
     from django.urls import URLPattern
 
 log = structlog.get_logger("engagement")
+
+PATIENCE_FOR_ONE: Final = timedelta(seconds=3)
+"""How long to wait for a lock that somebody else has."""
+PATIENCE: Final = timedelta(seconds=10)
+"""The same for all rows of a choice: after half a minute the web server gives a request up."""
+SHORTEST_WAIT: Final = timedelta(milliseconds=1)
+"""Zero would mean without end."""
 
 
 class Act(NamedTuple):
@@ -65,7 +75,7 @@ class HandAction:
     question: str
     """What is asked before, of one or of several."""
     perform: Callable[[Act], Outcome]
-    """Does it, in a transaction of its own."""
+    """Does it, inside a transaction."""
 
 
 class Button(NamedTuple):
@@ -168,8 +178,9 @@ class ActingAdmin(ReadOnlyAdmin):
         # The admin lets nobody in who has not logged in.
         person = cast("User", request.user)
         acts = [Act(self.target_of(row), person, now) for row in rows]
+        deadline = monotonic() + PATIENCE.total_seconds()
         with every_time_is_read():
-            outcomes = [_performed(action, act) for act in acts]
+            outcomes = [_performed(action, act, deadline=deadline) for act in acts]
         for level, is_done in ((messages.SUCCESS, True), (messages.WARNING, False)):
             if told := [outcome for outcome in outcomes if outcome.is_done is is_done]:
                 report = _in_words(told, several=len(outcomes) > 1)
@@ -194,10 +205,12 @@ def _in_words(outcomes: Collection[Outcome], *, several: bool) -> str:
     return "; ".join(report)
 
 
-def _performed(action: HandAction, act: Act) -> Outcome:
-    """Act on one row. What fails for it is no reason to leave the others alone."""
+def _performed(action: HandAction, act: Act, *, deadline: float) -> Outcome:
+    """Act on one row, in a transaction. What fails for it is no reason to leave the others alone."""
+    left = timedelta(seconds=deadline - monotonic())
+    wait = max(min(left, PATIENCE_FOR_ONE), SHORTEST_WAIT)
     try:
-        return action.perform(act)
+        return in_transaction(partial(action.perform, act), lock_timeout=wait, whole_tables=True)
     except DatabaseError as error:
         return _told_and_logged(error, action=action, act=act)
 
@@ -210,6 +223,8 @@ def _told_and_logged(error: DatabaseError, *, action: HandAction, act: Act) -> O
         error=describe(error),
         exc_info=loggable(error),
     )
+    if fault_of(error) is Fault.CONCURRENCY:
+        return Outcome("left alone, because somebody else is at work on it: try again", is_done=False)
     return Outcome("could not be done", is_done=False)
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
-from django.db import transaction
 
 from engagement.admin.actions import HandAction, Outcome
 from engagement.models import EngagementMessage, UserProfile
@@ -46,7 +45,6 @@ def _bring_back(act: Act) -> Outcome:
     return Outcome("brought back", cancelled=outcome.cancelled)
 
 
-@transaction.atomic
 def _opt_out(act: Act) -> Outcome:
     try:
         change = set_preference_by_hand(user_id=act.target_id, preference=Preference.OPTED_OUT, now=act.now)
@@ -60,7 +58,6 @@ def _opt_out(act: Act) -> Outcome:
     return Outcome("opted out", cancelled=change.cancelled)
 
 
-@transaction.atomic
 def _opt_in(act: Act) -> Outcome:
     try:
         change = set_preference_by_hand(user_id=act.target_id, preference=Preference.OPTED_IN, now=act.now)
@@ -72,7 +69,6 @@ def _opt_in(act: Act) -> Outcome:
     return Outcome("opted in")
 
 
-@transaction.atomic
 def _cancel_all(act: Act) -> Outcome:
     cancelled = cancel_pending(user_id=act.target_id)
     if not cancelled:
@@ -81,7 +77,6 @@ def _cancel_all(act: Act) -> Outcome:
     return Outcome("", cancelled=cancelled)
 
 
-@transaction.atomic
 def _cancel(act: Act) -> Outcome:
     if not cancel_messages(message_ids=[act.target_id]):
         return _left_alone("left alone, because it is not pending")
@@ -89,7 +84,6 @@ def _cancel(act: Act) -> Outcome:
     return Outcome("cancelled")
 
 
-@transaction.atomic
 def _retry(act: Act) -> Outcome:
     outcome = by_hand.retry_message(message_id=act.target_id, now=act.now)
     if outcome is not Retry.QUEUED:
