@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 BY_ID: Final = "User id"
 BY_ID_OR_ADDRESS: Final = "User id, or beginning of a WhatsApp number"
 
-CHOSEN_AT_MOST: Final = 200
-"""Rows for one action: somebody should have read them, and most actions cost a transaction each."""
-
+CHOSEN_AT_MOST: Final = 50
+"""Rows for one action, and of one page: somebody should have read them, and most actions cost a transaction
+each."""
 
 GONE: Final = "Nothing was done: what you chose is no longer in this list."
 
@@ -45,7 +45,7 @@ class OrderedChangeList(ThemeChangeList):
 class ReadOnlyAdmin(ModelAdmin):
     """To look at. What may be done by hand is done by actions, and they call the services."""
 
-    list_per_page = 50
+    list_per_page = list_max_show_all = CHOSEN_AT_MOST
     paginator = BoundedPaginator
     show_full_result_count = False
     # Counts beside the filters, and an order without an index, would read the whole table.

@@ -49,9 +49,17 @@ def test_downloaded_cell_that_begins_with_a_carriage_return_is_no_formula(viewer
 
 
 def test_nothing_is_done_with_more_rows_than_anybody_reads(viewer: Client) -> None:
-    fill_tables(201)
-    everybody = choose(viewer, UserProfile, "download", UserProfile.objects.all()[0], select_across="1")
-    assert sentences(everybody) == ["Nothing was done: choose at most 200 rows at a time."]
+    fill_tables(51)
+    first, *others = UserProfile.objects.all()
+    assert len(choose(viewer, UserProfile, "download", *others).content.decode().splitlines()) == 51
+    everybody = choose(viewer, UserProfile, "download", first, select_across="1")
+    assert sentences(everybody) == ["Nothing was done: choose at most 50 rows at a time."]
+
+
+def test_no_page_has_more_rows_than_may_be_chosen(viewer: Client) -> None:
+    fill_tables(51)
+    for query in ({}, {"all": ""}):
+        assert len(viewer.get(list_url(UserProfile), query).context["cl"].result_list) == 50
 
 
 def test_all_rows_of_a_long_list_cannot_be_chosen_at_once(viewer: Client) -> None:
