@@ -64,7 +64,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "engagement.readable_times.ReadableTimesMiddleware",
+    "engagement.readable_rows.ReadableRowsMiddleware",
     # The last: it answers in place of the login when there were too many.
     "axes.middleware.AxesMiddleware",
 ]

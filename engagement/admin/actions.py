@@ -21,7 +21,7 @@ from django.urls import path, reverse
 
 from engagement import histories
 from engagement.admin.base import ReadOnlyAdmin, moment_of
-from engagement.readable_times import every_time_is_read
+from engagement.readable_rows import every_value_is_read
 from engagement.services.batch import in_transaction
 from engagement.services.faults import Fault, describe, fault_of, loggable
 from engagement.words import counted
@@ -179,7 +179,7 @@ class ActingAdmin(ReadOnlyAdmin):
         person = cast("User", request.user)
         acts = [Act(self.target_of(row), person, now) for row in rows]
         deadline = monotonic() + PATIENCE.total_seconds()
-        with every_time_is_read():
+        with every_value_is_read():
             outcomes = [_performed(action, act, deadline=deadline) for act in acts]
         for level, is_done in ((messages.SUCCESS, True), (messages.WARNING, False)):
             if told := [outcome for outcome in outcomes if outcome.is_done is is_done]:

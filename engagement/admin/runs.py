@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.contrib import admin
 from django.urls import reverse
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 from unfold.decorators import display
 
@@ -19,28 +19,36 @@ from engagement.models import EngagementJobRun
 from engagement.run_selectors import outcome_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from django.db.models import QuerySet
     from django.http import HttpRequest
 
 
-def _who_failed(errors: Sequence[Mapping[str, str]], *, plain: bool) -> str:
+def _who_failed(errors: Any, *, plain: bool) -> str:
     """Each with the page of the user, who may look quite well to whoever only reads the error."""
+    if not isinstance(errors, list):
+        return shown_json(errors, plain=plain)
     return format_html_join(
         "",
-        '<p><a class="engagement-link" href="{}">{}</a> ({}): {}</p>',
+        "<p>{} ({}): {}</p>",
         (
             (
-                reverse("admin:engagement_userprofile_change", args=(error.get("user_id", "unknown"),)),
-                error.get("user_id", "unknown"),
+                _linked(str(error.get("user_id", "unknown")), plain=plain),
                 error.get("check_type", ""),
                 shown_text(error.get("error", ""), plain=plain),
             )
             for error in errors
         ),
     )
+
+
+def _linked(user_id: str, *, plain: bool) -> str:
+    try:
+        url = reverse("admin:engagement_userprofile_change", args=(UUID(user_id),))
+    except ValueError:
+        return shown_text(user_id, plain=plain)
+    return format_html('<a class="engagement-link" href="{}">{}</a>', url, user_id)
 
 
 @admin.register(EngagementJobRun)

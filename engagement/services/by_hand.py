@@ -102,7 +102,9 @@ def retry_message(*, message_id: UUID, now: datetime) -> Retry:
     """
     require_aware(now)
     with transaction.atomic():
-        message = EngagementMessage.objects.filter(pk=message_id, status=MessageStatus.FAILED).first()
+        failed = EngagementMessage.objects.filter(pk=message_id, status=MessageStatus.FAILED)
+        # Its parameters are for who writes it, and may be what Python cannot read.
+        message = failed.only("user_id", "message_type").first()
         if message is None:
             return Retry.NOT_FAILED
         if reason := _reason_against(message, now=now):

@@ -1,4 +1,4 @@
-"""One row with a time that Python cannot hold takes no page away. Real requests."""
+"""One row with a time, or with JSON, that Python cannot hold takes no page away. Real requests."""
 
 from __future__ import annotations
 
@@ -33,6 +33,17 @@ TIMES: Final = [
     for field in model._meta.concrete_fields
     if field.get_internal_type() == "DateTimeField"
 ]
+JSON: Final = [
+    (model, field.column)
+    for model in MODELS
+    for field in model._meta.concrete_fields
+    if field.get_internal_type() == "JSONField"
+]
+TOO_MUCH: Final = {
+    "long": f'{{"n": {"9" * 5_000}}}',
+    "deep": f"{'[' * 3_000}{']' * 3_000}",
+    "deep enough": f"{'[' * 500}{']' * 500}",
+}
 BEYOND: Final = ("infinity", "-infinity", "0044-03-15 12:00:00+00 BC", "20000-01-01 00:00:00+00")
 
 
@@ -83,6 +94,34 @@ def test_programs_are_told_of_such_a_time_after_a_page_was_shown(viewer: Client)
     text_of(viewer, list_url(EngagementJobRun))
     with pytest.raises(DataError):
         list(latest_runs())
+
+
+@pytest.mark.parametrize("text", TOO_MUCH.values(), ids=TOO_MUCH)
+@pytest.mark.parametrize(("model", "column"), JSON)
+def test_every_page_is_shown_whatever_stands_in_a_json_column(
+    support: Client, rows: list[Model], model: type[Model], column: str, text: str
+) -> None:
+    put(model, column, text)
+    for row in rows:
+        text_of(support, list_url(type(row)))
+        choose(support, type(row), "download", row)
+        assert ("JSON that cannot be shown" in text_of(support, page_url(row))) is isinstance(row, model)
+    text_of(support, "/admin/")
+
+
+@pytest.mark.parametrize("depth", [1, 100])
+def test_json_is_shown_that_can_be(support: Client, depth: int) -> None:
+    run = make_run(options={"text": ["[" * 3_000], "number": 10**4_000})
+    assert str(10**4_000) in text_of(support, page_url(run))
+    message = queue_for(make_user(), MessageType.WELCOME)
+    put(EngagementMessage, "message_params", f"{'[' * depth}{']' * depth}")
+    assert "[]" in text_of(support, page_url(message))
+
+
+def test_message_is_queued_again_whatever_stands_in_its_parameters(support: Client) -> None:
+    message = queue_for(make_user(), MessageType.WELCOME, status="failed")
+    put(EngagementMessage, "message_params", TOO_MUCH["long"])
+    assert sentences(support.post(act_url(message, "retry"), follow=True)) == ["Queue again: queued again."]
 
 
 def test_action_is_done_for_the_others(support: Client, caplog: pytest.LogCaptureFixture) -> None:
