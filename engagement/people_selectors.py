@@ -22,7 +22,8 @@ _PHONE_NUMBER: Final = re.compile(r"\+?[\d\s().-]+")
 def users_with_address(text: str) -> list[UUID]:
     """Users whose JID is `text` or begins so; a phone number may be written with spaces and a plus."""
     beginning = re.sub(r"\D", "", text) if _PHONE_NUMBER.fullmatch(text) else text
-    if not beginning:
+    # No text in PostgreSQL holds a zero character.
+    if not beginning or "\0" in beginning:
         return []
     found = UserProfile.objects.filter(whatsapp_jid__startswith=beginning)
     # In the index's order. To ask for one would sort all that begin so.

@@ -8,6 +8,8 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.admin import ShowFacets
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import BadRequest, ValidationError
 from django.utils import timezone
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList as ThemeChangeList
@@ -87,6 +89,14 @@ class ReadOnlyAdmin(ModelAdmin):
     def list_actions(self, request: HttpRequest) -> dict[str, Any]:  # noqa: ARG002
         """What can be done with chosen rows, as Django wants it: function, name and label by name."""
         return {"download": (_download, "download", "Download as CSV")}
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
+            try:
+                self.opts.pk.to_python(key)
+            except ValidationError as error:
+                raise BadRequest from error
+        return super().response_action(request, queryset)
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
         return False
