@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, cast
 
+from django.db.models import Q
 from django.db.models.functions import Least
 
 from engagement.models import GOOD, EngagementJobRun, RunStatus
 from engagement.states import CHECKS
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     from django.db.models import QuerySet
@@ -33,6 +35,16 @@ def outcome_of(run: EngagementJobRun, *, now: datetime) -> str:
     if run.status == RunStatus.RUNNING and seen_at is not None and now - seen_at > VANISHED_AFTER:
         return VANISHED
     return run.status
+
+
+def runs_with_outcome(outcomes: Collection[str], *, now: datetime) -> Q:
+    """Those of which `outcome_of` gives one of these."""
+    works = Q(status=RunStatus.RUNNING)
+    vanished = works & Q(last_seen_at__lt=now - VANISHED_AFTER)
+    conditions = Q(status__in=set(outcomes) - {RunStatus.RUNNING.value})
+    if RunStatus.RUNNING in outcomes:
+        conditions |= works & ~vanished
+    return conditions | vanished if VANISHED in outcomes else conditions
 
 
 def answered_for(run: EngagementJobRun) -> datetime:

@@ -10,7 +10,10 @@ from django.utils.dateparse import parse_date
 from unfold.contrib.filters.admin import CheckboxFilter, RadioFilter, RangeDateFilter
 
 from engagement import selectors
+from engagement.admin.base import moment_of
 from engagement.conf import engagement_settings
+from engagement.models import RunStatus
+from engagement.run_selectors import VANISHED, runs_with_outcome
 from engagement.schedule import first_run_from
 from engagement.states import CHECKS
 
@@ -30,6 +33,11 @@ class DayRangeFilter(RangeDateFilter):
             queryset = queryset.filter(**{f"{self.field_path}__lt": end})
         return queryset
 
+    def in_words(self) -> str:
+        """The days that were chosen, if any."""
+        days = ((word, self._day(word)) for word in ("from", "to"))
+        return " ".join(f"{word} {day.day} {day:%B} {day.year}" for word, day in days if day)
+
     def _day(self, end: str, *, days_later: int = 0) -> datetime | None:
         text = str(self.used_parameters.get(f"{self.field_path}_{end}") or "")
         try:
@@ -37,6 +45,20 @@ class DayRangeFilter(RangeDateFilter):
             return datetime.combine(day + timedelta(days=days_later), time(), UTC) if day else None
         except (ValueError, OverflowError):  # the 31st of June, and what comes after the last day
             return None
+
+
+class OutcomeFilter(CheckboxFilter):
+    """Runs by how they stand, those that vanished apart from those that work."""
+
+    title = "status"
+    parameter_name = "status__exact"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:  # noqa: ARG002
+        return [*RunStatus.choices, (VANISHED, VANISHED)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        outcomes = self.value()
+        return queryset.filter(runs_with_outcome(outcomes, now=moment_of(request))) if outcomes else queryset
 
 
 class CheckFilter(CheckboxFilter):

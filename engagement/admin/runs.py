@@ -8,13 +8,12 @@ from uuid import UUID
 from django.contrib import admin
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
-from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 from unfold.decorators import display
 
 from engagement.admin import colors
 from engagement.admin.base import ReadOnlyAdmin
 from engagement.admin.contacts import shown_json, shown_text
-from engagement.admin.filters import CheckFilter, DayRangeFilter
+from engagement.admin.filters import CheckFilter, DayRangeFilter, OutcomeFilter
 from engagement.models import EngagementJobRun
 from engagement.run_selectors import outcome_of
 
@@ -57,6 +56,7 @@ class EngagementJobRunAdmin(ReadOnlyAdmin):
 
     list_display = (
         "started_at",
+        "now",
         "outcome",
         "succeeded",
         "failed",
@@ -65,7 +65,7 @@ class EngagementJobRunAdmin(ReadOnlyAdmin):
         "host",
         "job_id",
     )
-    list_filter = (("status", ChoicesCheckboxFilter), CheckFilter, ("started_at", DayRangeFilter))
+    list_filter = (OutcomeFilter, CheckFilter, ("started_at", DayRangeFilter))
     search_fields = ("job_id__exact",)
     ordering = ("-started_at", "-job_id")
     may_be_asked = ()

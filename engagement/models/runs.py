@@ -73,4 +73,5 @@ class EngagementJobRun(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.job_id}: {self.status}"
+        # Without the status, which of a run whose process vanished is not what it says.
+        return str(self.job_id)

@@ -19,10 +19,11 @@ from engagement.models import (
     UserEngagementState,
     UserProfile,
 )
+from engagement.run_selectors import VANISHED_AFTER
 from tests.admin.many_rows import fill_tables
 from tests.admin.pages import MODELS, OF_USERS, choose, cost_of, list_url, page_url, text_of
 from tests.database import execute
-from tests.factories import NOW, make_run, make_user, make_users, queue_for
+from tests.factories import NOW, TICK, make_run, make_user, make_users, queue_for
 from tests.running import run_job
 
 if TYPE_CHECKING:
@@ -160,7 +161,30 @@ def test_run_whose_process_vanished_is_shown_as_such(viewer: Client) -> None:
     run = make_run(status="running")
     for page in (list_url(EngagementJobRun), page_url(run)):
         assert "vanished" in text_of(viewer, page)
-    assert ">running<" not in text_of(viewer, page_url(run))
+    assert "running" not in text_of(viewer, page_url(run))
+
+
+@freeze_time(NOW)
+def test_runs_that_vanished_are_filtered_apart_from_those_that_work(viewer: Client) -> None:
+    works = make_run(status="running", last_seen_at=NOW - VANISHED_AFTER)
+    vanished = make_run(status="running", last_seen_at=NOW - VANISHED_AFTER - TICK)
+    failed = make_run(status="failed")
+    for outcomes, runs in (
+        (["running"], {works}),
+        (["vanished"], {vanished}),
+        (["failed", "vanished"], {failed, vanished}),
+        (["running", "vanished"], {works, vanished}),
+        ([], {works, vanished, failed}),
+    ):
+        response = viewer.get(list_url(EngagementJobRun), {"status__exact": outcomes})
+        assert set(response.context["cl"].result_list) == runs
+
+
+def test_list_of_runs_tells_for_which_instant_they_asked(viewer: Client) -> None:
+    make_run(now=NOW - timedelta(days=9), started_at=NOW)
+    page = text_of(viewer, list_url(EngagementJobRun))
+    assert 'data-label="as of"' in page.lower()
+    assert "21 Feb 2026, 06:00 UTC" in page or "21 February 2026, 06:00 UTC" in page
 
 
 @pytest.mark.parametrize(
