@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
@@ -19,15 +19,24 @@ FOUND_AT_MOST: Final = 200
 _PHONE_NUMBER: Final = re.compile(r"\+?[\d\s().-]+")
 
 
-def users_with_address(text: str) -> list[UUID]:
+class FoundUsers(NamedTuple):
+    """Users by the beginning of an address."""
+
+    user_ids: list[UUID]
+    has_more: bool
+    """Whether more addresses begin so than FOUND_AT_MOST."""
+
+
+def users_with_address(text: str) -> FoundUsers:
     """Users whose JID is `text` or begins so; a phone number may be written with spaces and a plus."""
     beginning = re.sub(r"\D", "", text) if _PHONE_NUMBER.fullmatch(text) else text
     # No text in PostgreSQL holds a zero character.
     if not beginning or "\0" in beginning:
-        return []
+        return FoundUsers([], has_more=False)
     found = UserProfile.objects.filter(whatsapp_jid__startswith=beginning)
     # In the index's order. To ask for one would sort all that begin so.
-    return list(found.values_list("user_id", flat=True)[:FOUND_AT_MOST])
+    user_ids = list(found.values_list("user_id", flat=True)[: FOUND_AT_MOST + 1])
+    return FoundUsers(user_ids[:FOUND_AT_MOST], has_more=len(user_ids) > FOUND_AT_MOST)
 
 
 def is_remembered(user_id: UUID) -> bool:

@@ -2,7 +2,9 @@
 
 base.py         what all lists have in common: read only, searched by user, fast with many rows
 paginator.py    pages without counting the whole table
+search.py       whom somebody searches for in a list
 filters.py      what the theme's filters lack
+filter_words.py what a list is filtered by, in words
 contacts.py     who may see an address, and what the others see
 colors.py       what stands for what
 words.py        times and states in words

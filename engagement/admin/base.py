@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Final
-from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.admin import ShowFacets
@@ -14,10 +13,12 @@ from django.utils import timezone
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList as ThemeChangeList
 
-from engagement import people_selectors
 from engagement.admin.contacts import column, may_see_contacts
 from engagement.admin.export import as_csv
+from engagement.admin.filter_words import filters_in_words
 from engagement.admin.paginator import BoundedPaginator
+from engagement.admin.search import BY_ID, BY_ID_OR_ADDRESS, find_users
+from engagement.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from django.contrib.admin.views.main import ChangeList
     from django.db.models import Model, QuerySet
     from django.http import HttpRequest, HttpResponse
-
-BY_ID: Final = "User id"
-BY_ID_OR_ADDRESS: Final = "User id, or beginning of a WhatsApp number"
 
 CHOSEN_AT_MOST: Final = 50
 """Rows for one action, and of one page: somebody should have read them, and most actions cost a transaction
@@ -58,7 +56,10 @@ class ReadOnlyAdmin(ModelAdmin):
     list_fullwidth = True
     # What may be asked for by hand in the address of a list, beside its filters: not an address.
     may_be_asked: ClassVar[tuple[str, ...]] = ("user__exact",)
+    list_before_template = "engagement/above_list.html"
     user_column = "user_id"
+    counted_as = ""
+    """What the rows stand for, unless for what they are called."""
     lines: Sequence[str] = ()
     """Of a row's page."""
     guarded_lines: Sequence[tuple[str, Callable[..., str]]] = ()
@@ -120,16 +121,13 @@ class ReadOnlyAdmin(ModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """The rows of one user, or of those whose address begins so, by indexes alone."""
+        """The rows of the users who were found, and a note for the person who reads the list."""
         term = search_term.strip()
         if not term:
             return queryset, False
-        try:
-            user_ids = [UUID(term)]
-        except ValueError:
-            may_search = may_see_contacts(request)
-            user_ids = people_selectors.users_with_address(term) if may_search else []
-        return queryset.filter(**{f"{self.user_column}__in": user_ids}), False
+        found = find_users(term, by_address=may_see_contacts(request))
+        vars(request)["engagement_search_note"] = found.note
+        return queryset.filter(**{f"{self.user_column}__in": found.user_ids}), False
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002
         return OrderedChangeList
@@ -138,6 +136,10 @@ class ReadOnlyAdmin(ModelAdmin):
         changelist = super().get_changelist_instance(request)
         changelist.search_help_text = self.search_help(request)
         changelist.order_help = self.order_help(request)
+        filtered = filters_in_words(changelist, also=self.may_be_asked)
+        changelist.notes = [filtered, vars(request).get("engagement_search_note", "")]
+        noun = self.counted_as or str(self.opts.verbose_name)
+        changelist.count_in_words = counted(changelist.result_count, noun)
         # Or the theme offers to show all of them on one page.
         changelist.full_result_count = changelist.result_count
         return changelist

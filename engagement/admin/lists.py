@@ -62,6 +62,8 @@ class OfOneUserAdmin(ReadOnlyAdmin):
 class UserEngagementStateAdmin(OfOneUserAdmin, ActingAdmin):
     """Where users stand."""
 
+    # Each has one.
+    counted_as = "user"
     list_display = ("whose", "stands", "in_words", "last_activity_at")
     list_display_links = None
     list_filter = (
