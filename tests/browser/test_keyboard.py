@@ -1,0 +1,88 @@
+"""A visit without a mouse: everything can be reached and done by keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from django.contrib.auth.models import Group, User
+
+from engagement.groups import SUPPORT
+from tests.browser.visitor import DESK, PHONE, log_in, visitor
+from tests.factories import make_user
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+    from pytest_django.live_server_helper import LiveServer
+
+PASSWORD: Final = "right horse"  # noqa: S105  of a test
+FAR: Final = 60
+"""So many keys lead past everything that a page has."""
+
+
+@pytest.fixture
+def people(transactional_db: None) -> None:
+    """A user who is dormant, one who is active, and Grace of the support."""
+    make_user("dormant")
+    make_user()
+    grace = User.objects.create_user("grace", password=PASSWORD, is_staff=True)
+    grace.groups.add(Group.objects.get(name=SUPPORT))
+
+
+def focused(page: Page) -> str:
+    """What has the focus, by its name."""
+    name: str = page.evaluate(
+        """() => {
+            const element = document.activeElement;
+            return element === document.body ? "" : element.ariaLabel ?? element.innerText;
+        }"""
+    )
+    return name
+
+
+def tab_to(page: Page, name: str) -> None:
+    """Press Tab until something of this name has the focus."""
+    for _ in range(FAR):
+        page.keyboard.press("Tab")
+        if name in focused(page):
+            return
+    pytest.fail(f"no key leads to {name}")
+
+
+@pytest.mark.usefixtures("people")
+def test_list_is_filtered_and_left_by_keys_alone(live_server: LiveServer) -> None:
+    with visitor(DESK) as page:
+        log_in(page, live_server.url, name="grace", password=PASSWORD)
+        page.goto(f"{live_server.url}/admin/engagement/userengagementstate/")
+        page.focus("#searchbar")
+        tab_to(page, "Filters")
+        page.keyboard.press("Enter")
+        page.wait_for_function("document.activeElement.closest('#changelist-filter') !== null")
+        while page.evaluate("document.activeElement.value") != "dormant":
+            page.keyboard.press("Tab")
+        page.keyboard.press("Space")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**state__exact=dormant**")
+        assert page.locator("#result_list a.engagement-link").count() == 1
+        log_out(page)
+
+
+@pytest.mark.usefixtures("people")
+def test_phone_with_keys_reaches_the_side_bar(live_server: LiveServer) -> None:
+    with visitor(PHONE) as page:
+        log_in(page, live_server.url, name="grace", password=PASSWORD)
+        tab_to(page, "Side bar")
+        page.keyboard.press("Space")
+        page.wait_for_function("document.activeElement.closest('#nav-sidebar') !== null")
+        log_out(page)
+
+
+def log_out(page: Page) -> None:
+    """By the menu in the side bar."""
+    page.wait_for_load_state("networkidle")
+    tab_to(page, "grace")
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.activeElement.innerText.includes('Light')")
+    tab_to(page, "Log out")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/logout/")
