@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group, User
 
 from engagement.groups import SUPPORT
 from engagement.models import EngagementStateTransition
-from tests.browser.visitor import DARK_DESK, DESK, PHONE, log_in, visitor
+from tests.browser.visitor import DARK_DESK, DESK, PHONE, fits, log_in, visitor
 from tests.factories import make_user, make_users
 from tests.running import run_job
 
@@ -120,8 +120,3 @@ def contrast_of_chart(page: Page) -> float:
         }"""
     )
     return contrast
-
-
-def fits(page: Page) -> None:
-    """Nobody has to scroll sideways."""
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

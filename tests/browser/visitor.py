@@ -40,6 +40,8 @@ class Screen(NamedTuple):
 DESK: Final = Screen(1360, 900, "light")
 DARK_DESK: Final = Screen(1360, 900, "dark")
 PHONE: Final = Screen(390, 844, "light")
+NARROW_PHONE: Final = Screen(360, 740, "light")
+NARROWEST_PHONE: Final = Screen(320, 568, "light")
 
 
 @contextmanager
@@ -69,6 +71,15 @@ def log_in(page: Page, url: str, *, name: str, password: str) -> None:
     page.fill("#id_password", password)
     page.click("#login-form button")
     page.wait_for_load_state("networkidle")
+
+
+def fits(page: Page) -> None:
+    """Nobody has to scroll sideways, and no cell of a list cuts off what stands in it."""
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    cut = page.locator("#result_list :is(td, th)").evaluate_all(
+        "cells => cells.filter((cell) => cell.scrollWidth > cell.clientWidth).map((cell) => cell.innerText)"
+    )
+    assert cut == []
 
 
 def _listen(page: Page, problems: list[str]) -> None:

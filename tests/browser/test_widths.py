@@ -1,0 +1,52 @@
+"""Every page fits the window, on a desk and on the narrowest of phones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from django.contrib.auth.models import User
+
+from engagement.models import EngagementJobRun, MessageType
+from tests.admin.pages import MODELS, list_url, page_url
+from tests.browser.visitor import DESK, NARROW_PHONE, NARROWEST_PHONE, fits, log_in, visitor
+from tests.factories import make_run, make_user, queue_for
+from tests.running import run_job
+
+if TYPE_CHECKING:
+    from pytest_django.live_server_helper import LiveServer
+
+    from tests.browser.visitor import Screen
+
+PASSWORD: Final = "right horse"  # noqa: S105  of a test
+
+
+@pytest.fixture
+def pages(transactional_db: None) -> list[str]:
+    """Lists and pages of rows with all that makes them wide."""
+    user = make_user("silent")
+    run_job()
+    queue_for(user, MessageType.WELCOME, status="failed", error_message="x" * 200)
+    EngagementJobRun.objects.all().delete()
+    make_run(errors=[{"user_id": str(user.user_id), "error": "x" * 200}])
+    grace = User.objects.create_superuser("grace", password=PASSWORD)
+    rows = [model._default_manager.all()[0] for model in MODELS]
+    accounts = ["/admin/auth/user/", f"/admin/auth/user/{grace.pk}/change/"]
+    return [*map(list_url, MODELS), *map(page_url, rows), *accounts]
+
+
+@pytest.mark.parametrize(
+    "screen",
+    [
+        pytest.param(DESK, id="desk"),
+        pytest.param(NARROW_PHONE, id="narrow"),
+        pytest.param(NARROWEST_PHONE, id="narrowest"),
+    ],
+)
+def test_pages_fit_the_window(live_server: LiveServer, pages: list[str], screen: Screen) -> None:
+    with visitor(screen) as page:
+        log_in(page, live_server.url, name="grace", password=PASSWORD)
+        for url in pages:
+            page.goto(f"{live_server.url}{url}")
+            page.wait_for_load_state("networkidle")
+            fits(page)
