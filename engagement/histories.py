@@ -17,10 +17,10 @@ from engagement.models import (
     UserProfile,
 )
 from engagement.selectors import GOODBYE_CONDITIONS, SkipReason
-from engagement.states import Transition, Trigger
+from engagement.states import State, Transition, Trigger
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from uuid import UUID
 
     from django.db.models import QuerySet
@@ -118,6 +118,19 @@ def read_messages(user_id: UUID) -> list[Message]:
     rows = EngagementMessage.objects.filter(user_id=user_id).order_by("created_at", "id")
     times = map(_readable, ("created_at", "scheduled_for", "sent_at"))
     return [Message(*row) for row in rows.values_list("message_type", "status", *times, "error_message")]
+
+
+def since_when(standing: Standing, moves: Sequence[Move]) -> datetime | None:
+    """When the user came to stand there: by their `moves`, if the latest agrees, else by the row itself.
+
+    None where another program moved them and told nobody.
+    """
+    if moves and moves[-1].to_state == standing.state:
+        return moves[-1].created_at
+    if standing.state == State.GOODBYE_SENT:
+        return standing.goodbye_sent_at
+    # Everybody is active to begin with.
+    return standing.created_at if standing.state == State.ACTIVE and not moves else None
 
 
 def moves_after(job_id: UUID, *, after: UUID | None, size: int) -> list[Transition]:

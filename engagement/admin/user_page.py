@@ -84,7 +84,7 @@ def user_page(
     outlook = outlook_of(user_id=user_id, standing=standing, now=now)
     moves = histories.read_moves(user_id, latest=SHOWN + 1)
     messages = people_selectors.latest_messages(user_id, count=SHOWN + 1)
-    since = _since(standing, moves) if standing else None
+    since = histories.since_when(standing, moves) if standing else None
     entries = people_selectors.acts_by_hand(user_id, count=SHOWN + 1)
     locale = profile.locale if profile else None
     return Page(
@@ -136,14 +136,6 @@ def _dates(standing: Standing | None, *, since: datetime | None, now: datetime) 
     ):
         if instant is not None:
             yield name, _date(instant, now=now)
-
-
-def _since(standing: Standing, moves: Sequence[Move]) -> datetime | None:
-    """When the user came to stand there; None where another program moved them and told nobody."""
-    if moves:
-        return moves[-1].created_at if moves[-1].to_state == standing.state else None
-    # Everybody is active to begin with.
-    return standing.created_at if standing.state == State.ACTIVE else None
 
 
 def _date(instant: datetime, *, now: datetime) -> str:

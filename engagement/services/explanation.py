@@ -127,20 +127,11 @@ def explain_user(*, user_id: UUID, now: datetime) -> Explanation:
         now=now,
         has_profile=has_profile,
         standing=standing,
-        since=_since(standing, moves) if standing else None,
+        since=histories.since_when(standing, moves) if standing else None,
         outlook=outlook_of(user_id=user_id, standing=standing, now=now),
         moves=tuple(map(_told_move, moves)),
         messages=tuple(map(_told_message, messages)),
     )
-
-
-def _since(standing: Standing, moves: list[Move]) -> datetime | None:
-    """By the audit log, if its end agrees with the state row; else by what the row says itself."""
-    if moves and moves[-1].to_state == standing.state:
-        return moves[-1].created_at
-    if standing.state == State.GOODBYE_SENT:
-        return standing.goodbye_sent_at
-    return standing.created_at if standing.state == State.ACTIVE and not moves else None
 
 
 def outlook_of(*, user_id: UUID, standing: Standing | None, now: datetime) -> Outlook:

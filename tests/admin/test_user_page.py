@@ -84,6 +84,13 @@ def test_since_when_is_told_of_who_never_moved_only_where_it_is_known(
     assert headline in text_of(viewer, page_url(make_user(**fields).user))
 
 
+def test_since_when_is_told_of_who_was_told_goodbye_without_a_trace(viewer: Client) -> None:
+    user = make_user("goodbye_sent")
+    with freeze_time(NOW):
+        facts = facts_of(text_of(viewer, page_url(user.user)))
+    assert facts["In this state since"] == facts["Goodbye sent"] == "28 February 2026, 05:59 UTC (2 days ago)"
+
+
 def test_since_when_is_not_taken_from_a_move_to_elsewhere(viewer: Client) -> None:
     user = make_user("silent")
     run_job()
