@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.utils import timezone
 from django.utils.dateparse import parse_date
 from unfold.contrib.filters.admin import CheckboxFilter, RadioFilter, RangeDateFilter
 
@@ -84,9 +83,9 @@ class DueFilter(RadioFilter):
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:  # noqa: ARG002
         return [(check.name, check.trigger.label) for check in CHECKS]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         check = next((check for check in CHECKS if check.name == self.value()), None)
         if check is None:
             return queryset
-        next_run = first_run_from(timezone.now())
+        next_run = first_run_from(moment_of(request))
         return queryset & selectors.due(check, now=next_run, policy=engagement_settings().policy)

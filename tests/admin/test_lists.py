@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -185,29 +185,6 @@ def test_list_of_runs_tells_for_which_instant_they_asked(viewer: Client) -> None
     page = text_of(viewer, list_url(EngagementJobRun))
     assert 'data-label="as of"' in page.lower()
     assert "21 Feb 2026, 06:00 UTC" in page or "21 February 2026, 06:00 UTC" in page
-
-
-@pytest.mark.parametrize(
-    ("model", "teller"),
-    [
-        (UserEngagementState, "engagement.admin.lists.state_in_words"),
-        (EngagementJobRun, "engagement.admin.runs.outcome_of"),
-    ],
-)
-def test_all_rows_of_a_list_are_told_as_of_one_moment(
-    viewer: Client, model: type[Model], teller: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fill_tables(3)
-    moments: list[datetime] = []
-
-    def tell(_row: Model, *, now: datetime) -> str:
-        moments.append(now)
-        return "running"
-
-    monkeypatch.setattr(teller, tell)
-    with freeze_time(NOW, auto_tick_seconds=1):
-        text_of(viewer, list_url(model))
-    assert (len(moments), len(set(moments))) == (3, 1)
 
 
 @pytest.mark.parametrize("model", MODELS)
