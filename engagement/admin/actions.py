@@ -106,9 +106,14 @@ class ActingAdmin(ReadOnlyAdmin):
         """What would make a difference to this row, as far as its page knows."""
         return self.hand_actions
 
-    def buttons(self, request: HttpRequest, row: Any) -> list[Button]:
-        """What this person may do with the row, where that would make a difference."""
-        fitting = self.fitting(row)
+    def buttons(
+        self, request: HttpRequest, row: Any, *, fitting: Collection[HandAction] | None = None
+    ) -> list[Button]:
+        """What this person may do with the row, where that would make a difference.
+
+        `fitting` is for a page that has read more of the row than we have, and knows better.
+        """
+        fitting = self.fitting(row) if fitting is None else fitting
         return [
             Button(action.label, self.act_url(row.pk, action))
             for action in self.allowed(request)
@@ -118,7 +123,6 @@ class ActingAdmin(ReadOnlyAdmin):
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        # A page that has read more of the row than we have knows better.
         if "buttons" not in context:
             context["buttons"] = self.buttons(request, context["original"])
         return super().render_change_form(request, context, *args, **kwargs)

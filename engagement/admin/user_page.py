@@ -13,6 +13,7 @@ from engagement.admin import colors
 from engagement.admin.contacts import shown_address, shown_text
 from engagement.admin.words import relative, state_in_words
 from engagement.messages import UnknownMessageKey, WrongMessageParameters, WrongTranslation, render
+from engagement.models import MessageStatus
 from engagement.services.explanation import outlook_of
 from engagement.states import State, Trigger
 from engagement.words import counted, date_in_words, outlook_in_words
@@ -71,6 +72,8 @@ class Page(NamedTuple):
     has_more_moves: bool
     has_more_acts: bool
     has_more_messages: bool
+    may_have_pending: bool
+    """Whether one of the messages, or perhaps one of those that are not shown, is still to be sent."""
 
 
 def user_page(
@@ -101,6 +104,8 @@ def user_page(
         has_more_moves=len(moves) > SHOWN,
         has_more_acts=len(entries) > SHOWN,
         has_more_messages=len(messages) > SHOWN,
+        may_have_pending=len(messages) > SHOWN
+        or any(message.status == MessageStatus.PENDING for message in messages),
     )
 
 

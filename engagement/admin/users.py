@@ -12,7 +12,7 @@ from unfold.decorators import display
 
 from engagement import people_selectors
 from engagement.admin import colors
-from engagement.admin.actions import ActingAdmin, Button
+from engagement.admin.actions import ActingAdmin
 from engagement.admin.base import moment_of
 from engagement.admin.by_hand import BRING_BACK, CANCEL_ALL, OPT_IN, OPT_OUT
 from engagement.admin.contacts import column, may_see_contacts, shown_address
@@ -24,6 +24,9 @@ from engagement.states import State
 if TYPE_CHECKING:
     from django.db.models import Model
     from django.http import HttpRequest, HttpResponse
+
+    from engagement.admin.actions import HandAction
+    from engagement.admin.user_page import Page
 
 
 @admin.register(UserProfile)
@@ -71,17 +74,11 @@ class UserProfileAdmin(ActingAdmin):
             return None
         return UserProfile(user_id=user_id) if people_selectors.is_remembered(user_id) else None
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        profile = self.get_object(request, object_id)
-        if profile is not None and self.has_view_permission(request, profile):
-            extra_context = {**(extra_context or {}), **self._context(request, profile)}
-        return super().change_view(request, object_id, form_url, extra_context)
+        context |= self._context(request, context["original"])
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def _context(self, request: HttpRequest, profile: UserProfile) -> dict[str, Any]:
         is_stored = not profile._state.adding  # noqa: SLF001  documented by Django
@@ -97,7 +94,7 @@ class UserProfileAdmin(ActingAdmin):
             "page": page,
             "title": f"User {profile.pk}",
             "subtitle": None,
-            "buttons": self._buttons(request, profile, state=page.state) if is_stored else [],
+            "buttons": self.buttons(request, profile, fitting=_fitting(profile, page) if is_stored else ()),
             "message_items": [
                 (message, message_admin.buttons(request, message.row)) for message in page.shown_messages
             ],
@@ -106,16 +103,15 @@ class UserProfileAdmin(ActingAdmin):
             "all_messages": _list_of("engagementmessage", profile),
         }
 
-    def _buttons(self, request: HttpRequest, profile: UserProfile, *, state: str | None) -> list[Button]:
-        """What may be done and would make a difference, as far as the page knows."""
-        pointless = {OPT_OUT} if profile.reengagement_opt_out else {OPT_IN}
-        if state in {None, State.ACTIVE.value}:
-            pointless.add(BRING_BACK)
-        return [
-            Button(action.label, self.act_url(profile.pk, action))
-            for action in self.allowed(request)
-            if action not in pointless
-        ]
+
+def _fitting(profile: UserProfile, page: Page) -> set[HandAction]:
+    """What would make a difference to the user, as far as the page knows."""
+    fitting = {OPT_IN if profile.reengagement_opt_out else OPT_OUT}
+    if page.state not in {None, State.ACTIVE.value}:
+        fitting.add(BRING_BACK)
+    if page.may_have_pending:
+        fitting.add(CANCEL_ALL)
+    return fitting
 
 
 def _list_of(model: str, profile: Model) -> str:

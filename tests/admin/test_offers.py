@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from engagement.models import (
-    MessageType,
-)
+from engagement.admin.user_page import SHOWN
+from engagement.models import EngagementMessage, MessageStatus, MessageType
+from tests.admin.many_rows import fill_history_of
 from tests.admin.pages import act_url, page_url, text_of
 from tests.factories import make_user, queue_for
 
 if TYPE_CHECKING:
     from django.test import Client
+
+    from engagement.models import UserProfile
 
 pytestmark = pytest.mark.django_db
 
@@ -41,18 +43,40 @@ def test_page_of_a_state_offers_to_bring_its_user_back(support: Client, state: s
     assert page.count(f'href="{act_url(user_state, "bring_back")}"') == count
 
 
+USER_ACTIONS: Final = ("bring_back", "opt_out", "opt_in", "cancel_all")
+
+
+def offered_to(client: Client, profile: UserProfile) -> set[str]:
+    page = text_of(client, page_url(profile))
+    return {action for action in USER_ACTIONS if f'href="{act_url(profile, action)}"' in page}
+
+
 @pytest.mark.parametrize(
     ("fields", "offered"),
     [
-        ({"state": "dormant"}, {"bring_back", "opt_out", "cancel_all"}),
-        ({"user__reengagement_opt_out": True}, {"opt_in", "cancel_all"}),
-        ({"state": "active"}, {"opt_out", "cancel_all"}),
+        ({"state": "dormant"}, {"bring_back", "opt_out"}),
+        ({"user__reengagement_opt_out": True}, {"opt_in"}),
+        ({"state": "active"}, {"opt_out"}),
     ],
 )
 def test_page_offers_what_makes_a_difference_to_the_user(
     support: Client, fields: dict[str, object], offered: set[str]
 ) -> None:
-    profile = make_user(**fields).user
-    page = text_of(support, page_url(profile))
-    actions = {"bring_back", "opt_out", "opt_in", "cancel_all"}
-    assert {action for action in actions if f'href="{act_url(profile, action)}"' in page} == offered
+    assert offered_to(support, make_user(**fields).user) == offered
+
+
+@pytest.mark.parametrize("status", MessageStatus)
+def test_page_offers_to_cancel_what_is_pending(support: Client, status: MessageStatus) -> None:
+    message = queue_for(make_user(), MessageType.GOODBYE, status=status)
+    is_offered = "cancel_all" in offered_to(support, message.user)
+    assert is_offered == (status is MessageStatus.PENDING)
+
+
+def test_page_offers_to_cancel_what_it_does_not_show(support: Client) -> None:
+    user = make_user()
+    fill_history_of(user.user_id, SHOWN)
+    EngagementMessage.objects.update(status="sent")
+    assert "cancel_all" not in offered_to(support, user.user)
+    fill_history_of(user.user_id, 1)
+    EngagementMessage.objects.update(status="sent")
+    assert "cancel_all" in offered_to(support, user.user)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from freezegun import freeze_time
 from uuid_utils.compat import uuid7
 
@@ -227,6 +229,13 @@ def test_page_costs_the_same_however_long_the_history_is(viewer: Client) -> None
     short = cost_of(viewer, page_url(user.user))
     fill_history_of(user.user_id, 9_998)
     assert cost_of(viewer, page_url(user.user)) == short
+
+
+def test_profile_is_read_once(viewer: Client) -> None:
+    url = page_url(make_user().user)
+    with CaptureQueriesContext(connection) as queries:
+        text_of(viewer, url)
+    assert sum('FROM "user_profiles"' in query["sql"] for query in queries) == 1
 
 
 def test_long_history_is_cut_and_leads_to_the_lists(viewer: Client) -> None:
