@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 SHOWN: Final = 50
 """Moves, messages and acts by hand, the latest; the lists have the others."""
 
+NO_PROFILE: Final = "no profile: deleted, or never stored; what else is kept of them is shown here"
+
 LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -58,6 +60,7 @@ class ShownMessage(NamedTuple):
     address: str
     error: str
     when: str
+    retries: str
 
 
 class Page(NamedTuple):
@@ -81,7 +84,7 @@ def user_page(
 ) -> Page:
     """Everything about one user in a constant number of queries; addresses are masked unless `plain`.
 
-    Without a profile: what is kept of a user who was deleted.
+    Without a profile: what is kept of a user who was deleted, or known of one who was never stored.
     """
     standing = histories.read_standing(user_id)
     outlook = outlook_of(user_id=user_id, standing=standing, now=now)
@@ -114,7 +117,11 @@ def _headline(
 ) -> str:
     if standing:
         return state_in_words(standing, now=now, since=since)
-    return "not heard of yet" if profile else "deleted; what happened before is kept"
+    return (
+        "not heard of yet"
+        if profile
+        else "no profile: deleted, or never stored; what else is kept of them is shown here"
+    )
 
 
 def _facts(profile: UserProfile, *, now: datetime, plain: bool) -> Iterator[tuple[str, str]]:
@@ -210,6 +217,7 @@ def _shown(message: EngagementMessage, *, locale: str | None, now: datetime, pla
         address=shown_address(message.destination_jid, plain=plain),
         error=shown_text(message.error_message, plain=plain),
         when=f"{verb} {relative(instant, now=now)}, {date_in_words(instant)}",
+        retries=f"tried again {counted(retries, 'time')}" if (retries := message.retry_count) else "",
     )
 
 

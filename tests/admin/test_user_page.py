@@ -263,11 +263,26 @@ def test_what_is_kept_of_a_deleted_user_has_a_page(support: Client) -> None:
     for model in (EngagementStateTransition, EngagementMessage):
         assert address in text_of(support, list_url(model))
     page = text_of(support, address)
-    assert "Deleted; what happened before is kept" in page
+    assert "No profile: deleted, or never stored; what else is kept of them is shown here" in page
     assert "14 days of silence: active → goodbye sent" in page
     assert "in a language that is not known any more" in page
     assert "/act/bring_back/" not in page
     assert sentences(support.post(act_url(message, "cancel"), follow=True)) == ["Cancel message: cancelled."]
+
+
+def test_who_was_never_stored_is_not_said_to_have_been_deleted(viewer: Client) -> None:
+    message = EngagementMessageFactory.create(user_id=uuid7(), message_type=MessageType.WELCOME)
+    page = text_of(viewer, page_url(UserProfile(pk=message.user_id)))
+    assert "No profile: deleted, or never stored" in page
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(1, "tried again 1 time<"), (2, "tried again 2 times<"), (0, "")]
+)
+def test_page_counts_how_often_a_message_was_tried_again(viewer: Client, count: int, words: str) -> None:
+    message = queue_for(make_user(), MessageType.GOODBYE, retry_count=count)
+    page = text_of(viewer, page_url(message.user))
+    assert (words in page, "tried again" in page) == (True, bool(count))
 
 
 def test_id_is_written_as_it_is(viewer: Client) -> None:
