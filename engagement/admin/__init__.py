@@ -11,7 +11,9 @@ words.py        times and states in words
 lists.py        the lists of states, transitions and messages
 runs.py         the list of runs
 users.py        the list of users
+sight.py        what of a user somebody may see
 user_page.py    all there is to see of one user
+timeline.py     what happened to a user, in the order of time
 actions.py      what a person may do by hand, and how they are asked
 by_hand.py      the actions themselves
 dashboard.py    the front page

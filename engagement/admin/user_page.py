@@ -2,53 +2,33 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from uuid import UUID
-
-from django.urls import reverse
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from engagement import histories, people_selectors
 from engagement.admin import colors
 from engagement.admin.contacts import shown_address, shown_text
+from engagement.admin.timeline import timeline
 from engagement.admin.words import relative, state_in_words
 from engagement.messages import UnknownMessageKey, WrongMessageParameters, WrongTranslation, render
 from engagement.models import MessageStatus
 from engagement.services.explanation import outlook_of
-from engagement.states import State, Trigger
+from engagement.states import State
 from engagement.words import counted, date_in_words, outlook_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
+    from uuid import UUID
 
-    from django.contrib.admin.models import LogEntry
-
-    from engagement.histories import Move, Standing
+    from engagement.admin.sight import Sight
+    from engagement.admin.timeline import Event
+    from engagement.histories import Standing
     from engagement.models import EngagementMessage, UserProfile
 
 SHOWN: Final = 50
 """Moves, messages and acts by hand, the latest; the lists have the others."""
 
 NO_PROFILE: Final = "no profile: deleted, or never stored; what else is kept of them is shown here"
-
-LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
-
-
-class Note(NamedTuple):
-    """What is worth knowing of an event, and the page that has more of it."""
-
-    text: str
-    url: str = ""
-
-
-class Event(NamedTuple):
-    """Something that happened to the user."""
-
-    at: datetime | None
-    title: str
-    notes: Sequence[Note]
-    when: str
-    date: str
 
 
 class ShownMessage(NamedTuple):
@@ -66,7 +46,7 @@ class ShownMessage(NamedTuple):
 class Page(NamedTuple):
     """What the template shows."""
 
-    state: str | None
+    sight: Sight
     headline: str
     outlook: str
     facts: Sequence[tuple[str, str]]
@@ -75,53 +55,70 @@ class Page(NamedTuple):
     has_more_moves: bool
     has_more_acts: bool
     has_more_messages: bool
+    may_be_brought_back: bool
+    """Whether that would make a difference, as far as the page knows."""
     may_have_pending: bool
-    """Whether one of the messages, or perhaps one of those that are not shown, is still to be sent."""
+    """Whether a message is still to be sent, as far as the page knows."""
 
 
-def user_page(
-    profile: UserProfile | None, *, user_id: UUID, now: datetime, plain: bool, links_runs: bool
-) -> Page:
-    """Everything about one user in a constant number of queries; addresses are masked unless `plain`.
+def user_page(profile: UserProfile | None, *, user_id: UUID, now: datetime, sight: Sight) -> Page:
+    """Everything about one user that the reader may see, in a constant number of queries.
 
     Without a profile: what is kept of a user who was deleted, or known of one who was never stored.
     """
-    standing = histories.read_standing(user_id)
-    outlook = outlook_of(user_id=user_id, standing=standing, now=now)
-    moves = histories.read_moves(user_id, latest=SHOWN + 1)
-    messages = people_selectors.latest_messages(user_id, count=SHOWN + 1)
-    since = histories.since_when(standing, moves) if standing else None
+    standing = histories.read_standing(user_id) if sight.states else None
+    moves = histories.read_moves(user_id, latest=SHOWN + 1) if sight.moves else []
+    messages = people_selectors.latest_messages(user_id, count=SHOWN + 1) if sight.messages else []
     entries = people_selectors.acts_by_hand(user_id, count=SHOWN + 1)
+    since = histories.since_when(standing, moves) if standing and sight.moves else None
     locale = profile.locale if profile else None
     return Page(
-        state=standing.state if standing else None,
-        headline=_headline(profile, standing, now=now, since=since),
-        outlook=outlook_in_words(outlook, standing=standing),
+        sight=sight,
+        headline=_headline(profile, standing, now=now, since=since, sight=sight),
+        outlook=_outlook(user_id, standing, now=now) if sight.states else "",
         facts=[
             ("User id", str(user_id)),
-            *(_facts(profile, now=now, plain=plain) if profile else ()),
+            *(_facts(profile, now=now, plain=sight.contacts) if profile else ()),
             *_dates(standing, since=since, now=now),
         ],
-        events=_events(moves[-SHOWN:], entries[:SHOWN], now=now, plain=plain, links_runs=links_runs),
-        shown_messages=[_shown(message, locale=locale, now=now, plain=plain) for message in messages[:SHOWN]],
+        events=timeline(moves[-SHOWN:], entries[:SHOWN], now=now, sight=sight),
+        shown_messages=[
+            _shown(message, locale=locale, now=now, plain=sight.contacts) for message in messages[:SHOWN]
+        ],
         has_more_moves=len(moves) > SHOWN,
         has_more_acts=len(entries) > SHOWN,
         has_more_messages=len(messages) > SHOWN,
-        may_have_pending=len(messages) > SHOWN
-        or any(message.status == MessageStatus.PENDING for message in messages),
+        may_be_brought_back=_may_be_brought_back(standing) if sight.states else True,
+        may_have_pending=_may_have_pending(messages) if sight.messages else True,
     )
 
 
 def _headline(
-    profile: UserProfile | None, standing: Standing | None, *, now: datetime, since: datetime | None
+    profile: UserProfile | None,
+    standing: Standing | None,
+    *,
+    now: datetime,
+    since: datetime | None,
+    sight: Sight,
 ) -> str:
     if standing:
         return state_in_words(standing, now=now, since=since)
-    return (
-        "not heard of yet"
-        if profile
-        else "no profile: deleted, or never stored; what else is kept of them is shown here"
-    )
+    if profile is None:
+        return NO_PROFILE
+    return "not heard of yet" if sight.states else "not shown: your account may not see states"
+
+
+def _outlook(user_id: UUID, standing: Standing | None, *, now: datetime) -> str:
+    return outlook_in_words(outlook_of(user_id=user_id, standing=standing, now=now), standing=standing)
+
+
+def _may_be_brought_back(standing: Standing | None) -> bool:
+    return standing is not None and standing.state != State.ACTIVE
+
+
+def _may_have_pending(messages: Sequence[EngagementMessage]) -> bool:
+    # Behind those that are shown there may be one.
+    return len(messages) > SHOWN or any(message.status == MessageStatus.PENDING for message in messages)
 
 
 def _facts(profile: UserProfile, *, now: datetime, plain: bool) -> Iterator[tuple[str, str]]:
@@ -152,59 +149,6 @@ def _dates(standing: Standing | None, *, since: datetime | None, now: datetime) 
 
 def _date(instant: datetime, *, now: datetime) -> str:
     return f"{date_in_words(instant)} ({relative(instant, now=now)})"
-
-
-def _events(
-    moves: Sequence[Move], entries: Sequence[LogEntry], *, now: datetime, plain: bool, links_runs: bool
-) -> list[Event]:
-    # The latest first, and so they stay where several are of one instant.
-    events = [_move(move, now=now, plain=plain, links_runs=links_runs) for move in reversed(moves)]
-    events += [_act(entry, now=now) for entry in entries]
-    return sorted(events, key=lambda event: event.at or LONG_AGO, reverse=True)
-
-
-def _event(at: datetime | None, title: str, notes: Sequence[Note], *, now: datetime) -> Event:
-    return Event(at, title, notes, relative(at, now=now), date_in_words(at))
-
-
-def _act(entry: LogEntry, *, now: datetime) -> Event:
-    by = Note(f"by {entry.user.get_username()}")
-    return _event(entry.action_time, entry.change_message, [by], now=now)
-
-
-def _move(move: Move, *, now: datetime, plain: bool, links_runs: bool) -> Event:
-    # Other programs may have put anything there.
-    told: dict[str, Any] = move.metadata if isinstance(move.metadata, dict) else {}
-    person = told.get("performed_by")
-    reason = "Brought back by hand" if person else Trigger(move.trigger).label
-    title = f"{reason}: {State(move.from_state).label} → {State(move.to_state).label}"
-    notes = [
-        Note(shown_text(note.text, plain=plain), note.url if links_runs else "") for note in _notes(told)
-    ]
-    if person:
-        # A colleague's name, which may be an e-mail address, is for all to see.
-        notes.append(Note(f"by {person}"))
-    return _event(move.created_at, title, notes, now=now)
-
-
-def _notes(told: dict[str, Any]) -> Iterator[Note]:
-    if isinstance(days := told.get("days_inactive"), int):
-        yield Note(f"silent for {counted(days, 'day')}")
-    if isinstance(hours := told.get("hours_waited"), int):
-        yield Note(f"{counted(hours, 'hour')} after the goodbye")
-    if told.get("unprompted_return") is True:
-        yield Note("came back unprompted")
-    if "job_id" in told:
-        yield Note(f"run {told['job_id']}", _page_of_run(told["job_id"]))
-    if "undone_job_id" in told:
-        yield Note(f"undid run {told['undone_job_id']}", _page_of_run(told["undone_job_id"]))
-
-
-def _page_of_run(job_id: object) -> str:
-    try:
-        return reverse("admin:engagement_engagementjobrun_change", args=(UUID(str(job_id)),))
-    except ValueError:
-        return ""
 
 
 def _shown(message: EngagementMessage, *, locale: str | None, now: datetime, plain: bool) -> ShownMessage:

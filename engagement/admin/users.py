@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from django.contrib import admin
@@ -15,8 +15,9 @@ from engagement.admin import colors
 from engagement.admin.actions import ActingAdmin
 from engagement.admin.base import moment_of
 from engagement.admin.by_hand import BRING_BACK, CANCEL_ALL, OPT_IN, OPT_OUT
-from engagement.admin.contacts import column, may_see_contacts, shown_address
+from engagement.admin.contacts import column, shown_address
 from engagement.admin.filters import DayRangeFilter
+from engagement.admin.sight import sight_of
 from engagement.admin.user_page import user_page
 from engagement.models import EngagementMessage, UserProfile
 from engagement.states import State
@@ -29,15 +30,17 @@ if TYPE_CHECKING:
     from engagement.admin.user_page import Page
 
 
+BY_STATE: Final = ("engagement_state__state", ChoicesCheckboxFilter)
+
+
 @admin.register(UserProfile)
 class UserProfileAdmin(ActingAdmin):
     """Who the users are, whether they can be reached, and all that happened to each."""
 
-    list_display = ("user_id", "stands", "locale", "is_opted_out", "created_at")
     list_select_related = ("engagement_state",)
     list_filter = (
         ("reengagement_opt_out", BooleanRadioFilter),
-        ("engagement_state__state", ChoicesCheckboxFilter),
+        BY_STATE,
         ("preferred_destination", ChoicesCheckboxFilter),
         ("created_at", DayRangeFilter),
     )
@@ -50,7 +53,13 @@ class UserProfileAdmin(ActingAdmin):
     change_form_template = "engagement/user.html"
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
-        return [*self.list_display, column("whatsapp_jid", shown_address, request=request, title="WhatsApp")]
+        stands = ["stands"] if sight_of(request).states else []
+        address = column("whatsapp_jid", shown_address, request=request, title="WhatsApp")
+        return ["user_id", *stands, "locale", "is_opted_out", "created_at", address]
+
+    def get_list_filter(self, request: HttpRequest) -> list[Any]:
+        sees_states = sight_of(request).states
+        return [item for item in self.list_filter if sees_states or item is not BY_STATE]
 
     @display(description="state", label=colors.STATES)
     def stands(self, profile: UserProfile) -> str | None:
@@ -86,8 +95,7 @@ class UserProfileAdmin(ActingAdmin):
             profile if is_stored else None,
             user_id=profile.pk,
             now=moment_of(request),
-            plain=may_see_contacts(request),
-            links_runs=request.user.has_perm("engagement.view_engagementjobrun"),
+            sight=sight_of(request),
         )
         message_admin = self.admin_site.get_model_admin(EngagementMessage)
         return {
@@ -107,7 +115,7 @@ class UserProfileAdmin(ActingAdmin):
 def _fitting(profile: UserProfile, page: Page) -> set[HandAction]:
     """What would make a difference to the user, as far as the page knows."""
     fitting = {OPT_IN if profile.reengagement_opt_out else OPT_OUT}
-    if page.state not in {None, State.ACTIVE.value}:
+    if page.may_be_brought_back:
         fitting.add(BRING_BACK)
     if page.may_have_pending:
         fitting.add(CANCEL_ALL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 
 from engagement.groups import SUPPORT, VIEWERS
@@ -38,3 +38,17 @@ def viewer(member_of: Callable[[str], Client]) -> Client:
 def support(member_of: Callable[[str], Client]) -> Client:
     """Sees everything and may do what can be done by hand."""
     return member_of(SUPPORT)
+
+
+@pytest.fixture
+def account_that_may(db: None) -> Callable[..., Client]:
+    """The browser of somebody who has the permissions with these codenames, and no group."""
+
+    def log_in(*codenames: str) -> Client:
+        person = User.objects.create_user(f"may {' '.join(codenames)}", is_staff=True)
+        person.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+        client = Client()
+        client.force_login(person)
+        return client
+
+    return log_in

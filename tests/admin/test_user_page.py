@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from freezegun import freeze_time
@@ -172,20 +171,6 @@ def test_page_tells_why_nothing_happens_to_who_opted_out(viewer: Client) -> None
     with freeze_time(NOW):
         page = text_of(viewer, page_url(user.user))
     assert "Silent for long enough, but they opted out: every run passes them over." in page
-
-
-def test_runs_that_moved_the_user_are_linked_for_who_may_see_them(viewer: Client, client: Client) -> None:
-    user = make_user("silent")
-    job_id = run_job().job_id
-    run_page = f"/admin/engagement/engagementjobrun/{job_id}/change/"
-    assert f'href="{run_page}">run {job_id}</a>' in text_of(viewer, page_url(user.user))
-    assert viewer.get(run_page).status_code == 200
-    person = User.objects.create_user("sees users alone", is_staff=True)
-    person.user_permissions.add(Permission.objects.get(codename="view_userprofile"))
-    client.force_login(person)
-    page = text_of(client, page_url(user.user))
-    assert f"run {job_id}" in page
-    assert run_page not in page
 
 
 def test_long_row_of_acts_by_hand_is_cut_and_leads_to_all_of_them(support: Client) -> None:

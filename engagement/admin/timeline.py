@@ -1,0 +1,94 @@
+"""What happened to a user: their moves, and what was done for them by hand, in the order of time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from uuid import UUID
+
+from django.urls import reverse
+
+from engagement.admin.contacts import shown_text
+from engagement.admin.words import relative
+from engagement.states import State, Trigger
+from engagement.words import counted, date_in_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from django.contrib.admin.models import LogEntry
+
+    from engagement.admin.sight import Sight
+    from engagement.histories import Move
+
+LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
+
+
+class Note(NamedTuple):
+    """What is worth knowing of an event, and the page that has more of it."""
+
+    text: str
+    url: str = ""
+
+
+class Event(NamedTuple):
+    """Something that happened to the user."""
+
+    at: datetime | None
+    title: str
+    notes: Sequence[Note]
+    when: str
+    date: str
+
+
+def timeline(moves: Sequence[Move], acts: Sequence[LogEntry], *, now: datetime, sight: Sight) -> list[Event]:
+    """The moves (the first one first) and what was done by hand (the latest first), the latest first."""
+    # So they stay where several are of one instant.
+    events = [_move(move, now=now, sight=sight) for move in reversed(moves)]
+    events += [_act(entry, now=now) for entry in acts]
+    return sorted(events, key=lambda event: event.at or LONG_AGO, reverse=True)
+
+
+def _event(at: datetime | None, title: str, notes: Sequence[Note], *, now: datetime) -> Event:
+    return Event(at, title, notes, relative(at, now=now), date_in_words(at))
+
+
+def _act(entry: LogEntry, *, now: datetime) -> Event:
+    by = Note(f"by {entry.user.get_username()}")
+    return _event(entry.action_time, entry.change_message, [by], now=now)
+
+
+def _move(move: Move, *, now: datetime, sight: Sight) -> Event:
+    # Other programs may have put anything there.
+    told: dict[str, Any] = move.metadata if isinstance(move.metadata, dict) else {}
+    person = told.get("performed_by")
+    reason = "Brought back by hand" if person else Trigger(move.trigger).label
+    title = f"{reason}: {State(move.from_state).label} → {State(move.to_state).label}"
+    notes = [
+        Note(shown_text(note.text, plain=sight.contacts), note.url if sight.runs else "")
+        for note in _notes(told)
+    ]
+    if person:
+        # A colleague's name, which may be an e-mail address, is for all to see.
+        notes.append(Note(f"by {person}"))
+    return _event(move.created_at, title, notes, now=now)
+
+
+def _notes(told: dict[str, Any]) -> Iterator[Note]:
+    if isinstance(days := told.get("days_inactive"), int):
+        yield Note(f"silent for {counted(days, 'day')}")
+    if isinstance(hours := told.get("hours_waited"), int):
+        yield Note(f"{counted(hours, 'hour')} after the goodbye")
+    if told.get("unprompted_return") is True:
+        yield Note("came back unprompted")
+    if "job_id" in told:
+        yield Note(f"run {told['job_id']}", _page_of_run(told["job_id"]))
+    if "undone_job_id" in told:
+        yield Note(f"undid run {told['undone_job_id']}", _page_of_run(told["undone_job_id"]))
+
+
+def _page_of_run(job_id: object) -> str:
+    try:
+        return reverse("admin:engagement_engagementjobrun_change", args=(UUID(str(job_id)),))
+    except ValueError:
+        return ""
