@@ -62,6 +62,19 @@ class Move(NamedTuple):
     trigger: str
     metadata: Any
 
+    @property
+    def performed_by(self) -> str:
+        """The name that stands there for a person."""
+        # Other programs may have put anything there.
+        known = self.metadata if isinstance(self.metadata, dict) else {}
+        return str(known.get("performed_by") or "")
+
+    @property
+    def is_by_hand(self) -> bool:
+        """Whether somebody brought the user back: nothing else is moved by hand."""
+        is_return = self.trigger == Trigger.USER_MESSAGE and self.to_state == State.ACTIVE
+        return is_return and bool(self.performed_by)
+
 
 class Message(NamedTuple):
     """What a message is for, and what became of it; not where it goes, nor what it says."""

@@ -59,22 +59,21 @@ def _act(entry: LogEntry, *, now: datetime) -> Event:
 
 
 def _move(move: Move, *, now: datetime, sight: Sight) -> Event:
-    # Other programs may have put anything there.
-    told: dict[str, Any] = move.metadata if isinstance(move.metadata, dict) else {}
-    person = told.get("performed_by")
-    reason = "Brought back by hand" if person else Trigger(move.trigger).label
+    reason = "Brought back by hand" if move.is_by_hand else Trigger(move.trigger).label
     title = f"{reason}: {State(move.from_state).label} → {State(move.to_state).label}"
     notes = [
         Note(shown_text(note.text, plain=sight.contacts), note.url if sight.runs else "")
-        for note in _notes(told)
+        for note in _notes(move)
     ]
-    if person:
+    if move.performed_by:
         # A colleague's name, which may be an e-mail address, is for all to see.
-        notes.append(Note(f"by {person}"))
+        notes.append(Note(f"by {move.performed_by}"))
     return _event(move.created_at, title, notes, now=now)
 
 
-def _notes(told: dict[str, Any]) -> Iterator[Note]:
+def _notes(move: Move) -> Iterator[Note]:
+    # Other programs may have put anything there.
+    told: dict[str, Any] = move.metadata if isinstance(move.metadata, dict) else {}
     if isinstance(days := told.get("days_inactive"), int):
         yield Note(f"silent for {counted(days, 'day')}")
     if isinstance(hours := told.get("hours_waited"), int):

@@ -151,14 +151,6 @@ def test_what_another_program_wrote_is_text_and_no_script(viewer: Client) -> Non
     assert "<script>alert(1)" not in viewer.get(page_url(user.user)).content.decode()
 
 
-@pytest.mark.parametrize("metadata", [[], "text", {"days_inactive": "many", "hours_waited": None}])
-def test_strange_metadata_does_not_break_the_page(viewer: Client, metadata: object) -> None:
-    user = make_user("silent")
-    run_job()
-    EngagementStateTransition.objects.update(metadata=metadata)
-    assert "active → goodbye sent" in text_of(viewer, page_url(user.user))
-
-
 def test_user_without_a_state_is_not_heard_of_yet(viewer: Client) -> None:
     page = text_of(viewer, page_url(UserProfile.objects.create()))
     assert "Not heard of yet" in page
@@ -173,39 +165,10 @@ def test_page_tells_why_nothing_happens_to_who_opted_out(viewer: Client) -> None
     assert "Silent for long enough, but they opted out: every run passes them over." in page
 
 
-def test_long_row_of_acts_by_hand_is_cut_and_leads_to_all_of_them(support: Client) -> None:
-    profile = make_user().user
-    all_acts = page_url(profile).replace("/change/", "/history/")
-    link = f'<a class="engagement-link" href="{all_acts}">'
-    for wish in ("opt_out", "opt_in") * (SHOWN // 2):
-        support.post(act_url(profile, wish))
-    assert link not in text_of(support, page_url(profile))
-    support.post(act_url(profile, "opt_out"))
-    page = text_of(support, page_url(profile))
-    assert (page.count("Opted the user "), page.count(link)) == (SHOWN, 1)
-    assert text_of(support, all_acts).count("Opted the user ") == SHOWN + 1
-
-
 def test_times_that_no_calendar_has_do_not_break_the_page(viewer: Client) -> None:
     user = make_user()
     execute("UPDATE user_engagement_states SET last_activity_at = '-infinity'")
     assert "every run will fail to move them" in text_of(viewer, page_url(user.user))
-
-
-def test_newest_stands_first(viewer: Client) -> None:
-    user = make_user("silent")
-    run_job()
-    transition_state(user_id=user.user_id, trigger=Trigger.USER_MESSAGE, now=NOW + timedelta(hours=1))
-    page = text_of(viewer, page_url(user.user))
-    assert page.index("goodbye sent → active") < page.index("active → goodbye sent")
-
-
-def test_later_of_two_moves_of_one_instant_stands_first(viewer: Client) -> None:
-    user = make_user("goodbye_sent")
-    for trigger in (Trigger.GOODBYE_RESPONSE_1, Trigger.USER_MESSAGE):
-        transition_state(user_id=user.user_id, trigger=trigger, now=NOW)
-    page = text_of(viewer, page_url(user.user))
-    assert page.index("→ active") < page.index("goodbye sent → ")
 
 
 def test_page_costs_the_same_however_long_the_history_is(viewer: Client) -> None:
