@@ -64,10 +64,8 @@ class Move(NamedTuple):
 
     @property
     def performed_by(self) -> str:
-        """The name that stands there for a person."""
-        # Other programs may have put anything there.
-        known = self.metadata if isinstance(self.metadata, dict) else {}
-        return str(known.get("performed_by") or "")
+        """Who moved the user, or what another program wrote in their place."""
+        return performer(self.metadata)
 
     @property
     def is_by_hand(self) -> bool:
@@ -101,6 +99,12 @@ class LatestMove(NamedTuple):
 
     id: UUID
     trigger: str
+
+
+def performer(metadata: Any) -> str:
+    """Who stands in the metadata of a move as the one who made it."""
+    # Other programs may have put anything there.
+    return str(metadata.get("performed_by") or "") if isinstance(metadata, dict) else ""
 
 
 def has_profile(user_id: UUID) -> bool:

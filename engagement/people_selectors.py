@@ -6,11 +6,13 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
 
 from engagement.models import EngagementMessage, EngagementStateTransition, UserProfile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from uuid import UUID
 
 FOUND_AT_MOST: Final = 200
@@ -61,3 +63,9 @@ def acts_by_hand(user_id: UUID, *, count: int) -> list[LogEntry]:
     kind = ContentType.objects.get_for_model(UserProfile)
     entries = LogEntry.objects.filter(content_type=kind, object_id=str(user_id))
     return list(entries.select_related("user").order_by("-action_time", "-id")[:count])
+
+
+def accounts_among(names: Iterable[str]) -> set[str]:
+    """Those of the names that belong to people who may log in, or once might."""
+    asked = set(names) - {""}
+    return set(User.objects.filter(username__in=asked).values_list("username", flat=True))

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from django.utils.html import format_html
 
+from engagement import histories, people_selectors
 from engagement.groups import VIEW_CONTACT
 from engagement.privacy import mask, redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from django.http import HttpRequest
+
+
+_JSON: Final = '<pre class="engagement-json">{}</pre>'
 
 
 def may_see_contacts(request: HttpRequest) -> bool:
@@ -31,10 +35,27 @@ def shown_text(text: str | None, *, plain: bool) -> str:
     return (text or "") if plain else redact(text or "")
 
 
+def shown_person(name: str, *, plain: bool, accounts: Collection[str]) -> str:
+    """Who did something. A colleague's name, which may be an e-mail address, is for all to see."""
+    return shown_text(name, plain=plain or name in accounts)
+
+
 def shown_json(value: object, *, plain: bool) -> str:
     """A JSON column, readable: in lines, and indented."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
-    return format_html('<pre class="engagement-json">{}</pre>', shown_text(text, plain=plain))
+    return format_html(_JSON, shown_text(_lines_of(value), plain=plain))
+
+
+def shown_metadata(metadata: object, *, plain: bool) -> str:
+    """What is known of a move, with the name of the colleague who made it."""
+    person = histories.performer(metadata)
+    if plain or person not in people_selectors.accounts_among([person]):
+        return shown_json(metadata, plain=plain)
+    named = f'"performed_by": {_lines_of(person)}'
+    return format_html(_JSON, named.join(map(redact, _lines_of(metadata).split(named))))
+
+
+def _lines_of(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
 
 
 def column(

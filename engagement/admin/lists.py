@@ -15,7 +15,14 @@ from engagement.admin import colors
 from engagement.admin.actions import ActingAdmin
 from engagement.admin.base import ReadOnlyAdmin
 from engagement.admin.by_hand import BRING_BACK, CANCEL, RETRY
-from engagement.admin.contacts import column, may_see_contacts, shown_address, shown_json, shown_text
+from engagement.admin.contacts import (
+    column,
+    may_see_contacts,
+    shown_address,
+    shown_json,
+    shown_metadata,
+    shown_text,
+)
 from engagement.admin.filters import DayRangeFilter, DueFilter
 from engagement.admin.user_page import text_of
 from engagement.admin.words import state_in_words
@@ -114,7 +121,7 @@ class EngagementStateTransitionAdmin(OfOneUserAdmin):
         ("created_at", DayRangeFilter),
     )
     lines = ("created_at", "whose", "left", "why", "entered")
-    guarded_lines = (("metadata", shown_json),)
+    guarded_lines = (("metadata", shown_metadata),)
 
     @display(description="from", label=colors.STATES)
     def left(self, row: EngagementStateTransition) -> str:
@@ -146,7 +153,6 @@ class EngagementMessageAdmin(OfOneUserAdmin, ActingAdmin):
         "whose",
         "message_type",
         "stands",
-        "message_key",
         "destination",
         "scheduled_for",
         "sent_at",
@@ -154,6 +160,7 @@ class EngagementMessageAdmin(OfOneUserAdmin, ActingAdmin):
         "created_at",
     )
     guarded_lines = (
+        ("message_key", shown_text),
         ("destination_jid", shown_address),
         ("error_message", shown_text),
         ("message_params", shown_json),

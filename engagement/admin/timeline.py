@@ -8,13 +8,14 @@ from uuid import UUID
 
 from django.urls import reverse
 
-from engagement.admin.contacts import shown_text
+from engagement import people_selectors
+from engagement.admin.contacts import shown_person, shown_text
 from engagement.admin.words import relative
 from engagement.states import State, Trigger
 from engagement.words import counted, date_in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from django.contrib.admin.models import LogEntry
 
@@ -43,8 +44,9 @@ class Event(NamedTuple):
 
 def timeline(moves: Sequence[Move], acts: Sequence[LogEntry], *, now: datetime, sight: Sight) -> list[Event]:
     """The moves (the first one first) and what was done by hand (the latest first), the latest first."""
+    accounts = people_selectors.accounts_among(move.performed_by for move in moves)
     # So they stay where several are of one instant.
-    events = [_move(move, now=now, sight=sight) for move in reversed(moves)]
+    events = [_move(move, now=now, sight=sight, accounts=accounts) for move in reversed(moves)]
     events += [_act(entry, now=now) for entry in acts]
     return sorted(events, key=lambda event: event.at or LONG_AGO, reverse=True)
 
@@ -58,16 +60,15 @@ def _act(entry: LogEntry, *, now: datetime) -> Event:
     return _event(entry.action_time, entry.change_message, [by], now=now)
 
 
-def _move(move: Move, *, now: datetime, sight: Sight) -> Event:
+def _move(move: Move, *, now: datetime, sight: Sight, accounts: Collection[str]) -> Event:
     reason = "Brought back by hand" if move.is_by_hand else Trigger(move.trigger).label
     title = f"{reason}: {State(move.from_state).label} → {State(move.to_state).label}"
     notes = [
         Note(shown_text(note.text, plain=sight.contacts), note.url if sight.runs else "")
         for note in _notes(move)
     ]
-    if move.performed_by:
-        # A colleague's name, which may be an e-mail address, is for all to see.
-        notes.append(Note(f"by {move.performed_by}"))
+    if person := shown_person(move.performed_by, plain=sight.contacts, accounts=accounts):
+        notes.append(Note(f"by {person}"))
     return _event(move.created_at, title, notes, now=now)
 
 

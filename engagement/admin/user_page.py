@@ -124,7 +124,7 @@ def _may_have_pending(messages: Sequence[EngagementMessage]) -> bool:
 def _facts(profile: UserProfile, *, now: datetime, plain: bool) -> Iterator[tuple[str, str]]:
     yield "WhatsApp", shown_address(profile.whatsapp_jid, plain=plain) or "no address"
     yield "Messages go to", profile.get_preferred_destination_display()
-    yield "Locale", profile.locale
+    yield "Locale", shown_text(profile.locale, plain=plain)
     opted_out = "yes" if profile.reengagement_opt_out else "no"
     if profile.opt_out_changed_at:
         opted_out += f", since {date_in_words(profile.opt_out_changed_at)}"

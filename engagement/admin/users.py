@@ -15,7 +15,7 @@ from engagement.admin import colors
 from engagement.admin.actions import ActingAdmin
 from engagement.admin.base import moment_of
 from engagement.admin.by_hand import BRING_BACK, CANCEL_ALL, OPT_IN, OPT_OUT
-from engagement.admin.contacts import column, shown_address
+from engagement.admin.contacts import column, shown_address, shown_text
 from engagement.admin.filters import DayRangeFilter
 from engagement.admin.sight import sight_of
 from engagement.admin.user_page import user_page
@@ -54,8 +54,9 @@ class UserProfileAdmin(ActingAdmin):
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         stands = ["stands"] if sight_of(request).states else []
+        locale = column("locale", shown_text, request=request)
         address = column("whatsapp_jid", shown_address, request=request, title="WhatsApp")
-        return ["user_id", *stands, "locale", "is_opted_out", "created_at", address]
+        return ["user_id", *stands, locale, "is_opted_out", "created_at", address]
 
     def get_list_filter(self, request: HttpRequest) -> list[Any]:
         sees_states = sight_of(request).states

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from django.contrib.auth.models import User
 
 from engagement.models import (
     EngagementMessage,
@@ -40,8 +42,12 @@ def profile() -> UserProfile:
         error_message=f"no such number: {JID}",
         idempotency_key=f"welcome:{JID}",
         message_params={"number": NUMBER},
+        message_key=f"for.{JID}",
     )
-    EngagementStateTransition.objects.update(metadata={"job_id": JID, "number": NUMBER})
+    EngagementStateTransition.objects.update(
+        metadata={"job_id": JID, "number": NUMBER, "performed_by": f"{JID} himself"}
+    )
+    UserProfile.objects.update(locale=JID)
     return user.user
 
 
@@ -61,6 +67,21 @@ def test_viewer_sees_addresses_masked_wherever_they_stand(viewer: Client, profil
     seen = everything_about(viewer, profile)
     assert MASKED in seen
     assert NUMBER not in seen
+
+
+@pytest.mark.parametrize("name", ["anna@example.org", NUMBER, 'anna "the boss" anna@example.org'])
+def test_name_of_an_account_is_for_all_to_see(viewer: Client, profile: UserProfile, name: str) -> None:
+    metadata = {"note": JID, "performed_by": name, "zone": NUMBER * 2, "who": [name]}
+    EngagementStateTransition.objects.update(metadata=metadata)
+    move = EngagementStateTransition.objects.get()
+    as_json = json.dumps(name)
+    assert f"by {name}<" not in text_of(viewer, page_url(profile))
+    assert as_json not in text_of(viewer, page_url(move))
+    User.objects.create_user(name, is_active=False)
+    assert f"by {name}<" in text_of(viewer, page_url(profile))
+    page = text_of(viewer, page_url(move))
+    assert f'"performed_by": {as_json},\n' in page
+    assert (page.count(as_json), JID in page, NUMBER * 2 in page) == (1, False, False)
 
 
 def test_viewer_sees_no_address_in_what_a_run_met(viewer: Client, support: Client) -> None:
