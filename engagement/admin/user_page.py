@@ -52,8 +52,7 @@ class Page(NamedTuple):
     facts: Sequence[tuple[str, str]]
     events: Sequence[Event]
     shown_messages: Sequence[ShownMessage]
-    has_more_moves: bool
-    has_more_acts: bool
+    has_more_events: bool
     has_more_messages: bool
     may_be_brought_back: bool
     """Whether that would make a difference, as far as the page knows."""
@@ -69,7 +68,7 @@ def user_page(profile: UserProfile | None, *, user_id: UUID, now: datetime, sigh
     standing = histories.read_standing(user_id) if sight.states else None
     moves = histories.read_moves(user_id, latest=SHOWN + 1) if sight.moves else []
     messages = people_selectors.latest_messages(user_id, count=SHOWN + 1) if sight.messages else []
-    entries = people_selectors.acts_by_hand(user_id, count=SHOWN + 1)
+    acts = people_selectors.acts_by_hand(user_id, count=SHOWN + 1)
     since = histories.since_when(standing, moves) if standing and sight.moves else None
     locale = profile.locale if profile else None
     return Page(
@@ -81,12 +80,11 @@ def user_page(profile: UserProfile | None, *, user_id: UUID, now: datetime, sigh
             *(_facts(profile, now=now, plain=sight.contacts) if profile else ()),
             *_dates(standing, since=since, now=now),
         ],
-        events=timeline(moves[-SHOWN:], entries[:SHOWN], now=now, sight=sight),
+        events=timeline(moves[-SHOWN:], acts[:SHOWN], now=now, sight=sight),
         shown_messages=[
             _shown(message, locale=locale, now=now, plain=sight.contacts) for message in messages[:SHOWN]
         ],
-        has_more_moves=len(moves) > SHOWN,
-        has_more_acts=len(entries) > SHOWN,
+        has_more_events=max(len(moves), len(acts)) > SHOWN,
         has_more_messages=len(messages) > SHOWN,
         may_be_brought_back=_may_be_brought_back(standing) if sight.states else True,
         may_have_pending=_may_have_pending(messages) if sight.messages else True,

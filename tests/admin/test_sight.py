@@ -50,6 +50,8 @@ def test_page_of_a_user_shows_what_the_account_may_see(
     for name, texts in SHOWN.items():
         assert {text for text in texts if text in page} == (set(texts) if name == permission else set())
         assert (NOT_SHOWN[name] in page) == (name != permission)
+    links = {label for label in ("All moves", "All messages") if f">{label}</a>" in page}
+    assert links == {MOVES: {"All moves"}, MESSAGES: {"All messages"}}.get(permission, set())
 
 
 def test_page_says_nothing_of_sight_to_who_sees_all(viewer: Client, told_goodbye: UserProfile) -> None:

@@ -45,17 +45,25 @@ def test_later_of_two_moves_of_one_instant_stands_first(viewer: Client) -> None:
     assert page.index("→ active") < page.index("goodbye sent → ")
 
 
-def test_long_row_of_acts_by_hand_is_cut_and_leads_to_all_of_them(support: Client) -> None:
+def test_long_row_of_acts_by_hand_is_cut_and_says_so(support: Client) -> None:
     profile = make_user().user
-    all_acts = page_url(profile).replace("/change/", "/history/")
-    link = f'<a class="engagement-link" href="{all_acts}">'
     for wish in ("opt_out", "opt_in") * (SHOWN // 2):
         support.post(act_url(profile, wish))
-    assert link not in text_of(support, page_url(profile))
+    assert "Only the latest is shown." not in text_of(support, page_url(profile))
     support.post(act_url(profile, "opt_out"))
     page = text_of(support, page_url(profile))
-    assert (page.count("Opted the user "), page.count(link)) == (SHOWN, 1)
-    assert text_of(support, all_acts).count("Opted the user ") == SHOWN + 1
+    assert page.count("Opted the user ") == SHOWN
+    assert "Only the latest is shown." in page
+
+
+def test_page_leads_to_all_that_was_done_by_hand(support: Client) -> None:
+    profile = make_user().user
+    all_acts = page_url(profile).replace("/change/", "/history/")
+    link = f'<a class="engagement-link" href="{all_acts}">All that was done by hand</a>'
+    assert link in text_of(support, page_url(profile))
+    for wish in ("opt_out", "opt_in") * (SHOWN // 2 + 1):
+        support.post(act_url(profile, wish))
+    assert text_of(support, all_acts).count("Opted the user ") == SHOWN + 2
 
 
 @pytest.mark.parametrize(

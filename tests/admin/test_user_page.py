@@ -186,19 +186,32 @@ def test_profile_is_read_once(viewer: Client) -> None:
     assert sum('FROM "user_profiles"' in query["sql"] for query in queries) == 1
 
 
-def test_long_history_is_cut_and_leads_to_the_lists(viewer: Client) -> None:
+def test_long_history_is_cut_and_says_so(viewer: Client) -> None:
     user = make_user()
     fill_history_of(user.user_id, SHOWN)
     page = text_of(viewer, page_url(user.user))
     assert (page.count("engagement-bubble"), page.count("engagement-event")) == (SHOWN, 2 * SHOWN)
-    assert "All moves" not in page
+    assert "Only the latest" not in page
     fill_history_of(user.user_id, 1)
     page = text_of(viewer, page_url(user.user))
-    assert page.count("engagement-bubble") == SHOWN
-    for model in ("engagementstatetransition", "engagementmessage"):
-        address = f"/admin/engagement/{model}/?user__exact={user.user_id}"
-        assert address in page
-        assert viewer.get(address).context["cl"].result_count == SHOWN + 1
+    assert (page.count("engagement-bubble"), page.count("engagement-event")) == (SHOWN, 2 * SHOWN)
+    assert "Only the latest is shown." in page
+    assert "Only the latest are shown." in page
+
+
+@pytest.mark.parametrize(
+    ("model", "label"), [(EngagementStateTransition, "All moves"), (EngagementMessage, "All messages")]
+)
+def test_page_leads_to_all_there_is_of_the_user(
+    viewer: Client, model: type[EngagementStateTransition | EngagementMessage], label: str
+) -> None:
+    for count, user in enumerate((make_user(), make_user())):
+        fill_history_of(user.user_id, count)
+        address = f"{list_url(model)}?user__exact={user.user_id}"
+        assert f'<a class="engagement-link" href="{address}">{label}</a>' in text_of(
+            viewer, page_url(user.user)
+        )
+        assert viewer.get(address).context["cl"].result_count == count
 
 
 def test_what_is_kept_of_a_deleted_user_has_a_page(support: Client) -> None:
