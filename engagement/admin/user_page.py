@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from engagement import histories, people_selectors
 from engagement.admin import colors
 from engagement.admin.contacts import shown_address, shown_text
-from engagement.admin.timeline import timeline
+from engagement.admin.timeline import LONG_AGO, timeline
 from engagement.admin.words import relative, state_in_words
 from engagement.messages import UnknownMessageKey, WrongMessageParameters, WrongTranslation, render
 from engagement.models import MessageStatus
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from django.contrib.admin.models import LogEntry
+
     from engagement.admin.sight import Sight
     from engagement.admin.timeline import Event
-    from engagement.histories import Standing
+    from engagement.histories import Move, Standing
     from engagement.models import EngagementMessage, UserProfile
 
 SHOWN: Final = 50
@@ -80,7 +82,7 @@ def user_page(profile: UserProfile | None, *, user_id: UUID, now: datetime, sigh
             *(_facts(profile, now=now, plain=sight.contacts) if profile else ()),
             *_dates(standing, since=since, now=now),
         ],
-        events=timeline(moves[-SHOWN:], acts[:SHOWN], now=now, sight=sight),
+        events=_events(moves, acts, now=now, sight=sight),
         shown_messages=[
             _shown(message, locale=locale, now=now, plain=sight.contacts) for message in messages[:SHOWN]
         ],
@@ -147,6 +149,17 @@ def _dates(standing: Standing | None, *, since: datetime | None, now: datetime) 
 
 def _date(instant: datetime, *, now: datetime) -> str:
     return f"{date_in_words(instant)} ({relative(instant, now=now)})"
+
+
+def _events(moves: Sequence[Move], acts: Sequence[LogEntry], *, now: datetime, sight: Sight) -> list[Event]:
+    """What is shown of either, and nothing older than where one is cut: nobody would see the gap."""
+    begins = LONG_AGO
+    if len(moves) > SHOWN:
+        begins = moves[-SHOWN].created_at or LONG_AGO
+    if len(acts) > SHOWN:
+        begins = max(begins, acts[SHOWN - 1].action_time)
+    events = timeline(moves[-SHOWN:], acts[:SHOWN], now=now, sight=sight)
+    return [event for event in events if (event.at or LONG_AGO) >= begins]
 
 
 def _shown(message: EngagementMessage, *, locale: str | None, now: datetime, plain: bool) -> ShownMessage:

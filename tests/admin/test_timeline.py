@@ -3,22 +3,50 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
 
 from engagement.admin.user_page import SHOWN
 from engagement.models import EngagementStateTransition
 from engagement.services.state_machine import transition_state
 from engagement.states import Trigger
 from tests.admin.pages import act_url, page_url, text_of
-from tests.factories import NOW, make_user
+from tests.factories import NOW, TICK, make_user
 from tests.running import run_job
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from django.test import Client
 
+    from engagement.models import UserProfile
+
 pytestmark = pytest.mark.django_db
+
+DAY: Final = timedelta(days=1)
+
+
+def move(profile: UserProfile, *, at: datetime) -> None:
+    """Put a row into the audit log, wherever the user stands."""
+    EngagementStateTransition.objects.create(
+        user=profile, from_state="goodbye_sent", to_state="dormant", trigger="goodbye_timeout", created_at=at
+    )
+
+
+def act(profile: UserProfile, *, at: datetime) -> None:
+    """Put down that somebody did something by hand."""
+    LogEntry.objects.create(
+        user=User.objects.get(),
+        content_type=ContentType.objects.get_for_model(profile),
+        object_id=str(profile.pk),
+        action_flag=CHANGE,
+        change_message="Opted the user in.",
+        action_time=at,
+    )
 
 
 @pytest.mark.parametrize("metadata", [[], "text", {"days_inactive": "many", "hours_waited": None}])
@@ -54,6 +82,49 @@ def test_long_row_of_acts_by_hand_is_cut_and_says_so(support: Client) -> None:
     page = text_of(support, page_url(profile))
     assert page.count("Opted the user ") == SHOWN
     assert "Only the latest is shown." in page
+
+
+OLDEST_SHOWN_AT: Final = NOW - (SHOWN - 1) * DAY
+EDGE: Final = [(OLDEST_SHOWN_AT - TICK, 0), (OLDEST_SHOWN_AT, 1), (NOW, 1)]
+"""What is as old as the oldest of a daily row that is shown, and how often it is shown itself."""
+
+
+@pytest.mark.parametrize(("at", "count"), EDGE)
+def test_act_is_not_shown_below_moves_that_are_left_out(viewer: Client, at: datetime, count: int) -> None:
+    profile = make_user().user
+    for day in range(SHOWN + 10):
+        move(profile, at=NOW - day * DAY)
+    act(profile, at=at)
+    page = text_of(viewer, page_url(profile))
+    assert (page.count("Opted the user in."), page.count("→ dormant")) == (count, SHOWN)
+
+
+@pytest.mark.parametrize(("at", "count"), EDGE)
+def test_move_is_not_shown_below_acts_that_are_left_out(viewer: Client, at: datetime, count: int) -> None:
+    profile = make_user().user
+    for day in range(SHOWN + 10):
+        act(profile, at=NOW - day * DAY)
+    move(profile, at=at)
+    page = text_of(viewer, page_url(profile))
+    assert (page.count("Opted the user in."), page.count("→ dormant")) == (SHOWN, count)
+
+
+def test_history_that_is_cut_twice_begins_where_both_are_known(viewer: Client) -> None:
+    profile = make_user().user
+    for day in range(SHOWN + 10):
+        move(profile, at=NOW - day * DAY)
+        act(profile, at=NOW - 2 * day * DAY)
+    page = text_of(viewer, page_url(profile))
+    assert (page.count("→ dormant"), page.count("Opted the user in.")) == (SHOWN, SHOWN // 2)
+
+
+def test_old_act_is_shown_below_all_moves(viewer: Client) -> None:
+    profile = make_user().user
+    for day in range(SHOWN):
+        move(profile, at=NOW - day * DAY)
+    act(profile, at=NOW - 400 * DAY)
+    page = text_of(viewer, page_url(profile))
+    assert (page.count("Opted the user in."), page.count("→ dormant")) == (1, SHOWN)
 
 
 def test_page_leads_to_all_that_was_done_by_hand(support: Client) -> None:
