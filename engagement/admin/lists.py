@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 from django.contrib import admin
 from django.urls import reverse
@@ -37,13 +38,13 @@ from engagement.states import State, Trigger
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from datetime import datetime
-    from uuid import UUID
 
+    from django.db.models import QuerySet
     from django.http import HttpRequest
 
     from engagement.admin.actions import HandAction
 
-BY_ID: Final = (
+IN_ORDER_OF_IDS: Final = (
     "By id: the newest first. Rows of programs whose ids are not in the order of time stand anywhere;"
     " filter by day to find the newest of them."
 )
@@ -57,7 +58,20 @@ class OfOneUserAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
 
     def order_help(self, request: HttpRequest) -> str:  # noqa: ARG002  for who answers by it
-        return BY_ID
+        return IN_ORDER_OF_IDS
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """The rows of the users who are found so, and the one that has this id itself."""
+        found, may_repeat = super().get_search_results(request, queryset, search_term)
+        try:
+            return found | queryset.filter(pk=UUID(search_term.strip())), may_repeat
+        except ValueError:
+            return found, may_repeat
+
+    def search_help(self, request: HttpRequest) -> str:
+        return f"{super().search_help(request)}, or {self.opts.verbose_name} id"
 
     @display(description="user")
     def whose(self, row: Any) -> str:
@@ -92,6 +106,7 @@ class UserEngagementStateAdmin(OfOneUserAdmin, ActingAdmin):
         "remind_at",
         "created_at",
         "updated_at",
+        "id",
     )
 
     def fitting(self, row: UserEngagementState) -> Collection[HandAction]:
@@ -120,7 +135,7 @@ class EngagementStateTransitionAdmin(OfOneUserAdmin):
         ("to_state", ChoicesCheckboxFilter),
         ("created_at", DayRangeFilter),
     )
-    lines = ("created_at", "whose", "left", "why", "entered")
+    lines = ("created_at", "whose", "left", "why", "entered", "id")
     guarded_lines = (("metadata", shown_metadata),)
 
     @display(description="from", label=colors.STATES)
@@ -158,6 +173,7 @@ class EngagementMessageAdmin(OfOneUserAdmin, ActingAdmin):
         "sent_at",
         "retry_count",
         "created_at",
+        "id",
     )
     guarded_lines = (
         ("message_key", shown_text),
@@ -171,7 +187,7 @@ class EngagementMessageAdmin(OfOneUserAdmin, ActingAdmin):
         return ("scheduled_for", "id") if _are_pending(request) else self.ordering
 
     def order_help(self, request: HttpRequest) -> str:
-        return "What is to be sent first stands first." if _are_pending(request) else BY_ID
+        return "What is to be sent first stands first." if _are_pending(request) else IN_ORDER_OF_IDS
 
     def fitting(self, row: EngagementMessage) -> Collection[HandAction]:
         return {MessageStatus.PENDING.value: (CANCEL,), MessageStatus.FAILED.value: (RETRY,)}.get(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
 from django.urls import reverse
+from django.utils.html import format_html
 
 from engagement import people_selectors
 from engagement.admin.contacts import shown_person, shown_text
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from engagement.histories import Move
 
 LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
+
+_MESSAGE_ID: Final = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 
 
 class Note(NamedTuple):
@@ -47,7 +51,7 @@ def timeline(moves: Sequence[Move], acts: Sequence[LogEntry], *, now: datetime, 
     accounts = people_selectors.accounts_among(move.performed_by for move in moves)
     # So they stay where several are of one instant.
     events = [_move(move, now=now, sight=sight, accounts=accounts) for move in reversed(moves)]
-    events += [_act(entry, now=now) for entry in acts]
+    events += [_act(entry, now=now, sight=sight) for entry in acts]
     return sorted(events, key=lambda event: event.at or LONG_AGO, reverse=True)
 
 
@@ -55,9 +59,20 @@ def _event(at: datetime | None, title: str, notes: Sequence[Note], *, now: datet
     return Event(at, title, notes, relative(at, now=now), date_in_words(at))
 
 
-def _act(entry: LogEntry, *, now: datetime) -> Event:
+def _act(entry: LogEntry, *, now: datetime, sight: Sight) -> Event:
     by = Note(f"by {entry.user.get_username()}")
-    return _event(entry.action_time, entry.change_message, [by], now=now)
+    title = _linked(entry.change_message) if sight.messages else entry.change_message
+    return _event(entry.action_time, title, [by], now=now)
+
+
+def _linked(sentence: str) -> str:
+    """The sentence on an act, with a link to the message that it names by id."""
+    found = _MESSAGE_ID.search(sentence)
+    if found is None:
+        return sentence
+    url = reverse("admin:engagement_engagementmessage_change", args=(found.group(),))
+    link = format_html('<a class="engagement-link" href="{}">{}</a>', url, found.group())
+    return format_html("{}{}{}", sentence[: found.start()], link, sentence[found.end() :])
 
 
 def _move(move: Move, *, now: datetime, sight: Sight, accounts: Collection[str]) -> Event:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from django.urls import reverse
+
 from engagement import histories, people_selectors
 from engagement.admin import colors
 from engagement.admin.contacts import shown_address, shown_text
@@ -37,6 +39,7 @@ class ShownMessage(NamedTuple):
     """A message, as far as the reader may see it."""
 
     row: EngagementMessage
+    url: str
     color: str
     text: str
     address: str
@@ -167,6 +170,7 @@ def _shown(message: EngagementMessage, *, locale: str | None, now: datetime, pla
     instant = message.sent_at or message.scheduled_for
     return ShownMessage(
         row=message,
+        url=reverse("admin:engagement_engagementmessage_change", args=(message.pk,)),
         color=colors.MESSAGES.get(message.get_status_display(), ""),
         text=shown_text(text_of(message, locale=locale), plain=plain),
         address=shown_address(message.destination_jid, plain=plain),

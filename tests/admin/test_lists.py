@@ -91,6 +91,23 @@ def test_search_for_nobody_finds_nothing(support: Client, model: type[Model], te
     assert found(support, model, q=term) == 0
 
 
+@pytest.mark.parametrize("model", [UserEngagementState, EngagementStateTransition, EngagementMessage])
+def test_row_of_a_user_is_found_by_the_id_that_its_page_shows(viewer: Client, model: type[Model]) -> None:
+    make_users(2, "silent")
+    run_job()
+    row = model._default_manager.all()[0]
+    assert f">{row.pk}</div>" in text_of(viewer, page_url(row))
+    response = viewer.get(list_url(model), {"q": f" {row.pk} "})
+    assert list(response.context["cl"].result_list) == [row]
+    assert f"or {model._meta.verbose_name} id" in response.content.decode()
+
+
+def test_search_by_id_keeps_to_the_filters(viewer: Client) -> None:
+    message = queue_for(make_user(), MessageType.WELCOME, status="sent")
+    assert found(viewer, EngagementMessage, q=str(message.pk), status__exact="sent") == 1
+    assert found(viewer, EngagementMessage, q=str(message.pk), status__exact="failed") == 0
+
+
 def test_run_is_found_by_its_id(viewer: Client) -> None:
     make_run()
     run = make_run()

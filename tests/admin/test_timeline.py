@@ -11,14 +11,15 @@ from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
 
 from engagement.admin.user_page import SHOWN
-from engagement.models import EngagementStateTransition
+from engagement.models import EngagementStateTransition, MessageType
 from engagement.services.state_machine import transition_state
 from engagement.states import Trigger
 from tests.admin.pages import act_url, page_url, text_of
-from tests.factories import NOW, TICK, make_user
+from tests.factories import NOW, TICK, make_user, queue_for
 from tests.running import run_job
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from django.test import Client
@@ -37,14 +38,14 @@ def move(profile: UserProfile, *, at: datetime) -> None:
     )
 
 
-def act(profile: UserProfile, *, at: datetime) -> None:
+def act(profile: UserProfile, *, at: datetime, words: str = "Opted the user in.") -> None:
     """Put down that somebody did something by hand."""
     LogEntry.objects.create(
         user=User.objects.get(),
         content_type=ContentType.objects.get_for_model(profile),
         object_id=str(profile.pk),
         action_flag=CHANGE,
-        change_message="Opted the user in.",
+        change_message=words,
         action_time=at,
     )
 
@@ -158,3 +159,24 @@ def test_only_a_return_was_done_by_hand(viewer: Client, trigger: str, to_state: 
     page = text_of(viewer, page_url(profile))
     assert page.count("Brought back by hand") == count
     assert "by the assistant" in page
+
+
+@pytest.mark.parametrize(("status", "action"), [("pending", "cancel"), ("failed", "retry")])
+def test_message_that_was_acted_on_is_linked_for_who_may_see_it(
+    support: Client, account_that_may: Callable[..., Client], status: str, action: str
+) -> None:
+    message = queue_for(make_user("goodbye_sent"), MessageType.WELCOME, status=status)
+    support.post(act_url(message, action))
+    link = f'welcome <a class="engagement-link" href="{page_url(message)}">{message.pk}</a>.</p>'
+    assert link in text_of(support, page_url(message.user))
+    assert f"welcome {message.pk}.</p>" in text_of(
+        account_that_may("view_userprofile"), page_url(message.user)
+    )
+
+
+def test_act_is_text_and_no_script(viewer: Client) -> None:
+    profile = make_user().user
+    act(profile, at=NOW, words=f"<script> {profile.pk} <script>")
+    page = viewer.get(page_url(profile)).content.decode()
+    assert page.count(f">{profile.pk}</a> &lt;script&gt;</p>") == 1
+    assert f"<script> {profile.pk}" not in page

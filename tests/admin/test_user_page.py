@@ -237,6 +237,17 @@ def test_who_was_never_stored_is_not_said_to_have_been_deleted(viewer: Client) -
     assert "No profile: deleted, or never stored" in page
 
 
+def test_each_message_leads_to_its_page(viewer: Client) -> None:
+    user = make_user()
+    shown = [queue_for(user, kind) for kind in (MessageType.WELCOME, MessageType.GOODBYE)]
+    page = text_of(viewer, page_url(user.user))
+    for message in shown:
+        link = (
+            f'<a class="engagement-link" href="{page_url(message)}">{message.get_message_type_display()}</a>'
+        )
+        assert page.count(link) == 1
+
+
 @pytest.mark.parametrize(
     ("count", "words"), [(1, "tried again 1 time<"), (2, "tried again 2 times<"), (0, "")]
 )
