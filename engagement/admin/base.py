@@ -127,7 +127,7 @@ class ReadOnlyAdmin(ModelAdmin):
         if not term:
             return queryset, False
         found = find_users(term, by_address=may_see_contacts(request))
-        vars(request)["engagement_search_note"] = found.note
+        vars(request)["note_on_search"] = found.note
         return queryset.filter(**{f"{self.user_column}__in": found.user_ids}), False
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002
@@ -138,12 +138,19 @@ class ReadOnlyAdmin(ModelAdmin):
         changelist.search_help_text = self.search_help(request)
         changelist.order_help = self.order_help(request)
         filtered = filters_in_words(changelist, also=self.may_be_asked)
-        changelist.notes = [filtered, vars(request).get("engagement_search_note", "")]
+        changelist.notes = [filtered, vars(request).get("note_on_search", "")]
         noun = self.counted_as or str(self.opts.verbose_name)
         changelist.count_in_words = counted(changelist.result_count, noun)
         # Or the theme offers to show all of them on one page.
         changelist.full_result_count = changelist.result_count
         return changelist
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        # What is done by hand stands in the history of the user: a page of Django's would know of nothing.
+        context["show_history"] = False
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def order_help(self, request: HttpRequest) -> str:  # noqa: ARG002
         """In which order the rows stand."""

@@ -58,6 +58,8 @@ class Page(NamedTuple):
     events: Sequence[Event]
     shown_messages: Sequence[ShownMessage]
     has_more_events: bool
+    has_acts: bool
+    """Whether anything was done for the user by hand, apart from moving them."""
     has_more_messages: bool
     may_be_brought_back: bool
     """Whether that would make a difference, as far as the page knows."""
@@ -90,6 +92,7 @@ def user_page(profile: UserProfile | None, *, user_id: UUID, now: datetime, sigh
             _shown(message, locale=locale, now=now, plain=sight.contacts) for message in messages[:SHOWN]
         ],
         has_more_events=max(len(moves), len(acts)) > SHOWN,
+        has_acts=bool(acts),
         has_more_messages=len(messages) > SHOWN,
         may_be_brought_back=_may_be_brought_back(standing) if sight.states else True,
         may_have_pending=_may_have_pending(messages) if sight.messages else True,

@@ -49,7 +49,7 @@ def test_killed_runs_leave_nothing_to_repair_and_the_next_one_finishes(
         process = start_run(*arguments)
         wait_for_sessions(onlooker)
         # The first before its first batch; the others wherever chance leads, anywhere inside a batch.
-        more = chance.randrange(size.due // (2 * size.kills)) if number else 0
+        more = chance.randint(1, size.due // (2 * size.kills)) if number else 0
         wait_for_moves(onlooker, count_moves(onlooker) + more, of=process)
         kill_after(process, seconds=chance.uniform(0, 0.02))
         wait_for_the_end_of_sessions(onlooker)

@@ -121,7 +121,8 @@ def test_failed_message_is_queued_again(support: Client, waiting: UserEngagement
     goodbye.refresh_from_db()
     assert (goodbye.status, goodbye.scheduled_for, goodbye.error_message) == ("pending", NOW, None)
     assert (goodbye.idempotency_key, goodbye.retry_count) == (key, 3)
-    assert f"Queued again: goodbye {goodbye.pk}." in text_of(support, page_url(waiting.user))
+    link = f'<a class="engagement-link" href="{page_url(goodbye)}">{goodbye.pk}</a>'
+    assert f"Queued again: goodbye {link}." in text_of(support, page_url(waiting.user))
 
 
 def test_failed_message_that_makes_no_sense_any_more_is_left_alone_with_the_reason(

@@ -131,10 +131,11 @@ def test_old_act_is_shown_below_all_moves(viewer: Client) -> None:
 def test_page_leads_to_all_that_was_done_by_hand(support: Client) -> None:
     profile = make_user().user
     all_acts = page_url(profile).replace("/change/", "/history/")
-    link = f'<a class="engagement-link" href="{all_acts}">All that was done by hand</a>'
-    assert link in text_of(support, page_url(profile))
+    assert all_acts not in text_of(support, page_url(profile))
     for wish in ("opt_out", "opt_in") * (SHOWN // 2 + 1):
         support.post(act_url(profile, wish))
+    link = f'<a class="engagement-link" href="{all_acts}">All that was done by hand, but for moves</a>'
+    assert link in text_of(support, page_url(profile))
     assert text_of(support, all_acts).count("Opted the user ") == SHOWN + 2
 
 
