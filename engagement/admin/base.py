@@ -91,13 +91,15 @@ class ReadOnlyAdmin(ModelAdmin):
         """What can be done with chosen rows, as Django wants it: function, name and label by name."""
         return {"download": (_download, "download", "Download as CSV")}
 
-    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Any], **more: Any
+    ) -> HttpResponse | None:
         for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
             try:
                 self.opts.pk.to_python(key)
             except ValidationError as error:
                 raise BadRequest from error
-        return super().response_action(request, queryset)
+        return super().response_action(request, queryset, **more)
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
         return False

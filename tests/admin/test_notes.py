@@ -93,7 +93,7 @@ def test_empty_list_promises_nothing_that_cannot_be_done(viewer: Client) -> None
     for query in ({"q": "somebody"}, {"reengagement_opt_out__exact": "1"}):
         page = text_of(viewer, list_url(UserProfile), **query)
         assert "No row fits" in page
-        assert "Create" not in page
+        assert "Create a new item" not in page
         assert '<a href="?"' in page
 
 
