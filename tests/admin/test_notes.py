@@ -1,4 +1,4 @@
-"""What stands above and below the rows of a list: what it is filtered by, what was looked for, how many."""
+"""What stands around the rows of a list: its title, what it is filtered by, what was looked for, how many."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.contrib.auth.models import User
 
 from engagement.admin.search import BY_ID_ALONE, TOO_MANY
 from engagement.models import (
@@ -107,3 +108,14 @@ def test_rows_are_counted_as_what_they_stand_for(
     for words in (one, two):
         fill_tables(1) if model is EngagementJobRun else make_users(1)
         assert re.search(rf"^\s*{words}\s*$", text_of(viewer, list_url(model)), re.MULTILINE)
+
+
+def test_accounts_are_not_called_as_the_users_are(admin_client: Client) -> None:
+    person = User.objects.get()
+    for page in ("/admin/auth/user/", f"/admin/auth/user/{person.pk}/change/"):
+        path = text_of(admin_client, page).partition("<h1")[2].partition("</h1>")[0]
+        assert re.search(r'<a href="/admin/auth/user/"[^>]*>\s*Accounts\s*</a>', path)
+        assert "Users" not in path
+        icons = re.findall(r"<span([^>]*)>chevron_right</span>", path)
+        assert icons
+        assert all('aria-hidden="true"' in icon for icon in icons)
