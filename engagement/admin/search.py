@@ -15,7 +15,7 @@ BY_ID: Final = "User id"
 BY_ID_OR_ADDRESS: Final = "User id, or beginning of a WhatsApp number"
 
 BY_ID_ALONE: Final = (
-    "You can search by the whole user id only: numbers are for those who may see them. Nobody was looked for."
+    "You can search by a whole id only: numbers are for those who may see them. Nobody was looked for."
 )
 TOO_MANY: Final = (
     f"More than {FOUND_AT_MOST} numbers begin so, and only {FOUND_AT_MOST} of these users were looked at:"
