@@ -30,6 +30,18 @@ def test_dormancy_lasts_since_the_last_move_there_of_those_asked_for() -> None:
     assert selectors.dormant_since([user.user_id]) == {user.user_id: NOW - 9 * DAY}
 
 
+def test_user_came_to_a_state_with_their_own_last_move_there() -> None:
+    user, stranger = make_user("goodbye_sent"), make_user("goodbye_sent")
+    move(user, "goodbye_response_1", now=NOW - 9 * DAY)
+    move(user, "user_message", now=NOW - 8 * DAY)
+    move(user, "inactivity_14d", now=NOW - 3 * DAY)
+    move(user, "user_message", now=NOW - 2 * DAY)
+    move(stranger, "goodbye_response_1", now=NOW)
+    assert selectors.entered_at(user.user_id, "active") == NOW - 2 * DAY
+    assert selectors.entered_at(user.user_id, "help_flow") == NOW - 9 * DAY
+    assert selectors.entered_at(user.user_id, "dormant") is None
+
+
 @pytest.mark.parametrize("new_id", [uuid4, uuid7])
 def test_moves_of_a_run_are_those_with_its_id(new_id: Callable[[], UUID]) -> None:
     job_id = new_id()
