@@ -91,7 +91,8 @@ class Run(NamedTuple):
     """One run of the daily job."""
 
     url: str
-    as_of: datetime
+    as_of: datetime | None
+    """None if no calendar has it."""
     started: str
     outcome: str
     color: str

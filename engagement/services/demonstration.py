@@ -62,7 +62,8 @@ def play_demonstration(*, path: Path, as_of: datetime | None, now: datetime) -> 
     period = Period((last_run_at - (DAYS - 1) * DAY).date(), last_run_at.date())
     until_next_run = replace(period, last_date=period.last_date + DAY)
     player = Player(engagement_settings().policy, StopRequest(), is_rehearsal=False)
-    player.introduce(log.first_messages(until_next_run))
+    first_messages = log.first_messages(until_next_run)
+    player.introduce(first_messages)
     player.receive_all(_latest(log.history(period)))
     for day in log.days(period):
         player.receive_all(day.before_job)
@@ -71,7 +72,7 @@ def play_demonstration(*, path: Path, as_of: datetime | None, now: datetime) -> 
         player.receive_all(day.after_job)
     player.receive_all(log.between(period.ends_at, until_next_run.ends_at))
     _date_back_users()
-    return Demonstration(len(log.first_messages(until_next_run)), len(log.messages), last_run_at)
+    return Demonstration(len(first_messages), len(log.messages), last_run_at)
 
 
 def _last_run_before(instant: datetime) -> datetime:
