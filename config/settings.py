@@ -41,9 +41,9 @@ CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 INSTALLED_APPS = [
     "engagement",
     # Before the admin, whose templates it replaces.
-    "config.apps.ThemeConfig",
+    "config.admin.app_configs.ThemeConfig",
     "unfold.contrib.filters",
-    "config.apps.AdminConfig",
+    "config.admin.app_configs.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.humanize",
@@ -51,7 +51,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
-    "config.apps.LoginThrottlingConfig",
+    "config.admin.app_configs.LoginThrottlingConfig",
 ]
 
 MIDDLEWARE = [
@@ -136,7 +136,7 @@ SESSION_COOKIE_AGE = 12 * 60 * 60
 X_FRAME_OPTIONS = "DENY"
 if flag("BEHIND_TLS_PROXY"):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    AXES_CLIENT_IP_CALLABLE = "config.visitors.address_behind_proxy"
+    AXES_CLIENT_IP_CALLABLE = "config.admin.visitors.address_behind_proxy"
 
 # Everything comes from this server. The theme's Alpine.js evaluates what stands in its templates, hence
 # 'unsafe-eval', and sets style attributes; neither scripts nor style sheets may stand in a page.
@@ -160,18 +160,18 @@ UNFOLD = {
     "SITE_SUBHEADER": "One polite goodbye, then silence",
     "SITE_SYMBOL": "waving_hand",
     "SITE_URL": None,
-    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "config.theme.icon"}],
-    "COLORS": "config.theme.no_colors",
-    "STYLES": ["config.theme.style_sheet"],
-    "SCRIPTS": ["config.theme.script"],
-    "SIDEBAR": {"navigation": "config.theme.navigation"},
-    "LOGIN": {"form": "config.login.LoginForm"},
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "config.admin.theme.icon"}],
+    "COLORS": "config.admin.theme.no_colors",
+    "STYLES": ["config.admin.theme.style_sheet"],
+    "SCRIPTS": ["config.admin.theme.script"],
+    "SIDEBAR": {"navigation": "config.admin.theme.navigation"},
+    "LOGIN": {"form": "config.admin.login.LoginForm"},
     "DASHBOARD_CALLBACK": "engagement.admin.dashboard.dashboard",
 }
 
 # In the database, which all processes of the server share; there is no cache that they do. By name and
 # address together: from elsewhere nobody can lock a colleague out.
-AXES_HANDLER = "config.login.LoginThrottle"
+AXES_HANDLER = "config.admin.login.LoginThrottle"
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)

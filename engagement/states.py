@@ -93,7 +93,7 @@ class Check:
     trigger: Trigger
     state: State
     due_column: str
-    says_goodbye: bool = False
+    sends_goodbye: bool = False
 
     @property
     def name(self) -> str:
@@ -115,7 +115,7 @@ class Check:
 
 
 CHECKS: Final[tuple[Check, ...]] = (
-    Check(Trigger.INACTIVITY_14D, State.ACTIVE, "last_activity_at", says_goodbye=True),
+    Check(Trigger.INACTIVITY_14D, State.ACTIVE, "last_activity_at", sends_goodbye=True),
     Check(Trigger.GOODBYE_TIMEOUT, State.GOODBYE_SENT, "goodbye_expires_at"),
     Check(Trigger.REMINDER_DUE, State.REMIND_LATER, "remind_at"),
 )
@@ -200,10 +200,10 @@ def next_state(user_state: UserState, trigger: Trigger) -> State | None:
 
 def timestamps_on_entering(state: State, *, now: datetime, policy: Policy) -> Timestamps:
     """What the three timestamps become on entering `state`: its own are set, the others cleared."""
-    says_goodbye = state is State.GOODBYE_SENT
+    sends_goodbye = state is State.GOODBYE_SENT
     return Timestamps(
-        goodbye_sent_at=now if says_goodbye else None,
-        goodbye_expires_at=now + policy.goodbye_wait if says_goodbye else None,
+        goodbye_sent_at=now if sends_goodbye else None,
+        goodbye_expires_at=now + policy.goodbye_wait if sends_goodbye else None,
         remind_at=now + policy.remind_after if state is State.REMIND_LATER else None,
     )
 
@@ -243,7 +243,7 @@ def transition_metadata(
     return metadata
 
 
-def is_as_left(user_state: UserState, *, by: Transition) -> bool:
+def still_as_left_by(user_state: UserState, *, by: Transition) -> bool:
     """Whether a user still stands as the move `by` left them, as far as their state row shows.
 
     When a goodbye ends is not compared: its period is a setting, which may have been another then.

@@ -8,7 +8,7 @@ from typing import Any, Final
 from factory.declarations import LazyAttribute, Sequence, SubFactory, Trait
 from factory.django import DjangoModelFactory
 
-from engagement import messages
+from engagement import message_catalogue as messages
 from engagement.models import (
     EngagementJobRun,
     EngagementMessage,
@@ -74,7 +74,7 @@ class EngagementJobRunFactory(DjangoModelFactory[EngagementJobRun]):
     finished_at = LazyAttribute(lambda run: None if run.status == RunStatus.RUNNING else run.last_seen_at)
     checks = LazyAttribute(
         lambda run: {
-            check.name: {"succeeded": run.succeeded if check.says_goodbye else 0} for check in CHECKS
+            check.name: {"succeeded": run.succeeded if check.sends_goodbye else 0} for check in CHECKS
         }
     )
     succeeded = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import OperationalError
 from psycopg.errors import DeadlockDetected
 
-from engagement.services.batch import BatchError
+from engagement.services.job.batch import BatchError
 
 
 def deadlock() -> OperationalError:

@@ -24,17 +24,17 @@ MUTMUT: Final = (sys.executable, "-m", "mutmut")
 CAUGHT: Final = {"killed", "timeout"}
 NOT_ASKED: Final = {"not checked", "skipped"}
 
-WORKERS: Final = ("tests/job/test_workers.py",)
-REPLAYS: Final = ("tests/replay/test_shares.py", "tests/replay/test_left_behind.py")
+WORKERS: Final = ("tests/integration/job/test_workers.py",)
+REPLAYS: Final = ("tests/integration/replay/test_shares.py", "tests/integration/replay/test_left_behind.py")
 """The quick ones first: the first that notices ends the asking."""
 BY_PROCESSES: Final = {
-    "engagement.services.forking": (*WORKERS, *REPLAYS),
-    "engagement.services.heartbeat": ("tests/job/test_heartbeat.py",),
-    "engagement.services.ledger": ("tests/ledger/test_ledger_of_processes.py",),
-    "engagement.services.replay_shares": REPLAYS,
-    "engagement.services.scratch_database": ("tests/replay/test_left_behind.py",),
-    "engagement.services.undo": ("tests/operation/test_undo_beside_others.py",),
-    "engagement.services.workers": (*WORKERS, "tests/acceptance/test_server_goes_away.py"),
+    "engagement.services.resilience.workers": (*WORKERS, *REPLAYS),
+    "engagement.services.job.heartbeat": ("tests/integration/job/test_heartbeat.py",),
+    "engagement.services.job.ledger": ("tests/integration/job/test_ledger_of_processes.py",),
+    "engagement.replay.replay_shares": REPLAYS,
+    "engagement.replay.scratch_database": ("tests/integration/replay/test_left_behind.py",),
+    "engagement.services.undo.undo_run": ("tests/integration/operation/test_undo_beside_others.py",),
+    "engagement.services.job.parallel": (*WORKERS, "tests/acceptance/test_server_goes_away.py"),
 }
 """By module: the tests whose processes do what it does, which mutmut does not see."""
 

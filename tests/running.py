@@ -14,14 +14,14 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from uuid_utils.compat import uuid7
 
-from engagement.services.daily_job import JobRequest, run_daily_job
+from engagement.services.job.daily_job import RunRequest, run_daily_job
 from tests.factories import NOW
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from engagement.services.job_result import JobResult
-    from engagement.services.patience import StopRequest
+    from engagement.services.job.result import RunResult
+    from engagement.services.resilience.retries import StopRequest
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
 
@@ -43,9 +43,9 @@ class Outcome(NamedTuple):
         return json.loads(self.out)
 
 
-def run_job(*, now: datetime = NOW, stop: StopRequest | None = None, **request: Any) -> JobResult:
+def run_job(*, now: datetime = NOW, stop: StopRequest | None = None, **request: Any) -> RunResult:
     """Run the daily job through its service."""
-    return run_daily_job(request=JobRequest(job_id=uuid7(), now=now, **request), stop=stop)
+    return run_daily_job(request=RunRequest(job_id=uuid7(), now=now, **request), stop=stop)
 
 
 def run_command(*arguments: str) -> Outcome:

@@ -19,12 +19,12 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 
-from engagement import histories
 from engagement.admin.base import ReadOnlyAdmin, moment_of
+from engagement.formatting import count_text
 from engagement.readable_rows import every_value_is_read
-from engagement.services.batch import in_transaction
-from engagement.services.faults import Fault, describe, fault_of, loggable
-from engagement.words import counted
+from engagement.selectors import user_history
+from engagement.services.job.batch import in_transaction
+from engagement.services.resilience.errors import ErrorKind, describe, error_kind, loggable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -92,11 +92,11 @@ class ActingAdmin(ReadOnlyAdmin):
     change_form_outer_before_template = "engagement/buttons.html"
 
     def list_actions(self, request: HttpRequest) -> dict[str, Any]:
-        by_hand = {
+        manual = {
             action.name: (partial(_act_on_chosen, action), action.name, action.label)
             for action in self.allowed(request)
         }
-        return {**by_hand, **super().list_actions(request)}
+        return {**manual, **super().list_actions(request)}
 
     def allowed(self, request: HttpRequest) -> list[HandAction]:
         """What this person may do."""
@@ -157,7 +157,7 @@ class ActingAdmin(ReadOnlyAdmin):
     def way_back(self, row: Any) -> str:
         """The user's page, or the row's own: other programs queue messages for who has no profile."""
         user_id = self.user_of(row)
-        known = histories.has_profile(user_id)
+        known = user_history.has_profile(user_id)
         model, key = ("userprofile", user_id) if known else (self.opts.model_name, row.pk)
         return reverse(f"{self.admin_site.name}:engagement_{model}_change", args=(key,))
 
@@ -205,7 +205,7 @@ def _in_words(outcomes: Collection[Outcome], *, several: bool) -> str:
     results = Counter(outcome.words for outcome in outcomes if outcome.words)
     report = [f"{words} ({count:,})" if several else words for words, count in results.items()]
     if cancelled := sum(outcome.cancelled for outcome in outcomes):
-        report.append(f"{counted(cancelled, 'pending message')} cancelled")
+        report.append(f"{count_text(cancelled, 'pending message')} cancelled")
     return "; ".join(report)
 
 
@@ -227,7 +227,7 @@ def _told_and_logged(error: DatabaseError, *, action: HandAction, act: Act) -> O
         error=describe(error),
         exc_info=loggable(error),
     )
-    if fault_of(error) is Fault.CONCURRENCY:
+    if error_kind(error) is ErrorKind.CONFLICT:
         return Outcome("left alone, because somebody else is at work on it: try again", is_done=False)
     return Outcome("could not be done", is_done=False)
 
@@ -243,6 +243,6 @@ def _act_on_chosen(
         return model_admin.ask(request, action, chosen, back=request.get_full_path())
     model_admin.perform(request, action, chosen)
     if missing := len(set(request.POST.getlist(ACTION_CHECKBOX_NAME))) - len(chosen):
-        sentence = f"{counted(missing, 'row')} of your choice left alone: no longer in this list."
+        sentence = f"{count_text(missing, 'row')} of your choice left alone: no longer in this list."
         model_admin.message_user(request, f"{action.label}: {sentence}", messages.WARNING)
     return None

@@ -13,12 +13,12 @@ from django.utils import timezone
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList as ThemeChangeList
 
-from engagement.admin.contacts import column, may_see_contacts
 from engagement.admin.export import as_csv
-from engagement.admin.filter_words import filters_in_words
+from engagement.admin.filter_summary import filters_in_words
+from engagement.admin.masking import column, may_see_contacts
 from engagement.admin.paginator import BoundedPaginator
 from engagement.admin.search import BY_ID, BY_ID_OR_ADDRESS, find_users
-from engagement.words import counted
+from engagement.formatting import count_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -142,7 +142,7 @@ class ReadOnlyAdmin(ModelAdmin):
         filtered = filters_in_words(changelist, also=self.may_be_asked)
         changelist.notes = [filtered, vars(request).get("note_on_search", "")]
         noun = self.counted_as or str(self.opts.verbose_name)
-        changelist.count_in_words = counted(changelist.result_count, noun)
+        changelist.count_in_words = count_text(changelist.result_count, noun)
         # Or the theme offers to show all of them on one page.
         changelist.full_result_count = changelist.result_count
         return changelist

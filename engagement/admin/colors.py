@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from engagement.models import MessageStatus, RunStatus
-from engagement.run_selectors import VANISHED
+from engagement.selectors.job_runs import VANISHED
 from engagement.states import State
 
 STATES: Final = {

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.urls import reverse
 
-from engagement import dashboard_selectors, run_selectors
 from engagement.admin import colors
 from engagement.admin.base import moment_of
 from engagement.admin.filters import DueFilter
 from engagement.admin.words import near, relative
 from engagement.conf import engagement_settings
-from engagement.dashboard_selectors import DAYS_SHOWN
 from engagement.schedule import first_run_from
+from engagement.selectors import dashboard as dashboard_selectors
+from engagement.selectors import job_runs as run_selectors
+from engagement.selectors.dashboard import DAYS_SHOWN
 from engagement.states import State, Trigger
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
-    from engagement.dashboard_selectors import MovesOfDay
     from engagement.models import EngagementJobRun
+    from engagement.selectors.dashboard import MovesOfDay
 
 RUNS_SHOWN: Final = 7
 
@@ -184,7 +185,7 @@ def _runs(moves: Sequence[MovesOfDay], *, now: datetime) -> list[Run]:
 
 
 def _run(run: EngagementJobRun, *, undone: int, now: datetime) -> Run:
-    outcome = run_selectors.outcome_of(run, now=now)
+    outcome = run_selectors.status_of_run(run, now=now)
     return Run(
         url=reverse("admin:engagement_engagementjobrun_change", args=(run.pk,)),
         as_of=run.now,
@@ -234,7 +235,7 @@ def _goodbyes(moves: Sequence[MovesOfDay]) -> list[Bar]:
     counts: Counter[str] = Counter()
     for move in moves:
         if move.from_state == State.GOODBYE_SENT:
-            counts[BY_HAND if move.is_by_hand else move.trigger] += move.number
+            counts[BY_HAND if move.is_manual else move.trigger] += move.number
         elif move.trigger == Trigger.RUN_UNDONE and move.to_state == State.GOODBYE_SENT:
             # Runs end goodbyes in one way only. What was undone may have ended before these days.
             counts[Trigger.GOODBYE_TIMEOUT] -= move.number

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from django.utils.dateparse import parse_date
 from unfold.contrib.filters.admin import CheckboxFilter, RadioFilter, RangeDateFilter
 
-from engagement import selectors
 from engagement.admin.base import moment_of
 from engagement.conf import engagement_settings
 from engagement.models import RunStatus
-from engagement.run_selectors import VANISHED, runs_with_outcome
 from engagement.schedule import first_run_from
+from engagement.selectors import due_users
+from engagement.selectors.job_runs import VANISHED, runs_with_status
 from engagement.states import CHECKS
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class OutcomeFilter(CheckboxFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         outcomes = self.value()
-        return queryset.filter(runs_with_outcome(outcomes, now=moment_of(request))) if outcomes else queryset
+        return queryset.filter(runs_with_status(outcomes, now=moment_of(request))) if outcomes else queryset
 
 
 class CheckFilter(CheckboxFilter):
@@ -88,4 +88,4 @@ class DueFilter(RadioFilter):
         if check is None:
             return queryset
         next_run = first_run_from(moment_of(request))
-        return queryset & selectors.due(check, now=next_run, policy=engagement_settings().policy)
+        return queryset & due_users.due(check, now=next_run, policy=engagement_settings().policy)

@@ -11,12 +11,11 @@ from django.utils.html import format_html
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 from unfold.decorators import display
 
-from engagement import people_selectors
 from engagement.admin import colors
 from engagement.admin.actions import ActingAdmin
 from engagement.admin.base import ReadOnlyAdmin
-from engagement.admin.by_hand import BRING_BACK, CANCEL, RETRY
-from engagement.admin.contacts import (
+from engagement.admin.filters import DayRangeFilter, DueFilter
+from engagement.admin.masking import (
     column,
     may_see_contacts,
     shown_address,
@@ -24,7 +23,7 @@ from engagement.admin.contacts import (
     shown_metadata,
     shown_text,
 )
-from engagement.admin.filters import DayRangeFilter, DueFilter
+from engagement.admin.support_actions import BRING_BACK, CANCEL, RETRY
 from engagement.admin.user_page import text_of
 from engagement.admin.words import state_in_words
 from engagement.models import (
@@ -33,6 +32,7 @@ from engagement.models import (
     MessageStatus,
     UserEngagementState,
 )
+from engagement.selectors import user_search as people_selectors
 from engagement.states import State, Trigger
 
 if TYPE_CHECKING:

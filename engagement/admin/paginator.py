@@ -24,7 +24,7 @@ class BoundedPaginator(AnyPaginator):
     template_name = "engagement/pagination.html"
 
     @cached_property
-    def counted(self) -> int:
+    def count_text(self) -> int:
         """How many rows there are, or one more than COUNTED."""
         rows = cast("QuerySet[Any]", self.object_list)
         return rows.order_by()[: COUNTED + 1].count()
@@ -32,9 +32,9 @@ class BoundedPaginator(AnyPaginator):
     @property
     def count(self) -> int:
         """How many rows the pages hold."""
-        return min(self.counted, COUNTED)
+        return min(self.count_text, COUNTED)
 
     @property
     def has_more(self) -> bool:
         """Whether there are rows that no page holds."""
-        return self.counted > COUNTED
+        return self.count_text > COUNTED

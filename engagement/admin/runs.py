@@ -12,10 +12,10 @@ from unfold.decorators import display
 
 from engagement.admin import colors
 from engagement.admin.base import ReadOnlyAdmin
-from engagement.admin.contacts import shown_json, shown_text
 from engagement.admin.filters import CheckFilter, DayRangeFilter, OutcomeFilter
+from engagement.admin.masking import shown_json, shown_text
 from engagement.models import EngagementJobRun
-from engagement.run_selectors import outcome_of
+from engagement.selectors.job_runs import status_of_run
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -108,4 +108,4 @@ class EngagementJobRunAdmin(ReadOnlyAdmin):
     @display(description="status", label=colors.RUNS)
     def outcome(self, run: EngagementJobRun, *, now: datetime) -> str:
         """The status, or `vanished`."""
-        return outcome_of(run, now=now)
+        return status_of_run(run, now=now)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID
 
-from engagement import people_selectors
-from engagement.people_selectors import FOUND_AT_MOST
+from engagement.selectors import user_search as people_selectors
+from engagement.selectors.user_search import FOUND_AT_MOST
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -10,19 +10,19 @@ from uuid import UUID
 from django.urls import reverse
 from django.utils.html import format_html
 
-from engagement import people_selectors
-from engagement.admin.contacts import shown_person, shown_text
+from engagement.admin.masking import shown_person, shown_text
 from engagement.admin.words import relative
+from engagement.formatting import count_text, date_text
+from engagement.selectors import user_search as people_selectors
 from engagement.states import State, Trigger
-from engagement.words import counted, date_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from django.contrib.admin.models import LogEntry
 
-    from engagement.admin.sight import Sight
-    from engagement.histories import Move
+    from engagement.admin.visibility import Sight
+    from engagement.selectors.user_history import Move
 
 LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -56,7 +56,7 @@ def timeline(moves: Sequence[Move], acts: Sequence[LogEntry], *, now: datetime, 
 
 
 def _event(at: datetime | None, title: str, notes: Sequence[Note], *, now: datetime) -> Event:
-    return Event(at, title, notes, relative(at, now=now), date_in_words(at))
+    return Event(at, title, notes, relative(at, now=now), date_text(at))
 
 
 def _act(entry: LogEntry, *, now: datetime, sight: Sight) -> Event:
@@ -76,7 +76,7 @@ def _linked(sentence: str) -> str:
 
 
 def _move(move: Move, *, now: datetime, sight: Sight, accounts: Collection[str]) -> Event:
-    reason = "Brought back by hand" if move.is_by_hand else Trigger(move.trigger).label
+    reason = "Brought back by hand" if move.is_manual else Trigger(move.trigger).label
     title = f"{reason}: {State(move.from_state).label} → {State(move.to_state).label}"
     notes = [
         Note(shown_text(note.text, plain=sight.contacts), note.url if sight.runs else "")
@@ -91,9 +91,9 @@ def _notes(move: Move) -> Iterator[Note]:
     # Other programs may have put anything there.
     told: dict[str, Any] = move.metadata if isinstance(move.metadata, dict) else {}
     if isinstance(days := told.get("days_inactive"), int):
-        yield Note(f"silent for {counted(days, 'day')}")
+        yield Note(f"silent for {count_text(days, 'day')}")
     if isinstance(hours := told.get("hours_waited"), int):
-        yield Note(f"{counted(hours, 'hour')} after the goodbye")
+        yield Note(f"{count_text(hours, 'hour')} after the goodbye")
     if told.get("unprompted_return") is True:
         yield Note("came back unprompted")
     if "job_id" in told:

@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from django.urls import reverse
 
-from engagement import histories, people_selectors
 from engagement.admin import colors
-from engagement.admin.contacts import shown_address, shown_text
+from engagement.admin.masking import shown_address, shown_text
 from engagement.admin.timeline import LONG_AGO, timeline
 from engagement.admin.words import relative, state_in_words
-from engagement.messages import UnknownMessageKey, WrongMessageParameters, WrongTranslation, render
+from engagement.formatting import count_text, date_text, next_step_sentence
+from engagement.message_catalogue import UnknownMessageKey, WrongMessageParameters, WrongTranslation, render
 from engagement.models import MessageStatus
-from engagement.services.explanation import outlook_of
+from engagement.selectors import user_history
+from engagement.selectors import user_search as people_selectors
+from engagement.services.explanation import next_step_of
 from engagement.states import State
-from engagement.words import counted, date_in_words, outlook_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
 
     from django.contrib.admin.models import LogEntry
 
-    from engagement.admin.sight import Sight
     from engagement.admin.timeline import Event
-    from engagement.histories import Move, Standing
+    from engagement.admin.visibility import Sight
     from engagement.models import EngagementMessage, UserProfile
+    from engagement.selectors.user_history import Move, UserStatus
 
 SHOWN: Final = 50
 """Moves, messages and acts by hand, the latest; the lists have the others."""
@@ -53,7 +54,7 @@ class Page(NamedTuple):
 
     sight: Sight
     headline: str
-    outlook: str
+    next_step: str
     facts: Sequence[tuple[str, str]]
     events: Sequence[Event]
     shown_messages: Sequence[ShownMessage]
@@ -72,20 +73,20 @@ def user_page(profile: UserProfile | None, *, user_id: UUID, now: datetime, sigh
 
     Without a profile: what is kept of a user who was deleted, or known of one who was never stored.
     """
-    standing = histories.read_standing(user_id) if sight.states else None
-    moves = histories.read_moves(user_id, latest=SHOWN + 1) if sight.moves else []
+    user_status = user_history.read_user_status(user_id) if sight.states else None
+    moves = user_history.read_transitions(user_id, latest=SHOWN + 1) if sight.moves else []
     messages = people_selectors.latest_messages(user_id, count=SHOWN + 1) if sight.messages else []
-    acts = people_selectors.acts_by_hand(user_id, count=SHOWN + 1)
-    since = histories.since_when(standing, moves) if standing and sight.moves else None
+    acts = people_selectors.manual_actions(user_id, count=SHOWN + 1)
+    since = user_history.since_when(user_status, moves) if user_status and sight.moves else None
     locale = profile.locale if profile else None
     return Page(
         sight=sight,
-        headline=_headline(profile, standing, now=now, since=since, sight=sight),
-        outlook=_outlook(user_id, standing, now=now) if sight.states else "",
+        headline=_headline(profile, user_status, now=now, since=since, sight=sight),
+        next_step=_outlook(user_id, user_status, now=now) if sight.states else "",
         facts=[
             ("User id", str(user_id)),
             *(_facts(profile, now=now, plain=sight.contacts) if profile else ()),
-            *_dates(standing, since=since, now=now),
+            *_dates(user_status, since=since, now=now),
         ],
         events=_events(moves, acts, now=now, sight=sight),
         shown_messages=[
@@ -94,32 +95,34 @@ def user_page(profile: UserProfile | None, *, user_id: UUID, now: datetime, sigh
         has_more_events=max(len(moves), len(acts)) > SHOWN,
         has_acts=bool(acts),
         has_more_messages=len(messages) > SHOWN,
-        may_be_brought_back=_may_be_brought_back(standing) if sight.states else True,
+        may_be_brought_back=_may_be_brought_back(user_status) if sight.states else True,
         may_have_pending=_may_have_pending(messages) if sight.messages else True,
     )
 
 
 def _headline(
     profile: UserProfile | None,
-    standing: Standing | None,
+    user_status: UserStatus | None,
     *,
     now: datetime,
     since: datetime | None,
     sight: Sight,
 ) -> str:
-    if standing:
-        return state_in_words(standing, now=now, since=since)
+    if user_status:
+        return state_in_words(user_status, now=now, since=since)
     if profile is None:
         return NO_PROFILE
     return "not heard of yet" if sight.states else "not shown: your account may not see states"
 
 
-def _outlook(user_id: UUID, standing: Standing | None, *, now: datetime) -> str:
-    return outlook_in_words(outlook_of(user_id=user_id, standing=standing, now=now), standing=standing)
+def _outlook(user_id: UUID, user_status: UserStatus | None, *, now: datetime) -> str:
+    return next_step_sentence(
+        next_step_of(user_id=user_id, user_status=user_status, now=now), user_status=user_status
+    )
 
 
-def _may_be_brought_back(standing: Standing | None) -> bool:
-    return standing is not None and standing.state != State.ACTIVE
+def _may_be_brought_back(user_status: UserStatus | None) -> bool:
+    return user_status is not None and user_status.state != State.ACTIVE
 
 
 def _may_have_pending(messages: Sequence[EngagementMessage]) -> bool:
@@ -133,28 +136,30 @@ def _facts(profile: UserProfile, *, now: datetime, plain: bool) -> Iterator[tupl
     yield "Locale", shown_text(profile.locale, plain=plain)
     opted_out = "yes" if profile.reengagement_opt_out else "no"
     if profile.opt_out_changed_at:
-        opted_out += f", since {date_in_words(profile.opt_out_changed_at)}"
+        opted_out += f", since {date_text(profile.opt_out_changed_at)}"
     yield "Opted out", opted_out
     yield "Known since", _date(profile.created_at, now=now)
 
 
-def _dates(standing: Standing | None, *, since: datetime | None, now: datetime) -> Iterator[tuple[str, str]]:
+def _dates(
+    user_status: UserStatus | None, *, since: datetime | None, now: datetime
+) -> Iterator[tuple[str, str]]:
     """Those of the state that are known."""
-    if standing is None:
+    if user_status is None:
         return
     for name, instant in (
         ("In this state since", since),
-        ("Last heard of", standing.last_activity_at),
-        ("Goodbye sent", standing.goodbye_sent_at),
-        ("Goodbye ends", standing.goodbye_expires_at),
-        ("To be reminded", standing.remind_at),
+        ("Last heard of", user_status.last_activity_at),
+        ("Goodbye sent", user_status.goodbye_sent_at),
+        ("Goodbye ends", user_status.goodbye_expires_at),
+        ("To be reminded", user_status.remind_at),
     ):
         if instant is not None:
             yield name, _date(instant, now=now)
 
 
 def _date(instant: datetime, *, now: datetime) -> str:
-    return f"{date_in_words(instant)} ({relative(instant, now=now)})"
+    return f"{date_text(instant)} ({relative(instant, now=now)})"
 
 
 def _events(moves: Sequence[Move], acts: Sequence[LogEntry], *, now: datetime, sight: Sight) -> list[Event]:
@@ -178,8 +183,8 @@ def _shown(message: EngagementMessage, *, locale: str | None, now: datetime, pla
         text=shown_text(text_of(message, locale=locale), plain=plain),
         address=shown_address(message.destination_jid, plain=plain),
         error=shown_text(message.error_message, plain=plain),
-        when=f"{verb} {relative(instant, now=now)}, {date_in_words(instant)}",
-        retries=f"tried again {counted(retries, 'time')}" if (retries := message.retry_count) else "",
+        when=f"{verb} {relative(instant, now=now)}, {date_text(instant)}",
+        retries=f"tried again {count_text(retries, 'time')}" if (retries := message.retry_count) else "",
     )
 
 

@@ -10,16 +10,16 @@ from django.urls import reverse
 from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesCheckboxFilter
 from unfold.decorators import display
 
-from engagement import people_selectors
 from engagement.admin import colors
 from engagement.admin.actions import ActingAdmin
 from engagement.admin.base import moment_of
-from engagement.admin.by_hand import BRING_BACK, CANCEL_ALL, OPT_IN, OPT_OUT
-from engagement.admin.contacts import column, shown_address, shown_text
 from engagement.admin.filters import DayRangeFilter
-from engagement.admin.sight import sight_of
+from engagement.admin.masking import column, shown_address, shown_text
+from engagement.admin.support_actions import BRING_BACK, CANCEL_ALL, OPT_IN, OPT_OUT
 from engagement.admin.user_page import user_page
+from engagement.admin.visibility import sight_of
 from engagement.models import EngagementMessage, UserProfile
+from engagement.selectors import user_search as people_selectors
 from engagement.states import State
 
 if TYPE_CHECKING:

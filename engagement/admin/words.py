@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Final
 
+from engagement.formatting import count_text, date_text
 from engagement.states import State
-from engagement.words import counted, date_in_words
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from engagement.histories import Standing
     from engagement.models import UserEngagementState
+    from engagement.selectors.user_history import UserStatus
 
 _UNITS: Final = (
     ("year", timedelta(days=365)),
@@ -34,11 +34,11 @@ def near(instant: datetime, *, now: datetime) -> str:
     """`Wednesday 06:00 UTC` where that can mean one instant only, else the date."""
     if abs(instant - now) < _ALMOST_A_WEEK:
         return f"{instant.astimezone(UTC):%A %H:%M} UTC"
-    return date_in_words(instant)
+    return date_text(instant)
 
 
 def state_in_words(
-    user_state: Standing | UserEngagementState, *, now: datetime, since: datetime | None = None
+    user_state: UserStatus | UserEngagementState, *, now: datetime, since: datetime | None = None
 ) -> str:
     """Where a user stands, since when (where that is known) and until when."""
     match State(user_state.state):
@@ -52,7 +52,7 @@ def state_in_words(
             heard_of = f"last heard of {relative(heard_of_at, now=now)}"
             if since is None:
                 return f"{state.label}, {heard_of}"
-            return f"{state.label} since {date_in_words(since)}, {heard_of} ({date_in_words(heard_of_at)})"
+            return f"{state.label} since {date_text(since)}, {heard_of} ({date_text(heard_of_at)})"
 
 
 def _end(instant: datetime, *, now: datetime) -> str:
@@ -64,5 +64,5 @@ def _period(length: timedelta) -> str:
     """In the largest unit of which there is one."""
     for noun, unit in _UNITS:
         if length >= unit:
-            return counted(length // unit, noun)
+            return count_text(length // unit, noun)
     return "less than a minute"

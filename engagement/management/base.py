@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error, InterfaceError, OperationalError
 
 from engagement.conf import engagement_settings, refuse_misspelt_names
-from engagement.services.faults import first_line, sqlstate_of
+from engagement.services.resilience.errors import first_line, sqlstate_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

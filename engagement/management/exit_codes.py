@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from engagement.management.signals import EXIT_CODE_OF_SIGNALS
-from engagement.services.job_result import JobStatus
+from engagement.services.job.result import JobStatus
 
 if TYPE_CHECKING:
-    from engagement.services.patience import StopRequest
+    from engagement.services.resilience.retries import StopRequest
 
 EXIT_CODES: Final = {JobStatus.SUCCEEDED: 0, JobStatus.FAILED: 1, JobStatus.PARTIAL: 3}
-EXIT_CODE_OF_THE_BRAKE: Final = 4
+EXIT_SAFETY_LIMIT: Final = 4
 """The run was too large to be let through unasked."""
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-    from engagement.services.patience import StopRequest
+    from engagement.services.resilience.retries import StopRequest
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 EXIT_CODE_OF_SIGNALS: Final = 128

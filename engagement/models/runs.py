@@ -11,7 +11,7 @@ from engagement.models.choices import GOOD, RunStatus, one_of
 
 
 class EngagementJobRun(models.Model):
-    """One run of the daily job: what was asked, and what it did. Written by `engagement.services.ledger`.
+    """One run of the daily job: what was asked, and what it did. Written by `engagement.services.job.ledger`.
 
     `now` is the instant for which the run asked who is due; all other times are the database's own.
     """

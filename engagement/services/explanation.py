@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from engagement import histories, selectors
 from engagement.conf import engagement_settings
 from engagement.privacy import redact
 from engagement.schedule import first_run_after, first_run_from
-from engagement.selectors import SkipReason
+from engagement.selectors import due_users, user_history
+from engagement.selectors.due_users import SkipReason
 from engagement.states import CHECK_OF, State, require_aware
 
 if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from engagement.histories import Message, Move, Standing
+    from engagement.selectors.user_history import Message, Move, UserStatus
     from engagement.states import Check, Policy
 
 TOLD_OF_A_MOVE: Final = (
@@ -33,7 +33,7 @@ TOLD_OF_A_MOVE: Final = (
 """What of a move's metadata is passed on."""
 
 
-class Verdict(StrEnum):
+class NextStepKind(StrEnum):
     """What the next run makes of a user."""
 
     DUE = "due"
@@ -61,10 +61,10 @@ class UnknownUser(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class NextStep:
     """What comes next if the user does not write."""
 
-    verdict: Verdict
+    verdict: NextStepKind
     check: Check | None = None
     """The check that looks at their state."""
     obstacles: tuple[SkipReason, ...] = ()
@@ -80,30 +80,30 @@ class Explanation:
     user_id: UUID
     now: datetime
     has_profile: bool
-    standing: Standing | None
+    user_status: UserStatus | None
     since: datetime | None
     """When they came into their state, as far as is known."""
-    outlook: Outlook
+    next_step: NextStep
     moves: tuple[Move, ...]
     messages: tuple[Message, ...]
 
     def as_json(self) -> dict[str, object]:
         """The explanation for programs."""
-        standing, outlook = self.standing, self.outlook
+        user_status, next_step = self.user_status, self.next_step
         return {
             "user_id": str(self.user_id),
             "now": self.now.isoformat(),
-            "state": standing and standing.state,
+            "state": user_status and user_status.state,
             "since": _iso(self.since),
-            **{name: _iso(getattr(standing, name, None)) for name in histories.STATE_TIMES},
-            "unreadable": list(standing.unreadable) if standing else [],
-            "opted_out": standing and SkipReason.OPTED_OUT in standing.obstacles,
-            "opt_out_changed_at": _iso(standing.opt_out_changed_at) if standing else None,
-            "reachable": standing and SkipReason.NO_DESTINATION not in standing.obstacles,
-            "verdict": outlook.verdict.value,
-            "check": outlook.check and outlook.check.name,
-            "obstacles": [reason.value for reason in outlook.obstacles],
-            "next_run_at": _iso(outlook.next_run_at),
+            **{name: _iso(getattr(user_status, name, None)) for name in user_history.STATE_TIMES},
+            "unreadable": list(user_status.unreadable) if user_status else [],
+            "opted_out": user_status and SkipReason.OPTED_OUT in user_status.obstacles,
+            "opt_out_changed_at": _iso(user_status.opt_out_changed_at) if user_status else None,
+            "reachable": user_status and SkipReason.NO_DESTINATION not in user_status.obstacles,
+            "verdict": next_step.verdict.value,
+            "check": next_step.check and next_step.check.name,
+            "obstacles": [reason.value for reason in next_step.obstacles],
+            "next_run_at": _iso(next_step.next_run_at),
             "moves": [_move_json(move) for move in self.moves],
             "messages": [_message_json(message) for message in self.messages],
         }
@@ -117,47 +117,47 @@ def explain_user(*, user_id: UUID, now: datetime) -> Explanation:
     Raises UnknownUser, and ValueError for a naive `now`.
     """
     require_aware(now)
-    standing = histories.read_standing(user_id)
-    moves, messages = histories.read_moves(user_id), histories.read_messages(user_id)
-    has_profile = histories.has_profile(user_id)
+    user_status = user_history.read_user_status(user_id)
+    moves, messages = user_history.read_transitions(user_id), user_history.read_messages(user_id)
+    has_profile = user_history.has_profile(user_id)
     if not (has_profile or moves or messages):
         raise UnknownUser(user_id)
     return Explanation(
         user_id=user_id,
         now=now,
         has_profile=has_profile,
-        standing=standing,
-        since=histories.since_when(standing, moves) if standing else None,
-        outlook=outlook_of(user_id=user_id, standing=standing, now=now),
+        user_status=user_status,
+        since=user_history.since_when(user_status, moves) if user_status else None,
+        next_step=next_step_of(user_id=user_id, user_status=user_status, now=now),
         moves=tuple(map(_told_move, moves)),
         messages=tuple(map(_told_message, messages)),
     )
 
 
-def outlook_of(*, user_id: UUID, standing: Standing | None, now: datetime) -> Outlook:
+def next_step_of(*, user_id: UUID, user_status: UserStatus | None, now: datetime) -> NextStep:
     """What the daily job makes of a user who stands so at `now` (aware), asked of the job's own queries.
 
     Transaction: needs none, and only reads.
     """
-    if standing is None:
-        return Outlook(Verdict.NO_STATE)
-    check = CHECK_OF.get(State(standing.state))
+    if user_status is None:
+        return NextStep(NextStepKind.NO_STATE)
+    check = CHECK_OF.get(State(user_status.state))
     if check is None:
-        return Outlook(Verdict.NO_CHECK)
+        return NextStep(NextStepKind.NO_CHECK)
     policy = engagement_settings().policy
-    obstacles = standing.obstacles if check.says_goodbye else ()
-    next_run_at = _next_run_at(check, standing, now=now, policy=policy)
-    if selectors.due(check, now=now, policy=policy).filter(user_id=user_id).exists():
-        verdict = Verdict.UNREADABLE if standing.unreadable else Verdict.DUE
-    elif selectors.past_cutoff(check, now=now, policy=policy).filter(user_id=user_id).exists():
-        verdict = Verdict.SKIPPED
+    obstacles = user_status.obstacles if check.sends_goodbye else ()
+    next_run_at = _next_run_at(check, user_status, now=now, policy=policy)
+    if due_users.due(check, now=now, policy=policy).filter(user_id=user_id).exists():
+        verdict = NextStepKind.UNREADABLE if user_status.unreadable else NextStepKind.DUE
+    elif due_users.past_cutoff(check, now=now, policy=policy).filter(user_id=user_id).exists():
+        verdict = NextStepKind.SKIPPED
     else:
-        verdict = Verdict.NOT_YET if next_run_at else Verdict.NEVER
-    return Outlook(verdict, check, obstacles, next_run_at)
+        verdict = NextStepKind.NOT_YET if next_run_at else NextStepKind.NEVER
+    return NextStep(verdict, check, obstacles, next_run_at)
 
 
-def _next_run_at(check: Check, standing: Standing, *, now: datetime, policy: Policy) -> datetime | None:
-    due_at: datetime | None = getattr(standing, check.due_column)
+def _next_run_at(check: Check, user_status: UserStatus, *, now: datetime, policy: Policy) -> datetime | None:
+    due_at: datetime | None = getattr(user_status, check.due_column)
     if due_at is None:
         return None
     try:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from engagement import selectors
 from engagement.conf import engagement_settings
 from engagement.schedule import coming_runs
-from engagement.selectors import Skipped, Wave
-from engagement.services.batch import in_transaction
+from engagement.selectors import due_users
+from engagement.selectors.due_users import DueCounts, Skipped
+from engagement.services.job.batch import in_transaction
 from engagement.states import CHECK_OF, CHECKS, TARGETS, require_aware, timestamps_on_entering
 
 if TYPE_CHECKING:
@@ -60,20 +60,20 @@ def forecast(*, now: datetime, days: int) -> list[RunForecast]:
         raise ValueError(f"days must be 1 or more, not {days}.")
     settings = engagement_settings()
     runs = coming_runs(now, count=days)
-    count = partial(selectors.count_waves, runs=runs, policy=settings.policy)
-    waves = in_transaction(count, lock_timeout=settings.lock_timeout, whole_tables=True)
-    return _played(waves, runs=runs, policy=settings.policy)
+    count = partial(due_users.count_due_by_run, runs=runs, policy=settings.policy)
+    due_counts = in_transaction(count, lock_timeout=settings.lock_timeout, whole_tables=True)
+    return _played(due_counts, runs=runs, policy=settings.policy)
 
 
 def _played(
-    waves: Mapping[tuple[str, int], Wave], *, runs: Sequence[datetime], policy: Policy
+    due_counts: Mapping[tuple[str, int], DueCounts], *, runs: Sequence[datetime], policy: Policy
 ) -> list[RunForecast]:
     moves = {check.name: [0] * len(runs) for check in CHECKS}
     skipped = Skipped()
     forecasts = []
     for number, now in enumerate(runs):
         for check in CHECKS:
-            wave = waves.get((check.name, number), Wave())
+            wave = due_counts.get((check.name, number), DueCounts())
             skipped = Skipped.sum_of((skipped, wave.skipped))
             moves[check.name][number] += wave.due
             following, then = _next_move(check, now=now, runs=runs, policy=policy)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC
 from typing import TYPE_CHECKING
 
-from engagement import messages
+from engagement import message_catalogue as messages
 from engagement.models import Destination, MessageType
 from engagement.services.message_queue import NewMessage
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from engagement.selectors import DueUser
+    from engagement.selectors.due_users import DueUser
 
 
 def goodbye_for(user: DueUser, *, now: datetime) -> NewMessage:

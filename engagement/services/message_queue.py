@@ -12,7 +12,7 @@ from django.db.models import F, TextField, Value
 from django.db.models.functions import Concat
 from uuid_utils import uuid7
 
-from engagement.messages import check_message
+from engagement.message_catalogue import check_message
 from engagement.models import EngagementMessage, MessageInsert, MessageStatus, MessageType
 from engagement.states import require_aware
 
@@ -74,7 +74,7 @@ def cancel_pending(*, user_id: UUID, message_types: Collection[MessageType] = tu
     return _cancel(EngagementMessage.objects.filter(user_id=user_id, message_type__in=message_types))
 
 
-def take_messages_back(*, message_ids: Collection[UUID]) -> None:
+def cancel_and_free_keys(*, message_ids: Collection[UUID]) -> None:
     """Cancel messages that have not been sent, and free their idempotency keys; one statement.
 
     What has never been sent cannot be sent twice: so the key, which otherwise is taken for ever, may
@@ -96,7 +96,7 @@ def cancel_messages(*, message_ids: Collection[UUID]) -> int:
     return _cancel(EngagementMessage.objects.filter(pk__any_of=message_ids))
 
 
-def queue_again(*, message_ids: Collection[UUID], now: datetime) -> int:
+def retry_messages(*, message_ids: Collection[UUID], now: datetime) -> int:
     """Let messages that could not be sent be tried once more, from now on; returns how many.
 
     Whether they still make sense is for the caller to see to.

@@ -39,7 +39,7 @@ class UserProfileNotFound(Exception):
 class PreferenceChange:
     """What became of a wish."""
 
-    is_heeded: bool
+    is_applied: bool
     """False where a later wish of the same user is known already."""
     cancelled: int
     """How many pending messages were taken out of the queue."""
@@ -77,11 +77,11 @@ def set_preference(
         lock_known_states(user_ids=[user_id])
         profiles = UserProfile.objects.filter(pk=user_id)
         is_latest = Q() if said_at is None else ~Q(opt_out_changed_at__gt=said_at)
-        is_heeded = profiles.filter(is_latest).update(
+        is_applied = profiles.filter(is_latest).update(
             reengagement_opt_out=opts_out, opt_out_changed_at=said_at or now, updated_at=now
         )
-        if not is_heeded and not profiles.exists():
+        if not is_applied and not profiles.exists():
             raise UserProfileNotFound(user_id)
-        stops = is_heeded and opts_out
+        stops = is_applied and opts_out
         cancelled = cancel_pending(user_id=user_id, message_types=REENGAGEMENT) if stops else 0
-    return PreferenceChange(bool(is_heeded), cancelled)
+    return PreferenceChange(bool(is_applied), cancelled)

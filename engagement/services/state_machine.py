@@ -11,9 +11,9 @@ from django.db.models.functions import Greatest
 from django.db.transaction import TransactionManagementError
 from uuid_utils.compat import uuid7
 
-from engagement import selectors
 from engagement.conf import engagement_settings
 from engagement.models import UserEngagementState, UserProfile
+from engagement.selectors import audit_log, due_users
 from engagement.states import (
     TARGETS,
     Policy,
@@ -80,8 +80,8 @@ def lock_known_states(*, user_ids: Collection[UUID]) -> list[UserState]:
 
     Transaction: needs the caller's, and the rows stay locked until it ends. Waits for locks.
     """
-    rows = selectors.states_of(user_ids).select_for_update(no_key=True)
-    return selectors.read_user_states(rows)
+    rows = due_users.states_of(user_ids).select_for_update(no_key=True)
+    return due_users.read_user_states(rows)
 
 
 def lock_states(*, user_ids: Collection[UUID], trigger: Trigger, now: datetime) -> list[UserState]:
@@ -216,7 +216,7 @@ def _dormant_since(moving: Sequence[UserState], *, trigger: Trigger) -> Mapping[
         for user_state in moving
         if user_state.state == State.DORMANT
     }
-    return silent_since | selectors.dormant_since(silent_since) if silent_since else {}
+    return silent_since | audit_log.dormant_since(silent_since) if silent_since else {}
 
 
 def _transition(

@@ -219,11 +219,11 @@ class _Judge:
 
 
 def _row_after(former: UserState, move: Move) -> UserState:
-    says_goodbye = move.to_state == "goodbye_sent"
+    sends_goodbye = move.to_state == "goodbye_sent"
     return former._replace(
         state=move.to_state,
-        goodbye_sent_at=move.created_at if says_goodbye else None,
-        goodbye_expires_at=move.created_at + GOODBYE_WAIT if says_goodbye else None,
+        goodbye_sent_at=move.created_at if sends_goodbye else None,
+        goodbye_expires_at=move.created_at + GOODBYE_WAIT if sends_goodbye else None,
         remind_at=None,
         updated_at=move.created_at,
     )

@@ -9,7 +9,7 @@ from django.db import models, transaction
 from django_fsm import ConcurrentTransitionMixin, FSMField, transition
 from uuid_utils.compat import uuid7
 
-from engagement import messages
+from engagement import message_catalogue as messages
 from engagement.models import EngagementMessage, EngagementStateTransition, UserProfile
 from engagement.services.goodbye import goodbye_idempotency_key
 from tests.bench.tables import NOW

@@ -5,8 +5,8 @@ from __future__ import annotations
 from django.db import transaction
 from uuid_utils.compat import uuid7
 
-from engagement import selectors
-from engagement.selectors import DueUser
+from engagement.selectors import due_users
+from engagement.selectors.due_users import DueUser
 from engagement.services.goodbye import goodbye_for
 from engagement.services.message_queue import queue_message
 from engagement.services.state_machine import transition_state
@@ -17,7 +17,7 @@ from tests.bench.tables import NOW
 def run() -> None:
     """Move every due user on their own."""
     job_id = uuid7()
-    due = selectors.due(CHECKS[0], now=NOW, policy=Policy()).select_related("user")
+    due = due_users.due(CHECKS[0], now=NOW, policy=Policy()).select_related("user")
     for row in due.iterator():
         user = DueUser(
             UserState(*(getattr(row, name) for name in UserState._fields)),

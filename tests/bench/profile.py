@@ -11,7 +11,7 @@ from django.db import connection
 from django.test.utils import override_settings
 from uuid_utils.compat import uuid7
 
-from engagement.services.daily_job import JobRequest, run_daily_job
+from engagement.services.job.daily_job import RunRequest, run_daily_job
 from tests.bench import tables
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def profile(size: int) -> Mapping[str, Share]:
     wall, processor = time.perf_counter(), time.process_time()
     # With DEBUG on, Django would keep the text of every statement.
     with override_settings(DEBUG=False), connection.execute_wrapper(stopwatch):
-        run_daily_job(request=JobRequest(job_id=uuid7(), now=tables.NOW))
+        run_daily_job(request=RunRequest(job_id=uuid7(), now=tables.NOW))
     client = time.process_time() - processor
     server = time.perf_counter() - wall - client
     shares = dict(stopwatch.shares)

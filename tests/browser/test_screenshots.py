@@ -12,7 +12,7 @@ from PIL import Image
 
 from engagement.groups import SUPPORT
 from engagement.models import UserProfile
-from engagement.services.demonstration import play_demonstration
+from engagement.replay.demo import play_demonstration
 from tests.browser.visitor import DARK_DESK, DESK, PHONE, log_in, visitor
 from tests.running import PROJECT
 

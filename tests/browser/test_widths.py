@@ -8,9 +8,9 @@ import pytest
 from django.contrib.auth.models import User
 
 from engagement.models import EngagementJobRun, MessageType
-from tests.admin.pages import MODELS, list_url, page_url
 from tests.browser.visitor import DESK, NARROW_PHONE, NARROWEST_PHONE, fits, log_in, visitor
 from tests.factories import make_run, make_user, queue_for
+from tests.integration.admin.pages import MODELS, list_url, page_url
 from tests.running import run_job
 
 if TYPE_CHECKING:

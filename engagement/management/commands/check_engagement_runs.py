@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.utils import timezone
 
-from engagement.management.arguments import duration
 from engagement.management.base import SentenceCommand
-from engagement.management.watch_report import sentence, watch_json
-from engagement.services.run_watch import watch_runs
+from engagement.management.options import duration
+from engagement.management.output.watch_report import sentence, watch_json
+from engagement.services.run_monitor import watch_runs
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser

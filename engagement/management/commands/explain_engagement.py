@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from engagement.management.arguments import add_now, identifier
 from engagement.management.base import SentenceCommand
-from engagement.management.explanation_report import explanation_report
+from engagement.management.options import add_now, identifier
+from engagement.management.output.explanation_report import explanation_report
 from engagement.services.explanation import UnknownUser, explain_user
 
 if TYPE_CHECKING:

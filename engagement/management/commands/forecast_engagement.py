@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.utils import timezone
 
-from engagement.management.arguments import add_now, whole_number
 from engagement.management.base import SentenceCommand
-from engagement.management.forecast_report import forecast_report
+from engagement.management.options import add_now, whole_number
+from engagement.management.output.forecast_report import forecast_report
 from engagement.services.forecast import forecast
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from engagement.management.arguments import timestamp
+from engagement.formatting import count_text
 from engagement.management.base import SentenceCommand
-from engagement.services.activity_log import load_activity_log
-from engagement.services.activity_log_file import MalformedActivityLog
-from engagement.words import counted
+from engagement.management.options import timestamp
+from engagement.replay.activity_log import MalformedActivityLog
+from engagement.replay.loading import load_activity_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from django.core.management.base import CommandParser
 
-    from engagement.services.activity_log import LoadedActivityLog
+    from engagement.replay.loading import LoadedActivityLog
 
 
 class Command(SentenceCommand):
@@ -67,9 +67,9 @@ class Command(SentenceCommand):
 
 def _sentences(name: str, as_of: datetime, loaded: LoadedActivityLog) -> Iterator[str]:
     until = as_of.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "minutes")
-    events, users = counted(loaded.events, "event"), counted(loaded.users, "user")
+    events, users = count_text(loaded.events, "event"), count_text(loaded.users, "user")
     yield f"{name}: {events} of {users}, as of {until} UTC."
-    added = f"{counted(loaded.states_created, 'user')} added"
+    added = f"{count_text(loaded.states_created, 'user')} added"
     yield (
         f"{added if loaded.states_created else 'Nothing changed: nobody added'},"
         f" {loaded.already_known:,} already there (left as they were), {loaded.not_here_yet:,} not here yet."

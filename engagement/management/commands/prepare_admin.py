@@ -14,14 +14,14 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from engagement.management.arguments import timestamp
+from engagement.formatting import count_text
 from engagement.management.base import SentenceCommand
+from engagement.management.options import timestamp
 from engagement.management.quiet_jobs import quiet_jobs
 from engagement.models import UserProfile
-from engagement.services.activity_log_file import MalformedActivityLog
-from engagement.services.demonstration import DAYS, play_demonstration
-from engagement.services.replay_player import ReplayFailed
-from engagement.words import counted
+from engagement.replay.activity_log import MalformedActivityLog
+from engagement.replay.demo import DAYS, play_demonstration
+from engagement.replay.replay_player import ReplayFailed
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -63,8 +63,8 @@ class Command(SentenceCommand):
         except (MalformedActivityLog, ReplayFailed) as error:
             raise CommandError(str(error)) from None
         self.write_result(
-            f"{counted(played.events, 'event')} of {counted(played.users, 'user')} played, with {DAYS} daily"
-            f" runs, the last that of {played.last_run_at:%Y-%m-%d %H:%M} UTC."
+            f"{count_text(played.events, 'event')} of {count_text(played.users, 'user')} played,"
+            f" with {DAYS} daily runs, the last that of {played.last_run_at:%Y-%m-%d %H:%M} UTC."
         )
 
     def _make_administrator(self) -> None:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from engagement.management.arguments import json_object
 from engagement.management.base import WRONG_ARGUMENTS, SentenceCommand
-from engagement.messages import (
+from engagement.management.options import json_object
+from engagement.message_catalogue import (
     UnknownMessageKey,
     WrongMessageParameters,
     WrongTranslation,

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from engagement.management.arguments import identifier, timestamp
 from engagement.management.base import SentenceCommand
+from engagement.management.options import identifier, timestamp
 from engagement.replies import Preference
-from engagement.services.inbound import Novelty, receive_message
+from engagement.services.inbound_messages import Novelty, receive_message
 from engagement.services.state_machine import EngagementStateNotFound
 from engagement.states import Trigger
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from django.core.management.base import CommandParser
 
-    from engagement.services.inbound import InboundResult
+    from engagement.services.inbound_messages import InboundResult
 
 
 class Command(SentenceCommand):

@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 
 from engagement.conf import WHOLE_NUMBERS
-from engagement.management.arguments import whole_number
 from engagement.management.base import WRONG_ARGUMENTS, SentenceCommand
-from engagement.management.progress_bar import progress_bar
+from engagement.management.options import whole_number
+from engagement.management.output.progress_bar import progress_bar
+from engagement.management.output.replay_plot import svg_of
+from engagement.management.output.replay_report import report
 from engagement.management.quiet_jobs import quiet_jobs
 from engagement.management.replay_arguments import calendar_date, svg_file
-from engagement.management.replay_plot import svg_of
-from engagement.management.replay_report import report
 from engagement.management.signals import EXIT_CODE_OF_SIGNALS, stop_on_signals
-from engagement.services.activity_log_file import MalformedActivityLog
-from engagement.services.patience import StopRequest
-from engagement.services.replay import replay_activity_log
-from engagement.services.replay_log import NothingToReplay
-from engagement.services.replay_player import ReplayFailed, ReplayInterrupted
-from engagement.services.scratch_database import NoScratchDatabase
+from engagement.replay.activity_log import MalformedActivityLog
+from engagement.replay.replay import replay_activity_log
+from engagement.replay.replay_log import NothingToReplay
+from engagement.replay.replay_player import ReplayFailed, ReplayInterrupted
+from engagement.replay.scratch_database import NoScratchDatabase
+from engagement.services.resilience.retries import StopRequest
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 
-    from engagement.services.replay_result import ReplayResult
+    from engagement.replay.replay_result import ReplayResult
 
 _INACTIVITY = WHOLE_NUMBERS["ENGAGEMENT_INACTIVITY_DAYS"]
 

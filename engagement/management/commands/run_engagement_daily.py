@@ -10,21 +10,21 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from engagement.conf import MAX_BATCH_SIZE, MAX_GOODBYE_SHARE, MAX_GOODBYES
-from engagement.management.arguments import add_now, whole_number
 from engagement.management.base import SentenceCommand
-from engagement.management.exit_codes import EXIT_CODE_OF_THE_BRAKE, exit_code
-from engagement.management.job_report import report
-from engagement.management.progress_bar import progress_bar
+from engagement.management.exit_codes import EXIT_SAFETY_LIMIT, exit_code
+from engagement.management.options import add_now, whole_number
+from engagement.management.output.job_report import report
+from engagement.management.output.progress_bar import progress_bar
 from engagement.management.signals import stop_on_signals
-from engagement.services.aftermath import aftermath_of
-from engagement.services.daily_job import JobRequest, run_daily_job
-from engagement.services.patience import StopRequest
+from engagement.services.job.aftermath import aftermath_of
+from engagement.services.job.daily_job import RunRequest, run_daily_job
+from engagement.services.resilience.retries import StopRequest
 from engagement.states import CHECKS
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 
-    from engagement.services.job_result import JobResult
+    from engagement.services.job.result import RunResult
 
 MAX_WORKERS: Final = 64
 """Each has a connection to the database."""
@@ -78,7 +78,7 @@ class Command(SentenceCommand):
         )
 
     def handle(self, **options: Any) -> None:
-        request = JobRequest(
+        request = RunRequest(
             job_id=uuid7(),
             now=options["now"] or timezone.now(),
             checks=[check for check in CHECKS if check.name in (options["check"] or _ALL_NAMES)],
@@ -95,7 +95,7 @@ class Command(SentenceCommand):
         if code := _exit_code(result, stop):
             sys.exit(code)
 
-    def _print(self, result: JobResult, *, as_json: bool) -> None:
+    def _print(self, result: RunResult, *, as_json: bool) -> None:
         self.write_result(json.dumps(result.as_json()) if as_json else report(result, aftermath_of(result)))
         if sentence := result.failure or result.too_large:
             self.say(sentence)
@@ -104,7 +104,7 @@ class Command(SentenceCommand):
 _ALL_NAMES: Final = frozenset(check.name for check in CHECKS)
 
 
-def _exit_code(result: JobResult, stop: StopRequest) -> int:
+def _exit_code(result: RunResult, stop: StopRequest) -> int:
     if result.too_large and not result.dry_run:
-        return EXIT_CODE_OF_THE_BRAKE
+        return EXIT_SAFETY_LIMIT
     return exit_code(result.status, stop)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from engagement.management.arguments import identifier
 from engagement.management.base import SentenceCommand
 from engagement.management.exit_codes import exit_code
+from engagement.management.options import identifier
+from engagement.management.output.undo_report import undo_report
 from engagement.management.signals import stop_on_signals
-from engagement.management.undo_report import undo_report
-from engagement.services.patience import StopRequest
-from engagement.services.undo import UndoRequest, UnknownRun, undo_run
+from engagement.services.resilience.retries import StopRequest
+from engagement.services.undo.undo_run import UndoRequest, UnknownRun, undo_run
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

@@ -1,0 +1,87 @@
+"""Types of command-line arguments: each turns a text into a value or says what it must be."""
+
+from __future__ import annotations
+
+import json
+import re
+from argparse import ArgumentTypeError
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from engagement.replay.activity_log import YEARS, utc_timestamp
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+    from collections.abc import Callable
+    from datetime import datetime
+
+
+SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+"""What the units of a duration last."""
+MAX_DURATION: Final = timedelta(days=3650)
+
+
+def timestamp(text: str) -> datetime:
+    """An instant in UTC, from ISO 8601 with an offset. A naive one would depend on who reads it."""
+    try:
+        instant = utc_timestamp(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
+    if instant.year not in YEARS:
+        raise ArgumentTypeError(f"must lie in the years {YEARS[0]} to {YEARS[-1]}, not {text[:40]!r}")
+    return instant
+
+
+def identifier(text: str) -> UUID:
+    """A UUID. What was typed instead is not repeated: it may be somebody's number."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise ArgumentTypeError("must be a UUID, such as 0197f3a0-0000-7000-8000-000000000001") from None
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """A JSON object: names and values."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise ArgumentTypeError(f"""must be a JSON object, such as {{"name": "Ana"}}, not {text[:40]!r}""")
+    return value
+
+
+def duration(text: str) -> timedelta:
+    """A length of time in one unit, such as 26h, 90m or 2d; ten years at the most."""
+    parts = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
+    seconds = int(parts[1]) * SECONDS[parts[2]] if parts else 0
+    if not 0 < seconds <= MAX_DURATION.total_seconds():
+        raise ArgumentTypeError(f"must be a duration such as 26h, 90m or 2d, not {text[:40]!r}")
+    return timedelta(seconds=seconds)
+
+
+def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
+    """The type of a whole number from `minimum` to `maximum`; None is no upper bound."""
+    bounds = f"{minimum} or more" if maximum is None else f"from {minimum} to {maximum}"
+
+    def bounded(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = None
+        if number is None or number < minimum or (maximum is not None and number > maximum):
+            raise ArgumentTypeError(f"must be a whole number, {bounds}, not {text[:40]!r}")
+        return number
+
+    return bounded
+
+
+def add_now(parser: ArgumentParser, what: str) -> None:
+    """The option `--now`: do `what` as of then. Only the command itself may take the clock."""
+    parser.add_argument(
+        "--now",
+        type=timestamp,
+        metavar="TIMESTAMP",
+        help=f"{what} as of this time (ISO 8601 with an offset) instead of the clock's",
+    )

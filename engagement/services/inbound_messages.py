@@ -1,0 +1,170 @@
+"""Messages in: what the assistant calls for every message of a user."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from django.db import transaction
+from django.utils.crypto import salted_hmac
+
+from engagement.message_catalogue import REPLY_TO_ANSWER, REPLY_TO_PREFERENCE
+from engagement.models import MessageType
+from engagement.replies import preference_in, trigger_of
+from engagement.selectors import audit_log
+from engagement.services.message_queue import cancel_pending
+from engagement.services.preferences import set_preference
+from engagement.services.state_machine import (
+    lock_known_states,
+    lock_states,
+    transition_states,
+)
+from engagement.states import ReceivedMessage, State, Transition, Trigger, require_aware
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from engagement.replies import Preference
+    from engagement.states import UserState
+
+_DIGEST_LENGTH: Final = 16
+"""Hexadecimal digits: enough to tell apart what one user writes in one second."""
+
+
+class Novelty(StrEnum):
+    """Whether a message says something that was not known."""
+
+    NEW = "new"
+    REPEAT = "repeat"
+    """It is the message that made the user's last move, once more."""
+    OLD = "old"
+    """The user has said something newer, or has been moved for their silence since it was counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundResult:
+    """What became of a message, and what to answer."""
+
+    novelty: Novelty
+    transition: Transition | None
+    """The move that the message made. A repeat made none, and gets the one made the first time."""
+    preference: Preference | None
+    """What the user has just chosen by this message; None where it says nothing of that, or too late."""
+    reply_key: str | None
+    """The key of the message with which to answer now."""
+    cancelled: int
+    """How many pending messages were taken out of the queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Knowledge:
+    """What is known of the author, under the lock of their state row."""
+
+    user_state: UserState
+    last_transition: Transition | None
+    """The latest that a message made."""
+    entered_at: datetime | None
+    """When they came to where they stand, as far as that is known."""
+
+    def novelty_of(self, message: ReceivedMessage, *, now: datetime) -> Novelty:
+        heard_at = message.heard_at(now=now)
+        if self.last_transition:
+            last_message = _message_of(self.last_transition)
+            if last_message == message:
+                return Novelty.REPEAT
+            # An answer to a goodbye leaves last_activity_at alone, and yet the user was heard then.
+            if heard_at < last_message.heard_at(now=self.last_transition.created_at):
+                return Novelty.OLD
+        is_counted = heard_at <= self.user_state.last_activity_at
+        is_outlived = self.entered_at is not None and heard_at < self.entered_at
+        return Novelty.OLD if is_counted and is_outlived else Novelty.NEW
+
+
+def receive_message(*, user_id: UUID, text: str, received_at: datetime, now: datetime) -> InboundResult:
+    """Take in one message of a user: move them, cancel a goodbye that is pending, say what to answer.
+
+    Transaction: opens one, or joins the caller's. Locks the state row, then the profile where the
+    text opts out or in, then messages; waits for whoever has them.
+    Repeating: the same message again changes nothing; if it is what moved the user last, it gets the
+    same answer. A message that comes after newer ones moves nobody, and cancels no goodbye unless the
+    user is active; a wish to opt out or in counts then only if the user has uttered no later one.
+    Time: the move happens at `now`, but not before the user came to where they stand; the user has
+    been active at `received_at`, or at `now` if the clock that measured `received_at` is ahead. A
+    message that was received before the goodbye was said answers no goodbye, whatever its text.
+    Raises EngagementStateNotFound for a user without a profile, ValueError for a naive time; nothing
+    is changed then.
+    """
+    require_aware(received_at)
+    require_aware(now)
+    message = ReceivedMessage(received_at, _digest(user_id, text))
+    heard_at = message.heard_at(now=now)
+    with transaction.atomic():
+        known = _known(user_id, heard_at=heard_at)
+        novelty = known.novelty_of(message, now=now)
+        transition = known.last_transition if novelty is Novelty.REPEAT else None
+        if novelty is Novelty.NEW:
+            transition = _move(known, text, message=message, now=now)
+        preference, cancelled = _heed(user_id, text, said_at=heard_at, now=now)
+        if novelty is Novelty.NEW:
+            cancelled += cancel_pending(user_id=user_id, message_types=[MessageType.GOODBYE])
+    return InboundResult(
+        novelty=novelty,
+        transition=transition,
+        preference=preference,
+        reply_key=_reply_key(transition, preference),
+        cancelled=cancelled,
+    )
+
+
+def _known(user_id: UUID, *, heard_at: datetime) -> _Knowledge:
+    known = lock_known_states(user_ids=[user_id])
+    (user_state,) = known or lock_states(user_ids=[user_id], trigger=Trigger.USER_MESSAGE, now=heard_at)
+    return _Knowledge(
+        user_state=user_state,
+        last_transition=audit_log.last_transition_by_message(user_id),
+        entered_at=_entered_at(user_state),
+    )
+
+
+def _entered_at(user_state: UserState) -> datetime | None:
+    """An active user has not been moved for their silence, however long ago they became active."""
+    if user_state.state == State.ACTIVE:
+        return None
+    return user_state.goodbye_sent_at or audit_log.entered_at(user_state.user_id, user_state.state)
+
+
+def _move(known: _Knowledge, text: str, *, message: ReceivedMessage, now: datetime) -> Transition | None:
+    user_state = known.user_state
+    trigger = trigger_of(text, user_state=user_state, heard_at=message.heard_at(now=now))
+    # Whoever waited for the job took the time before it did; nobody leaves a state before they came.
+    moved_at = max(now, known.entered_at or now)
+    moves = transition_states(user_states=[user_state], trigger=trigger, now=moved_at, message=message)
+    return moves[0] if moves else None
+
+
+def _heed(user_id: UUID, text: str, *, said_at: datetime, now: datetime) -> tuple[Preference | None, int]:
+    """Opt the user out or in, if that is what the text says and they have not thought better of it."""
+    preference = preference_in(text)
+    if preference is None:
+        return None, 0
+    change = set_preference(user_id=user_id, preference=preference, said_at=said_at, now=now)
+    return preference if change.is_applied else None, change.cancelled
+
+
+def _reply_key(transition: Transition | None, preference: Preference | None) -> str | None:
+    if preference:
+        return REPLY_TO_PREFERENCE[preference]
+    return REPLY_TO_ANSWER.get(transition.trigger) if transition else None
+
+
+def _message_of(move: Transition) -> ReceivedMessage:
+    received_at, text_digest = (str(move.metadata[name]) for name in ReceivedMessage._fields)
+    return ReceivedMessage(datetime.fromisoformat(received_at), text_digest)
+
+
+def _digest(user_id: UUID, text: str) -> str:
+    """Under the secret key and another one for every user: nobody can look up which text it was."""
+    words = f"{user_id}:{text}".encode("utf-8", "surrogatepass")
+    return salted_hmac("engagement.inbound", words, algorithm="sha256").hexdigest()[:_DIGEST_LENGTH]

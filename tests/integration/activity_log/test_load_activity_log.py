@@ -1,0 +1,257 @@
+"""Loading an activity log: which rows come to be, and which stay as they are."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+from unittest.mock import patch
+
+import pytest
+from django.db import connection, transaction
+
+from engagement.models import (
+    EngagementMessage,
+    EngagementStateTransition,
+    UserEngagementState,
+    UserProfile,
+)
+from engagement.replay import loading as activity_log
+from engagement.replay.activity_log import MalformedActivityLog
+from engagement.replay.loading import LoadedActivityLog, load_activity_log, user_id_of
+from engagement.states import State
+from tests.integration.activity_log.logs import MICROSECOND, NOON, SAMPLE, event, state_of
+
+if TYPE_CHECKING:
+    from tests.integration.activity_log.logs import WriteLog
+
+AFTER_THE_SAMPLE: Final = datetime(1998, 7, 1, 6, tzinfo=UTC)
+CLOCK: Final = datetime(2026, 3, 2, 6, tzinfo=UTC)
+"""When the tests load a log."""
+
+
+def all_rows() -> tuple[list[object], list[object]]:
+    profiles, states = UserProfile.objects.order_by("pk"), UserEngagementState.objects.order_by("pk")
+    return list(profiles.values_list()), list(states.values_list())
+
+
+@pytest.mark.django_db
+def test_sample_gives_its_users() -> None:
+    loaded = load_activity_log(path=SAMPLE, as_of=AFTER_THE_SAMPLE, now=CLOCK)
+
+    assert loaded == LoadedActivityLog(
+        events=6_696,
+        users=2_357,
+        profiles_created=2_357,
+        states_created=2_357,
+        already_known=0,
+        not_here_yet=0,
+        ignored_columns=(),
+    )
+    assert UserEngagementState.objects.filter(state=State.ACTIVE).count() == 2_357
+    assert UserProfile.objects.filter(reengagement_opt_out=True).count() == 98
+    assert UserProfile.objects.filter(whatsapp_jid=None).count() == 20
+    assert UserProfile.objects.filter(locale="en").count() == 461
+    silent = UserEngagementState.objects.filter(
+        last_activity_at__lt=AFTER_THE_SAMPLE - timedelta(days=14),
+        user__reengagement_opt_out=False,
+        user__whatsapp_jid__isnull=False,
+    )
+    assert silent.count() == 2_185
+
+
+@pytest.mark.django_db
+def test_user_gets_an_active_state_and_a_profile(write_log: WriteLog) -> None:
+    path = write_log(event("ana", NOON, "en,99900000001@s.whatsapp.net,true"))
+
+    load_activity_log(path=path, as_of=NOON, now=CLOCK)
+
+    state = state_of("ana")
+    assert (state.state, state.last_activity_at) == (State.ACTIVE, NOON)
+    assert (state.goodbye_sent_at, state.goodbye_expires_at, state.remind_at) == (None, None, None)
+    assert (state.created_at, state.updated_at) == (state.user.created_at, state.user.updated_at)
+    assert (state.created_at, state.updated_at) == (CLOCK, CLOCK)
+    assert state.user.whatsapp_jid == "99900000001@s.whatsapp.net"
+    assert (state.user.locale, state.user.reengagement_opt_out) == ("en", True)
+
+
+def test_user_id_never_changes() -> None:
+    assert str(user_id_of("cdnow-00004")) == "d533cacb-a870-565a-9329-db44975d0626"
+
+
+@pytest.mark.django_db
+def test_user_without_an_address_is_unreachable(write_log: WriteLog) -> None:
+    load_activity_log(path=write_log(event("ana")), as_of=NOON, now=CLOCK)
+
+    assert state_of("ana").user.whatsapp_jid is None
+
+
+@pytest.mark.django_db
+def test_last_activity_is_the_latest_event_whatever_the_order(write_log: WriteLog) -> None:
+    path = write_log(event("ana", NOON + MICROSECOND, "en,,"), event("ana", NOON, "pt-BR,,"))
+
+    load_activity_log(path=path, as_of=NOON + MICROSECOND, now=CLOCK)
+
+    assert state_of("ana").last_activity_at == NOON + MICROSECOND
+    assert state_of("ana").user.locale == "en"
+
+
+@pytest.mark.django_db
+def test_later_line_wins_a_tie(write_log: WriteLog) -> None:
+    path = write_log(event("ana", NOON, "en,,"), event("ana", NOON, "es,,"))
+
+    load_activity_log(path=path, as_of=NOON, now=CLOCK)
+
+    assert state_of("ana").user.locale == "es"
+
+
+@pytest.mark.django_db
+def test_what_happened_after_as_of_does_not_count(write_log: WriteLog) -> None:
+    path = write_log(
+        event("ana", NOON, "en,,"),
+        event("ana", NOON + MICROSECOND, "es,,true"),
+        event("ben", NOON + MICROSECOND),
+        event("cid", NOON + MICROSECOND),
+    )
+
+    loaded = load_activity_log(path=path, as_of=NOON, now=CLOCK)
+
+    assert (loaded.events, loaded.users, loaded.states_created, loaded.not_here_yet) == (4, 3, 1, 2)
+    assert state_of("ana").last_activity_at == NOON
+    assert (state_of("ana").user.locale, state_of("ana").user.reengagement_opt_out) == ("en", False)
+    assert not UserProfile.objects.filter(user_id=user_id_of("ben")).exists()
+
+
+@pytest.mark.django_db
+def test_second_load_changes_nothing(write_log: WriteLog, django_assert_num_queries: Any) -> None:
+    path = write_log(event("ana"), event("ben"))
+    load_activity_log(path=path, as_of=NOON, now=CLOCK)
+    before = all_rows()
+
+    with django_assert_num_queries(1 + 2):  # it looks, and does not write
+        loaded = load_activity_log(path=path, as_of=NOON, now=CLOCK)
+
+    assert (loaded.profiles_created, loaded.states_created, loaded.already_known) == (0, 0, 2)
+    assert all_rows() == before
+
+
+@pytest.mark.django_db
+def test_known_user_is_left_alone_even_when_dormant(write_log: WriteLog) -> None:
+    load_activity_log(path=write_log(event("ana", NOON, "en,,")), as_of=NOON, now=CLOCK)
+    UserEngagementState.objects.update(state=State.DORMANT)
+    before = all_rows()
+
+    path = write_log(event("ana", NOON + MICROSECOND, "es,99900000001@s.whatsapp.net,true"))
+    loaded = load_activity_log(path=path, as_of=NOON + MICROSECOND, now=CLOCK)
+
+    assert (loaded.states_created, loaded.already_known) == (0, 1)
+    assert all_rows() == before
+
+
+@pytest.mark.django_db
+def test_profile_without_a_state_row_gets_one_and_stays_as_it_is(write_log: WriteLog) -> None:
+    UserProfile.objects.create(user_id=user_id_of("ana"), locale="en", whatsapp_jid="1@s.whatsapp.net")
+
+    loaded = load_activity_log(
+        path=write_log(event("ana", NOON, "es,,true"), event("ben")), as_of=NOON, now=CLOCK
+    )
+
+    assert (loaded.profiles_created, loaded.states_created, loaded.already_known) == (1, 2, 0)
+    profile = state_of("ana").user
+    assert (profile.locale, profile.whatsapp_jid) == ("en", "1@s.whatsapp.net")
+    assert not profile.reengagement_opt_out
+
+
+@pytest.mark.django_db
+def test_loading_moves_nobody_and_queues_nothing(write_log: WriteLog) -> None:
+    load_activity_log(path=write_log(event("ana")), as_of=NOON, now=CLOCK)
+
+    assert not EngagementStateTransition.objects.exists()
+    assert not EngagementMessage.objects.exists()
+
+
+@pytest.mark.django_db
+def test_nothing_is_loaded_when_the_last_line_is_malformed(write_log: WriteLog) -> None:
+    path = write_log(event("ana"), event("ben"), "cid,yesterday,,,")
+
+    with pytest.raises(MalformedActivityLog, match="line 4"):
+        load_activity_log(path=path, as_of=NOON, now=CLOCK)
+
+    assert not UserProfile.objects.exists()
+
+
+@pytest.mark.django_db
+def test_whole_file_is_read_before_the_database_is_asked(
+    write_log: WriteLog, django_assert_num_queries: Any
+) -> None:
+    with django_assert_num_queries(0), pytest.raises(MalformedActivityLog):
+        load_activity_log(path=write_log(event("ana"), event("")), as_of=NOON, now=CLOCK)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nothing_is_loaded_when_a_later_chunk_fails(write_log: WriteLog) -> None:
+    add, calls = activity_log._add, []
+
+    def fail_the_second_time(people: Any, *, now: datetime) -> tuple[int, int]:
+        calls.append(people)
+        if len(calls) == 2:
+            raise ZeroDivisionError
+        return add(people, now=now)
+
+    with (
+        patch.object(activity_log, "CHUNK_SIZE", 1),
+        patch.object(activity_log, "_add", fail_the_second_time),
+        pytest.raises(ZeroDivisionError),
+    ):
+        load_activity_log(path=write_log(event("ana"), event("ben")), as_of=NOON, now=CLOCK)
+
+    assert not UserProfile.objects.exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("users", "chunks"), [(1, 1), (3, 1), (4, 2), (7, 3)])
+def test_statements_depend_on_chunks_not_on_users(
+    write_log: WriteLog, django_assert_num_queries: Any, users: int, chunks: int
+) -> None:
+    path = write_log(*(event(f"user-{number}") for number in range(users)))
+
+    with patch.object(activity_log, "CHUNK_SIZE", 3), django_assert_num_queries(5 * chunks + 2):
+        loaded = load_activity_log(path=path, as_of=NOON, now=CLOCK)  # and a savepoint around them
+
+    assert loaded.states_created == loaded.profiles_created == users
+    assert UserEngagementState.objects.count() == UserProfile.objects.count() == users
+
+
+@pytest.mark.django_db(transaction=True)
+def test_users_whom_another_loader_adds_meanwhile_are_not_counted(write_log: WriteLog) -> None:
+    """Ours has to wait for the other one, which has added ben and not yet committed."""
+    path = write_log(event("ana"), event("ben", NOON, "en,,"))
+    results: list[LoadedActivityLog] = []
+
+    def load_ours() -> None:
+        try:
+            results.append(load_activity_log(path=path, as_of=NOON, now=CLOCK))
+        finally:
+            connection.close()
+
+    ours = threading.Thread(target=load_ours)
+    with transaction.atomic():
+        UserProfile.objects.create(user_id=user_id_of("ben"), locale="es")
+        UserEngagementState.objects.create(user_id=user_id_of("ben"), state=State.DORMANT)
+        ours.start()
+        wait_until_somebody_waits_for_a_lock()
+    ours.join()
+
+    assert (results[0].profiles_created, results[0].states_created, results[0].already_known) == (1, 1, 1)
+    assert (state_of("ben").state, state_of("ben").user.locale) == (State.DORMANT, "es")
+    assert state_of("ana").state == State.ACTIVE
+
+
+def wait_until_somebody_waits_for_a_lock() -> None:
+    with connection.cursor() as cursor:
+        for _ in range(2_000):
+            # pg_sleep gives the other one time; pg_locks, unlike pg_stat_activity, is read anew each time.
+            cursor.execute("SELECT pg_sleep(0.005), count(*) FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone()[1]:
+                return
+    pytest.fail("Nobody waited.")

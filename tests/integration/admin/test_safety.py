@@ -1,0 +1,243 @@
+"""What stands between the admin and the internet."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client, RequestFactory
+from freezegun import freeze_time
+
+from config.admin.visitors import address_behind_proxy
+from engagement.models import UserProfile
+from tests.factories import make_user
+from tests.integration.admin.pages import list_url, page_url
+from tests.running import run_process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_django.fixtures import Settings
+
+pytestmark = pytest.mark.django_db
+
+LOGIN: Final = "/admin/login/"
+PASSWORD: Final = "right horse"  # noqa: S105  of a test
+LIMIT: Final = 5
+START: Final = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def quick_passwords(settings: Settings) -> None:
+    """What makes guessing slow would make these tests slow."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture
+def ada() -> User:
+    return User.objects.create_superuser("ada", password=PASSWORD)
+
+
+def log_in(password: str, *, name: str = "ada", address: str = "192.0.2.1") -> Any:
+    return Client(REMOTE_ADDR=address).post(LOGIN, {"username": name, "password": password})
+
+
+@pytest.mark.usefixtures("ada")
+class TestThrottling:
+    def test_guessing_is_stopped_and_the_right_password_with_it(self) -> None:
+        codes = [log_in(f"guess {number}").status_code for number in range(LIMIT)]
+        assert codes == [200] * (LIMIT - 1) + [429]
+        answer = log_in(PASSWORD)
+        assert answer.status_code == 429
+        assert "Too many attempts" in answer.content.decode()
+
+    def test_it_ends_after_a_quarter_of_an_hour(self) -> None:
+        with freeze_time(START) as clock:
+            for number in range(LIMIT):
+                log_in(f"guess {number}")
+            clock.tick(15 * 60 - 1)
+            assert log_in(PASSWORD).status_code == 429
+            clock.tick(2)
+            assert log_in(PASSWORD).status_code == 302
+
+    def test_one_password_tried_on_many_names_is_stopped_and_nobody_elsewhere(self) -> None:
+        codes = [log_in("1234", name=f"name {number}").status_code for number in range(50)]
+        assert codes == [200] * 49 + [429]
+        assert log_in(PASSWORD).status_code == 429
+        assert log_in(PASSWORD, address="192.0.2.66").status_code == 302
+
+    def test_many_names_from_one_address_are_forgotten_after_a_quarter_of_an_hour(self) -> None:
+        with freeze_time(START) as clock:
+            for number in range(50):
+                log_in("1234", name=f"name {number}")
+            clock.tick(15 * 60 + 1)
+            assert log_in(PASSWORD).status_code == 302
+
+    def test_name_that_is_too_long_is_a_wrong_name(self) -> None:
+        answer = log_in(PASSWORD, name="a" * 300)
+        assert answer.status_code == 200
+        assert "at most 150 characters" in answer.content.decode()
+
+    def test_nobody_is_locked_out_from_elsewhere(self) -> None:
+        for number in range(LIMIT):
+            log_in(f"guess {number}", address="192.0.2.66")
+        assert log_in(PASSWORD).status_code == 302
+
+    def test_success_takes_back_what_was_mistyped(self) -> None:
+        for _ in range(2):
+            for number in range(LIMIT - 1):
+                log_in(f"guess {number}")
+            assert log_in(PASSWORD).status_code == 302
+
+    def test_passwords_are_not_kept(self) -> None:
+        from axes.models import AccessAttempt
+
+        log_in("guess to be forgotten")
+        attempt = AccessAttempt.objects.get()
+        assert "guess" not in f"{attempt.get_data} {attempt.post_data}"
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "address"),
+    [
+        ("198.51.100.7", "198.51.100.7"),
+        ("invented, 198.51.100.7", "198.51.100.7"),
+        ("198.51.100.7:4711", "198.51.100.7"),
+        ("2001:db8::7", "2001:db8::7"),
+        ("[2001:db8::7]:4711", "2001:db8::7"),
+        ("unknown", "127.0.0.1"),
+        ("", "127.0.0.1"),
+    ],
+)
+def test_proxy_tells_who_the_visitor_is_and_visitors_do_not(forwarded: str, address: str) -> None:
+    request = RequestFactory().get("/", headers={"X-Forwarded-For": forwarded})
+    assert address_behind_proxy(request) == address
+
+
+@pytest.mark.parametrize("url", ["/admin/login/", "/admin/", "/admin/engagement/userprofile/", "/nothing"])
+def test_pages_may_load_nothing_from_elsewhere_and_run_no_inline_script(
+    admin_client: Client, url: str
+) -> None:
+    response = admin_client.get(url)
+    policy = dict(
+        part.strip().split(" ", 1) for part in response.headers["Content-Security-Policy"].split(";")
+    )
+    assert policy["default-src"] == "'self'"
+    assert policy["script-src"] == "'self' 'unsafe-eval'"
+    assert policy["style-src"] == "'self'"
+    assert policy["frame-ancestors"] == "'none'"
+
+
+def test_cookies_are_secure_in_production() -> None:
+    settings = run_process("diffsettings", "--all", DEBUG="off").out.splitlines()
+    # The hashes mark what differs from Django's own defaults.
+    for name in ("SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE", "SESSION_COOKIE_HTTPONLY"):
+        assert f"{name} = True" in [line.removeprefix("### ") for line in settings]
+
+
+@pytest.mark.usefixtures("ada")
+def test_cookies_are_out_of_reach_of_scripts_and_short_lived() -> None:
+    cookie = log_in(PASSWORD).cookies["sessionid"]
+    assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
+    assert cookie["max-age"] == 12 * 60 * 60
+
+
+@pytest.fixture
+def broken_page(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The page of a user, which fails with their address in its hands."""
+    user = make_user(user__whatsapp_jid="5511999990042@s.whatsapp.net")
+
+    def fail(profile: UserProfile, **_: object) -> None:
+        raise RuntimeError(f"no page for {profile.whatsapp_jid}")
+
+    monkeypatch.setattr("engagement.admin.users.user_page", fail)
+    return page_url(user.user)
+
+
+@pytest.mark.parametrize("by", ["viewer", "support"])
+def test_failing_page_shows_and_logs_no_address_and_no_secret(
+    by: str,
+    broken_page: str,
+    request: pytest.FixtureRequest,
+    settings: Settings,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings.SECRET_KEY = "of-which-nobody-may-hear"  # noqa: S105  of a test
+    client: Client = request.getfixturevalue(by)
+    client.raise_request_exception = False
+    response = client.get(broken_page)
+    assert response.status_code == 500
+    page, log = response.content.decode(), capsys.readouterr().err
+    assert "Something went wrong" in page
+    assert "RuntimeError" in log
+    for text in (page, log):
+        assert "5511999990042" not in text
+        assert settings.SECRET_KEY not in text
+    assert "Traceback" not in page
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "sentence"),
+    [
+        ("/admin/nothing/", 404, "There is nothing here"),
+        ("/admin/auth/user/", 403, "You may not do this"),
+        ("/admin/engagement/userprofile/?whatsapp_jid=5511999990042", 400, "This cannot be asked for"),
+    ],
+)
+def test_refusal_is_told_in_a_sentence_that_repeats_nothing(
+    viewer: Client, url: str, code: int, sentence: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        response = viewer.get(url)
+    assert response.status_code == code
+    assert sentence in response.content.decode()
+    assert "5511999990042" not in response.content.decode() + caplog.text
+
+
+def test_form_without_its_token_is_told_so(ada: User) -> None:
+    client = Client(enforce_csrf_checks=True)
+    response = client.post(LOGIN, {"username": "ada", "password": PASSWORD})
+    assert response.status_code == 403
+    assert "no longer valid" in response.content.decode()
+
+
+def test_accounts_are_for_those_who_manage_them(
+    viewer: Client, support: Client, admin_client: Client, member_of: Callable[[str], Client]
+) -> None:
+    for page in ("/admin/auth/user/", "/admin/auth/group/", "/admin/auth/user/add/"):
+        assert viewer.get(page).status_code == support.get(page).status_code == 403
+        assert admin_client.get(page).status_code == 200
+    person = User.objects.first()
+    assert person is not None
+    for page in ("change", "password"):
+        assert admin_client.get(f"/admin/auth/user/{person.pk}/{page}/").status_code == 200
+
+
+def test_account_stays_with_its_name_for_what_its_owner_did(admin_client: Client) -> None:
+    person = User.objects.create_user("grace", password=PASSWORD)
+    page = f"/admin/auth/user/{person.pk}"
+
+    assert admin_client.get(f"{page}/delete/").status_code == 403
+    assert "delete_selected" not in admin_client.get("/admin/auth/user/").content.decode()
+    admin_client.post(f"{page}/change/", {"username": "somebody", "is_active": ""})
+    person.refresh_from_db()
+    assert (person.username, person.is_active) == ("grace", True)
+    form = admin_client.get(f"{page}/change/").context["adminform"].form
+    admin_client.post(
+        f"{page}/change/",
+        {
+            "username": "somebody",
+            "date_joined_0": form.initial["date_joined"].date(),
+            "date_joined_1": form.initial["date_joined"].time(),
+        },
+    )
+    person.refresh_from_db()
+    assert (person.username, person.is_active) == ("grace", False)
+
+
+def test_users_are_not_offered_to_who_may_not_see_them(client: Client) -> None:
+    client.force_login(User.objects.create_user("staff", is_staff=True))
+    assert list_url(UserProfile) not in client.get("/admin/").content.decode()

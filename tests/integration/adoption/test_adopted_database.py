@@ -1,0 +1,222 @@
+"""The app on a database that had the tables before: the job, messages and the loader, with few privileges."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from django.db import connection
+
+from engagement.replay.loading import user_id_of
+from engagement.states import State
+from tests.acceptance.invariants import Run, assert_invariants
+from tests.acceptance.rows import Snapshot, take_snapshot
+from tests.acceptance.seeding import seed
+from tests.factories import NOW
+from tests.integration.adoption.foreign_database import ASSISTANT, JOB, ForeignDatabase
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TABLES: Final = (
+    "user_profiles",
+    "user_engagement_states",
+    "engagement_state_transitions",
+    "engagement_message_queue",
+)
+
+COLUMNS: Final = """
+    SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns
+    WHERE table_schema = 'public' AND table_name = ANY (%s) ORDER BY 1, 2
+"""
+RULES: Final = """
+    SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint
+    WHERE contype = 'c' AND conrelid = ANY (%s::text[]::regclass[]) AND convalidated ORDER BY 1
+"""
+INDEXES: Final = """
+    SELECT indexname, indexdef FROM pg_indexes
+    WHERE schemaname = 'public' AND tablename = ANY (%s) AND indexname !~ '^(pk|uq|idx)_|_pkey$|_user_id_key$'
+    ORDER BY 1
+"""
+
+CONSTRAINTS: Final = "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint"
+
+FIRST_RUN: Final = ("run_engagement_daily", "--json", "--now", NOW.isoformat())
+KEY_CONSTRAINT: Final = "uq_engagement_message_queue_key"
+
+
+def settle(database: ForeignDatabase, *, due: int) -> None:
+    """Have users of every kind in the tables, and all of them where this assistant has its users."""
+    with database.connect() as superuser:
+        # Without the foreign keys for a moment: profiles first, then those whom they are profiles of.
+        superuser.execute("SET session_replication_role = replica")
+        seed(superuser, due=due)
+        superuser.execute("INSERT INTO accounts.users (id) SELECT user_id FROM user_profiles")
+
+
+def contents(database: ForeignDatabase) -> dict[str, list[tuple[Any, ...]]]:
+    """All rows, but for the one column that migrations add to these tables."""
+    row = "to_jsonb(row) - 'opt_out_changed_at'"
+    return {table: database.rows(f"SELECT {row} FROM {table} AS row ORDER BY 1") for table in TABLES}
+
+
+def without_the_triggers_doing(after: Snapshot, *, before: Snapshot) -> Snapshot:
+    """With the `updated_at` that the job wrote and the trigger replaced."""
+    states = {
+        user_id: row if row == before.states[user_id] else row._replace(updated_at=NOW)
+        for user_id, row in after.states.items()
+    }
+    return after._replace(states=states)
+
+
+def speak(database: ForeignDatabase, text: str) -> str:
+    """Somebody who was told goodbye writes; returns their id."""
+    ((user_id,),) = database.rows(
+        "SELECT user_id FROM user_engagement_states WHERE state = 'goodbye_sent' ORDER BY user_id LIMIT 1"
+    )
+    outcome = database.manage("receive_message", str(user_id), text, "--json", role=ASSISTANT)
+    assert (outcome.code, outcome.json["novelty"]) == (0, "new"), outcome
+    return str(user_id)
+
+
+@pytest.mark.parametrize("question", [COLUMNS, RULES, INDEXES], ids=["columns", "rules", "indexes"])
+@pytest.mark.django_db
+def test_adopted_tables_have_what_migrations_make(adopted: ForeignDatabase, question: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(question, [list(TABLES)])
+        expected = cursor.fetchall()
+    assert expected
+    assert adopted.rows(question, list(TABLES)) == expected
+
+
+def test_adoption_changes_no_row_and_takes_nothing_away(foreign: ForeignDatabase) -> None:
+    settle(foreign, due=100)
+    before, constraints = contents(foreign), foreign.rows(CONSTRAINTS)
+    outcome = foreign.manage("migrate", "--fake-initial", "--verbosity", "0")
+    assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
+    assert contents(foreign) == before
+    assert set(foreign.rows(CONSTRAINTS)) >= set(constraints)
+
+
+def test_three_tables_of_four_are_not_adopted(foreign: ForeignDatabase) -> None:
+    foreign.execute("DROP TABLE engagement_message_queue")
+    outcome = foreign.manage("migrate", "--fake-initial", "--verbosity", "0")
+    assert outcome.code == 1
+    assert 'relation "user_profiles" already exists' in outcome.err
+    assert foreign.rows("SELECT to_regclass('engagement_message_queue')") == [(None,)]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_job_runs_on_an_adopted_database(adopted: ForeignDatabase, workers: str) -> None:
+    settle(adopted, due=400)
+    with adopted.connect() as onlooker:
+        before = take_snapshot(onlooker)
+        outcome = adopted.manage(*FIRST_RUN, "--batch-size", "50", "--workers", workers, role=JOB)
+        assert (outcome.code, outcome.json["status"]) == (0, "succeeded"), outcome
+        assert outcome.json["succeeded"] == 400
+        after = without_the_triggers_doing(take_snapshot(onlooker), before=before)
+        assert_invariants(before, after, [Run(NOW, outcome.json)])
+
+
+def test_job_s_user_writes_and_reads_the_ledger_also_behind_policies(adopted: ForeignDatabase) -> None:
+    adopted.execute("ALTER TABLE engagement_job_runs ENABLE ROW LEVEL SECURITY")
+    settle(adopted, due=10)
+    run = adopted.manage(*FIRST_RUN, role=JOB)
+    assert "engagement_ledger_not_written" not in run.err
+    check = adopted.manage("check_engagement_runs", "--max-age", "3650d", role=JOB)
+    assert (check.code, run.json["job_id"] in check.out) == (0, True), check
+
+
+def test_message_is_taken_in_on_an_adopted_database(adopted: ForeignDatabase) -> None:
+    settle(adopted, due=100)
+    assert adopted.manage(*FIRST_RUN, role=JOB).code == 0
+    user_id = speak(adopted, "oi")
+    assert adopted.rows("SELECT state FROM user_engagement_states WHERE user_id = %s", user_id) == [
+        (State.ACTIVE,)
+    ]
+
+
+def test_wish_to_be_left_alone_is_kept_on_an_adopted_database(adopted: ForeignDatabase) -> None:
+    settle(adopted, due=100)
+    assert adopted.manage(*FIRST_RUN, role=JOB).code == 0
+    user_id = speak(adopted, "parar")
+    assert adopted.rows(
+        "SELECT reengagement_opt_out, opt_out_changed_at IS NOT NULL FROM user_profiles WHERE user_id = %s",
+        user_id,
+    ) == [(True, True)]
+
+
+def test_operator_can_look_ahead_explain_and_undo_on_an_adopted_database(adopted: ForeignDatabase) -> None:
+    settle(adopted, due=100)
+    run = adopted.manage(*FIRST_RUN, role=JOB).json
+    ((user_id,),) = adopted.rows("SELECT user_id FROM engagement_state_transitions LIMIT 1")
+    commands = (["forecast_engagement"], ["explain_engagement", str(user_id)])
+    assert [adopted.manage(*command, role=ASSISTANT).code for command in commands] == [0, 0]
+    undo = adopted.manage("undo_engagement_run", run["job_id"], "--json", role=ASSISTANT)
+    assert (undo.code, undo.json["undone"]) == (0, run["succeeded"]), undo
+
+
+def test_loader_refuses_users_whom_the_assistant_does_not_know(
+    adopted: ForeignDatabase, tmp_path: Path
+) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("user,occurred_at\nana,2026-03-01T06:00:00Z\n")
+    outcome = adopted.manage("load_activity_log", str(log), role=ASSISTANT)
+    assert outcome.code == 1
+    assert outcome.err.startswith("CommandError: The database refused this: insert or update on table")
+    assert '"fk_user_profiles_users"' in outcome.err
+    assert len(outcome.err.strip().splitlines()) == 1
+    assert adopted.rows("SELECT count(*) FROM user_profiles") == [(0,)]
+
+
+def test_loader_adds_users_whom_the_assistant_knows(adopted: ForeignDatabase, tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("user,occurred_at\nana,2026-03-01T06:00:00Z\n")
+    adopted.execute(f"INSERT INTO accounts.users (id) VALUES ('{user_id_of('ana')}')")
+    outcome = adopted.manage("load_activity_log", str(log), role=ASSISTANT)
+    assert outcome.code == 0, outcome.err
+    assert adopted.rows("SELECT state FROM user_engagement_states") == [(State.ACTIVE,)]
+
+
+@pytest.mark.parametrize("policies", ["", "FOR SELECT"], ids=["no policy", "a policy to read"])
+def test_job_without_policies_finds_nobody_and_says_so(unguarded: ForeignDatabase, policies: str) -> None:
+    settle(unguarded, due=10)
+    if policies:
+        for table in TABLES[:2]:
+            unguarded.execute(f"CREATE POLICY reader ON {table} {policies} TO engagement_job USING (true)")
+    outcome = unguarded.manage(*FIRST_RUN, role=JOB)
+    assert (outcome.code, outcome.json["succeeded"]) == (0, 0)
+
+
+def test_second_unique_key_can_go_after_migrate(foreign: ForeignDatabase) -> None:
+    assert foreign.manage("migrate", "--fake-initial", "--verbosity", "0").code == 0
+    foreign.execute(f"ALTER TABLE engagement_message_queue DROP CONSTRAINT {KEY_CONSTRAINT}")
+    keys = foreign.rows(
+        "SELECT conname FROM pg_constraint"
+        " WHERE contype = 'u' AND conrelid = 'engagement_message_queue'::regclass"
+    )
+    assert keys == [("message_idempotency_key_unique",)]
+
+
+def test_adoption_can_be_taken_back_and_repeated_after_an_undo(adopted: ForeignDatabase) -> None:
+    settle(adopted, due=100)
+    run = adopted.manage(*FIRST_RUN, role=JOB).json
+    assert adopted.manage("undo_engagement_run", run["job_id"], role=ASSISTANT).code == 0
+    for target in ("0001", "0002", ""):
+        outcome = adopted.manage("migrate", "engagement", *filter(None, [target]), "--verbosity", "0")
+        assert (outcome.code, outcome.err) == (0, ""), target
+    moves_back = "SELECT count(*) FROM engagement_state_transitions WHERE trigger = 'run_undone'"
+    assert adopted.rows(moves_back) == [(run["succeeded"],)]
+
+
+def test_adoption_can_be_taken_back(foreign: ForeignDatabase) -> None:
+    settle(foreign, due=100)
+    columns = foreign.rows(COLUMNS, list(TABLES))
+    before = contents(foreign)
+    assert foreign.manage("migrate", "--fake-initial", "--verbosity", "0").code == 0
+    assert foreign.rows(COLUMNS, list(TABLES)) != columns
+    outcome = foreign.manage("migrate", "engagement", "0001", "--verbosity", "0")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert contents(foreign) == before
+    assert foreign.rows(COLUMNS, list(TABLES)) == columns
+    assert foreign.rows(RULES, list(TABLES)) == []

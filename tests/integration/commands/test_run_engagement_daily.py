@@ -1,0 +1,249 @@
+"""The command as cron, an operator and a program see it."""
+
+from __future__ import annotations
+
+import json
+import signal
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from freezegun import freeze_time
+
+from engagement.models import EngagementMessage, EngagementStateTransition, UserEngagementState
+from engagement.selectors import due_users
+from engagement.states import State
+from tests.database import (
+    AT_THE_GATE,
+    closed_gate,
+    execute,
+    fail_moves_of,
+    wait_at_gate,
+    wait_for_somebody_at_the_gate,
+)
+from tests.factories import NOW, make_user, make_users
+from tests.running import Outcome, run_command, run_process, start_process
+
+KEYS = [
+    "job_id",
+    "status",
+    "dry_run",
+    "now",
+    "processed",
+    "succeeded",
+    "failed",
+    "skipped",
+    "skipped_by_reason",
+    "duration_ms",
+    "checks",
+    "errors",
+]
+
+
+def run_daily(*arguments: str) -> Outcome:
+    return run_command("run_engagement_daily", "--now", NOW.isoformat(), *arguments)
+
+
+@pytest.mark.django_db
+def test_json_has_the_fixed_keys() -> None:
+    make_users(2, "silent")
+    make_user("silent", user__reengagement_opt_out=True)
+    make_user("silent", user__whatsapp_jid=None)
+    outcome = run_daily("--json")
+    assert outcome.code == 0
+    assert list(outcome.json) == KEYS
+    assert {**outcome.json, "job_id": 0, "duration_ms": 0} == {
+        "job_id": 0,
+        "status": "succeeded",
+        "dry_run": False,
+        "now": "2026-03-02T06:00:00+00:00",
+        "processed": 2,
+        "succeeded": 2,
+        "failed": 0,
+        "skipped": 2,
+        "skipped_by_reason": {"opted_out": 1, "no_destination": 1},
+        "duration_ms": 0,
+        "checks": {
+            "inactivity_14d": {"processed": 2, "succeeded": 2, "failed": 0, "skipped": 2},
+            "goodbye_timeout": {"processed": 0, "succeeded": 0, "failed": 0, "skipped": 0},
+            "reminder_due": {"processed": 0, "succeeded": 0, "failed": 0, "skipped": 0},
+        },
+        "errors": [],
+    }
+    assert EngagementStateTransition.objects.filter(metadata__job_id=outcome.json["job_id"]).count() == 2
+
+
+@pytest.mark.django_db
+def test_failed_user_is_named_and_the_exit_code_is_3() -> None:
+    users = make_users(3, "silent")
+    fail_moves_of(users[0])
+    outcome = run_daily("--json")
+    assert outcome.code == 3
+    assert outcome.json["status"] == "partial"
+    assert outcome.json["errors"] == [
+        {
+            "user_id": str(users[0].user_id),
+            "check_type": "inactivity_14d",
+            "error": "poisoned (SQLSTATE P0001)",
+        }
+    ]
+
+
+@pytest.mark.django_db
+def test_table_tells_people_what_happened() -> None:
+    users = make_users(3, "silent")
+    make_user("goodbye_sent")
+    make_user("silent", user__reengagement_opt_out=True)
+    make_user()
+    fail_moves_of(users[0])
+    outcome = run_daily()
+    assert outcome.code == 3
+    lines = [" ".join(line.split()) for line in outcome.out.splitlines()]
+    assert "Engagement run as of 2026-03-02 06:00:00 UTC" in lines
+    assert "inactivity_14d 2 1 1 told goodbye (message queued)" in lines
+    assert "goodbye_timeout 1 0 0 now dormant (nothing sent)" in lines
+    assert "Skipped, though silent too long: 1 opted out, 0 without an address." in lines
+    assert "Left alone: 1 active and not silent for long enough." in lines
+    assert f"Failed: user {users[0].user_id}, inactivity_14d: poisoned (SQLSTATE P0001)" in lines
+    assert any(line.startswith("Finished, but some users failed") for line in lines)
+
+
+@pytest.mark.django_db
+def test_table_of_a_dry_run_says_so() -> None:
+    make_user("silent")
+    outcome = run_daily("--dry-run")
+    assert outcome.code == 0
+    assert "dry run: nothing was written" in outcome.out
+    assert "would move" in outcome.out
+    assert not EngagementMessage.objects.exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("form", [["--limit", "3"], ["--limit", "3", "--dry-run"]], ids=" ".join)
+def test_table_says_who_is_left_for_the_next_run(form: list[str]) -> None:
+    make_users(5, "silent")
+    assert "Still due, for the next run: 2." in run_daily(*form).out
+
+
+@pytest.mark.django_db
+def test_table_is_printed_even_if_nobody_can_be_counted_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
+        execute("SELECT 1 / 0")
+
+    make_users(2, "silent")
+    monkeypatch.setattr(due_users, "count_not_yet_due", fail)
+    outcome = run_daily()
+    assert outcome.code == 0
+    assert "Succeeded" in outcome.out
+    assert "Left alone" not in outcome.out
+
+
+@pytest.mark.django_db
+def test_nobody_due_is_a_success() -> None:
+    assert run_daily("--json").code == 0
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--check", "goodbye_timeout", "reminder_due"],
+        ["--check", "reminder_due", "--check", "goodbye_timeout", "goodbye_timeout"],
+    ],
+)
+def test_checks_run_in_their_own_order_whatever_the_order_asked_for(arguments: list[str]) -> None:
+    outcome = run_daily("--json", *arguments)
+    assert list(outcome.json["checks"]) == ["goodbye_timeout", "reminder_due"]
+
+
+@pytest.mark.django_db
+def test_without_now_the_clock_counts() -> None:
+    make_user("silent")
+    with freeze_time(NOW - timedelta(microseconds=1)):
+        assert run_command("run_engagement_daily", "--json").json["succeeded"] == 0
+    with freeze_time(NOW):
+        outcome = run_command("run_engagement_daily", "--json")
+    assert (outcome.json["succeeded"], outcome.json["now"]) == (1, NOW.isoformat())
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "text", ["2026-03-02T06:00:00Z", "2026-03-02T03:00:00-03:00", "2026-03-02 06:00:00+00:00"]
+)
+def test_now_is_an_instant_in_any_offset(text: str) -> None:
+    outcome = run_command("run_engagement_daily", "--json", "--now", text)
+    assert datetime.fromisoformat(outcome.json["now"]) == NOW
+
+
+@pytest.mark.django_db
+def test_user_can_be_followed_from_silence_to_dormancy_by_moving_the_clock() -> None:
+    with freeze_time("2026-01-01 12:00:00", tz_offset=0) as clock:
+        user = make_user(last_activity_at=datetime.now(UTC))
+        states = []
+        for _day in range(18):
+            clock.move_to((datetime.now(UTC) + timedelta(days=1)).replace(hour=6))
+            run_command("run_engagement_daily")
+            states.append(UserEngagementState.objects.get(pk=user.pk).state)
+    assert states == 14 * ["active"] + 3 * ["goodbye_sent"] + 1 * ["dormant"]
+    assert EngagementMessage.objects.count() == 1
+
+
+@pytest.mark.usefixtures("committed")
+class TestInAProcessOfItsOwn:
+    """Streams, signals and exit codes are the process's."""
+
+    def test_stdout_is_the_result_and_stderr_the_log(self) -> None:
+        make_users(2, "silent")
+        outcome = run_process("run_engagement_daily", "--json", "--now", NOW.isoformat())
+        assert outcome.code == 0
+        assert outcome.json["succeeded"] == 2
+        started, completed = (json.loads(line) for line in outcome.err.splitlines())
+        assert started["event"] == "engagement_job_started"
+        assert completed["event"] == "engagement_job_completed"
+        assert started["job_id"] == completed["job_id"] == outcome.json["job_id"]
+        assert (completed["status"], completed["succeeded"]) == ("succeeded", 2)
+
+    def test_failed_user_is_logged(self) -> None:
+        users = make_users(2, "silent")
+        fail_moves_of(users[0])
+        outcome = run_process("run_engagement_daily", "--json", "--now", NOW.isoformat())
+        assert outcome.code == 3
+        failed = [json.loads(line) for line in outcome.err.splitlines() if "engagement_user_failed" in line]
+        assert [(line["user_id"], line["check_type"], line["error"]) for line in failed] == [
+            (str(users[0].user_id), "inactivity_14d", "poisoned (SQLSTATE P0001)")
+        ]
+        assert failed[0]["job_id"] == outcome.json["job_id"]
+
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_signal_lets_the_batch_in_hand_finish(self, number: signal.Signals, code: int) -> None:
+        make_users(9, "silent")
+        wait_at_gate()
+        with closed_gate() as gate:
+            process = start_process(
+                "run_engagement_daily", "--json", "--batch-size", "3", "--now", NOW.isoformat()
+            )
+            wait_for_somebody_at_the_gate(gate)
+            process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+        result = json.loads(out)
+        assert (process.returncode, result["status"], result["succeeded"]) == (code, "interrupted", 3)
+        assert "Traceback" not in err
+        assert EngagementMessage.objects.count() == 3
+        next_run = run_process("run_engagement_daily", "--json", "--now", NOW.isoformat())
+        assert (next_run.code, next_run.json["succeeded"]) == (0, 6)
+        assert EngagementMessage.objects.count() == EngagementStateTransition.objects.count() == 9
+
+    def test_killed_run_is_finished_by_the_next_one(self) -> None:
+        make_users(9, "silent")
+        wait_at_gate()
+        with closed_gate() as gate:
+            process = start_process("run_engagement_daily", "--batch-size", "3", "--now", NOW.isoformat())
+            wait_for_somebody_at_the_gate(gate)
+            process.kill()
+            process.communicate(timeout=60)
+            # The server notices when it next talks to the process that is gone.
+            gate.execute(f"SELECT pg_terminate_backend(pid) FROM {AT_THE_GATE}")
+        assert not EngagementMessage.objects.exists()
+        assert not UserEngagementState.objects.exclude(state=State.ACTIVE).exists()
+        next_run = run_process("run_engagement_daily", "--json", "--now", NOW.isoformat())
+        assert (next_run.code, next_run.json["succeeded"]) == (0, 9)
+        assert EngagementMessage.objects.count() == EngagementStateTransition.objects.count() == 9

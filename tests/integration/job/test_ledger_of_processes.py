@@ -1,0 +1,142 @@
+"""What the ledger says of runs that are killed, stopped, shared, or not alone. Real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from engagement.models import EngagementJobRun
+from engagement.selectors.job_runs import VANISHED, VANISHED_AFTER, status_of_run
+from engagement.services.job import ledger
+from tests.acceptance.runs import wait_until
+from tests.database import (
+    AT_THE_GATE,
+    GATE,
+    closed_gate,
+    fail_moves_of,
+    on_every_move,
+    wait_at_gate,
+    wait_for_somebody_at_the_gate,
+)
+from tests.factories import NOW, make_users
+from tests.integration.job.test_workers import workers_of
+from tests.running import run_job, run_process, start_process
+
+if TYPE_CHECKING:
+    import subprocess
+
+pytestmark = pytest.mark.usefixtures("committed")
+
+RUN = ("run_engagement_daily", "--json", "--now", NOW.isoformat(), "--batch-size", "3")
+
+
+def end(process: subprocess.Popen[str]) -> int:
+    process.communicate(timeout=60)
+    return process.returncode
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_killed_run_vanishes_and_is_in_nobodys_way(workers: int) -> None:
+    make_users(30, "silent")
+    wait_at_gate()
+    with closed_gate() as gate:
+        process = start_process(*RUN, "--workers", str(workers))
+        wait_for_somebody_at_the_gate(gate, count=workers)
+        process.kill()
+        process.wait()
+        gate.execute(f"SELECT pg_terminate_backend(pid) FROM {AT_THE_GATE}")
+    end(process)
+    row = EngagementJobRun.objects.get()
+    later = timezone.now() + VANISHED_AFTER + timedelta(seconds=1)
+    assert (row.status, row.finished_at, status_of_run(row, now=later)) == ("running", None, VANISHED)
+    next_run = run_process(*RUN)
+    assert (next_run.code, next_run.json["succeeded"]) == (0, 30)
+    assert EngagementJobRun.objects.filter(status="succeeded", succeeded=30).count() == 1
+    row.refresh_from_db()
+    assert row.status == "running"
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_run_is_interrupted_and_counts_what_it_did(number: signal.Signals, workers: int) -> None:
+    make_users(30, "silent")
+    wait_at_gate()
+    with closed_gate() as gate:
+        process = start_process(*RUN, "--workers", str(workers))
+        wait_for_somebody_at_the_gate(gate, count=workers)
+        process.send_signal(number)
+        if workers > 1:
+            assert process.stderr
+            assert any("engagement_stop_requested" in line for line in process.stderr)
+    end(process)
+    row = EngagementJobRun.objects.get()
+    assert (row.status, row.succeeded, row.failure) == ("interrupted", 3 * workers, None)
+
+
+def test_run_with_workers_has_one_row_with_all_that_they_did() -> None:
+    users = make_users(40, "silent")
+    make_users(5, "goodbye_sent")
+    fail_moves_of(users[7])
+    outcome = run_process(*RUN, "--workers", "3")
+    row = EngagementJobRun.objects.get()
+    assert str(row.job_id) == outcome.json["job_id"]
+    assert (row.status, row.succeeded, row.failed, row.checks) == ("partial", 44, 1, outcome.json["checks"])
+    assert [error["user_id"] for error in row.errors] == [str(users[7].user_id)]
+    assert row.options["workers"] == 3
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_row_is_brought_up_to_date_when_a_check_ends_whoever_works_on_it(workers: int) -> None:
+    make_users(12, "silent")
+    make_users(12, "goodbye_sent")
+    in_second_check = "OLD.state = 'goodbye_sent'"
+    on_every_move(f"IF {in_second_check} THEN PERFORM pg_advisory_xact_lock_shared({GATE}); END IF;")
+    with closed_gate() as gate:
+        process = start_process(*RUN, "--workers", str(workers))
+        wait_for_somebody_at_the_gate(gate, count=workers)
+        wait_until(lambda: EngagementJobRun.objects.get().succeeded == 12, "the ledger does not hear of it")
+        assert EngagementJobRun.objects.get().status == "running"
+    assert end(process) == 0
+    assert EngagementJobRun.objects.get().succeeded == 24
+
+
+def test_workers_cost_the_ledger_no_more_statements_than_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_users(12, "silent")
+    monkeypatch.setattr(ledger, "REFRESH_SECONDS", 3600)
+    with CaptureQueriesContext(connection) as queries:
+        assert run_job(workers=3, batch_size=2).succeeded == 12
+    # At the start, when the last of them has ended each check, and at the end.
+    assert sum("engagement_job_runs" in query["sql"] for query in queries) == 5
+
+
+def test_killed_worker_makes_its_run_a_failed_one() -> None:
+    make_users(30, "silent")
+    wait_at_gate()
+    with closed_gate() as gate:
+        process = start_process(*RUN, "--workers", "3")
+        wait_for_somebody_at_the_gate(gate, count=3)
+        os.kill(workers_of(process)[1], signal.SIGKILL)
+    assert end(process) == 1
+    row = EngagementJobRun.objects.get()
+    assert row.status == "failed"
+    assert "A worker process ended with code -9" in str(row.failure)
+
+
+def test_two_runs_at_once_have_a_row_each() -> None:
+    make_users(30, "silent")
+    wait_at_gate()
+    with closed_gate() as gate:
+        processes = [start_process(*RUN) for _ in range(2)]
+        wait_for_somebody_at_the_gate(gate, count=2)
+        assert {row.status for row in EngagementJobRun.objects.all()} == {"running"}
+    assert [end(process) for process in processes] == [0, 0]
+    rows = EngagementJobRun.objects.all()
+    assert [row.status for row in rows] == ["succeeded", "succeeded"]
+    assert sum(row.succeeded for row in rows) == 30

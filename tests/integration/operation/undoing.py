@@ -1,0 +1,29 @@
+"""Taking runs back, two hours after they ran."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from engagement.models import UserEngagementState
+from engagement.services.undo.undo_run import UndoRequest, undo_run
+from tests.factories import NOW
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from engagement.services.undo.undo_result import UndoResult
+
+LATER: Final = NOW + timedelta(hours=2)
+
+
+def undo(job_id: UUID, *, now: datetime = LATER, dry_run: bool = False) -> UndoResult:
+    return undo_run(request=UndoRequest(job_id=job_id, now=now, dry_run=dry_run))
+
+
+def not_undone(result: UndoResult) -> dict[str, int]:
+    return {reason.value: count for reason, count in result.not_undone.items()}
+
+
+def stored(user: UserEngagementState) -> UserEngagementState:
+    return UserEngagementState.objects.get(pk=user.pk)

@@ -1,0 +1,176 @@
+"""Messages in that come twice, or later than newer ones."""
+
+from __future__ import annotations
+
+from datetime import timedelta, timezone
+
+import pytest
+
+from engagement.models import (
+    EngagementStateTransition,
+    MessageType,
+)
+from tests.factories import NOW, TICK, make_user, queue_for
+from tests.integration.services.hearing import (
+    DAY,
+    SECOND,
+    STATES,
+    a_user_in,
+    everything,
+    hear,
+    state_of,
+    status_of_messages,
+    stored,
+)
+from tests.running import run_job
+
+pytestmark = pytest.mark.django_db
+
+
+# The same message again.
+
+
+@pytest.mark.parametrize("text", ["1", "2", "3", "oi", "parar", "voltar"])
+@pytest.mark.parametrize("state", STATES)
+def test_message_may_be_repeated(state: str, text: str) -> None:
+    user = a_user_in(state)
+    first = hear(user, text)
+    before = (state_of(user), EngagementStateTransition.objects.count(), status_of_messages())
+    again = hear(user, text, NOW, now=NOW + DAY)
+    assert (again.transition, again.preference, again.reply_key) == (
+        first.transition,
+        first.preference,
+        first.reply_key,
+    )
+    assert again.novelty == ("new" if state == "active" else "repeat")
+    assert again.cancelled == 0
+    assert (state_of(user), EngagementStateTransition.objects.count(), status_of_messages()) == before
+
+
+def test_repetition_is_recognised_whatever_the_clock_says_and_the_job_did() -> None:
+    user = make_user("goodbye_sent")
+    ahead = NOW + timedelta(seconds=5)
+    first = hear(user, "2", ahead, now=NOW)
+    run_job(now=NOW + 15 * DAY)
+    assert state_of(user) == "dormant"
+    again = hear(user, "2", ahead.astimezone(timezone(timedelta(hours=9))), now=NOW + 16 * DAY)
+    assert (again.novelty, again.transition, again.reply_key) == ("repeat", first.transition, first.reply_key)
+    assert state_of(user) == "dormant"
+
+
+def test_other_text_of_the_same_second_is_another_message() -> None:
+    """WhatsApp's clock has whole seconds."""
+    user = make_user("goodbye_sent")
+    hear(user, "2")
+    assert hear(user, "na verdade, oi").novelty == "new"
+    assert state_of(user) == "active"
+    hear(user, "2")
+    assert state_of(user) == "active"
+
+
+def test_same_text_at_another_time_is_another_message() -> None:
+    user = make_user("goodbye_sent")
+    hear(user, "2")
+    assert hear(user, "2", NOW + SECOND).novelty == "new"
+    assert state_of(user) == "active"
+
+
+def test_same_words_of_another_user_are_no_repetition() -> None:
+    one, other = make_user("goodbye_sent"), make_user("goodbye_sent")
+    hear(one, "2")
+    assert hear(other, "2").novelty == "new"
+    assert state_of(other) == state_of(one)
+    assert hear(one, "2", NOW, now=NOW + DAY).novelty == "repeat"
+
+
+# Messages that come late.
+
+
+def test_message_on_its_way_when_the_goodbye_was_said_cancels_it_and_does_not_answer_it() -> None:
+    user = make_user("silent")
+    run_job()
+    result = hear(user, "2", NOW - SECOND, now=NOW + SECOND)
+    assert (state_of(user), result.cancelled, result.reply_key) == ("active", 1, None)
+    assert stored(user)["last_activity_at"] == NOW - SECOND
+
+
+def test_who_came_back_while_the_goodbye_was_being_said_did_so_after_it_in_the_audit_log() -> None:
+    """The caller takes the time, and then waits for the job, which has had the user locked since before."""
+    user = make_user("silent")
+    run_job()
+    assert hear(user, "oi", NOW - SECOND, now=NOW - SECOND).novelty == "new"
+    in_order = EngagementStateTransition.objects.order_by("created_at", "id")
+    assert [move.trigger for move in in_order] == ["inactivity_14d", "user_message"]
+    assert stored(user)["last_activity_at"] == NOW - SECOND
+
+
+def test_who_came_back_while_they_were_timed_out_did_so_after_it_in_the_audit_log() -> None:
+    user = make_user("goodbye_sent")
+    run_job()
+    assert hear(user, "2", NOW - SECOND, now=NOW - SECOND).reply_key is None
+    in_order = EngagementStateTransition.objects.order_by("created_at", "id")
+    assert [move.trigger for move in in_order] == ["goodbye_timeout", "user_message"]
+
+
+def test_clock_that_is_behind_makes_no_answer_of_what_came_before_the_goodbye() -> None:
+    user = make_user("silent")
+    run_job()
+    assert hear(user, "2", NOW + SECOND, now=NOW - SECOND).reply_key is None
+
+
+@pytest.mark.parametrize("step", [-TICK, 0 * TICK])
+def test_message_that_was_counted_takes_back_no_goodbye_that_came_after_it(step: timedelta) -> None:
+    user = make_user("silent")
+    run_job()
+    before = everything()
+    result = hear(user, "oi", user.last_activity_at + step, now=NOW + SECOND)
+    assert (result.novelty, result.transition, result.reply_key, result.cancelled) == ("old", None, None, 0)
+    assert everything() == before
+
+
+@pytest.mark.parametrize("state", ["dormant", "help_flow", "remind_later"])
+def test_who_was_put_into_a_state_by_another_program_is_brought_back_by_any_message(state: str) -> None:
+    user = a_user_in(state, last_activity_at=NOW)
+    assert hear(user, "oi", NOW).novelty == "new"
+    assert state_of(user) == "active"
+
+
+def test_message_as_old_as_the_last_activity_still_answers_a_later_goodbye() -> None:
+    user = make_user("goodbye_sent", last_activity_at=NOW)
+    assert hear(user, "3", NOW).reply_key == "engagement.reply.door_is_open"
+
+
+def test_message_of_the_very_instant_of_the_goodbye_answers_it() -> None:
+    user = make_user(
+        "goodbye_sent", last_activity_at=NOW, goodbye_sent_at=NOW, goodbye_expires_at=NOW + 2 * DAY
+    )
+    assert hear(user, "3", NOW).reply_key == "engagement.reply.door_is_open"
+
+
+def test_message_that_was_counted_does_not_bring_back_who_went_dormant_after_it() -> None:
+    user = make_user("goodbye_sent")
+    run_job()
+    assert hear(user, "oi", user.last_activity_at, now=NOW + SECOND).novelty == "old"
+    assert state_of(user) == "dormant"
+
+
+def test_goodbye_queued_for_an_active_user_is_cancelled_by_the_very_message_that_was_counted() -> None:
+    user = make_user(last_activity_at=NOW)
+    queue_for(user, MessageType.GOODBYE)
+    assert hear(user, "oi", NOW).cancelled == 1
+
+
+def test_message_from_before_an_answer_does_not_undo_the_answer() -> None:
+    user = make_user("goodbye_sent")
+    hear(user, "2")
+    before = everything()
+    result = hear(user, "oi", NOW - TICK)
+    assert (result.novelty, result.transition, result.reply_key) == ("old", None, None)
+    assert everything() == before
+
+
+def test_late_answer_to_a_goodbye_that_ran_out_brings_the_user_back() -> None:
+    user = make_user("goodbye_sent")
+    run_job()
+    result = hear(user, "2", NOW - SECOND, now=NOW + SECOND)
+    assert (state_of(user), result.reply_key) == ("active", None)

@@ -1,0 +1,422 @@
+"""The tables as a program that is not Django meets them: through plain SQL."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import pytest
+from django.core.management import call_command
+from django.db import IntegrityError, connection, transaction
+
+from engagement.models import UserProfile
+from engagement.selectors.due_users import Position, next_page
+from engagement.states import CHECKS, Check, Policy
+from tests.database import execute
+from tests.factories import NOW, TICK, make_users
+
+pytestmark = pytest.mark.django_db
+
+TABLES: Final = (
+    "user_profiles",
+    "user_engagement_states",
+    "engagement_state_transitions",
+    "engagement_message_queue",
+    "engagement_job_runs",
+)
+
+COLUMNS: Final = {
+    "user_profiles": {
+        "user_id uuid",
+        "whatsapp_jid text null",
+        "preferred_destination text",
+        "locale text",
+        "reengagement_opt_out boolean",
+        "opt_out_changed_at timestamp with time zone null",
+        "created_at timestamp with time zone",
+        "updated_at timestamp with time zone",
+    },
+    "user_engagement_states": {
+        "id uuid",
+        "user_id uuid",
+        "state text",
+        "last_activity_at timestamp with time zone",
+        "goodbye_sent_at timestamp with time zone null",
+        "goodbye_expires_at timestamp with time zone null",
+        "remind_at timestamp with time zone null",
+        "created_at timestamp with time zone",
+        "updated_at timestamp with time zone",
+    },
+    "engagement_state_transitions": {
+        "id uuid",
+        "user_id uuid",
+        "from_state text",
+        "to_state text",
+        "trigger text",
+        "metadata jsonb",
+        "created_at timestamp with time zone",
+    },
+    "engagement_message_queue": {
+        "id uuid",
+        "user_id uuid",
+        "message_type text",
+        "message_key text",
+        "message_params jsonb",
+        "destination text",
+        "destination_jid text",
+        "scheduled_for timestamp with time zone",
+        "sent_at timestamp with time zone null",
+        "status text",
+        "retry_count integer",
+        "error_message text null",
+        "idempotency_key text",
+        "created_at timestamp with time zone",
+    },
+    "engagement_job_runs": {
+        "job_id uuid",
+        "status text",
+        "now timestamp with time zone",
+        "started_at timestamp with time zone",
+        "last_seen_at timestamp with time zone",
+        "finished_at timestamp with time zone null",
+        "processed integer null",
+        "succeeded integer",
+        "failed integer",
+        "skipped integer",
+        "skipped_by_reason jsonb",
+        "checks jsonb",
+        "errors jsonb",
+        "failure text null",
+        "options jsonb",
+        "host text",
+        "pid integer null",
+        "version text",
+    },
+}
+
+INDEXES: Final = {
+    "user_profiles": {
+        "user_profiles_pkey": "UNIQUE (user_id)",
+        "profile_created_idx": "(created_at, user_id)",
+        "profile_jid_idx": "(whatsapp_jid text_pattern_ops)",
+        "profile_left_alone_idx": "(user_id) WHERE (reengagement_opt_out OR (whatsapp_jid IS NULL)"
+        " OR (whatsapp_jid = ''::text))",
+    },
+    "user_engagement_states": {
+        "user_engagement_states_pkey": "UNIQUE (id)",
+        "user_engagement_states_user_id_key": "UNIQUE (user_id)",
+        "state_active_idx": "(last_activity_at, user_id) WHERE (state = 'active'::text)",
+        "state_goodbye_sent_idx": "(goodbye_expires_at, user_id) WHERE (state = 'goodbye_sent'::text)",
+        "state_remind_later_idx": "(remind_at, user_id) WHERE (state = 'remind_later'::text)",
+    },
+    "engagement_state_transitions": {
+        "engagement_state_transitions_pkey": "UNIQUE (id)",
+        "transition_user_idx": "(user_id, created_at)",
+    },
+    "engagement_message_queue": {
+        "engagement_message_queue_pkey": "UNIQUE (id)",
+        "message_idempotency_key_unique": "UNIQUE (idempotency_key)",
+        "message_pending_idx": "(scheduled_for) WHERE (status = 'pending'::text)",
+        "message_user_idx": "(user_id, created_at)",
+        "message_failed_idx": "(id) WHERE (status = 'failed'::text)",
+    },
+    "engagement_job_runs": {
+        "engagement_job_runs_pkey": "UNIQUE (job_id)",
+        "job_run_started_idx": "(started_at DESC)",
+        "job_run_good_idx": "(LEAST(now, finished_at) DESC)"
+        " WHERE (status = ANY (ARRAY['succeeded'::text, 'partial'::text]))",
+    },
+}
+
+USER: Final = "00000000-0000-4000-8000-000000000001"
+
+MOVE: Final = {
+    "user_id": USER,
+    "from_state": "active",
+    "to_state": "goodbye_sent",
+    "trigger": "inactivity_14d",
+}
+MESSAGE: Final = {
+    "user_id": USER,
+    "message_type": "goodbye",
+    "message_key": "engagement.goodbye.self_select",
+    "destination": "individual",
+    "destination_jid": "9990000000001@s.whatsapp.net",
+    "idempotency_key": "key",
+}
+NEEDED: Final[dict[str, dict[str, Any]]] = {
+    "user_profiles": {},
+    "user_engagement_states": {"user_id": USER},
+    "engagement_state_transitions": MOVE,
+    "engagement_message_queue": MESSAGE,
+    "engagement_job_runs": {},
+}
+
+STATES: Final = ("active", "goodbye_sent", "help_flow", "remind_later", "dormant")
+TRIGGERS: Final = (
+    "inactivity_14d",
+    "user_message",
+    "goodbye_response_1",
+    "goodbye_response_2",
+    "goodbye_response_3",
+    "goodbye_timeout",
+    "reminder_due",
+    "run_undone",
+)
+MESSAGE_TYPES: Final = ("welcome", "tier_unlock", "goodbye", "weekly_review", "reminder", "help_restart")
+DATES: Final = {"goodbye_sent_at": NOW, "goodbye_expires_at": NOW, "remind_at": NOW}
+
+ALLOWED: Final = [
+    *(("user_profiles", {"preferred_destination": value}) for value in ("individual", "group")),
+    *(("user_engagement_states", {**DATES, "state": state}) for state in STATES),
+    *(("engagement_state_transitions", {"from_state": state}) for state in STATES),
+    *(("engagement_state_transitions", {"to_state": state}) for state in STATES),
+    *(("engagement_state_transitions", {"trigger": trigger}) for trigger in TRIGGERS),
+    *(("engagement_message_queue", {"message_type": value}) for value in MESSAGE_TYPES),
+    *(("engagement_message_queue", {"destination": value}) for value in ("individual", "group")),
+    *(("engagement_message_queue", {"status": s}) for s in ("pending", "sent", "failed", "cancelled")),
+    ("engagement_job_runs", {"status": "running"}),
+    *(
+        ("engagement_job_runs", {"status": status, "finished_at": NOW})
+        for status in ("succeeded", "partial", "failed", "interrupted")
+    ),
+]
+
+REFUSED: Final = [
+    ("user_profiles_destination_known", "user_profiles", {"preferred_destination": "broadcast"}),
+    ("engagement_state_known", "user_engagement_states", {"state": "asleep"}),
+    ("engagement_state_known", "user_engagement_states", {"state": ""}),
+    ("goodbye_sent_has_its_dates", "user_engagement_states", {"state": "goodbye_sent"}),
+    (
+        "goodbye_sent_has_its_dates",
+        "user_engagement_states",
+        {"state": "goodbye_sent", "goodbye_sent_at": NOW},
+    ),
+    (
+        "goodbye_sent_has_its_dates",
+        "user_engagement_states",
+        {"state": "goodbye_sent", "goodbye_expires_at": NOW, "remind_at": NOW},
+    ),
+    ("remind_later_has_its_date", "user_engagement_states", {"state": "remind_later"}),
+    (
+        "remind_later_has_its_date",
+        "user_engagement_states",
+        {"state": "remind_later", "goodbye_sent_at": NOW, "goodbye_expires_at": NOW},
+    ),
+    ("transition_from_state_known", "engagement_state_transitions", {"from_state": "asleep"}),
+    ("transition_to_state_known", "engagement_state_transitions", {"to_state": "asleep"}),
+    ("transition_trigger_known", "engagement_state_transitions", {"trigger": "boredom"}),
+    ("message_type_known", "engagement_message_queue", {"message_type": "advertisement"}),
+    ("message_destination_known", "engagement_message_queue", {"destination": "broadcast"}),
+    ("message_status_known", "engagement_message_queue", {"status": "lost"}),
+    ("job_run_status_known", "engagement_job_runs", {"status": "vanished", "finished_at": NOW}),
+    ("job_run_finished_unless_running", "engagement_job_runs", {"status": "succeeded"}),
+    ("job_run_finished_unless_running", "engagement_job_runs", {"status": "running", "finished_at": NOW}),
+]
+
+
+def rows(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters or None)
+        return list(cursor.fetchall())
+
+
+def insert(table: str, **values: Any) -> dict[str, Any]:
+    """Insert one row by naming these columns alone; returns the whole row."""
+    with connection.cursor() as cursor:
+        columns, marks = ", ".join(values), ", ".join(["%s"] * len(values))
+        what = f"({columns}) VALUES ({marks})" if values else "DEFAULT VALUES"
+        cursor.execute(f"INSERT INTO {table} {what} RETURNING *", [*values.values()])
+        return dict(
+            zip([column.name for column in cursor.description or ()], *cursor.fetchall(), strict=True)
+        )
+
+
+def insert_needed(table: str, **values: Any) -> dict[str, Any]:
+    """Insert a row that has what the table needs, and `values`; its user exists."""
+    if table not in {"user_profiles", "engagement_job_runs"}:
+        insert("user_profiles", user_id=USER)
+    return insert(table, **{**NEEDED[table], **values})
+
+
+def statement_time() -> Any:
+    """What PostgreSQL's clock said lately, so that a default may lie after it."""
+    return rows("SELECT statement_timestamp()")[0][0]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_table_has_exactly_the_columns_of_the_design(table: str) -> None:
+    found = rows(
+        "SELECT column_name || ' ' || data_type || CASE is_nullable WHEN 'YES' THEN ' null' ELSE '' END"
+        " FROM information_schema.columns WHERE table_schema = current_schema AND table_name = %s",
+        table,
+    )
+    assert {column for (column,) in found} == COLUMNS[table]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_table_has_exactly_the_indexes_that_have_a_reader(table: str) -> None:
+    found = rows("SELECT indexname, indexdef FROM pg_indexes WHERE tablename = %s", table)
+    assert {
+        name: definition.partition("INDEX")[0].removeprefix("CREATE ") + definition.partition("btree ")[2]
+        for name, definition in found
+    } == INDEXES[table]
+
+
+def test_queue_has_one_unique_constraint_beside_its_primary_key() -> None:
+    found = rows(
+        "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint"
+        " WHERE conrelid = 'engagement_message_queue'::regclass AND contype IN ('u', 'x')"
+    )
+    assert found == [("message_idempotency_key_unique", "UNIQUE (idempotency_key)")]
+
+
+def test_models_and_migrations_agree() -> None:
+    call_command("makemigrations", "--check", "--dry-run", verbosity=0)
+
+
+def test_profile_without_any_value_has_every_default() -> None:
+    before = statement_time()
+    row = insert("user_profiles")
+    assert row.pop("user_id").version == 4
+    assert before <= row.pop("created_at") == row.pop("updated_at") <= statement_time()
+    assert row == {
+        "whatsapp_jid": None,
+        "preferred_destination": "individual",
+        "locale": "pt-BR",
+        "reengagement_opt_out": False,
+        "opt_out_changed_at": None,
+    }
+
+
+def test_profile_needs_no_more_than_a_user_id() -> None:
+    assert insert("user_profiles", user_id=USER)["user_id"] == UUID(USER)
+
+
+def test_state_needs_no_more_than_a_user_id() -> None:
+    before = statement_time()
+    row = insert_needed("user_engagement_states")
+    assert row.pop("id").version == 4
+    assert before <= row.pop("last_activity_at") == row.pop("created_at") == row.pop("updated_at")
+    assert row == {
+        "user_id": UUID(USER),
+        "state": "active",
+        "goodbye_sent_at": None,
+        "goodbye_expires_at": None,
+        "remind_at": None,
+    }
+
+
+def test_transition_needs_no_more_than_the_move() -> None:
+    before = statement_time()
+    row = insert_needed("engagement_state_transitions")
+    assert row.pop("id").version == 4
+    assert before <= row.pop("created_at") <= statement_time()
+    assert row == {**MOVE, "user_id": UUID(USER), "metadata": "{}"}
+
+
+def test_message_needs_no_more_than_what_to_send_where() -> None:
+    before = statement_time()
+    row = insert_needed("engagement_message_queue")
+    assert row.pop("id").version == 4
+    assert before <= row.pop("scheduled_for") == row.pop("created_at") <= statement_time()
+    assert row == {
+        **MESSAGE,
+        "user_id": UUID(USER),
+        "message_params": "{}",
+        "sent_at": None,
+        "status": "pending",
+        "retry_count": 0,
+        "error_message": None,
+    }
+
+
+def test_run_without_any_value_has_every_default() -> None:
+    before = statement_time()
+    row = insert("engagement_job_runs")
+    assert row.pop("job_id").version == 4
+    assert before <= row.pop("started_at") == row.pop("last_seen_at") == row.pop("now")
+    assert row == {
+        "status": "running",
+        "finished_at": None,
+        **dict.fromkeys(("processed", "succeeded", "failed", "skipped"), 0),
+        **dict.fromkeys(("skipped_by_reason", "checks", "options"), "{}"),
+        "errors": "[]",
+        "failure": None,
+        "pid": None,
+        **dict.fromkeys(("host", "version"), ""),
+    }
+
+
+def test_user_has_one_state() -> None:
+    insert_needed("user_engagement_states")
+    with pytest.raises(IntegrityError, match="user_engagement_states_user_id_key"):
+        insert("user_engagement_states", user_id=USER)
+
+
+def test_state_needs_a_profile() -> None:
+    insert("user_engagement_states", user_id=USER)
+    with pytest.raises(IntegrityError, match="violates foreign key constraint"), transaction.atomic():
+        execute("SET CONSTRAINTS ALL IMMEDIATE")
+    execute("DELETE FROM user_engagement_states")  # or the test's own end would ask again
+
+
+@pytest.mark.parametrize(("table", "values"), ALLOWED)
+def test_constraints_accept(table: str, values: dict[str, Any]) -> None:
+    row = insert_needed(table, **values)
+    assert {column: row[column] for column in values} == values
+
+
+@pytest.mark.parametrize(("constraint", "table", "values"), REFUSED)
+def test_constraint_refuses(constraint: str, table: str, values: dict[str, Any]) -> None:
+    with pytest.raises(IntegrityError, match=f'check constraint "{constraint}"'):
+        insert_needed(table, **values)
+
+
+def test_every_check_constraint_is_asked_here() -> None:
+    found = rows(
+        "SELECT conname FROM pg_constraint WHERE contype = 'c' AND conrelid = ANY (%s::regclass[])",
+        list(TABLES),
+    )
+    assert {name for (name,) in found} == {constraint for constraint, _, _ in REFUSED}
+
+
+def test_every_check_constraint_holds_for_old_rows_too() -> None:
+    assert rows("SELECT conname FROM pg_constraint WHERE contype = 'c' AND NOT convalidated") == []
+
+
+def test_idempotency_key_is_unique_whoever_the_message_is_for() -> None:
+    insert_needed("engagement_message_queue", status="cancelled")
+    with pytest.raises(IntegrityError, match="message_idempotency_key_unique"):
+        insert("engagement_message_queue", **{**MESSAGE, "user_id": UUID(int=7)})
+
+
+def test_audit_log_and_messages_outlive_their_user() -> None:
+    insert_needed("engagement_state_transitions")
+    insert("engagement_message_queue", **MESSAGE)
+    execute("DELETE FROM user_profiles")
+    execute("SET CONSTRAINTS ALL IMMEDIATE")
+    assert rows("SELECT count(*) FROM engagement_state_transitions, engagement_message_queue") == [(1,)]
+
+
+def test_ids_made_here_are_version_7_and_ascend() -> None:
+    ids = [UserProfile.objects.create().pk for _ in range(100)]
+    assert {user_id.version for user_id in ids} == {7}
+    assert ids == sorted(ids)
+
+
+@pytest.mark.parametrize("position", [None, Position(NOW - timedelta(days=15), UUID(USER))])
+@pytest.mark.parametrize("check", CHECKS, ids=[check.name for check in CHECKS])
+def test_each_check_reads_its_own_index_in_order(check: Check, position: Position | None) -> None:
+    due_at = NOW - timedelta(days=15)
+    dates = {**DATES, check.due_column: due_at}
+    make_users(2000, state=check.state, **{"last_activity_at": due_at, **dates})
+    execute("ANALYZE user_engagement_states, user_profiles")
+    page = next_page(check, now=NOW + TICK, policy=Policy(), after=position, size=100)
+    plan = page.explain()
+    assert f"using state_{check.state}_idx" in plan
+    assert "Sort" not in plan
+    # Where the last page ended is where the index is entered, not what is left out of all before it.
+    assert bool(re.search(f"Index Cond:.*{check.due_column} >= ", plan)) == (position is not None)

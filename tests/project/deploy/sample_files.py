@@ -1,0 +1,47 @@
+"""The files to copy of docs/deploy, and what they must agree on."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime, time, timedelta
+from typing import TYPE_CHECKING, Final
+
+from engagement.management.commands.check_engagement_runs import DEFAULT_MAX_AGE
+from engagement.schedule import RUN_TIME
+from tests.project.docs.markdown import DOCS, REFERENCE, rows, section
+from tests.running import PROJECT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEPLOY: Final = DOCS / "deploy"
+
+PYTHON: Final = "/srv/engagement/.venv/bin/python"
+PLACE: Final = "/srv/engagement"
+
+CRON_SCHEDULE: Final = f"{RUN_TIME.minute} {RUN_TIME.hour} * * *"
+
+NOT_TO_BE_REPEATED: Final = {
+    int(code)
+    for code, _, second_try in rows(section(REFERENCE, "Exit codes"), first_column="code")
+    if second_try.startswith("does not help")
+}
+"""Exit codes after which another attempt would end the same way."""
+
+
+A_FEW_MINUTES: Final = timedelta(minutes=5)
+
+
+def is_too_old_for(look_at: time, *, late_by: timedelta = timedelta(0)) -> bool:
+    """Whether yesterday's run, which succeeded so late, is clearly too old when somebody looks today."""
+    today = datetime(2026, 3, 2, tzinfo=UTC)
+    run_at = datetime.combine(today - timedelta(days=1), RUN_TIME) + late_by
+    return datetime.combine(today, look_at, UTC) - run_at > DEFAULT_MAX_AGE + A_FEW_MINUTES
+
+
+def sample(name: str, *, here: Mapping[str, str] | None = None) -> str:
+    """A file as it would be on this machine: the project where it is, and `here` for other paths."""
+    text = (DEPLOY / name).read_text()
+    for path, own in {PYTHON: sys.executable, PLACE: str(PROJECT), **(here or {})}.items():
+        text = text.replace(path, own)
+    return text

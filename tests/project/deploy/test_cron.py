@@ -1,0 +1,114 @@
+"""The crontab to copy: each line is read, and run by the shell that cron would run it with."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from datetime import time
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import pytest
+
+from engagement.models import EngagementMessage
+from tests.factories import make_user
+from tests.project.deploy.sample_files import CRON_SCHEDULE, DEPLOY, is_too_old_for, sample
+from tests.project.docs.markdown import REFERENCE, named_in, section
+from tests.running import database_url
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FIELD: Final = r"[\d*,/-]+"
+ENTRY: Final = re.compile(rf"({FIELD}(?: {FIELD}){{4}})\s+(\w+)\s+(.+)")
+VARIABLE: Final = re.compile(r"(\w+)=(.*)")
+
+
+class Entry(NamedTuple):
+    """A line of a crontab of the system."""
+
+    schedule: str
+    account: str
+    command: str
+
+
+def entries(text: str) -> list[Entry]:
+    """All lines that are neither comments nor variables."""
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    found = [ENTRY.fullmatch(line) for line in lines if not VARIABLE.fullmatch(line)]
+    assert all(found)
+    return [Entry(*match.groups()) for match in found if match]
+
+
+@pytest.fixture
+def daily(tmp_path: Path) -> str:
+    """The command of the daily run, as it would be on this machine."""
+    environment = tmp_path / "engagement.env"
+    settings = {"SECRET_KEY": "for this test; it's secret", "DATABASE_URL": database_url()}
+    environment.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in settings.items()))
+    here = {
+        "/etc/engagement/engagement.env": str(environment),
+        "/var/log/engagement": str(tmp_path),
+        ".venv/bin/python": "$PYTHON",
+    }
+    return entries(sample("engagement.cron", here=here))[0].command
+
+
+def run(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """As cron does: a bare environment, and the shell."""
+    return subprocess.run(
+        ["/bin/sh", "-c", command],
+        env={"PATH": "/usr/bin:/bin", "PYTHON": sys.executable, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_lines_are_entries_of_the_system_s_crontab() -> None:
+    text = (DEPLOY / "engagement.cron").read_text()
+    assert [(entry.schedule, entry.account) for entry in entries(text)] == [
+        (CRON_SCHEDULE, "engagement"),
+        ("0 9 * * *", "engagement"),
+    ]
+    assert "CRON_TZ=UTC" in text.splitlines()
+    # cron would make a new line of it.
+    assert not any("%" in entry.command for entry in entries(text))
+
+
+def test_look_is_so_late_that_the_run_of_yesterday_is_too_old() -> None:
+    look = entries((DEPLOY / "engagement.cron").read_text())[1]
+    minute, hour, *_ = look.schedule.split()
+    assert is_too_old_for(time(int(hour), int(minute)))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_good_run_prints_nothing_and_keeps_its_result(daily: str, tmp_path: Path) -> None:
+    make_user(last_activity_at="2020-01-01T00:00:00Z")
+    done = run(daily)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    (result,) = (tmp_path / "runs.jsonl").read_text().splitlines()
+    assert '"succeeded": 1' in result
+    assert "engagement_job_completed" in (tmp_path / "log.jsonl").read_text()
+    assert EngagementMessage.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_bad_run_prints_its_exit_code(daily: str, tmp_path: Path) -> None:
+    (tmp_path / "engagement.env").write_text("DEBUG=off\nSECRET_KEY=x\nDATABASE_URL=\n")
+    done = run(daily)
+    assert done.stdout.startswith("The engagement run ended with exit code 1; ")
+    assert "DATABASE_URL is not set" in (tmp_path / "log.jsonl").read_text()
+
+
+def test_shell_and_reference_know_every_variable_of_the_environment_file() -> None:
+    path = DEPLOY / "engagement.env"
+    lines = [line.removeprefix("#") for line in path.read_text().splitlines()]
+    written = {match[1]: shlex.split(match[2])[0] for line in lines if (match := VARIABLE.fullmatch(line))}
+    assert set(written) <= named_in(section(REFERENCE, "Settings"), first_column="variable")
+    shell = run(f"set -a && . {path} && env").stdout.splitlines()
+    read = {name: value for name, _, value in (line.partition("=") for line in shell)}
+    active = {line.partition("=")[0] for line in path.read_text().splitlines() if VARIABLE.fullmatch(line)}
+    assert {name: read[name] for name in active} == {name: written[name] for name in active}

@@ -1,0 +1,68 @@
+"""The CronJob to copy: its command, its schedule, and what it makes of exit codes."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from tests.project.deploy.sample_files import CRON_SCHEDULE, DEPLOY, NOT_TO_BE_REPEATED
+from tests.project.docs.command_lines import parse
+from tests.project.docs.markdown import REFERENCE, named_in, section
+
+TEXT: Final = (DEPLOY / "cronjob.yaml").read_text()
+
+
+@pytest.fixture
+def spec() -> Any:
+    return yaml.safe_load(TEXT)["spec"]
+
+
+@pytest.fixture
+def job(spec: Any) -> Any:
+    return spec["jobTemplate"]["spec"]
+
+
+@pytest.fixture
+def container(job: Any) -> Any:
+    (container,) = job["template"]["spec"]["containers"]
+    return container
+
+
+def test_run_starts_when_the_schedule_says(spec: Any) -> None:
+    assert (spec["schedule"], spec["timeZone"]) == (CRON_SCHEDULE, "Etc/UTC")
+
+
+def test_command_is_understood_and_is_no_shell(container: Any) -> None:
+    program, script, *arguments = container["command"] + container["args"]
+    assert (program, script) == ("python", "manage.py")
+    assert parse(" ".join(arguments))["json"]
+
+
+def test_runs_may_overlap_and_end_on_a_day(spec: Any, job: Any) -> None:
+    assert spec["concurrencyPolicy"] == "Allow"
+    assert job["activeDeadlineSeconds"] + spec["startingDeadlineSeconds"] < 24 * 60 * 60
+
+
+def test_what_would_end_the_same_way_is_not_tried_again(job: Any, container: Any) -> None:
+    fail, ignore = job["podFailurePolicy"]["rules"]
+    assert fail["action"] == "FailJob"
+    assert fail["onExitCodes"]["operator"] == "In"
+    assert fail["onExitCodes"]["containerName"] == container["name"]
+    assert set(fail["onExitCodes"]["values"]) == NOT_TO_BE_REPEATED
+    # Ignored exit codes would start the pod again for ever.
+    assert (ignore["action"], "onExitCodes" in ignore) == ("Ignore", False)
+    # The policy asks for it.
+    assert job["template"]["spec"]["restartPolicy"] == "Never"
+
+
+def test_settings_come_from_the_secret_that_the_comment_makes(container: Any) -> None:
+    (source,) = container["envFrom"]
+    assert f"create secret generic {source['secretRef']['name']} " in TEXT
+    known = named_in(section(REFERENCE, "Settings"), first_column="variable")
+    assert {variable["name"] for variable in container["env"]} - known == {"PYTHONDONTWRITEBYTECODE"}
+
+
+def test_every_value_of_the_environment_is_text(container: Any) -> None:
+    assert all(isinstance(variable["value"], str) for variable in container["env"])

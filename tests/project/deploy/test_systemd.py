@@ -1,0 +1,128 @@
+"""The units to copy: valid, locked up, and right about exit codes."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from datetime import time, timedelta
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from engagement.schedule import RUN_TIME
+from tests.project.deploy.sample_files import DEPLOY, NOT_TO_BE_REPEATED, PLACE, is_too_old_for, sample
+from tests.project.docs.command_lines import parse
+from tests.project.docs.markdown import prose, section
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+UNITS: Final = sorted(path.name for path in DEPLOY.iterdir() if path.suffix in {".service", ".timer"})
+SERVICES: Final = [name for name in UNITS if name.endswith(".service")]
+EXPOSURE_IN_PERCENT: Final = 15
+"""What `systemd-analyze security` may say at the most; without any of the locks it says 96."""
+
+needs_systemd: Final = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None,
+    reason="systemd-analyze is missing (on Debian: apt install systemd)",
+)
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> Path:
+    """A folder with the units as they would be on this machine."""
+    for name in UNITS:
+        (tmp_path / name).write_text(sample(name))
+    return tmp_path
+
+
+def analyze(folder: Path, *arguments: str) -> tuple[int, str]:
+    done = subprocess.run(
+        ["systemd-analyze", *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def directives(name: str) -> list[tuple[str, str]]:
+    lines = (line.partition("=") for line in sample(name).splitlines() if line and line[0] not in "#[")
+    return [(key, value) for key, _, value in lines]
+
+
+def exit_codes(name: str, key: str) -> set[int]:
+    (value,) = (value for directive, value in directives(name) if directive == key)
+    return {int(code) for code in value.split()}
+
+
+@needs_systemd
+@pytest.mark.parametrize("name", UNITS)
+def test_unit_is_valid(units: Path, name: str) -> None:
+    assert analyze(units, "verify", "--man=no", f"./{name}") == (0, "")
+
+
+@needs_systemd
+def test_mistake_in_a_unit_would_be_found(units: Path) -> None:
+    unit = units / "engagement-daily.service"
+    unit.write_text(unit.read_text().replace("RestartSec=", "RestartSeconds="))
+    _, complaint = analyze(units, "verify", "--man=no", f"./{unit.name}")
+    assert "RestartSeconds" in complaint
+
+
+@needs_systemd
+@pytest.mark.parametrize("name", SERVICES)
+def test_service_is_locked_up(units: Path, name: str) -> None:
+    code, table = analyze(
+        units, "security", "--offline=true", f"--threshold={EXPOSURE_IN_PERCENT}", f"./{name}"
+    )
+    assert code == 0, table
+    assert f"below {EXPOSURE_IN_PERCENT / 10} of 10" in prose((DEPLOY.parent / "operating.md").read_text())
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_command_of_a_service_is_understood(name: str) -> None:
+    (command,) = (value for key, value in directives(name) if key == "ExecStart")
+    _, _, line = command.partition("manage.py ")
+    parse(line)
+
+
+def test_run_starts_when_the_schedule_says() -> None:
+    assert ("OnCalendar", f"*-*-* {RUN_TIME:%H:%M:%S} UTC") in directives("engagement-daily.timer")
+
+
+def test_run_that_was_missed_is_caught_up() -> None:
+    assert ("Persistent", "true") in directives("engagement-daily.timer")
+
+
+def test_look_is_so_late_that_the_run_of_yesterday_is_too_old() -> None:
+    daily = dict(directives("engagement-daily.service"))
+    pause = timedelta(minutes=int(daily["RestartSec"].removesuffix("min")))
+    tries_again = int(daily["StartLimitBurst"]) - 1
+    _, look_at, _ = dict(directives("engagement-check.timer"))["OnCalendar"].split()
+    assert is_too_old_for(time.fromisoformat(look_at), late_by=tries_again * pause)
+
+
+def test_service_repeats_only_what_may_help() -> None:
+    name = "engagement-daily.service"
+    fine = exit_codes(name, "SuccessExitStatus")
+    assert fine == {3, 143}
+    assert exit_codes(name, "RestartPreventExitStatus") | (fine - {143}) == NOT_TO_BE_REPEATED
+
+
+def test_services_are_locked_up_alike() -> None:
+    daily, check = (set(directives(name)) for name in SERVICES[::-1])
+    differing = {key for key, _ in daily ^ check}
+    assert differing <= {
+        *("Description", "ExecStart", "KillMode", "Restart", "RestartPreventExitStatus", "RestartSec"),
+        *(
+            "StartLimitBurst",
+            "StartLimitIntervalSec",
+            "SuccessExitStatus",
+            "TimeoutStartSec",
+            "TimeoutStopSec",
+        ),
+    }
+
+
+def test_units_look_for_the_project_where_the_guide_puts_it() -> None:
+    guide = section(DEPLOY.parent / "operating.md", "Put it in")
+    assert PLACE in guide
+    assert all(name in guide for name in UNITS)

@@ -1,0 +1,208 @@
+"""The reference says what the code does: each table is compared with it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import get_commands
+from django.test import override_settings
+
+from engagement import conf
+from engagement.conf import engagement_settings
+from engagement.management.base import WRONG_ARGUMENTS
+from engagement.management.exit_codes import EXIT_CODES, EXIT_SAFETY_LIMIT
+from engagement.management.signals import EXIT_CODE_OF_SIGNALS, STOP_SIGNALS
+from engagement.states import CHECKS, State
+from tests.database import execute, fail_moves_of
+from tests.factories import NOW, make_user
+from tests.project.docs.command_lines import command_lines, options_of, parse
+from tests.project.docs.markdown import DOCS, GUIDES, REFERENCE, code, headings, named_in, rows, section
+from tests.running import PROJECT, Outcome, run_command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, KeysView
+    from pathlib import Path
+
+    from engagement.conf import EngagementSettings
+
+COMMANDS: Final = {name for name, app in get_commands().items() if app == "engagement"}
+SETTINGS_OF_PROJECT: Final = re.compile(r'\b(?:flag|env\.\w+)\(\s*"([A-Z_]+)"')
+NUMBERS: Final = list(rows(section(REFERENCE, "Of the job: rules"), first_column="variable"))
+CHECK_NAMES: Final = {check.name for check in CHECKS}
+COMMAND_LINES: Final = sorted({(str(path.relative_to(PROJECT)), line) for path, line in command_lines()})
+
+
+def documented_commands() -> dict[str, str]:
+    """The names of the commands that have a section, with its heading."""
+    titles = headings(section(REFERENCE, "Commands"))
+    return {title.strip("`").split()[0]: title.replace("`", "") for title in titles}
+
+
+def settings_of_the_code() -> set[str]:
+    project = SETTINGS_OF_PROJECT.findall((PROJECT / "config" / "settings.py").read_text())
+    return {*project, *conf.SETTINGS}
+
+
+@cache
+def texts_of_the_code() -> tuple[str, ...]:
+    """All texts in the code of the app; what is filled in is left out of them."""
+    return tuple(text for tree in trees() for node in ast.walk(tree) for text in texts_in(node))
+
+
+def trees() -> Iterator[ast.Module]:
+    for path in sorted((PROJECT / "engagement").rglob("*.py")):
+        if "migrations" not in path.parts:
+            yield ast.parse(path.read_text())
+
+
+def texts_in(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+
+
+def events_of_the_code() -> set[str]:
+    """The first argument of whatever writes a log."""
+    calls = (node for tree in trees() for node in ast.walk(tree) if isinstance(node, ast.Call))
+    first = (text for call in calls for argument in call.args[:1] for text in texts_in(argument))
+    return {text for text in first if re.fullmatch(r"engagement(_[a-z]+){2,}", text)}
+
+
+def paths(value: Any, prefix: str = "") -> Iterator[str]:
+    """Where JSON has its values: a dot between keys, [] behind a list; NAME is a check's, STATE a state's."""
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from paths(item, ".".join(filter(None, [prefix, name_of_key(key, among=value.keys())])))
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        for item in value:
+            yield from paths(item, f"{prefix}[]")
+    else:
+        yield prefix
+
+
+def name_of_key(key: str, *, among: KeysView[str]) -> str:
+    if among == set(State.values):
+        return "STATE"
+    return "NAME" if key in CHECK_NAMES else key
+
+
+def outcomes(folder: Path) -> dict[str, Outcome]:
+    """What the commands print of users with whom everything has happened that can."""
+    told, poisoned, timed_out = make_user("silent"), make_user("silent"), make_user("goodbye_sent")
+    make_user("silent", user__reengagement_opt_out=True)
+    log, now = folder / "log.csv", NOW.isoformat()
+    log.write_text("user,occurred_at\nana,2026-03-01T06:00:00Z\n")
+    fail_moves_of(poisoned)
+    run = run_command("run_engagement_daily", "--json", "--now", now)
+    explanation = run_command("explain_engagement", str(told.user_id), "--json", "--now", now)
+    message = run_command("receive_message", str(timed_out.user_id), "oi", "--json")
+    execute("DROP FUNCTION at_move CASCADE")
+    fail_moves_of(told)
+    return {
+        "run_engagement_daily": run,
+        "explain_engagement": explanation,
+        "receive_message": message,
+        "forecast_engagement": run_command("forecast_engagement", "--json", "--now", now),
+        "undo_engagement_run": run_command("undo_engagement_run", run.json["job_id"], "--json"),
+        "load_activity_log": run_command("load_activity_log", str(log), "--json"),
+        "replay_activity_log": run_command("replay_activity_log", str(log), "--json"),
+        "check_engagement_runs": run_command("check_engagement_runs", "--json"),
+    }
+
+
+def test_every_setting_is_in_the_reference_and_no_other() -> None:
+    documented = named_in(section(REFERENCE, "Settings"), first_column="variable")
+    assert documented == settings_of_the_code()
+
+
+def test_guides_and_files_name_no_setting_that_does_not_exist() -> None:
+    files = [*GUIDES, *(DOCS / "deploy").iterdir(), PROJECT / ".env.example"]
+    named = {name for path in files for name in re.findall(r"\bENGAGEMENT_[A-Z_]+\b", path.read_text())}
+    assert named <= settings_of_the_code()
+
+
+@pytest.mark.parametrize("row", NUMBERS, ids=[row[0] for row in NUMBERS])
+def test_default_and_bounds_of_a_setting_are_as_written(row: list[str]) -> None:
+    (name,) = code(row[0])
+    default, minimum, maximum = map(int, row[1:4])
+    with override_settings(**{name: default}):
+        assert engagement_settings() == settings_without(name)
+    for value in (minimum, maximum):
+        with override_settings(**{name: value}):
+            engagement_settings()
+    for value in (minimum - 1, maximum + 1):
+        with (
+            override_settings(**{name: value}),
+            pytest.raises(ImproperlyConfigured, match=f"from {minimum} to {maximum}"),
+        ):
+            engagement_settings()
+
+
+def settings_without(name: str) -> EngagementSettings:
+    with override_settings(**{name: ""}):
+        return engagement_settings()
+
+
+def test_every_command_has_a_section() -> None:
+    assert documented_commands().keys() == COMMANDS
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_option_of_a_command_is_in_its_section(name: str) -> None:
+    text = section(REFERENCE, documented_commands()[name])
+    documented = {option.split()[0] for option in named_in(text, first_column="option")}
+    assert documented == options_of(name)
+
+
+@pytest.mark.parametrize(("path", "line"), COMMAND_LINES)
+def test_every_command_line_of_the_guides_is_understood(path: str, line: str) -> None:
+    parse(line)
+
+
+def test_options_that_guides_name_alone_exist() -> None:
+    known = {option for name in get_commands() for option in options_of(name)}
+    named = {re.split(r"[ =]", text)[0] for path in GUIDES for text in code(path.read_text())}
+    options = {name for name in named if name.startswith("--") and len(name) > 2}
+    # One of every command, and one of pytest's.
+    assert options - known <= {"--help", "--faults"}
+
+
+def test_exit_codes_are_those_of_the_commands() -> None:
+    documented = {int(row[0]) for row in rows(section(REFERENCE, "Exit codes"), first_column="code")}
+    of_signals = {EXIT_CODE_OF_SIGNALS + number for number in STOP_SIGNALS}
+    assert documented == {*EXIT_CODES.values(), EXIT_SAFETY_LIMIT, WRONG_ARGUMENTS, *of_signals}
+
+
+def test_log_events_are_those_of_the_code() -> None:
+    documented = named_in(section(REFERENCE, "Log events"), first_column="event")
+    assert documented == events_of_the_code()
+
+
+def test_guides_name_no_log_event_that_does_not_exist() -> None:
+    named = {name for path in GUIDES for name in code(path.read_text())}
+    events = named_in(section(REFERENCE, "Log events"), first_column="event")
+    looks_like_one = {
+        name for name in named if re.fullmatch(r"engagement_[a-z]+_[a-z]+ed|engagement_\w+_away", name)
+    }
+    assert looks_like_one <= events
+
+
+def test_sentences_that_operators_are_told_about_exist() -> None:
+    told = named_in(section(DOCS / "operating.md", "What to do when it says …"), first_column="it says")
+    sentences = {text for text in told if " " in text}
+    pieces = {piece for text in sentences for piece in re.split(r"\s*…\s*", text) if piece}
+    assert {piece for piece in pieces if not any(piece in text for text in texts_of_the_code())} == set()
+
+
+@pytest.mark.django_db
+def test_json_keys_are_those_that_commands_print(tmp_path: Path) -> None:
+    printing = {name for name in COMMANDS if "--json" in options_of(name)}
+    printed = {name: set(paths(outcome.json)) for name, outcome in outcomes(tmp_path).items()}
+    assert printed == {
+        name: named_in(section(REFERENCE, documented_commands()[name]), first_column="key")
+        for name in printing
+    }

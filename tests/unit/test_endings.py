@@ -1,0 +1,109 @@
+"""What becomes of a run that could not go on. No database."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+from django.db import IntegrityError, OperationalError, ProgrammingError
+
+from engagement.services.job.mover import Ending, ending_of
+from engagement.services.resilience.retries import StopRequest
+from tests.faults import deadlock, deadlock_of_a_batch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture
+def stop() -> StopRequest:
+    stop = StopRequest()
+    stop.ask(signal.SIGTERM)
+    return stop
+
+
+def fail_with(error: Exception) -> Callable[[], NoReturn]:
+    def work() -> NoReturn:
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_work_says_itself_whether_it_is_complete(*, is_complete: bool) -> None:
+    assert ending_of(lambda: is_complete, stop=StopRequest()) == Ending(is_complete=is_complete)
+
+
+@pytest.mark.parametrize(
+    ("error", "failure"),
+    [
+        (
+            OperationalError("connection refused."),
+            "The database is not available: connection refused. Run the command again when it is.",
+        ),
+        (
+            ProgrammingError("no such option"),
+            (
+                "The database cannot be used like this: no such option."
+                " Check DATABASE_URL and the privileges of its user, and run `manage.py migrate`."
+            ),
+        ),
+        (
+            deadlock_of_a_batch(),
+            (
+                "Other programs kept the database busy for too long: deadlock detected (SQLSTATE 40P01)."
+                " Run the command again."
+            ),
+        ),
+        (
+            KeyError("x"),
+            "The run met an error that nobody foresaw: KeyError: 'x'. The log has its traceback.",
+        ),
+    ],
+    ids=["outage", "setup", "concurrency", "mistake"],
+)
+def test_error_becomes_a_sentence_that_says_what_to_do(error: Exception, failure: str) -> None:
+    assert ending_of(fail_with(error), stop=StopRequest()) == Ending(is_complete=False, failure=failure)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OperationalError("gone"), deadlock(), deadlock_of_a_batch()],
+    ids=["outage", "concurrency", "of a batch"],
+)
+def test_waiting_that_a_stop_ended_is_no_failure(error: Exception, stop: StopRequest) -> None:
+    assert ending_of(fail_with(error), stop=stop) == Ending(is_complete=False, failure=None)
+
+
+@pytest.mark.parametrize("error", [ProgrammingError("no such option"), KeyError("x")], ids=str)
+def test_failure_that_no_stop_has_made_is_told_all_the_same(error: Exception, stop: StopRequest) -> None:
+    assert ending_of(fail_with(error), stop=stop).failure
+
+
+@pytest.mark.parametrize(
+    ("error", "has_traceback"), [(KeyError("x"), True), (IntegrityError("Failing row contains …"), False)]
+)
+def test_mistake_is_logged_with_its_traceback_unless_it_may_quote_rows(
+    caplog: pytest.LogCaptureFixture, error: Exception, *, has_traceback: bool
+) -> None:
+    ending_of(fail_with(error), stop=StopRequest())
+    (record,) = caplog.records
+    assert isinstance(record.msg, dict)
+    assert record.msg["event"] == "engagement_job_crashed"
+    assert record.msg["exc_info"] is (error if has_traceback else None)
+
+
+@pytest.mark.parametrize(
+    ("ending", "without_failures", "with_failures"),
+    [
+        (Ending(is_complete=True), "succeeded", "partial"),
+        (Ending(is_complete=False), "interrupted", "interrupted"),
+        (Ending(is_complete=False, failure="gone"), "failed", "failed"),
+    ],
+)
+def test_status_follows_from_the_ending_and_from_users_who_failed(
+    ending: Ending, without_failures: str, with_failures: str
+) -> None:
+    assert ending.status(has_failures=False) == without_failures
+    assert ending.status(has_failures=True) == with_failures

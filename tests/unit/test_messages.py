@@ -1,0 +1,211 @@
+"""What is said: keys, parameters, languages, and the catalogues that are committed. No database."""
+
+from __future__ import annotations
+
+from gettext import GNUTranslations
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from babel.messages.pofile import read_po
+from django.utils import translation
+
+from engagement import message_catalogue as messages
+from engagement.message_catalogue import (
+    UnknownMessageKey,
+    WrongMessageParameters,
+    WrongTranslation,
+    check_message,
+    language_of,
+    message_keys,
+    parameters_of,
+    register_message,
+    render,
+)
+from engagement.replies import PREFERENCES, REPLIES, Preference
+from tests.running import PROJECT
+
+if TYPE_CHECKING:
+    from babel.messages.catalog import Catalog
+
+LOCALES: Final = ["pt_BR", "en"]
+FOLDER: Final = PROJECT / "engagement" / "locale"
+
+
+@pytest.fixture(autouse=True)
+def own_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messages, "_texts", dict(messages._texts))
+
+
+def written(locale: str) -> Catalog:
+    with (FOLDER / locale / "LC_MESSAGES" / "django.po").open("rb") as source:
+        return read_po(source, locale=locale, abort_invalid=True)
+
+
+def translations_in(locale: str) -> dict[str, Any]:
+    """By key: what the source file says. The header has no key."""
+    return {str(entry.context): entry for entry in written(locale) if entry.id}
+
+
+def said(key: str, locale: str = "pt-BR", **params: object) -> str:
+    return render(key=key, locale=locale, params=params)
+
+
+# The catalogues.
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_compiled_catalogue_is_what_the_source_says(locale: str) -> None:
+    """After a change of the source: `make messages`."""
+    with (FOLDER / locale / "LC_MESSAGES" / "django.mo").open("rb") as compiled:
+        found: dict[str, str] = dict(GNUTranslations(compiled)._catalog)  # type: ignore[attr-defined]
+    assert found.pop("").startswith("Project-Id-Version")
+    entries = translations_in(locale).items()
+    assert found == {f"{key}\x04{entry.id}": entry.string for key, entry in entries}
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_every_message_is_translated_and_nothing_else(locale: str) -> None:
+    entries = translations_in(locale)
+    assert {key: entry.id for key, entry in entries.items()} == messages._texts
+    assert all(entry.string and not entry.fuzzy for entry in entries.values())
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_translation_has_the_parameters_of_its_source(locale: str) -> None:
+    for entry in translations_in(locale).values():
+        assert parameters_of(entry.string) == parameters_of(entry.id)
+        assert entry.string % dict.fromkeys(parameters_of(entry.id), "Ana")
+
+
+def test_english_catalogue_says_what_the_code_says() -> None:
+    assert all(entry.string == entry.id for entry in translations_in("en").values())
+
+
+# What is said.
+
+
+@pytest.mark.parametrize("locale", ["pt-BR", "en"])
+@pytest.mark.parametrize("key", message_keys())
+def test_every_message_has_a_text_of_its_own_in_each_language(key: str, locale: str) -> None:
+    text = said(key, locale)
+    assert text == text.strip()
+    assert "  " not in text
+    assert (text == messages._texts[key]) is (locale == "en")
+
+
+@pytest.mark.parametrize("locale", ["pt-BR", "en"])
+def test_goodbye_offers_three_numbered_answers(locale: str) -> None:
+    lines = said(messages.GOODBYE, locale).splitlines()
+    assert [line[:3] for line in lines if line[:1].isdigit()] == ["1. ", "2. ", "3. "]
+    assert "1, 2 ou 3" in lines[-1] or "1, 2 or 3" in lines[-1]
+
+
+@pytest.mark.parametrize("locale", ["pt-BR", "en"])
+@pytest.mark.parametrize(
+    ("key", "wish"),
+    [(messages.OPTED_OUT, Preference.OPTED_IN), (messages.OPTED_IN, Preference.OPTED_OUT)],
+)
+def test_confirmation_names_a_phrase_that_undoes_it(key: str, wish: Preference, locale: str) -> None:
+    assert PREFERENCES[said(key, locale).split('"')[1]] is wish
+
+
+def test_every_answer_and_every_wish_has_a_reply() -> None:
+    assert set(messages.REPLY_TO_ANSWER) == set(REPLIES.values())
+    assert set(messages.REPLY_TO_PREFERENCE) == set(PREFERENCES.values())
+    replies = {*messages.REPLY_TO_ANSWER.values(), *messages.REPLY_TO_PREFERENCE.values()}
+    assert {*replies, messages.GOODBYE} == set(message_keys())
+
+
+@pytest.mark.parametrize(
+    ("locale", "language"),
+    [
+        ("pt-BR", "pt-br"),
+        ("pt_BR", "pt-br"),
+        ("pt", "pt-br"),
+        ("pt-PT", "pt-br"),
+        ("PT-br", "pt-br"),
+        ("en", "en"),
+        ("en-GB", "en"),
+        ("en_US", "en"),
+        ("EN", "en"),
+        (" en ", "en"),
+        ("en_US.UTF-8", "en"),
+        ("en-Latn-US", "en"),
+        ("", "pt-br"),
+        ("es", "pt-br"),
+        ("eng", "pt-br"),
+        ("english", "pt-br"),
+        ("-en", "pt-br"),
+        ("../../etc/passwd", "pt-br"),
+        ("\0", "pt-br"),
+        ("x" * 10_000, "pt-br"),
+    ],
+)
+def test_unknown_locale_is_spoken_to_in_brazilian_portuguese(locale: str, language: str) -> None:
+    assert language_of(locale) == language
+    assert said(messages.HELP, locale).startswith({"pt-br": "Sem problema", "en": "No problem"}[language])
+
+
+def test_writing_a_message_leaves_the_language_of_the_program_alone() -> None:
+    with translation.override("de"):
+        said(messages.HELP)
+        assert translation.get_language() == "de"
+
+
+# What may be queued.
+
+
+@pytest.mark.parametrize("key", ["", "engagement.goodbye", "engagement.goodby.self_select", "ENGAGEMENT"])
+def test_unknown_key_is_refused_in_a_sentence_that_names_the_known_ones(key: str) -> None:
+    with pytest.raises(UnknownMessageKey, match=r"^There is no message .*engagement\.goodbye\.self_select, "):
+        check_message(key=key, params=())
+    with pytest.raises(UnknownMessageKey):
+        said(key)
+
+
+@pytest.mark.parametrize(
+    ("params", "problem"),
+    [
+        (["days"], "'name' is missing"),
+        ([], "'days' is missing, 'name' is missing"),
+        (["name", "days", "age"], "'age' has no place in it"),
+        (["names", "days"], "'name' is missing, 'names' has no place in it"),
+    ],
+)
+def test_wrong_parameters_are_refused_in_a_sentence(params: list[str], problem: str) -> None:
+    register_message(key="assistant.streak", text="%(name)s: %(days)s days, 100%%")
+    with pytest.raises(WrongMessageParameters) as refused:
+        check_message(key="assistant.streak", params=params)
+    assert str(refused.value) == f"Wrong parameters for the message 'assistant.streak': {problem}."
+
+
+def test_registered_message_is_written_with_its_parameters() -> None:
+    register_message(key="assistant.streak", text="%(name)s: %(days)s days, 100%%")
+    register_message(key="assistant.streak", text="%(name)s: %(days)s days, 100%%")
+    assert said("assistant.streak", name="50% {Ana} %(x)s", days=3) == "50% {Ana} %(x)s: 3 days, 100%"
+
+
+def test_key_has_one_text() -> None:
+    with pytest.raises(ValueError, match="There is another text for 'engagement"):
+        register_message(key=messages.GOODBYE, text="Bye")
+
+
+@pytest.mark.parametrize(
+    "text", ["100%", "%s", "%d", "%(name)d", "%(name)", "100 % of %(name)s", "%()s", "%%%"]
+)
+def test_stray_percent_sign_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="percent sign"):
+        register_message(key="assistant.percent", text=text)
+
+
+@pytest.mark.parametrize("translated", ["%(nome)s, oi!", "Oi!", "%(name)s e %(age)s"])
+def test_translation_with_other_parameters_is_refused_before_anything_is_sent(
+    monkeypatch: pytest.MonkeyPatch, translated: str
+) -> None:
+    register_message(key="assistant.hello", text="Hi, %(name)s!")
+    texts = {"pt-br": translated, "en": "Hi, %(name)s!"}
+    monkeypatch.setattr(
+        translation, "pgettext", lambda _key, _text: texts[translation.get_language() or "en"]
+    )
+    with pytest.raises(WrongTranslation, match=r"'assistant\.hello' in pt-br has other parameters"):
+        check_message(key="assistant.hello", params=["name"])

@@ -1,0 +1,175 @@
+"""How long a run waits, and what for. No database, and no time passes."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from django.db import IntegrityError, OperationalError, connection
+
+from engagement.services.job.batch import BatchError
+from engagement.services.resilience.retries import RetryPolicy, StopRequest
+from tests.faults import deadlock_of_a_batch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long each of the sleeps would have been."""
+    sleeps: list[float] = []
+    monkeypatch.setattr("engagement.services.resilience.retries.time.sleep", sleeps.append)
+    return sleeps
+
+
+@pytest.mark.parametrize(
+    ("seconds", "sleeps"), [(0, []), (0.05, [0.05]), (0.1, [0.1]), (0.25, [0.1, 0.1, 0.05])]
+)
+def test_wait_is_slept_in_small_steps(slept: list[float], seconds: float, sleeps: list[float]) -> None:
+    StopRequest().wait(seconds)
+    assert slept == pytest.approx(sleeps)
+
+
+def test_wait_ends_with_the_step_in_which_a_stop_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = StopRequest()
+    asked: list[float] = []
+
+    def ask(seconds: float) -> None:
+        asked.append(seconds)
+        stop.ask(signal.SIGTERM)
+
+    monkeypatch.setattr("engagement.services.resilience.retries.time.sleep", ask)
+    stop.wait(60)
+    assert asked == [0.1]
+
+
+def test_nobody_waits_once_a_stop_was_asked_for(slept: list[float]) -> None:
+    stop = StopRequest()
+    stop.ask(signal.SIGINT)
+    stop.wait(60)
+    assert slept == []
+
+
+class Clock(StopRequest):
+    """Stands still but for waiting, which takes no time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def wait(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("engagement.services.resilience.retries.time", clock)
+    return clock
+
+
+@pytest.fixture
+def closed_at(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When the connection was given up."""
+    closings: list[float] = []
+    monkeypatch.setattr(connection, "close", lambda: closings.append(clock.seconds))
+    return closings
+
+
+@dataclass
+class Step:
+    """Fails with each of these errors in turn, and succeeds after the last."""
+
+    clock: Clock
+    errors: Sequence[Exception]
+    takes_seconds: float = 0
+    asked_at: list[float] = field(default_factory=list)
+
+    def __call__(self) -> str:
+        attempt = len(self.asked_at)
+        self.asked_at.append(self.clock.seconds)
+        self.clock.seconds += self.takes_seconds
+        if attempt < len(self.errors):
+            raise self.errors[attempt]
+        return "done"
+
+
+def patience_of(clock: Clock, *, limit_seconds: float = 24) -> RetryPolicy:
+    return RetryPolicy(clock, attempts=3, reconnect_limit=timedelta(seconds=limit_seconds))
+
+
+def test_database_that_is_away_is_asked_at_growing_intervals_until_the_limit(
+    clock: Clock, closed_at: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    away = OperationalError("connection refused")
+    step = Step(clock, [away] * 99)
+    with pytest.raises(OperationalError) as raised:
+        patience_of(clock).retry_outages(step)
+    assert raised.value is away
+    assert step.asked_at == [0, 0.5, 1.5, 3.5, 7.5, 15.5, 23.5, 24]
+    assert closed_at == step.asked_at
+    logged = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    assert [message["next_attempt_in_seconds"] for message in logged] == [0.5, 1, 2, 4, 8, 8, 0.5]
+    assert {message["error"] for message in logged} == {"connection refused"}
+
+
+@pytest.mark.usefixtures("closed_at")
+def test_time_before_the_first_failure_does_not_count(clock: Clock) -> None:
+    step = Step(clock, [OperationalError("gone"), OperationalError("gone")], takes_seconds=9.5)
+    assert patience_of(clock, limit_seconds=11).retry_outages(step) == "done"
+    assert step.asked_at == [0, 10, 20.5]
+
+
+@pytest.mark.usefixtures("closed_at")
+def test_stop_ends_the_wait_for_a_database(clock: Clock) -> None:
+    clock.ask(signal.SIGTERM)
+    step = Step(clock, [OperationalError("gone")])
+    with pytest.raises(OperationalError):
+        patience_of(clock).retry_outages(step)
+    assert step.asked_at == [0]
+
+
+def test_batch_in_the_way_of_others_is_tried_so_many_times_after_short_waits(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    errors = [deadlock_of_a_batch() for _ in range(3)]
+    step = Step(clock, errors)
+    with pytest.raises(BatchError) as raised:
+        patience_of(clock).retry_conflicts(step)
+    assert raised.value is errors[-1]
+    assert len(step.asked_at) == 3
+    first, second, third = step.asked_at
+    assert first + 0.01 <= second <= first + 0.25
+    assert second + 0.01 <= third <= second + 0.25
+    logged = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    assert [message["error"] for message in logged] == ["deadlock detected (SQLSTATE 40P01)"] * 2
+
+
+def test_stop_ends_the_attempts_to_get_past_others(clock: Clock) -> None:
+    clock.ask(signal.SIGTERM)
+    step = Step(clock, [deadlock_of_a_batch()])
+    with pytest.raises(BatchError):
+        patience_of(clock).retry_conflicts(step)
+    assert step.asked_at == [0]
+
+
+@pytest.mark.usefixtures("closed_at")
+def test_step_gets_past_others_and_outages_in_one_go(clock: Clock) -> None:
+    step = Step(
+        clock, [deadlock_of_a_batch(), OperationalError("gone"), deadlock_of_a_batch(), deadlock_of_a_batch()]
+    )
+    assert patience_of(clock).throughout(step) == "done"
+
+
+def test_error_that_no_waiting_mends_is_raised_at_once(clock: Clock, closed_at: list[float]) -> None:
+    step = Step(clock, [IntegrityError("no")])
+    with pytest.raises(IntegrityError):
+        patience_of(clock).throughout(step)
+    assert (step.asked_at, closed_at) == ([0], [])
