@@ -254,7 +254,7 @@ def still_as_left_by(user_state: UserState, *, by: Transition) -> bool:
     return user_state == user_state._replace(state=by.to_state, **left)
 
 
-def before(user_state: UserState, *, move: Transition) -> UserState:
+def state_before(user_state: UserState, *, move: Transition) -> UserState:
     """Where the user stood before `move`, by what its audit row has kept.
 
     Raises ValueError if that is no time.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from engagement.services.job.result import RunResult
-    from engagement.services.resilience.retries import StopRequest
+    from engagement.services.resilience.stop import StopRequest
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
 

@@ -23,8 +23,8 @@ from engagement.admin.base import ReadOnlyAdmin, moment_of
 from engagement.formatting import count_text
 from engagement.readable_rows import every_value_is_read
 from engagement.selectors import user_history
-from engagement.services.job.batch import in_transaction
 from engagement.services.resilience.errors import ErrorKind, describe, error_kind, loggable
+from engagement.services.resilience.transactions import in_transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

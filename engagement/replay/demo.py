@@ -19,7 +19,7 @@ from engagement.models import (
 from engagement.replay.replay_log import Period, ReplayLog, read_replay_log
 from engagement.replay.replay_player import Player
 from engagement.schedule import first_run_after
-from engagement.services.resilience.retries import StopRequest
+from engagement.services.resilience.stop import StopRequest
 from engagement.states import DAY
 
 if TYPE_CHECKING:

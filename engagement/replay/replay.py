@@ -16,7 +16,7 @@ from engagement.replay.replay_result import PolicyResult, ReplayResult, Spoken, 
 from engagement.replay.replay_shares import play_shares, share_count
 from engagement.replay.scratch_database import drop_left_overs, scratch_database
 from engagement.selectors import audit_log
-from engagement.services.resilience.retries import StopRequest
+from engagement.services.resilience.stop import StopRequest
 from engagement.states import DAY, RESPONSE_TYPES, Trigger
 
 if TYPE_CHECKING:

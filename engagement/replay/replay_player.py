@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from uuid_utils.compat import uuid7
 
-from engagement.models import UserProfile
+from engagement.models import RunStatus, UserProfile
 from engagement.replay.loading import profile_of
 from engagement.replay.replay_result import Counts, DayResult
 from engagement.replies import Preference
@@ -15,7 +15,6 @@ from engagement.selectors import due_users
 from engagement.services.inbound_messages import Novelty, receive_message
 from engagement.services.job.daily_job import run_daily_job
 from engagement.services.job.mover import RunRequest
-from engagement.services.job.result import JobStatus
 from engagement.services.preferences import set_preference
 from engagement.states import State, Trigger
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     from engagement.replay.replay_log import Day, Message
     from engagement.services.job.result import RunResult
-    from engagement.services.resilience.retries import StopRequest
+    from engagement.services.resilience.stop import StopRequest
     from engagement.states import Policy
 
 ORDINARY_TEXT: Final = "oi"
@@ -80,9 +79,9 @@ class Player:
         """The daily job. Raises ReplayFailed unless it succeeds, ReplayInterrupted if it was stopped."""
         request = RunRequest(job_id=uuid7(), now=now, policy=self.policy, is_rehearsal=self.is_rehearsal)
         result = run_daily_job(request=request, stop=self.stop)
-        if result.status is JobStatus.INTERRUPTED:
+        if result.status is RunStatus.INTERRUPTED:
             raise ReplayInterrupted
-        if result.status is not JobStatus.SUCCEEDED:
+        if result.status is not RunStatus.SUCCEEDED:
             users = "1 user" if result.failed == 1 else f"{result.failed:,} users"
             reason = result.failure or f"{users} could not be moved; the log says why."
             raise ReplayFailed(f"The job of {now.date()} failed: {reason}")

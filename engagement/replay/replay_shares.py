@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkProcess
 
     from engagement.replay.replay_log import ReplayLog
-    from engagement.services.resilience.retries import StopRequest
+    from engagement.services.resilience.stop import StopRequest
 
     Play = Callable[[ReplayLog, StopRequest, Callable[[], None]], Sequence[PolicyResult]]
 

@@ -11,7 +11,7 @@ from engagement.conf import engagement_settings
 from engagement.schedule import coming_runs
 from engagement.selectors import due_users
 from engagement.selectors.due_users import DueCounts, Skipped
-from engagement.services.job.batch import in_transaction
+from engagement.services.resilience.transactions import in_transaction
 from engagement.states import CHECK_OF, CHECKS, TARGETS, require_aware, timestamps_on_entering
 
 if TYPE_CHECKING:

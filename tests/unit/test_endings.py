@@ -9,7 +9,7 @@ import pytest
 from django.db import IntegrityError, OperationalError, ProgrammingError
 
 from engagement.services.job.mover import Ending, ending_of
-from engagement.services.resilience.retries import StopRequest
+from engagement.services.resilience.stop import StopRequest
 from tests.faults import deadlock, deadlock_of_a_batch
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import pytest
 from django.db import IntegrityError, OperationalError, connection
 
 from engagement.services.job.batch import BatchError
-from engagement.services.resilience.retries import RetryPolicy, StopRequest
+from engagement.services.resilience.retries import RetryPolicy
+from engagement.services.resilience.stop import StopRequest
 from tests.faults import deadlock_of_a_batch
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from engagement.states import (
     Transition,
     Trigger,
     UserState,
-    before,
+    state_before,
     still_as_left_by,
     timestamps_on_entering,
     transition_metadata,
@@ -53,7 +53,7 @@ def test_before_a_move_is_where_the_user_was(
 ) -> None:
     user_state = UserState(ANA, state.value, NOW - timedelta(days=20), *former)
     left, row = moved(user_state, trigger)
-    assert before(left, move=row) == user_state
+    assert state_before(left, move=row) == user_state
     assert still_as_left_by(left, by=row)
 
 

@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 
 from engagement.conf import WHOLE_NUMBERS
-from engagement.management.base import WRONG_ARGUMENTS, SentenceCommand
+from engagement.management.base import SIGNAL_BASE, WRONG_ARGUMENTS, SentenceCommand
 from engagement.management.options import whole_number
 from engagement.management.output.progress_bar import progress_bar
 from engagement.management.output.replay_plot import svg_of
 from engagement.management.output.replay_report import report
 from engagement.management.quiet_jobs import quiet_jobs
 from engagement.management.replay_arguments import calendar_date, svg_file
-from engagement.management.signals import EXIT_CODE_OF_SIGNALS, stop_on_signals
 from engagement.replay.activity_log import MalformedActivityLog
 from engagement.replay.replay import replay_activity_log
 from engagement.replay.replay_log import NothingToReplay
 from engagement.replay.replay_player import ReplayFailed, ReplayInterrupted
 from engagement.replay.scratch_database import NoScratchDatabase
-from engagement.services.resilience.retries import StopRequest
+from engagement.services.resilience.stop import StopRequest, stop_on_signals
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -130,7 +129,7 @@ def _replay(options: dict[str, Any]) -> ReplayResult:
     except ReplayInterrupted:
         raise CommandError(
             "Interrupted; the scratch database is dropped.",
-            returncode=EXIT_CODE_OF_SIGNALS + (stop.signal_number or 0),
+            returncode=SIGNAL_BASE + (stop.signal_number or 0),
         ) from None
 
 

@@ -10,15 +10,13 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from engagement.conf import MAX_BATCH_SIZE, MAX_GOODBYE_SHARE, MAX_GOODBYES
-from engagement.management.base import SentenceCommand
-from engagement.management.exit_codes import EXIT_SAFETY_LIMIT, exit_code
+from engagement.management.base import SAFETY_LIMIT, SentenceCommand, exit_code
 from engagement.management.options import add_now, whole_number
 from engagement.management.output.job_report import report
 from engagement.management.output.progress_bar import progress_bar
-from engagement.management.signals import stop_on_signals
 from engagement.services.job.aftermath import aftermath_of
 from engagement.services.job.daily_job import RunRequest, run_daily_job
-from engagement.services.resilience.retries import StopRequest
+from engagement.services.resilience.stop import StopRequest, stop_on_signals
 from engagement.states import CHECKS
 
 if TYPE_CHECKING:
@@ -106,5 +104,5 @@ _ALL_NAMES: Final = frozenset(check.name for check in CHECKS)
 
 def _exit_code(result: RunResult, stop: StopRequest) -> int:
     if result.too_large and not result.dry_run:
-        return EXIT_SAFETY_LIMIT
+        return SAFETY_LIMIT
     return exit_code(result.status, stop)

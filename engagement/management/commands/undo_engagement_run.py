@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from engagement.management.base import SentenceCommand
-from engagement.management.exit_codes import exit_code
+from engagement.management.base import SentenceCommand, exit_code
 from engagement.management.options import identifier
 from engagement.management.output.undo_report import undo_report
-from engagement.management.signals import stop_on_signals
-from engagement.services.resilience.retries import StopRequest
+from engagement.services.resilience.stop import StopRequest, stop_on_signals
 from engagement.services.undo.undo_run import UndoRequest, UnknownRun, undo_run
 
 if TYPE_CHECKING:

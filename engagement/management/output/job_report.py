@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from engagement.management.output.terminal import as_text, failure_lines, new_table
-from engagement.services.job.result import JobStatus
+from engagement.models import RunStatus
 from engagement.states import CHECKS, Trigger
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ WHAT_HAPPENED: Final = {
 }
 
 HEADLINES: Final = {
-    JobStatus.SUCCEEDED: "Succeeded",
-    JobStatus.PARTIAL: "Finished, but some users failed and were left as they were",
-    JobStatus.FAILED: "Failed",
-    JobStatus.INTERRUPTED: "Interrupted: what was committed stays, and the next run goes on from here",
+    RunStatus.SUCCEEDED: "Succeeded",
+    RunStatus.PARTIAL: "Finished, but some users failed and were left as they were",
+    RunStatus.FAILED: "Failed",
+    RunStatus.INTERRUPTED: "Interrupted: what was committed stays, and the next run goes on from here",
 }
 
 

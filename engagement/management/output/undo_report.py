@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from engagement.formatting import count_text
 from engagement.management.output.terminal import failure_lines
-from engagement.services.job.result import JobStatus
+from engagement.models import RunStatus
 from engagement.services.undo.undo_batch import NotUndoneReason
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ REASONS: Final = {
 }
 
 HEADLINES: Final = {
-    JobStatus.SUCCEEDED: "Succeeded",
-    JobStatus.PARTIAL: "Finished, but some users failed and were left as they were",
-    JobStatus.FAILED: "Failed",
-    JobStatus.INTERRUPTED: "Interrupted: what was committed stays; run the command again for the rest",
+    RunStatus.SUCCEEDED: "Succeeded",
+    RunStatus.PARTIAL: "Finished, but some users failed and were left as they were",
+    RunStatus.FAILED: "Failed",
+    RunStatus.INTERRUPTED: "Interrupted: what was committed stays; run the command again for the rest",
 }
 
 

@@ -10,7 +10,7 @@ from django.db import Error as DatabaseError
 
 from engagement.conf import engagement_settings
 from engagement.selectors import due_users
-from engagement.services.job.batch import in_transaction
+from engagement.services.resilience.transactions import in_transaction
 from engagement.states import CHECKS
 
 if TYPE_CHECKING:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import gc
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, Final, TypeVar
-
-from django.db import connection, transaction
+from typing import TYPE_CHECKING, TypeVar
 
 from engagement.selectors import audit_log, due_users
 from engagement.services.goodbye import goodbye_for
 from engagement.services.message_queue import queue_messages
+from engagement.services.resilience.transactions import in_transaction
 from engagement.services.state_machine import transition_states
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
-    from datetime import datetime
+    from collections.abc import Collection, Iterator, Sequence
+    from datetime import datetime, timedelta
     from uuid import UUID
 
     from django.db.models import QuerySet
@@ -60,26 +58,19 @@ def move_batch(check: Check, users: QuerySet[UserEngagementState], *, context: B
     """
     claimed: list[DueUser] = []
     audit_id = None
+
+    def claim_and_move() -> None:
+        nonlocal claimed, audit_id
+        claimed = due_users.read_due_users(check, users)
+        if claimed:
+            audit_id = _move(check, claimed, context=context)
+
     try:
-        with _no_search_for_cycles(), transaction.atomic(durable=True):
-            _prepare_transaction(lock_timeout=context.lock_timeout)
-            claimed = due_users.read_due_users(check, users)
-            if claimed:
-                audit_id = _move(check, claimed, context=context)
+        with _no_search_for_cycles():
+            in_transaction(claim_and_move, lock_timeout=context.lock_timeout)
     except Exception as error:
         raise BatchError(claimed, audit_id=audit_id) from error
     return claimed
-
-
-def in_transaction(work: Callable[[], T], *, lock_timeout: timedelta, whole_tables: bool = False) -> T:
-    """Ask the database something, or change it, with the limits that a batch has.
-
-    With `whole_tables` PostgreSQL may also read a table from its beginning to its end.
-    Transaction: opens one, which must be the outermost.
-    """
-    with transaction.atomic(durable=True):
-        _prepare_transaction(lock_timeout=lock_timeout, whole_tables=whole_tables)
-        return work()
 
 
 def was_committed(audit_id: UUID | None, *, user_ids: Collection[UUID], lock_timeout: timedelta) -> bool:
@@ -111,23 +102,6 @@ def _no_search_for_cycles() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-_SETTINGS: Final = """
-    SELECT
-        set_config('lock_timeout', %s, true),
-        -- A batch is few rows of a large table: without statistics, or by its estimate of what a
-        -- random page costs, PostgreSQL would at times read the whole table for each batch.
-        set_config('enable_seqscan', %s, true),
-        set_config('jit', 'off', true)
-"""
-
-
-def _prepare_transaction(*, lock_timeout: timedelta, whole_tables: bool = False) -> None:
-    """Set what ends with the transaction, as everything must behind a transaction pooler."""
-    milliseconds = lock_timeout // timedelta(milliseconds=1)
-    with connection.cursor() as cursor:
-        cursor.execute(_SETTINGS, [str(milliseconds), "on" if whole_tables else "off"])
 
 
 def _move(check: Check, claimed: Sequence[DueUser], *, context: BatchContext) -> UUID:

@@ -15,7 +15,7 @@ from engagement.services.job.mover import Ending, Mover, RunRequest, ending_of
 from engagement.services.job.parallel import move_with_workers
 from engagement.services.job.progress import Scoreboard
 from engagement.services.job.result import RunResult, log_completed
-from engagement.services.resilience.retries import StopRequest
+from engagement.services.resilience.stop import StopRequest
 from engagement.states import CHECKS
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urlsplit
 import structlog
 
 import engagement
-from engagement.services.job.result import JobStatus
+from engagement.models import RunStatus
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -54,7 +54,7 @@ class Heartbeat:
         A run with users who failed is a failure here, as the service itself takes any exit code
         but 0 for one: nobody but a person can help those users.
         """
-        if result.status is JobStatus.SUCCEEDED:
+        if result.status is RunStatus.SUCCEEDED:
             self._ping("")
         else:
             self._ping("/fail", body=sentence_about(result))
@@ -82,7 +82,7 @@ def sentence_about(result: RunResult) -> str:
     """Why a run is no success, without anything about users."""
     if result.failure:
         return result.failure
-    if result.status is JobStatus.PARTIAL:
+    if result.status is RunStatus.PARTIAL:
         return f"{result.failed:,} of {result.processed:,} users could not be moved; the log names them."
     return f"The run was interrupted after {result.processed:,} users; the next run does the rest."
 

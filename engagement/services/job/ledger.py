@@ -20,15 +20,14 @@ from django.db.models.functions import Now
 
 import engagement
 from engagement.models import EngagementJobRun, RunStatus
-from engagement.services.job.batch import in_transaction
 from engagement.services.job.result import checks_json, errors_json, total_of
 from engagement.services.resilience.errors import ErrorKind, describe, error_kind, loggable
+from engagement.services.resilience.transactions import in_transaction
 
 if TYPE_CHECKING:
     from engagement.conf import EngagementSettings
     from engagement.services.job.mover import RunRequest
     from engagement.services.job.progress import Scoreboard
-    from engagement.services.job.result import JobStatus
 
 REFRESH_SECONDS: Final = 10
 """How often a run that works says so. Far less than `run_selectors.VANISHED_AFTER`."""
@@ -81,7 +80,7 @@ class RunLedger:
         if not self._has_complained:
             self._write(self._row(scoreboard), lock_timeout=SHORT_LOCK_TIMEOUT)
 
-    def finished(self, scoreboard: Scoreboard, *, status: JobStatus, failure: str | None) -> None:
+    def finished(self, scoreboard: Scoreboard, *, status: RunStatus, failure: str | None) -> None:
         """Write how the run ended."""
         row = self._row(scoreboard)
         row.status, row.failure, row.finished_at = RunStatus(status.value), failure, Now()

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import structlog
 from django.db import Error as DatabaseError
 
+from engagement.models import RunStatus
 from engagement.services.job.batch import BatchContext
 from engagement.services.job.check_run import CheckRun
-from engagement.services.job.result import JobStatus
 from engagement.services.resilience.errors import ErrorKind, describe, error_kind, loggable
-from engagement.services.resilience.retries import RetryPolicy, StopRequest, cause_of
+from engagement.services.resilience.retries import RetryPolicy, cause_of
 from engagement.states import CHECKS, Check, Policy, require_aware
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from engagement.conf import EngagementSettings
     from engagement.selectors.due_users import Skipped
     from engagement.services.job.progress import Reporter
+    from engagement.services.resilience.stop import StopRequest
 
 T = TypeVar("T")
 
@@ -85,13 +86,13 @@ class Ending:
     failure: str | None = None
     """Why it could not go on, in one sentence."""
 
-    def status(self, *, has_failures: bool) -> JobStatus:
+    def status(self, *, has_failures: bool) -> RunStatus:
         """How the whole ended, where it did or did not fail to move single users."""
         if self.failure:
-            return JobStatus.FAILED
+            return RunStatus.FAILED
         if not self.is_complete:
-            return JobStatus.INTERRUPTED
-        return JobStatus.PARTIAL if has_failures else JobStatus.SUCCEEDED
+            return RunStatus.INTERRUPTED
+        return RunStatus.PARTIAL if has_failures else RunStatus.SUCCEEDED
 
 
 class Mover:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from engagement.conf import EngagementSettings
     from engagement.services.job.mover import RunRequest
     from engagement.services.job.progress import Scoreboard
-    from engagement.services.resilience.retries import StopRequest
+    from engagement.services.resilience.stop import StopRequest
     from engagement.states import Check
 
 log = structlog.get_logger("engagement")

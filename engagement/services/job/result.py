@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from engagement.models import RunStatus
 from engagement.selectors.due_users import Skipped
 from engagement.services.resilience.errors import loggable
 
@@ -22,15 +22,6 @@ log = structlog.get_logger("engagement")
 
 MAX_ERRORS: Final = 100
 """How many errors a result carries; the log has them all."""
-
-
-class JobStatus(StrEnum):
-    """How a run ended."""
-
-    SUCCEEDED = "succeeded"
-    PARTIAL = "partial"
-    FAILED = "failed"
-    INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +57,7 @@ class RunResult:
     job_id: UUID
     now: datetime
     dry_run: bool
-    status: JobStatus
+    status: RunStatus
     duration_ms: int
     checks: Mapping[str, CheckCounts]
     errors: tuple[UserFailure, ...]
@@ -147,7 +138,7 @@ def _tally_json(tally: CheckCounts) -> dict[str, int]:
 
 def log_completed(event: str, result: RunResult | UndoResult) -> None:
     """Write into the log how a run, or the undoing of one, ended."""
-    write = {JobStatus.FAILED: log.error, JobStatus.PARTIAL: log.warning}.get(result.status, log.info)
+    write = {RunStatus.FAILED: log.error, RunStatus.PARTIAL: log.warning}.get(result.status, log.info)
     error = {"error": result.failure} if result.failure else {}
     write(event, status=result.status.value, **result.counts(), duration_ms=result.duration_ms, **error)
 

@@ -11,13 +11,15 @@ import structlog
 from django.db import connection
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential, wait_random
 
-from engagement.services.job.batch import BatchError, in_transaction
+from engagement.services.job.batch import BatchError
 from engagement.services.resilience.errors import ErrorKind, describe, error_kind
+from engagement.services.resilience.transactions import in_transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
-    from types import FrameType
+
+    from engagement.services.resilience.stop import StopRequest
 
 T = TypeVar("T")
 
@@ -27,30 +29,6 @@ GROWING_WAIT: Final = wait_exponential(multiplier=0.5, max=8)
 """Seconds between attempts to reach a database that went away."""
 
 log = structlog.get_logger("engagement")
-
-
-class StopRequest:
-    """Somebody's wish that the run end after the batch in hand. Safe to set from a signal handler.
-
-    (An Event is not: its lock may be held by the very code that the handler interrupted.)
-    """
-
-    def __init__(self) -> None:
-        self.signal_number: int | None = None
-
-    def ask(self, signal_number: int, _frame: FrameType | None = None) -> None:
-        """Ask for a stop; may serve as a signal handler."""
-        self.signal_number = signal_number
-
-    def is_set(self) -> bool:
-        return self.signal_number is not None
-
-    def wait(self, seconds: float) -> None:
-        """Sleep, but wake up early when asked to stop."""
-        step = 0.1
-        while seconds > 0 and not self.is_set():
-            time.sleep(min(step, seconds))
-            seconds -= step
 
 
 class _Limit:

@@ -7,7 +7,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Final
 
-from engagement.services.resilience.retries import StopRequest
+from engagement.services.resilience.stop import StopRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 from engagement.models import MessageStatus
 from engagement.selectors import audit_log, due_users, user_history
 from engagement.services.goodbye import goodbye_idempotency_key
-from engagement.services.job.batch import BatchError, in_transaction
+from engagement.services.job.batch import BatchError
 from engagement.services.message_queue import cancel_and_free_keys
+from engagement.services.resilience.transactions import in_transaction
 from engagement.services.state_machine import undo_transitions
 from engagement.states import State, Trigger, still_as_left_by
 

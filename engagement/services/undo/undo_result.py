@@ -6,13 +6,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from engagement.services.job.result import MAX_ERRORS, JobStatus, UserFailure
+from engagement.services.job.result import MAX_ERRORS, UserFailure
 from engagement.services.undo.undo_batch import NotUndoneReason, UndoneBatch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
     from uuid import UUID
+
+    from engagement.models import RunStatus
 
 
 @dataclass(slots=True)
@@ -43,7 +45,7 @@ class UndoResult:
     job_id: UUID
     now: datetime
     dry_run: bool
-    status: JobStatus
+    status: RunStatus
     duration_ms: int
     undone: int
     messages_cancelled: int

@@ -15,7 +15,8 @@ from engagement.services.job.batch import was_committed
 from engagement.services.job.mover import ending_of
 from engagement.services.job.result import UserFailure, log_completed, log_user_failed
 from engagement.services.resilience.errors import ErrorKind, describe, error_kind
-from engagement.services.resilience.retries import RetryPolicy, StopRequest, cause_of
+from engagement.services.resilience.retries import RetryPolicy, cause_of
+from engagement.services.resilience.stop import StopRequest
 from engagement.services.undo.undo_batch import UndoBatchError, UndoContext, UndoneBatch, undo_batch
 from engagement.services.undo.undo_result import UndoResult, UndoTally
 from engagement.states import require_aware

@@ -14,7 +14,7 @@ from django.db import connection
 import engagement
 from engagement.services.job import heartbeat
 from engagement.services.job.heartbeat import ping_url
-from engagement.services.resilience.retries import StopRequest
+from engagement.services.resilience.stop import StopRequest
 from tests.database import closed_gate, execute, fail_moves_of, wait_at_gate, wait_for_somebody_at_the_gate
 from tests.factories import NOW, make_users
 from tests.heartbeat_server import (

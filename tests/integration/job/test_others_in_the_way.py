@@ -15,7 +15,7 @@ import pytest
 from django.db import connection
 
 from engagement.selectors import due_users
-from engagement.services.resilience.retries import StopRequest
+from engagement.services.resilience.stop import StopRequest
 from engagement.states import CHECKS
 from tests.database import (
     DEADLINE_SECONDS,

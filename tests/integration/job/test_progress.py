@@ -10,7 +10,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from engagement.services.job.daily_job import RunRequest, run_daily_job
-from engagement.services.resilience.retries import StopRequest
+from engagement.services.resilience.stop import StopRequest
 from engagement.states import CHECKS
 from tests.database import fail_moves_of
 from tests.factories import NOW, make_users

@@ -18,7 +18,7 @@ import engagement
 from engagement.models import EngagementJobRun, RunStatus
 from engagement.selectors.job_runs import VANISHED, VANISHED_AFTER, status_of_run
 from engagement.services.job import ledger
-from engagement.services.resilience.retries import StopRequest
+from engagement.services.resilience.stop import StopRequest
 from engagement.states import CHECKS
 from tests.database import execute, fail_moves_of, on_every_move
 from tests.factories import NOW, TICK, make_run, make_user, make_users

@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 from engagement.models import UserEngagementState
 from engagement.selectors import due_users
 from engagement.services.job.daily_job import RunRequest, run_daily_job
-from engagement.services.resilience.retries import StopRequest
+from engagement.services.resilience.stop import StopRequest
 from engagement.states import State
 from tests.database import execute, on_every_move
 from tests.factories import NOW, make_users

@@ -12,7 +12,7 @@ import pytest
 from engagement.replay import replay as replay_service
 from engagement.replay.replay import replay_activity_log
 from engagement.replay.replay_player import ReplayFailed, ReplayInterrupted
-from engagement.services.resilience.retries import StopRequest
+from engagement.services.resilience.stop import StopRequest
 from tests.database import on_every_move
 from tests.integration.operation.random_users import taken_back
 from tests.integration.replay.logs import DAY, HOUR, MIDNIGHT, TICK, Row, write_log

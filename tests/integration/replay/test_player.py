@@ -9,7 +9,7 @@ import pytest
 from engagement.models import EngagementJobRun, UserProfile
 from engagement.replay.replay_log import read_replay_log
 from engagement.replay.replay_player import Player, ReplayInterrupted
-from engagement.services.resilience.retries import StopRequest
+from engagement.services.resilience.stop import StopRequest
 from engagement.states import Policy
 from tests.integration.replay.logs import DAY, HOUR, MIDNIGHT, Row, write_log
 

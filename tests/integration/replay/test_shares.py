@@ -18,7 +18,7 @@ from engagement.replay.replay_player import ReplayFailed, ReplayInterrupted
 from engagement.replay.replay_result import Comparison, Counts, DayResult, PolicyResult
 from engagement.replay.replay_shares import play_shares
 from engagement.replay.scratch_database import NoScratchDatabase
-from engagement.services.resilience.retries import StopRequest
+from engagement.services.resilience.stop import StopRequest
 from tests.integration.replay.logs import MIDNIGHT
 
 if TYPE_CHECKING:

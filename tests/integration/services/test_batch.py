@@ -14,7 +14,8 @@ from django.db import connection, transaction
 
 from engagement.models import EngagementStateTransition, UserEngagementState
 from engagement.selectors import due_users
-from engagement.services.job.batch import BatchContext, BatchError, in_transaction, move_batch
+from engagement.services.job.batch import BatchContext, BatchError, move_batch
+from engagement.services.resilience.transactions import in_transaction
 from engagement.states import CHECKS, Policy
 from tests.factories import NOW, make_user, make_users
 
