@@ -5,7 +5,8 @@ from __future__ import annotations
 from django.db import OperationalError
 from psycopg.errors import DeadlockDetected
 
-from engagement.services.job.batch import BatchError
+from engagement.services.resilience.errors import BatchError
+from engagement.services.resilience.transactions import Batch
 
 
 def deadlock() -> OperationalError:
@@ -15,6 +16,6 @@ def deadlock() -> OperationalError:
 
 
 def deadlock_of_a_batch() -> BatchError:
-    error = BatchError([])
+    error = BatchError(Batch())
     error.__cause__ = deadlock()
     return error

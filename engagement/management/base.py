@@ -12,19 +12,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error, InterfaceError, OperationalError
 
 from engagement.conf import engagement_settings, refuse_misspelt_names
-from engagement.models import RunStatus
 from engagement.services.resilience.errors import first_line, sqlstate_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from engagement.services.resilience.stop import StopRequest
-
 WRONG_ARGUMENTS: Final = 2
-SAFETY_LIMIT: Final = 4
-EXIT_CODES: Final = {RunStatus.SUCCEEDED: 0, RunStatus.FAILED: 1, RunStatus.PARTIAL: 3}
-SIGNAL_BASE: Final = 128
-"""Added to a signal's number, as shells do: 130 for SIGINT, 143 for SIGTERM."""
 
 _NOT_MIGRATED: Final = "The database lacks a table or a column of the app ({reason}); run manage.py migrate."
 _NOT_ALLOWED: Final = "The database does not allow this ({reason}); use a user and a server that may write."
@@ -84,13 +77,6 @@ class SentenceCommand(BaseCommand):
         name = type(self).__module__.rpartition(".")[2]
         with suppress(AttributeError, OSError):
             self.stderr.write(f"{name}: {sentence}")
-
-
-def exit_code(status: RunStatus, stop: StopRequest) -> int:
-    """The exit code of a run with this status (design, section 5)."""
-    if status is RunStatus.INTERRUPTED:
-        return SIGNAL_BASE + (stop.signal_number or 0)
-    return EXIT_CODES[status]
 
 
 def database_sentence(error: Error) -> str:

@@ -1,4 +1,4 @@
-"""Who is due, who is skipped, and why: the only place that asks the tables. Nothing here writes."""
+"""Who is due, who is skipped, and why. Nothing here writes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from operator import and_
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.contrib.postgres.fields import ArrayField
-from django.db.models import Count, DateTimeField, F, Func, IntegerField, Q, TextField, Value
-from django.db.models.functions import Cast
+from django.db.models import Count, DateTimeField, F, Func, IntegerField, Q, Value
 
 from engagement.models import UserEngagementState
 from engagement.states import CHECKS, State, UserState
@@ -20,20 +19,19 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from django.db.models import QuerySet
-    from django.db.models.expressions import Combinable
 
     from engagement.states import Check, Policy
 
 
 class SkipReason(StrEnum):
-    """Why somebody who has been silent for long enough gets no goodbye."""
+    """Why a user who has been silent for long enough gets no goodbye."""
 
     OPTED_OUT = "opted_out"
     NO_DESTINATION = "no_destination"
 
 
 class Condition(NamedTuple):
-    """What must hold of a user, or else they are skipped for a reason."""
+    """A condition of a goodbye, and the reason for which a user is skipped who does not meet it."""
 
     skip_reason: SkipReason
     holds: Q
@@ -43,13 +41,13 @@ GOODBYE_CONDITIONS: Final = (
     Condition(SkipReason.OPTED_OUT, Q(user__reengagement_opt_out=False)),
     Condition(SkipReason.NO_DESTINATION, Q(user__whatsapp_jid__isnull=False) & ~Q(user__whatsapp_jid="")),
 )
-"""Beside the silence. Who breaks several is counted under the first."""
+"""The conditions beside the silence. A user who breaks several is counted under the first."""
 
 MAY_GET_GOODBYE: Final = reduce(and_, (condition.holds for condition in GOODBYE_CONDITIONS))
 
 
 class DueUser(NamedTuple):
-    """A user whom a check has claimed, with where a goodbye would go if the check says one."""
+    """A user whom a check has claimed, with the address for a goodbye if the check sends one."""
 
     user_state: UserState
     destination: str = ""
@@ -57,14 +55,14 @@ class DueUser(NamedTuple):
 
 
 class Position(NamedTuple):
-    """A place in the order of a check. A page starts strictly after one."""
+    """A place in the order of a check. The next page starts strictly after it."""
 
-    due_at: datetime | Combinable
+    due_at: datetime
     user_id: UUID
 
 
 class Skipped(NamedTuple):
-    """How many users would get a goodbye but for one reason, each counted once."""
+    """How many users are skipped, by reason. Each user is counted once."""
 
     opted_out: int = 0
     no_destination: int = 0
@@ -75,21 +73,21 @@ class Skipped(NamedTuple):
 
     @classmethod
     def sum_of(cls, parts: Iterable[Skipped]) -> Skipped:
-        """All of them together, reason by reason."""
+        """The sum by reason."""
         return cls(*map(sum, zip(*parts, strict=True)))
 
 
 class DueCounts(NamedTuple):
-    """Users whose time comes with one of several runs."""
+    """Users who fall due with one of several runs."""
 
     due: int = 0
-    """They move there."""
+    """The run moves them."""
     skipped: Skipped = Skipped()
-    """They do not, neither there nor at any later run."""
+    """Neither that run nor a later one moves them."""
 
 
 def past_cutoff(check: Check, *, now: datetime, policy: Policy) -> QuerySet[UserEngagementState]:
-    """Users in the check's state whose time has come, strictly, whether or not they may be moved."""
+    """Users of the check's state whose time has come, skipped ones included."""
     cutoff_at = check.cutoff_at(now=now, policy=policy)
     return UserEngagementState.objects.filter(
         **{"state": check.state.value, f"{check.due_column}__lt": cutoff_at}
@@ -97,26 +95,26 @@ def past_cutoff(check: Check, *, now: datetime, policy: Policy) -> QuerySet[User
 
 
 def due(check: Check, *, now: datetime, policy: Policy) -> QuerySet[UserEngagementState]:
-    """Users whom the check would move now. Opt-out and address matter only where a goodbye is said."""
+    """Users whom the check would move now. Only a check that sends goodbyes asks for opt-out and address."""
     users = past_cutoff(check, now=now, policy=policy)
     return users.filter(MAY_GET_GOODBYE) if check.sends_goodbye else users
 
 
 def skipped_users(check: Check, *, now: datetime, policy: Policy) -> QuerySet[UserEngagementState]:
-    """Users who would get a goodbye but opted out or cannot be reached."""
+    """Users who would get a goodbye but opted out or have no address."""
     return past_cutoff(check, now=now, policy=policy).filter(~MAY_GET_GOODBYE)
 
 
 def count_skipped(check: Check, *, now: datetime, policy: Policy) -> Skipped:
-    """Users who would get a goodbye but opted out or cannot be reached, by reason, in one query.
+    """Users who would get a goodbye but opted out or have no address, by reason, in one query.
 
-    Of a check that says none, this would make no sense.
+    Only for a check that sends goodbyes.
     """
     return Skipped(**skipped_users(check, now=now, policy=policy).aggregate(**_skip_counts()))
 
 
 def _skip_counts() -> dict[str, Count]:
-    """By reason: the count of those who break this condition and none before it."""
+    """By reason: the users who break this condition and none before it."""
     counts, others_hold = {}, Q()
     for reason, holds in GOODBYE_CONDITIONS:
         counts[reason.value] = Count("pk", filter=others_hold & ~holds)
@@ -125,9 +123,9 @@ def _skip_counts() -> dict[str, Count]:
 
 
 def count_due_by_run(*, runs: Sequence[datetime], policy: Policy) -> dict[tuple[str, int], DueCounts]:
-    """By check and number of the run, of `runs` in order: whose time comes with that run.
+    """By check and index into `runs` (in order): the users who fall due with that run.
 
-    One statement, so that whoever is moved meanwhile is counted once.
+    One statement, so that a user who moves meanwhile is counted once.
     """
     first, *others = (_due_counts(check, runs=runs, policy=policy) for check in CHECKS)
     rows = first.union(*others, all=True)
@@ -138,7 +136,7 @@ def _due_counts(
     check: Check, *, runs: Sequence[datetime], policy: Policy
 ) -> QuerySet[UserEngagementState, Any]:
     cutoffs = [check.cutoff_at(now=now, policy=policy) for now in runs]
-    # How many cut-offs lie at or before the user's time: so many runs, strictly, come too early.
+    # The number of cut-offs at or before the user's time is the number of runs that come too early.
     number = Func(
         F(check.due_column),
         Value(cutoffs, output_field=ArrayField(DateTimeField())),
@@ -156,15 +154,15 @@ def _due_counts(
 def next_page(
     check: Check, *, now: datetime, policy: Policy, after: Position | None, size: int
 ) -> QuerySet[UserEngagementState]:
-    """The first `size` due users behind `after`, in index order, to be locked when they are read.
+    """The first `size` due users after `after`, in index order. Reading the queryset locks the rows.
 
-    Rows that somebody else has locked are passed over. Where a goodbye is said the profile is
-    locked too, so that an opt-out is either seen here or waits until the batch is committed.
+    Rows that another session has locked are skipped. A check that sends goodbyes locks the profiles too,
+    so that an opt-out is either seen here or waits until the batch is committed.
     """
     users = due(check, now=now, policy=policy)
     if after is not None:
         column = check.due_column
-        # The first condition alone is what the index can start from.
+        # The index can start from the first condition alone.
         users = users.filter(
             Q(**{f"{column}__gte": after.due_at}),
             Q(**{f"{column}__gt": after.due_at}) | Q(user_id__gt=after.user_id),
@@ -176,19 +174,19 @@ def next_page(
 def still_due(
     check: Check, *, now: datetime, policy: Policy, among: Collection[UUID]
 ) -> QuerySet[UserEngagementState]:
-    """Those of `among` who are due, in index order, to be locked when they are read."""
+    """The users of `among` who are due, in index order. Reading the queryset locks the rows."""
     users = due(check, now=now, policy=policy).filter(user_id__any_of=among)
     ordered = users.order_by(check.due_column, "user_id")
     return ordered.select_for_update(skip_locked=True, no_key=True)
 
 
 def states_of(user_ids: Collection[UUID]) -> QuerySet[UserEngagementState]:
-    """The users' state rows, in the order in which everybody locks them."""
+    """The users' state rows, in the order in which all writers lock them."""
     return UserEngagementState.objects.filter(user_id__any_of=user_ids).order_by("user_id")
 
 
 def read_due_users(check: Check, users: QuerySet[UserEngagementState]) -> list[DueUser]:
-    """Read (and with a locking queryset, claim) the rows that a batch needs."""
+    """Read the users of a batch; with a locking queryset this claims them."""
     if not check.sends_goodbye:
         return [DueUser(user_state) for user_state in read_user_states(users)]
     rows = users.values_list(*UserState._fields, "user__preferred_destination", "user__whatsapp_jid")
@@ -196,38 +194,16 @@ def read_due_users(check: Check, users: QuerySet[UserEngagementState]) -> list[D
 
 
 def read_user_states(users: QuerySet[UserEngagementState]) -> list[UserState]:
-    """Read state rows as the state machine wants them."""
+    """Read state rows in the form that the state machine takes."""
     return [UserState(*row) for row in users.values_list(*UserState._fields)]
 
 
-def read_positions(check: Check, users: QuerySet[UserEngagementState]) -> list[Position]:
-    """Where users stand in the order of a check, read without a time that Python may not be able to hold.
-
-    PostgreSQL knows '-infinity' and years before 1; such a row must not keep the others from being read.
-    """
-    rows = users.values_list(Cast(check.due_column, TextField()), "user_id")
-    return [Position(Cast(Value(due_at), DateTimeField()), user_id) for due_at, user_id in rows]
-
-
-def wait_for_states(user_ids: Collection[UUID]) -> None:
-    """Return once nobody else has these users' state rows locked. Needs a transaction."""
-    list(states_of(user_ids).select_for_update(no_key=True).values_list("user_id"))
-
-
 def count_by_state() -> dict[State, int]:
-    """How many users are in each state, those left out that nobody is in."""
+    """How many users are in each state. Empty states are missing."""
     states = UserEngagementState.objects.values_list("state").annotate(Count("pk"))
     return {State(state): count for state, count in states}
 
 
-def count_not_yet_due(check: Check, *, now: datetime, policy: Policy) -> int:
-    """Users in the check's state whose time has not come."""
-    cutoff_at = check.cutoff_at(now=now, policy=policy)
-    return UserEngagementState.objects.filter(
-        **{"state": check.state.value, f"{check.due_column}__gte": cutoff_at}
-    ).count()
-
-
 def count_active() -> int:
-    """All active users, silent ones and those who opted out included."""
+    """All active users, with the silent and the opted-out ones."""
     return UserEngagementState.objects.filter(state=State.ACTIVE).count()

@@ -1,4 +1,4 @@
-"""The goodbye: one message, one key, one a day at the most."""
+"""The goodbye message and its idempotency key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def goodbye_for(user: DueUser, *, now: datetime) -> NewMessage:
-    """The goodbye to a user who has just fallen due, to be sent at once."""
+    """The goodbye to a user who is due at `now`, scheduled for `now`."""
     user_id = user.user_state.user_id
     return NewMessage(
         user_id=user_id,

@@ -1,4 +1,4 @@
-"""Messages in: what the assistant calls for every message of a user."""
+"""Inbound messages: what the assistant calls for every message of a user."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from django.db import transaction
 from django.utils.crypto import salted_hmac
 
+from engagement.conf import engagement_settings
 from engagement.message_catalogue import REPLY_TO_ANSWER, REPLY_TO_PREFERENCE
 from engagement.models import MessageType
 from engagement.replies import preference_in, trigger_of
@@ -30,43 +31,43 @@ if TYPE_CHECKING:
     from engagement.states import UserState
 
 _DIGEST_LENGTH: Final = 16
-"""Hexadecimal digits: enough to tell apart what one user writes in one second."""
+"""Hexadecimal digits: enough to distinguish the messages of one user in one second."""
 
 
 class Novelty(StrEnum):
-    """Whether a message says something that was not known."""
+    """Whether a message is new to the engine."""
 
     NEW = "new"
     REPEAT = "repeat"
-    """It is the message that made the user's last move, once more."""
+    """The same message caused the user's latest transition."""
     OLD = "old"
-    """The user has said something newer, or has been moved for their silence since it was counted."""
+    """The user has written something newer, or has been moved for their silence since it counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboundResult:
-    """What became of a message, and what to answer."""
+    """The effect of a message, and the reply to it."""
 
     novelty: Novelty
     transition: Transition | None
-    """The move that the message made. A repeat made none, and gets the one made the first time."""
+    """The transition that the message caused; for a repeat, the one that it caused the first time."""
     preference: Preference | None
-    """What the user has just chosen by this message; None where it says nothing of that, or too late."""
+    """The preference that the message set. None if it sets none, or if a later one is known."""
     reply_key: str | None
-    """The key of the message with which to answer now."""
+    """The key of the message to reply with."""
     cancelled: int
-    """How many pending messages were taken out of the queue."""
+    """How many pending messages were cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Knowledge:
-    """What is known of the author, under the lock of their state row."""
+    """What is known of the author, while their state row is locked."""
 
     user_state: UserState
     last_transition: Transition | None
-    """The latest that a message made."""
+    """The latest transition that a message caused."""
     entered_at: datetime | None
-    """When they came to where they stand, as far as that is known."""
+    """When they entered their state, as far as that is known."""
 
     def novelty_of(self, message: ReceivedMessage, *, now: datetime) -> Novelty:
         heard_at = message.heard_at(now=now)
@@ -74,7 +75,7 @@ class _Knowledge:
             last_message = _message_of(self.last_transition)
             if last_message == message:
                 return Novelty.REPEAT
-            # An answer to a goodbye leaves last_activity_at alone, and yet the user was heard then.
+            # A reply to a goodbye does not change last_activity_at, although the user wrote then.
             if heard_at < last_message.heard_at(now=self.last_transition.created_at):
                 return Novelty.OLD
         is_counted = heard_at <= self.user_state.last_activity_at
@@ -83,18 +84,18 @@ class _Knowledge:
 
 
 def receive_message(*, user_id: UUID, text: str, received_at: datetime, now: datetime) -> InboundResult:
-    """Take in one message of a user: move them, cancel a goodbye that is pending, say what to answer.
+    """Process one message of a user: move them, cancel a pending goodbye, choose the reply.
 
-    Transaction: opens one, or joins the caller's. Locks the state row, then the profile where the
-    text opts out or in, then messages; waits for whoever has them.
-    Repeating: the same message again changes nothing; if it is what moved the user last, it gets the
-    same answer. A message that comes after newer ones moves nobody, and cancels no goodbye unless the
-    user is active; a wish to opt out or in counts then only if the user has uttered no later one.
-    Time: the move happens at `now`, but not before the user came to where they stand; the user has
-    been active at `received_at`, or at `now` if the clock that measured `received_at` is ahead. A
-    message that was received before the goodbye was said answers no goodbye, whatever its text.
-    Raises EngagementStateNotFound for a user without a profile, ValueError for a naive time; nothing
-    is changed then.
+    Transaction: opens one, or joins the caller's. Locks the state row, then the profile if the text
+    opts out or in, then messages; waits for these locks.
+    Repeatable: the same message again changes nothing, and gets the same reply if it caused the user's
+    latest transition. A message that arrives after newer ones moves nobody, and cancels a goodbye only
+    if the user is active; it sets a preference only if no later one is known.
+    Time: the transition is dated `now`, but never before the user entered their state. The user was
+    active at `received_at`, or at `now` if the clock behind `received_at` is ahead. A message received
+    before the goodbye was sent is not a reply to it.
+    Raises EngagementStateNotFound for a user without a profile, ValueError for a naive time, and
+    changes nothing then.
     """
     require_aware(received_at)
     require_aware(now)
@@ -106,7 +107,7 @@ def receive_message(*, user_id: UUID, text: str, received_at: datetime, now: dat
         transition = known.last_transition if novelty is Novelty.REPEAT else None
         if novelty is Novelty.NEW:
             transition = _move(known, text, message=message, now=now)
-        preference, cancelled = _heed(user_id, text, said_at=heard_at, now=now)
+        preference, cancelled = _set_preference(user_id, text, said_at=heard_at, now=now)
         if novelty is Novelty.NEW:
             cancelled += cancel_pending(user_id=user_id, message_types=[MessageType.GOODBYE])
     return InboundResult(
@@ -129,7 +130,7 @@ def _known(user_id: UUID, *, heard_at: datetime) -> _Knowledge:
 
 
 def _entered_at(user_state: UserState) -> datetime | None:
-    """An active user has not been moved for their silence, however long ago they became active."""
+    """None for an active user, who has not been moved for their silence."""
     if user_state.state == State.ACTIVE:
         return None
     return user_state.goodbye_sent_at or audit_log.entered_at(user_state.user_id, user_state.state)
@@ -138,14 +139,22 @@ def _entered_at(user_state: UserState) -> datetime | None:
 def _move(known: _Knowledge, text: str, *, message: ReceivedMessage, now: datetime) -> Transition | None:
     user_state = known.user_state
     trigger = trigger_of(text, user_state=user_state, heard_at=message.heard_at(now=now))
-    # Whoever waited for the job took the time before it did; nobody leaves a state before they came.
+    # The clock was read before the lock was there: the user may have entered their state since.
     moved_at = max(now, known.entered_at or now)
-    moves = transition_states(user_states=[user_state], trigger=trigger, now=moved_at, message=message)
-    return moves[0] if moves else None
+    transitions = transition_states(
+        user_states=[user_state],
+        trigger=trigger,
+        now=moved_at,
+        policy=engagement_settings().policy,
+        message=message,
+    )
+    return transitions[0] if transitions else None
 
 
-def _heed(user_id: UUID, text: str, *, said_at: datetime, now: datetime) -> tuple[Preference | None, int]:
-    """Opt the user out or in, if that is what the text says and they have not thought better of it."""
+def _set_preference(
+    user_id: UUID, text: str, *, said_at: datetime, now: datetime
+) -> tuple[Preference | None, int]:
+    """Opt the user out or in if the text says so and no later preference is known."""
     preference = preference_in(text)
     if preference is None:
         return None, 0
@@ -165,6 +174,6 @@ def _message_of(move: Transition) -> ReceivedMessage:
 
 
 def _digest(user_id: UUID, text: str) -> str:
-    """Under the secret key and another one for every user: nobody can look up which text it was."""
+    """A digest under the secret key and per user, from which the text cannot be looked up."""
     words = f"{user_id}:{text}".encode("utf-8", "surrogatepass")
     return salted_hmac("engagement.inbound", words, algorithm="sha256").hexdigest()[:_DIGEST_LENGTH]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class NewMessage(NamedTuple):
-    """A message as its author wants it queued."""
+    """A message to be queued."""
 
     user_id: UUID
     message_type: MessageType
@@ -36,51 +36,49 @@ class NewMessage(NamedTuple):
     destination_jid: str
     scheduled_for: datetime
     idempotency_key: str
-    """Taken for ever by the first message that has it, whatever becomes of that message, unless it is
-    taken back before it is sent."""
+    """The first message that has a key keeps it for ever, whatever its status becomes; only undoing a run
+    frees the key of an unsent message."""
     message_params: Mapping[str, object] = MappingProxyType({})
 
 
 def queue_message(*, message: NewMessage, now: datetime) -> EngagementMessage | None:
-    """Queue one message; None if its idempotency key was taken already.
+    """Queue one message, with `now` as `created_at`. Returns None if its idempotency key is taken.
 
-    Transaction: joins the caller's, or opens one. Repeating changes nothing.
-    Time: `now` becomes `created_at`.
-    Raises UnknownMessageKey, WrongMessageParameters and WrongTranslation for a message that nobody
-    could write when it is to be sent, IntegrityError for values that the table's constraints refuse,
-    ValueError for a naive time.
+    Transaction: joins the caller's, or opens one. Repeatable.
+    Raises UnknownMessageKey, WrongMessageParameters and WrongTranslation for a message that could not
+    be rendered when it is sent, IntegrityError for values that a constraint refuses, ValueError for a
+    naive time.
     """
     with transaction.atomic(savepoint=False):
         (row,) = _insert([message], now=now)
-        # What bulk_create returns is what it was given; whether the row is new, only the table knows.
+        # bulk_create returns what it was given; only the table knows whether the row is new.
         return EngagementMessage.objects.filter(pk=row.pk).first()
 
 
 def queue_messages(*, messages: Iterable[NewMessage], now: datetime) -> None:
-    """Queue many messages in one statement; those whose idempotency key is taken stay out of it.
+    """Queue many messages in one statement, except those whose idempotency key is taken.
 
-    Transaction, repeating, time and errors as for `queue_message`; all are queued or none. Of two
-    messages with one key the first is queued.
+    Transaction, repetition and errors as for `queue_message`. Of two messages with one key, the first
+    is queued.
     """
     _insert(list(messages), now=now)
 
 
 def cancel_pending(*, user_id: UUID, message_types: Collection[MessageType] = tuple(MessageType)) -> int:
-    """Cancel the user's messages, of these types or of all, that are still to be sent; returns how many.
+    """Cancel the user's pending messages of these types; returns how many.
 
-    Transaction: joins the caller's, or opens one. Waits for a sender that has one of them locked,
-    and leaves alone what it has sent. Repeating changes nothing; a cancelled message keeps its key.
+    Transaction: joins the caller's, or opens one. Waits for a sender that has one of them locked, and
+    does not change what it has sent. Repeatable. A cancelled message keeps its key.
     """
     return _cancel(EngagementMessage.objects.filter(user_id=user_id, message_type__in=message_types))
 
 
 def cancel_and_free_keys(*, message_ids: Collection[UUID]) -> None:
-    """Cancel messages that have not been sent, and free their idempotency keys; one statement.
+    """Cancel unsent messages and free their idempotency keys, in one statement.
 
-    What has never been sent cannot be sent twice: so the key, which otherwise is taken for ever, may
-    be taken by another message, and the cancelled one keeps it with `:undone:` and its own id behind.
+    A message that was never sent cannot be sent twice, so another one may take its key. The cancelled
+    message gets `:undone:` and its own id appended to its key.
     Transaction: needs the caller's, in which the messages were locked and seen to be unsent.
-    Repeating: the messages are not found under their keys any more.
     """
     key = Concat(F("idempotency_key"), Value(":undone:"), F("id"), output_field=TextField())
     EngagementMessage.objects.filter(pk__any_of=message_ids).update(
@@ -89,19 +87,19 @@ def cancel_and_free_keys(*, message_ids: Collection[UUID]) -> None:
 
 
 def cancel_messages(*, message_ids: Collection[UUID]) -> int:
-    """Cancel those of the messages that are still to be sent; returns how many.
+    """Cancel those of the messages that are pending; returns how many.
 
-    Transaction and repeating as for `cancel_pending`.
+    Transaction and repetition as for `cancel_pending`.
     """
     return _cancel(EngagementMessage.objects.filter(pk__any_of=message_ids))
 
 
 def retry_messages(*, message_ids: Collection[UUID], now: datetime) -> int:
-    """Let messages that could not be sent be tried once more, from now on; returns how many.
+    """Make failed messages pending again, scheduled for `now`; returns how many.
 
-    Whether they still make sense is for the caller to see to.
-    Transaction: joins the caller's, or opens one. Repeating changes nothing: they are pending then.
-    Each keeps its idempotency key and its `retry_count`.
+    The caller checks that they still make sense.
+    Transaction: joins the caller's, or opens one. Repeatable: a pending message is not failed.
+    A message keeps its idempotency key and its `retry_count`.
     """
     failed = EngagementMessage.objects.filter(pk__any_of=message_ids, status=MessageStatus.FAILED)
     return failed.update(status=MessageStatus.PENDING, scheduled_for=now, error_message=None)
@@ -140,7 +138,7 @@ def _written(moment: datetime) -> str:
 
 
 def _check(messages: Sequence[NewMessage]) -> None:
-    # Each kind once: thousands of goodbyes are alike.
+    # Check each kind once: thousands of goodbyes are alike.
     kinds = {(message.message_key, frozenset(message.message_params)) for message in messages}
     for key, params in sorted(kinds, key=str):
         check_message(key=key, params=params)

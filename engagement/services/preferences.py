@@ -1,4 +1,4 @@
-"""Opting out and in: the only writer of that wish."""
+"""Opting out of re-engagement messages, and in again. The only writer of that preference."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ REENGAGEMENT: Final = (
     MessageType.WEEKLY_REVIEW,
     MessageType.HELP_RESTART,
 )
-"""What opting out stops. A welcome and an unlocked tier answer something that the user did."""
+"""The message types that opting out stops. The others answer something that the user did."""
 
 
 class UserProfileNotFound(Exception):
-    """There is no profile for the user, so that nothing can be remembered of their wishes."""
+    """The user has no profile that could hold their preference."""
 
     def __init__(self, user_id: UUID) -> None:
         super().__init__(f"No profile for {user_id}.")
@@ -37,29 +37,28 @@ class UserProfileNotFound(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PreferenceChange:
-    """What became of a wish."""
+    """The effect of a preference."""
 
     is_applied: bool
-    """False where a later wish of the same user is known already."""
+    """False if a later preference of the same user is known."""
     cancelled: int
-    """How many pending messages were taken out of the queue."""
+    """How many pending messages were cancelled."""
 
 
 def opt_out(*, user_id: UUID, now: datetime) -> PreferenceChange:
-    """Send the user no re-engagement messages any more, not even those that are queued.
+    """Stop all re-engagement messages to the user, and cancel the pending ones.
 
     Transaction: opens one, or joins the caller's. Locks the user's state row, then the profile, as
-    the daily job does: a goodbye that is being queued at this moment is cancelled as well.
-    Repeating is harmless.
-    Raises UserProfileNotFound, and ValueError for a naive `now`; nothing is changed then.
+    the daily job does, so that a goodbye which is being queued meanwhile is cancelled too.
+    Repeatable. Raises UserProfileNotFound, and ValueError for a naive `now`, and changes nothing then.
     """
     return set_preference(user_id=user_id, preference=Preference.OPTED_OUT, now=now)
 
 
 def opt_in(*, user_id: UUID, now: datetime) -> PreferenceChange:
-    """Let the user be told goodbye again. What was cancelled stays so.
+    """Allow re-engagement messages to the user again. Cancelled messages stay cancelled.
 
-    Transaction, repeating and errors as for `opt_out`.
+    Transaction, repetition and errors as for `opt_out`.
     """
     return set_preference(user_id=user_id, preference=Preference.OPTED_IN, now=now)
 
@@ -67,9 +66,9 @@ def opt_in(*, user_id: UUID, now: datetime) -> PreferenceChange:
 def set_preference(
     *, user_id: UUID, preference: Preference, now: datetime, said_at: datetime | None = None
 ) -> PreferenceChange:
-    """Do as the user wishes; a wish that was said at `said_at` changes no later one.
+    """Store a preference that the user expressed at `said_at`, unless a later one is known.
 
-    Transaction, repeating and errors as for `opt_out`. Without `said_at` it is the latest.
+    Without `said_at` it is the latest. Transaction, repetition and errors as for `opt_out`.
     """
     require_aware(now)
     opts_out = preference is Preference.OPTED_OUT

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class EngagementStateNotFound(Exception):
-    """There is no state row for the user, and the trigger is not one that makes one."""
+    """The user has no state row, and the trigger is not one that creates it."""
 
     def __init__(self, user_ids: Collection[UUID]) -> None:
         super().__init__(f"No engagement state for {', '.join(map(str, sorted(user_ids)))}.")
@@ -45,7 +45,7 @@ class EngagementStateNotFound(Exception):
 
 
 class StaleUserStates(Exception):
-    """The rows are not as they were read: they were not locked, or have been moved since."""
+    """The rows are not as they were read: they were not locked, or were changed since."""
 
 
 def transition_state(
@@ -56,27 +56,30 @@ def transition_state(
     policy: Policy | None = None,
     job_id: UUID | None = None,
 ) -> Transition | None:
-    """Move one user, or record that an active user wrote. Returns the move, if there was one.
+    """Move one user, or record that an active user wrote. Returns the transition, if there was one.
 
-    Transaction: opens one, or joins the caller's; the state row stays locked until it ends.
-    Waits for whoever has the row locked.
-    Repeating: a second call finds another state. For `user_message` that is harmless; for any
-    other trigger it raises InvalidTransition.
+    Transaction: opens one, or joins the caller's; waits for the state row and keeps it locked.
+    Repeatable for `user_message` only: after any other trigger the user is in another state, and
+    a second call raises InvalidTransition.
     Time: `now` is when it happened; for `user_message` it becomes `last_activity_at` if it is later.
-    Raises InvalidTransition for a trigger that leads nowhere from here, EngagementStateNotFound
-    for a user without a state row (or, for `user_message`, without a profile), ValueError for an
-    unknown trigger or a naive `now`; nothing is changed then.
+    Raises InvalidTransition for a trigger without a transition from the user's state,
+    EngagementStateNotFound for a user without a state row (for `user_message`, without a profile),
+    ValueError for an unknown trigger or a naive `now`, and changes nothing then.
     """
     with transaction.atomic():
         user_states = lock_states(user_ids=[user_id], trigger=trigger, now=now)
         transitions = transition_states(
-            user_states=user_states, trigger=trigger, now=now, policy=policy, job_id=job_id
+            user_states=user_states,
+            trigger=trigger,
+            now=now,
+            policy=policy or engagement_settings().policy,
+            job_id=job_id,
         )
     return transitions[0] if transitions else None
 
 
 def lock_known_states(*, user_ids: Collection[UUID]) -> list[UserState]:
-    """Lock the state rows of those of the users who have one, and read them, in the order of their ids.
+    """Lock and read the state rows of the users who have one, in the order of their ids.
 
     Transaction: needs the caller's, and the rows stay locked until it ends. Waits for locks.
     """
@@ -107,20 +110,20 @@ def transition_states(
     user_states: Sequence[UserState],
     trigger: Trigger,
     now: datetime,
-    policy: Policy | None = None,
+    policy: Policy,
     job_id: UUID | None = None,
     message: ReceivedMessage | None = None,
     performed_by: str | None = None,
 ) -> list[Transition]:
-    """Move many users by the same rules, in a constant number of statements; returns the moves.
+    """Move many users by the same rules, in a constant number of statements; returns the transitions.
 
     Transaction: needs the caller's, in which `user_states` were read and locked: by `lock_states`,
-    or by the daily job's claim. All are moved or none.
-    Repeating: with the same `user_states` it raises StaleUserStates; read them anew.
-    A `user_message` moves no active user; it sets their `last_activity_at`, forward only: to `now`,
-    or to when `message` was received. The audit rows name `message` as what made the move, and
-    `performed_by` as the person who made it in the user's stead.
-    Raises InvalidTransition, before anything is written, if the trigger leads nowhere for one of
+    or by the daily job's claim. All users are moved or none.
+    Not repeatable with the same `user_states`: that raises StaleUserStates.
+    A `user_message` does not move an active user; it sets `last_activity_at`, forward only, to `now`
+    or to when `message` was received. The audit rows name the `message` that caused the transition, and
+    `performed_by`, the person who acted for the user.
+    Raises InvalidTransition, before anything is written, if the trigger has no transition for one of
     them; TransactionManagementError without a transaction; ValueError for a naive `now`.
     """
     require_aware(now)
@@ -128,11 +131,10 @@ def transition_states(
     trigger = Trigger(trigger)
     if not user_states:
         return []
-    policy = policy or engagement_settings().policy
     moving = [user_state for user_state in user_states if next_state(user_state, trigger)]
     heard_at = message.heard_at(now=now) if message else now
     _write_states(user_states, trigger=trigger, now=now, heard_at=heard_at, policy=policy)
-    # Whom a person brings back has not come of their own accord.
+    # A user whom a person marked as active has not returned unprompted.
     since = {} if performed_by else _dormant_since(moving, trigger=trigger)
     origin = _origin(job_id=job_id, performed_by=performed_by)
     transitions = [
@@ -145,14 +147,14 @@ def transition_states(
 
 
 def undo_transitions(*, undoing: Sequence[tuple[UserState, Transition]], now: datetime) -> list[Transition]:
-    """Take moves of a run back, in two statements; returns the moves back, as the audit log has them.
+    """Undo transitions of a run, in two statements; returns the audit rows of the undoing.
 
-    Each user goes back to the state and the timestamps that the audit row of their move has kept.
-    That nothing has happened to them since is for the caller to see to.
+    Each user goes back to the state and the timestamps that the audit row of their transition holds.
+    The caller checks that nothing has happened to them since.
     Transaction: needs the caller's, in which the states were read and locked. All go back or none.
-    Repeating: with the same states it raises StaleUserStates; read them anew.
-    Raises TransactionManagementError without a transaction; ValueError for a naive `now`, or where
-    an audit row does not hold times; IntegrityError where it lacks one that the former state needs.
+    Not repeatable with the same states: that raises StaleUserStates.
+    Raises TransactionManagementError without a transaction; ValueError for a naive `now`, or if an
+    audit row does not hold times; IntegrityError if it lacks one that the former state needs.
     """
     require_aware(now)
     _require_transaction("undo_transitions()")
@@ -163,6 +165,18 @@ def undo_transitions(*, undoing: Sequence[tuple[UserState, Transition]], now: da
     return transitions
 
 
+def was_committed(*, transition_id: UUID | None, user_ids: Collection[UUID]) -> bool:
+    """Whether the transaction that wrote this audit row, and moved these users, was committed.
+
+    Transaction: needs the caller's, and waits for sessions that have the users locked: the one whose
+    connection broke may still be committing.
+    """
+    _require_transaction("was_committed()")
+    lock_known_states(user_ids=user_ids)
+    # Not by state: another program may have moved the users since.
+    return audit_log.is_in_audit_log(transition_id)
+
+
 def _require_transaction(caller: str) -> None:
     if not connection.in_atomic_block:
         raise TransactionManagementError(f"{caller} needs the transaction that locked the rows.")
@@ -170,7 +184,7 @@ def _require_transaction(caller: str) -> None:
 
 def _create_states(user_ids: Collection[UUID], *, now: datetime) -> None:
     known = UserProfile.objects.filter(user_id__any_of=user_ids).values_list("user_id", flat=True)
-    # Somebody else may be creating the same row: theirs is as good.
+    # Another session may be creating the same row, which is as good.
     UserEngagementState.objects.bulk_create(
         (
             UserEngagementState(user_id=user_id, last_activity_at=now, created_at=now, updated_at=now)
@@ -205,9 +219,9 @@ def _write_states(
 
 
 def _dormant_since(moving: Sequence[UserState], *, trigger: Trigger) -> Mapping[UUID, datetime]:
-    """Since when the dormant among `moving` have been so.
+    """When the dormant users among `moving` became dormant.
 
-    Where another program made them dormant the audit log does not know, and the silence itself counts.
+    The audit log does not know it of users whom another program made dormant: their silence counts.
     """
     if trigger is not Trigger.USER_MESSAGE:
         return {}
@@ -245,7 +259,7 @@ def _transition(
 
 
 def _undoing_transition(user_state: UserState, move: Transition, *, now: datetime) -> Transition:
-    # Not under the key job_id: the move back must not count as one of the run that it undoes.
+    # Not under the key job_id: the undoing must not count as a transition of the run.
     undone = {"undone_job_id": move.metadata["job_id"], "undone_transition_id": str(move.id)}
     metadata = transition_metadata(user_state, Trigger.RUN_UNDONE, now=now, policy=Policy())
     return Transition(
@@ -285,13 +299,13 @@ def _restore_states(former: Sequence[UserState], *, left: Sequence[str], now: da
 
 
 def _origin(*, job_id: UUID | None, performed_by: str | None) -> Mapping[str, str]:
-    """Which run or person made a move, for its audit row."""
+    """The run or person behind a transition, for its audit row."""
     origin = {"job_id": job_id, "performed_by": performed_by}
     return {key: str(value) for key, value in origin.items() if value is not None}
 
 
-# An array for each column that differs from row to row: adapting every value of every row, as bulk_create
-# must, takes eight times as long.
+# One array per column that differs from row to row. bulk_create adapts every value of every row, which
+# takes eight times as long.
 _INSERT_TRANSITIONS: Final = """
     INSERT INTO engagement_state_transitions
         (id, user_id, from_state, to_state, trigger, metadata, created_at)
@@ -304,7 +318,7 @@ _INSERT_TRANSITIONS: Final = """
 
 
 def _write_audit_log(transitions: Sequence[Transition]) -> None:
-    """Write rows that have trigger and time in common."""
+    """Insert rows that share one trigger and one time."""
     first = transitions[0]
     with connection.cursor() as cursor:
         cursor.execute(

@@ -1,4 +1,4 @@
-"""What a person may do for a user by hand: bring them back, opt them out or in, retry a failed message."""
+"""Manual actions of support people: mark a user as active, opt them out or in, retry a failed message."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
+from engagement.conf import engagement_settings
 from engagement.models import EngagementMessage, MessageStatus, MessageType, UserProfile
 from engagement.replies import Preference
 from engagement.services.message_queue import cancel_pending, retry_messages
@@ -28,37 +29,36 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Return:
-    """What became of an attempt to bring a user back."""
+class MarkedActive:
+    """The effect of marking a user as active."""
 
     transition: Transition | None
-    """None for an active user, who is left as they are."""
+    """None for a user who was active already."""
     cancelled: int = 0
-    """How many pending goodbyes were taken out of the queue."""
+    """How many pending goodbyes were cancelled."""
 
 
 class Retry(StrEnum):
-    """What became of an attempt to queue a message again."""
+    """The effect of retrying a message."""
 
     QUEUED = "queued"
     NOT_FAILED = "not_failed"
-    """It is pending, sent or cancelled, or there is no such message."""
+    """The message is pending, sent or cancelled, or does not exist."""
     OPTED_OUT = "opted_out"
-    """Its user wants no such messages any more."""
+    """The user has opted out of such messages."""
     NO_PROFILE = "no_profile"
-    """Its user has no profile, so that nobody knows whether they want such messages."""
+    """The user has no profile that would say whether they want such messages."""
     OUTDATED = "outdated"
-    """It is a goodbye, and its user does not wait for one any more."""
+    """The message is a goodbye, and the user is not waiting for one any more."""
 
 
-def bring_back(*, user_id: UUID, performed_by: str, now: datetime) -> Return:
-    """Make a user active who has told somebody that they are back, as if they had written.
+def bring_back(*, user_id: UUID, performed_by: str, now: datetime) -> MarkedActive:
+    """Make a user active, as a message from them would. The audit row names `performed_by`.
 
-    The audit row names `performed_by`. An active user is left alone: how long they have been silent
-    must not be set back without a trace.
+    An active user is unchanged: their silence must not be reset without an audit row.
     Transaction: opens one, or joins the caller's. Locks the state row, then messages; waits for them.
-    Repeating changes nothing.
-    Raises EngagementStateNotFound for a user without a state row, ValueError for a naive `now`.
+    Repeatable. Raises EngagementStateNotFound for a user without a state row, ValueError for a naive
+    `now`.
     """
     require_aware(now)
     with transaction.atomic():
@@ -66,21 +66,26 @@ def bring_back(*, user_id: UUID, performed_by: str, now: datetime) -> Return:
         if not user_states:
             raise EngagementStateNotFound([user_id])
         if user_states[0].state == State.ACTIVE:
-            return Return(None)
-        moves = transition_states(
-            user_states=user_states, trigger=Trigger.USER_MESSAGE, now=now, performed_by=performed_by
+            return MarkedActive(None)
+        transitions = transition_states(
+            user_states=user_states,
+            trigger=Trigger.USER_MESSAGE,
+            now=now,
+            policy=engagement_settings().policy,
+            performed_by=performed_by,
         )
-        return Return(moves[0], cancel_pending(user_id=user_id, message_types=[MessageType.GOODBYE]))
+        return MarkedActive(
+            transitions[0], cancel_pending(user_id=user_id, message_types=[MessageType.GOODBYE])
+        )
 
 
 def set_preference_manually(
     *, user_id: UUID, preference: Preference, now: datetime
 ) -> PreferenceChange | None:
-    """Opt a user out or in who has told somebody so; None for who is already, since the date they said it.
+    """Opt a user out or in on their behalf. Returns None, and keeps the date, if they are already.
 
     Transaction: opens one, or joins the caller's. Locks the user's state row, then the profile.
-    Repeating changes nothing.
-    Raises UserProfileNotFound for a user without a profile, ValueError for a naive `now`.
+    Repeatable. Raises UserProfileNotFound for a user without a profile, ValueError for a naive `now`.
     """
     require_aware(now)
     wanted = preference is Preference.OPTED_OUT
@@ -93,17 +98,15 @@ def set_preference_manually(
 
 
 def retry_message(*, message_id: UUID, now: datetime) -> Retry:
-    """Queue a failed message again, unless it makes no sense any more.
+    """Make a failed message pending again, unless the user no longer needs it.
 
-    Transaction: opens one, or joins the caller's. Locks the user's state row, then the profile and
-    the message, in the order in which everybody does.
-    Repeating: the message is pending then, and left alone.
+    Transaction: opens one, or joins the caller's. Locks the state row, the profile and the message, in
+    the order of all writers. Repeatable: a pending message is unchanged.
     Raises ValueError for a naive `now`.
     """
     require_aware(now)
     with transaction.atomic():
         failed = EngagementMessage.objects.filter(pk=message_id, status=MessageStatus.FAILED)
-        # Its parameters are for who writes it, and may be what Python cannot read.
         message = failed.only("user_id", "message_type").first()
         if message is None:
             return Retry.NOT_FAILED
@@ -113,7 +116,7 @@ def retry_message(*, message_id: UUID, now: datetime) -> Retry:
 
 
 def _reason_against(message: EngagementMessage, *, now: datetime) -> Retry | None:
-    """Why the message must not be sent any more, if so. Locks what the answer depends on."""
+    """Why the message must not be sent any more, if there is a reason. Locks what that depends on."""
     user_states = lock_known_states(user_ids=[message.user_id])
     profiles = UserProfile.objects.filter(pk=message.user_id).select_for_update(no_key=True)
     opted_out = profiles.values_list("reengagement_opt_out", flat=True).first()

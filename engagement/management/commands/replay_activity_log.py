@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 
 from engagement.conf import WHOLE_NUMBERS
-from engagement.management.base import SIGNAL_BASE, WRONG_ARGUMENTS, SentenceCommand
+from engagement.management.base import WRONG_ARGUMENTS, SentenceCommand
 from engagement.management.options import whole_number
 from engagement.management.output.progress_bar import progress_bar
 from engagement.management.output.replay_plot import svg_of
@@ -21,6 +21,7 @@ from engagement.replay.replay import replay_activity_log
 from engagement.replay.replay_log import NothingToReplay
 from engagement.replay.replay_player import ReplayFailed, ReplayInterrupted
 from engagement.replay.scratch_database import NoScratchDatabase
+from engagement.services.job.result import SIGNAL_BASE
 from engagement.services.resilience.stop import StopRequest, stop_on_signals
 
 if TYPE_CHECKING:

@@ -10,11 +10,10 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from engagement.conf import MAX_BATCH_SIZE, MAX_GOODBYE_SHARE, MAX_GOODBYES
-from engagement.management.base import SAFETY_LIMIT, SentenceCommand, exit_code
+from engagement.management.base import SentenceCommand
 from engagement.management.options import add_now, whole_number
 from engagement.management.output.job_report import report
 from engagement.management.output.progress_bar import progress_bar
-from engagement.services.job.aftermath import aftermath_of
 from engagement.services.job.daily_job import RunRequest, run_daily_job
 from engagement.services.resilience.stop import StopRequest, stop_on_signals
 from engagement.states import CHECKS
@@ -88,21 +87,15 @@ class Command(SentenceCommand):
         )
         stop = StopRequest()
         with stop_on_signals(stop), progress_bar(shown=not options["no_progress"]) as progress:
-            result = run_daily_job(request=request, stop=stop, progress=progress)
+            result = run_daily_job(request=request, stop=stop, listeners=[progress] if progress else [])
         self._print(result, as_json=options["json"])
-        if code := _exit_code(result, stop):
-            sys.exit(code)
+        if result.exit_code:
+            sys.exit(result.exit_code)
 
     def _print(self, result: RunResult, *, as_json: bool) -> None:
-        self.write_result(json.dumps(result.as_json()) if as_json else report(result, aftermath_of(result)))
+        self.write_result(json.dumps(result.as_json()) if as_json else report(result))
         if sentence := result.failure or result.too_large:
             self.say(sentence)
 
 
 _ALL_NAMES: Final = frozenset(check.name for check in CHECKS)
-
-
-def _exit_code(result: RunResult, stop: StopRequest) -> int:
-    if result.too_large and not result.dry_run:
-        return SAFETY_LIMIT
-    return exit_code(result.status, stop)

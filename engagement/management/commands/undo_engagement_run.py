@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from engagement.management.base import SentenceCommand, exit_code
+from engagement.management.base import SentenceCommand
 from engagement.management.options import identifier
 from engagement.management.output.undo_report import undo_report
+from engagement.services.job.result import exit_code
 from engagement.services.resilience.stop import StopRequest, stop_on_signals
 from engagement.services.undo.undo_run import UndoRequest, UnknownRun, undo_run
 
@@ -47,5 +48,5 @@ class Command(SentenceCommand):
         self.write_result(json.dumps(result.as_json()) if options["json"] else undo_report(result))
         if result.failure:
             self.say(result.failure)
-        if code := exit_code(result.status, stop):
+        if code := exit_code(result.status, signal_number=stop.signal_number):
             sys.exit(code)

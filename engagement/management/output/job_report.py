@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from engagement.services.job.aftermath import Aftermath
     from engagement.services.job.result import RunResult
 
 WHAT_HAPPENED: Final = {
@@ -30,9 +29,9 @@ HEADLINES: Final = {
 }
 
 
-def report(result: RunResult, aftermath: Aftermath | None) -> str:
+def report(result: RunResult) -> str:
     """A table of what each check did, who was left alone and why, and the first errors."""
-    return as_text(_table(result), _lines(result, aftermath))
+    return as_text(_table(result), _lines(result))
 
 
 def _table(result: RunResult) -> Table:
@@ -49,15 +48,13 @@ def _table(result: RunResult) -> Table:
     return table
 
 
-def _lines(result: RunResult, aftermath: Aftermath | None) -> Iterator[str]:
+def _lines(result: RunResult) -> Iterator[str]:
     if result.skipped.total:
         yield (
             f"Skipped, though silent too long: {result.skipped.opted_out:,} opted out,"
             f" {result.skipped.no_destination:,} without an address."
         )
-    if aftermath and aftermath.not_yet_due:
-        yield f"Left alone: {aftermath.not_yet_due:,} active and not silent for long enough."
-    if aftermath and aftermath.still_due:
-        yield f"Still due, for the next run: {aftermath.still_due:,}."
+    if result.still_due:
+        yield f"Still due after this run: {result.still_due:,}."
     yield from failure_lines(result.errors, total=result.failed)
     yield f"{HEADLINES[result.status]}, in {result.duration_ms / 1000:.1f} s. Run {result.job_id}."

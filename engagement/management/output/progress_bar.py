@@ -6,24 +6,31 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from engagement.services.job.progress import RunListener
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rich.progress import Progress as RichProgress
 
 
-class ProgressBar:
+class ProgressBar(RunListener):
     """Shows how much of what was due at the start is done: users of a run, days of a replay."""
 
     def __init__(self, bar: RichProgress, description: str) -> None:
         self._bar = bar
         self._task = bar.add_task(description, total=None)
 
+    wants_due_count = True
+
+    def due_counted(self, users: int) -> None:
+        self.started(due=users)
+
     def started(self, *, due: int) -> None:
         self._bar.update(self._task, total=due, refresh=True)
 
-    def users_done(self, count: int) -> None:
-        self._bar.update(self._task, advance=count, refresh=True)
+    def users_done(self, users: int) -> None:
+        self._bar.update(self._task, advance=users, refresh=True)
 
     def day_done(self) -> None:
         self._bar.update(self._task, advance=1, refresh=True)

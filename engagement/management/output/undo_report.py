@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from engagement.formatting import count_text
 from engagement.management.output.terminal import failure_lines
 from engagement.models import RunStatus
-from engagement.services.undo.undo_batch import NotUndoneReason
+from engagement.services.undo.undo_result import NotUndoneReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,12 +40,12 @@ def undo_report(result: UndoResult) -> str:
 def _lines(result: UndoResult) -> Iterator[str]:
     would = "would be" if result.dry_run else "are"
     yield (
-        f"{count_text(result.undone, 'user')} {would} back where they were before run {result.job_id};"
-        f" {count_text(result.messages_cancelled, 'unsent goodbye')} {would} cancelled."
+        f"{count_text(result.counts.undone, 'user')} {would} back where they were before run {result.job_id};"
+        f" {count_text(result.counts.messages_cancelled, 'unsent goodbye')} {would} cancelled."
     )
     for reason, sentence in REASONS.items():
-        if count := result.not_undone.get(reason):
+        if count := result.counts.not_undone.get(reason):
             yield f"Left alone: {count:,}, {sentence}."
-    yield from failure_lines(result.errors, total=result.failed)
+    yield from failure_lines(result.counts.errors, total=result.counts.failed)
     dry_run = " (dry run: nothing was written)" if result.dry_run else ""
     yield f"{HEADLINES[result.status]}{dry_run}, in {result.duration_ms / 1000:.1f} s."

@@ -1,41 +1,26 @@
-"""One batch: claim, move, queue, commit. All of it, or none."""
+"""One batch of one check: claim, move, queue, commit. All of it or nothing."""
 
 from __future__ import annotations
 
-import gc
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING
 
-from engagement.selectors import audit_log, due_users
+from engagement.selectors import due_users
+from engagement.selectors.due_users import DueUser
 from engagement.services.goodbye import goodbye_for
 from engagement.services.message_queue import queue_messages
-from engagement.services.resilience.transactions import in_transaction
+from engagement.services.resilience.transactions import Batch, commit_batch
 from engagement.services.state_machine import transition_states
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
     from datetime import datetime, timedelta
     from uuid import UUID
 
     from django.db.models import QuerySet
 
     from engagement.models import UserEngagementState
-    from engagement.selectors.due_users import DueUser
     from engagement.states import Check, Policy
-
-
-T = TypeVar("T")
-
-
-class BatchError(Exception):
-    """The batch was rolled back, or its commit is in doubt; the cause is `__cause__`."""
-
-    def __init__(self, users: Sequence[DueUser], *, audit_id: UUID | None = None) -> None:
-        super().__init__(f"A batch of {len(users)} claimed users failed.")
-        self.users = users
-        self.audit_id = audit_id
-        """One of the batch's audit rows, where all was written and only the commit went wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,64 +33,26 @@ class BatchContext:
     lock_timeout: timedelta
 
 
-def move_batch(check: Check, users: QuerySet[UserEngagementState], *, context: BatchContext) -> list[DueUser]:
-    """Claim the users that the locking queryset finds, and move them; returns them.
+def move_batch(
+    check: Check, users: QuerySet[UserEngagementState], *, context: BatchContext
+) -> Batch[DueUser]:
+    """Claim the users that the locking queryset finds, and move them; returns the committed batch.
 
-    Transaction: opens one, which must be the outermost, and commits it. A constant number of
-    statements, however many users there are.
-    Repeating: whoever has been moved is not due any more.
+    Transaction: opens one, which must be the outermost, and commits it. The number of statements does
+    not depend on the number of users.
+    Repeatable: a user who has been moved is not due any more.
     Raises BatchError, with the users claimed so far, from whatever went wrong.
     """
-    claimed: list[DueUser] = []
-    audit_id = None
-
-    def claim_and_move() -> None:
-        nonlocal claimed, audit_id
-        claimed = due_users.read_due_users(check, users)
-        if claimed:
-            audit_id = _move(check, claimed, context=context)
-
-    try:
-        with _no_search_for_cycles():
-            in_transaction(claim_and_move, lock_timeout=context.lock_timeout)
-    except Exception as error:
-        raise BatchError(claimed, audit_id=audit_id) from error
-    return claimed
+    write = partial(_claim_and_move, check, users, context=context)
+    return commit_batch(write, Batch[DueUser](), lock_timeout=context.lock_timeout)
 
 
-def was_committed(audit_id: UUID | None, *, user_ids: Collection[UUID], lock_timeout: timedelta) -> bool:
-    """Whether a batch in doubt, whose connection broke at its commit, was carried out: whole, or not at all.
-
-    `audit_id` is one of its audit rows, `user_ids` are those whom it moved.
-    Transaction: opens one, which must be the outermost, and waits in it for who has the users locked.
-    """
-
-    def ask() -> bool:
-        # The session that was cut off may still be committing; it holds the rows until it is done.
-        due_users.wait_for_states(user_ids)
-        # Not by user: somebody else may have moved them since.
-        return audit_log.is_in_audit_log(audit_id)
-
-    return in_transaction(ask, lock_timeout=lock_timeout)
-
-
-@contextmanager
-def _no_search_for_cycles() -> Iterator[None]:
-    """Keep Python from searching thousands of rows, all of them in use, for garbage time and again.
-
-    They hold no cycles: they are freed as soon as nobody uses them. A tenth of the time of a run.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-def _move(check: Check, claimed: Sequence[DueUser], *, context: BatchContext) -> UUID:
-    """Move the claimed users and queue what they are to be sent; the id of one of the audit rows."""
+def _claim_and_move(
+    check: Check, users: QuerySet[UserEngagementState], batch: Batch[DueUser], *, context: BatchContext
+) -> None:
+    batch.items = claimed = due_users.read_due_users(check, users)
+    if not claimed:
+        return
     transitions = transition_states(
         user_states=[user.user_state for user in claimed],
         trigger=check.trigger,
@@ -115,4 +62,4 @@ def _move(check: Check, claimed: Sequence[DueUser], *, context: BatchContext) ->
     )
     if check.sends_goodbye:
         queue_messages(messages=[goodbye_for(user, now=context.now) for user in claimed], now=context.now)
-    return transitions[0].id
+    batch.written_id = transitions[0].id

@@ -1,70 +1,72 @@
-"""One check of one run: page after page of due users, and the search for whoever cannot be moved."""
+"""One check of one run: page after page of due users, and the search for users who cannot be moved."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
+
+import structlog
+from django.db import Error as DatabaseError
 
 from engagement.selectors import due_users
 from engagement.selectors.due_users import DueUser, Position, Skipped
-from engagement.services.job.batch import BatchError, move_batch, was_committed
+from engagement.services.job.batch import BatchContext, move_batch
 from engagement.services.job.result import UserFailure, log_user_failed
-from engagement.services.resilience.errors import ErrorKind, describe, error_kind
-from engagement.services.resilience.retries import cause_of
+from engagement.services.resilience.bisect import bisect_batch
+from engagement.services.resilience.errors import BatchError, ErrorKind, describe, error_kind
+from engagement.services.resilience.retries import RetryPolicy
+from engagement.services.resilience.transactions import in_transaction
+from engagement.services.state_machine import was_committed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from uuid import UUID
 
     from django.db.models import QuerySet
 
+    from engagement.conf import EngagementSettings
     from engagement.models import UserEngagementState
-    from engagement.services.job.batch import BatchContext
-    from engagement.services.job.progress import Reporter
-    from engagement.services.resilience.retries import RetryPolicy
+    from engagement.services.job.parallel import WorkerProgress
+    from engagement.services.job.progress import RunProgress
+    from engagement.services.job.request import RunRequest
+    from engagement.services.resilience.stop import StopRequest
+    from engagement.services.resilience.transactions import Batch
     from engagement.states import Check
 
-T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class _Doubt:
-    """A batch whose connection broke at its commit: the server may have carried it out."""
-
-    error: BatchError | None = None
+log = structlog.get_logger("engagement")
 
 
 @dataclass(slots=True, kw_only=True)
 class CheckRun:
-    """Moves whoever one check finds, and reports what became of them."""
+    """Moves the users whom one check finds, and reports them to `progress`."""
 
     check: Check
     context: BatchContext
-    patience: RetryPolicy
-    reporter: Reporter
+    retries: RetryPolicy
+    progress: RunProgress | WorkerProgress
     moved: int = 0
 
     def count_skipped(self) -> Skipped:
-        """Those who would get a goodbye but must not, or cannot."""
+        """Users who would get a goodbye but opted out or have no address."""
         if not self.check.sends_goodbye:
             return Skipped()
-        return self._ask(
-            partial(due_users.count_skipped, self.check, now=self.context.now, policy=self.context.policy)
-        )
+        now, policy = self.context.now, self.context.policy
+        return self.retries.read(partial(due_users.count_skipped, self.check, now=now, policy=policy))
 
     def count_due(self) -> int:
         """How many users the check would move now."""
         due = due_users.due(self.check, now=self.context.now, policy=self.context.policy)
-        return self._ask(due.count)
+        return self.retries.read(due.count)
 
     def move(self, *, batch_size: int, at_most: int | None) -> bool:
-        """Move due users, longest waiting first; False if a stop was asked for before the end.
+        """Move due users, longest waiting first, until none is left or `at_most` have moved.
 
-        The end is reached when nobody is left, or when `at_most` have moved.
+        Returns False if a stop request came first. Raises BatchError, or an error of the database,
+        when it cannot go on.
         """
         after: Position | None = None
-        while not self.patience.stop.is_set():
+        while not self.retries.stop.is_set():
             size = batch_size if at_most is None else min(batch_size, at_most - self.moved)
             if size <= 0:
                 return True
@@ -73,100 +75,111 @@ class CheckRun:
                 return True
         return False
 
-    def _ask(self, read: Callable[[], T]) -> T:
-        return self.patience.ask(read, lock_timeout=self.context.lock_timeout)
-
     def _move_page(self, *, after: Position | None, size: int) -> Position | None:
-        """Move one page; returns where it ended, or None if nobody can be behind it."""
+        """Move one page. Returns its last position, or None if no due user comes after it."""
         page = due_users.next_page(
             self.check, now=self.context.now, policy=self.context.policy, after=after, size=size
         )
         try:
-            positions = [self._position_of(user) for user in self._move_batch(page)]
+            users = self._move_batch(page, self.retries)
         except BatchError as error:
-            positions = self._positions_in(page, error)
-            self._move_in_halves([position.user_id for position in positions], error)
-        return positions[-1] if len(positions) == size else None
+            users = error.batch.items
+            if not users:
+                raise
+            self._bisect(users, error)
+        return self._position_of(users[-1]) if len(users) == size else None
 
-    def _positions_in(self, page: QuerySet[UserEngagementState], error: BatchError) -> list[Position]:
-        if error.users:
-            return [self._position_of(user) for user in error.users]
-        if error_kind(cause_of(error)) is not ErrorKind.DATA:
-            raise error
-        # Not even reading the rows worked: one of them holds what Python cannot.
-        return self._ask(partial(due_users.read_positions, self.check, page))
+    def _bisect(self, users: Sequence[DueUser], error: BatchError) -> None:
+        bisect_batch(
+            [user.user_state.user_id for user in users],
+            error,
+            attempt=self._move_part,
+            on_failure=self._record_failure,
+            stop=self.retries.stop,
+        )
+
+    def _move_part(self, user_ids: Sequence[UUID], kind: ErrorKind) -> None:
+        """Move those of the users who are still due."""
+        users = due_users.still_due(
+            self.check, now=self.context.now, policy=self.context.policy, among=user_ids
+        )
+        # After a conflict the whole batch has had its attempts.
+        retries = self.retries.without_retries() if kind is ErrorKind.CONFLICT else self.retries
+        self._move_batch(users, retries)
+
+    def _move_batch(self, users: QuerySet[UserEngagementState], retries: RetryPolicy) -> Sequence[DueUser]:
+        attempt = partial(move_batch, self.check, users, context=self.context)
+        batch = retries.commit(attempt, was_committed=self._was_committed)
+        self.moved += len(batch.items)
+        self.progress.moved(self.check, len(batch.items))
+        return batch.items
+
+    def _was_committed(self, batch: Batch[DueUser]) -> bool:
+        user_ids = [user.user_state.user_id for user in batch.items]
+        ask = partial(was_committed, transition_id=batch.written_id, user_ids=user_ids)
+        return in_transaction(ask, lock_timeout=self.context.lock_timeout)
 
     def _position_of(self, user: DueUser) -> Position:
         return Position(getattr(user.user_state, self.check.due_column), user.user_state.user_id)
 
-    def _move_in_halves(self, user_ids: Sequence[UUID], error: BatchError) -> None:
-        """After `error` about these users: move all of them but whoever is the cause."""
-        self._raise_unless_about_users(error)
-        if len(user_ids) == 1:
-            self._record_failure(user_ids[0], cause_of(error))
-            return
-        middle = len(user_ids) // 2
-        halves = (user_ids[:middle], user_ids[middle:])
-        errors = [self._try_half(half, after=error) for half in halves]
-        if all(half_error and _is_concurrency(half_error) for half_error in errors):
-            # Whoever is in the way is not in the way of one user: it is no use to look for one.
-            raise error
-        for half, half_error in zip(halves, errors, strict=True):
-            if half_error:
-                self._move_in_halves(half, half_error)
-
-    def _try_half(self, user_ids: Sequence[UUID], *, after: BatchError) -> BatchError | None:
-        users = due_users.still_due(
-            self.check, now=self.context.now, policy=self.context.policy, among=user_ids
-        )
-        try:
-            # The whole batch has had its attempts to get past the others.
-            self._move_batch(users, attempts=1 if _is_concurrency(after) else None)
-        except BatchError as error:
-            return error
-        return None
-
-    def _move_batch(
-        self, users: QuerySet[UserEngagementState], *, attempts: int | None = None
-    ) -> Sequence[DueUser]:
-        patience = self.patience if attempts is None else replace(self.patience, attempts=attempts)
-        moved = patience.retry_outages(partial(self._attempt, users, _Doubt(), patience))
-        self.moved += len(moved)
-        self.reporter.moved(self.check, len(moved))
-        return moved
-
-    def _attempt(
-        self, users: QuerySet[UserEngagementState], doubt: _Doubt, patience: RetryPolicy
-    ) -> Sequence[DueUser]:
-        if doubt.error and self._was_committed(doubt.error):
-            return doubt.error.users
-        doubt.error = None
-        try:
-            return patience.retry_conflicts(partial(move_batch, self.check, users, context=self.context))
-        except BatchError as error:
-            doubt.error = error if error.audit_id else None
-            raise
-
-    def _was_committed(self, error: BatchError) -> bool:
-        ask = partial(
-            was_committed,
-            error.audit_id,
-            user_ids=[user.user_state.user_id for user in error.users],
-            lock_timeout=self.context.lock_timeout,
-        )
-        return self.patience.retry_conflicts(ask)
-
-    def _raise_unless_about_users(self, error: BatchError) -> None:
-        fault = error_kind(cause_of(error))
-        stopped_trying = fault is ErrorKind.CONFLICT and self.patience.stop.is_set()
-        if stopped_trying or fault in {ErrorKind.OUTAGE, ErrorKind.CONFIGURATION}:
-            raise error
-
     def _record_failure(self, user_id: UUID, error: BaseException) -> None:
         failure = UserFailure(user_id, self.check.name, describe(error))
-        self.reporter.failed(failure)
+        self.progress.failed(failure)
         log_user_failed(failure, error)
 
 
-def _is_concurrency(error: BatchError) -> bool:
-    return error_kind(cause_of(error)) is ErrorKind.CONFLICT
+def check_runs_of(
+    request: RunRequest,
+    settings: EngagementSettings,
+    *,
+    stop: StopRequest,
+    progress: RunProgress | WorkerProgress,
+) -> list[CheckRun]:
+    """The checks of a run, to be moved in this process and on its connection."""
+    context = BatchContext(
+        job_id=request.job_id, now=request.now, policy=settings.policy, lock_timeout=settings.lock_timeout
+    )
+    retries = RetryPolicy.of(settings, stop=stop)
+    return [
+        CheckRun(check=check, context=context, retries=retries, progress=progress)
+        for check in request.checks_in_order
+    ]
+
+
+def count_skipped(check_runs: Sequence[CheckRun]) -> dict[str, Skipped]:
+    """By check: users who would get a goodbye but opted out or have no address.
+
+    A conflict leaves a check uncounted: it must not keep users from being moved.
+    """
+    skipped = {}
+    for check_run in check_runs:
+        try:
+            skipped[check_run.check.name] = check_run.count_skipped()
+        except DatabaseError as error:
+            if error_kind(error) is not ErrorKind.CONFLICT:
+                raise
+            log.warning("engagement_skipped_not_counted", error=describe(error))
+    return skipped
+
+
+def count_due(check_runs: Sequence[CheckRun], *, limit: int | None) -> dict[str, int]:
+    """By check: how many users would be moved now, within the limit of the run."""
+    due: dict[str, int] = {}
+    for check_run in check_runs:
+        count = check_run.count_due()
+        due[check_run.check.name] = count if limit is None else min(count, limit - sum(due.values()))
+    return due
+
+
+def move_users(check_runs: Sequence[CheckRun], *, batch_size: int, limit: int | None) -> bool:
+    """Move the users who are due, check after check. Returns False if a stop request came first.
+
+    Raises BatchError, or an error of the database, when it cannot go on.
+    """
+    for check_run in check_runs:
+        moved = sum(other.moved for other in check_runs)
+        at_most = None if limit is None else limit - moved
+        if not check_run.move(batch_size=batch_size, at_most=at_most):
+            return False
+        check_run.progress.check_ended(check_run.check)
+    return True

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
+from django.db import Error as DatabaseError
 
 from engagement.conf import engagement_settings, refuse_misspelt_names
-from engagement.services.job import safety_limit as brake
+from engagement.selectors import due_users
+from engagement.services.job import safety_limit
+from engagement.services.job.check_run import check_runs_of, count_due, count_skipped, move_users
 from engagement.services.job.heartbeat import Heartbeat
 from engagement.services.job.ledger import RunLedger
-from engagement.services.job.mover import Ending, Mover, RunRequest, ending_of
 from engagement.services.job.parallel import move_with_workers
-from engagement.services.job.progress import Scoreboard
-from engagement.services.job.result import RunResult, log_completed
+from engagement.services.job.progress import RunProgress
+from engagement.services.job.request import RunRequest
+from engagement.services.job.result import Outcome, RunResult, log_completed, outcome_of
+from engagement.services.resilience.retries import RetryPolicy
 from engagement.services.resilience.stop import StopRequest
+from engagement.services.resilience.transactions import in_transaction
 from engagement.states import CHECKS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
     from engagement.conf import EngagementSettings
-    from engagement.services.job.progress import Progress
+    from engagement.services.job.progress import RunListener
 
 __all__ = ["RunRequest", "run_daily_job"]
 
@@ -30,25 +36,31 @@ log = structlog.get_logger("engagement")
 
 
 def run_daily_job(
-    *, request: RunRequest, stop: StopRequest | None = None, progress: Progress | None = None
+    *, request: RunRequest, stop: StopRequest | None = None, listeners: Sequence[RunListener] = ()
 ) -> RunResult:
-    """Ask each check who is due, and move them (design, section 4).
+    """Ask each check who is due, and move those users (design, section 4).
 
-    Transaction: opens one per batch and per write to the ledger, and must not be called inside another.
+    Transaction: opens one per batch and per write to the ledger; must not be called inside another.
     With several workers it forks, so the calling process must have no other threads.
-    Repeating: harmless, also at the same time and after a crash; whoever was moved is no longer due.
-    Raises ImproperlyConfigured for impossible or misspelt settings. Otherwise a run that cannot go on ends as
-    failed, with the reason in `failure`; what was committed stays.
+    Repeatable, also at the same time and after a crash: a user who was moved is no longer due.
+    Raises ImproperlyConfigured for impossible or misspelt settings. Anything else that stops the run
+    ends it as failed, with the reason in `failure`; committed batches stay.
     """
     started = time.monotonic()
     refuse_misspelt_names()
-    run = _Run(request, engagement_settings(), stop=stop or StopRequest(), progress=progress)
+    run = _Run(request, engagement_settings(), stop=stop or StopRequest(), listeners=listeners)
     with structlog.contextvars.bound_contextvars(job_id=str(request.job_id)):
-        _log_start(request)
+        _log_started(request)
         run.announce()
-        ending = run.carry_out()
-        result = run.result(ending, duration_ms=round((time.monotonic() - started) * 1000))
-        log_completed("engagement_job_completed", result)
+        outcome = run.carry_out()
+        result = run.result(outcome, started=started)
+        log_completed(
+            "engagement_job_completed",
+            status=result.status,
+            failure=result.failure,
+            **result.counts(),
+            duration_ms=result.duration_ms,
+        )
         run.conclude(result)
     return result
 
@@ -62,85 +74,96 @@ class _Run:
         settings: EngagementSettings,
         *,
         stop: StopRequest,
-        progress: Progress | None,
+        listeners: Sequence[RunListener],
     ) -> None:
         self._request = request
         self._settings = settings
         self._stop = stop
-        self._progress = progress
-        self._ledger = self._heartbeat = None
-        if request.is_for_real:
-            self._ledger = RunLedger(request, settings)
-            self._heartbeat = Heartbeat(settings.heartbeat_url, job_id=request.job_id)
-        self._scoreboard = Scoreboard(request.checks_in_order, progress=progress, keeper=self._ledger)
-        self._mover = Mover(request, settings, stop=stop, reporter=self._scoreboard)
+        if not request.dry_run:
+            heartbeat = Heartbeat(settings.heartbeat_url, job_id=request.job_id)
+            listeners = [*listeners, RunLedger(request, settings), heartbeat]
+        self._progress = RunProgress(request, listeners=listeners)
+        self._check_runs = check_runs_of(request, settings, stop=stop, progress=self._progress)
         self._too_large: str | None = None
 
     def announce(self) -> None:
-        """Tell the ledger, and whoever watches, that the run has begun."""
-        if self._ledger:
-            self._ledger.started(self._scoreboard)
-        if self._heartbeat:
-            self._heartbeat.started()
+        for listener in self._progress.listeners:
+            listener.run_started(self._progress)
 
-    def carry_out(self) -> Ending:
-        counting = ending_of(self._count, stop=self._stop)
+    def carry_out(self) -> Outcome:
+        """Count, then move."""
+        counting = outcome_of(self._count, stop=self._stop)
         if self._request.dry_run or not counting.is_complete:
             return counting
         if self._too_large:
-            return Ending(is_complete=False, failure=self._too_large)
+            return Outcome(is_complete=False, failure=self._too_large, failure_summary=self._too_large)
         if self._request.workers > 1:
-            return move_with_workers(
-                self._request, self._settings, stop=self._stop, scoreboard=self._scoreboard
-            )
-        return ending_of(self._mover.move, stop=self._stop)
+            return move_with_workers(self._request, self._settings, stop=self._stop, progress=self._progress)
+        batch_size = self._request.batch_size or self._settings.batch_size
+        move = partial(move_users, self._check_runs, batch_size=batch_size, limit=self._request.limit)
+        return outcome_of(move, stop=self._stop)
 
-    def result(self, ending: Ending, *, duration_ms: int) -> RunResult:
+    def result(self, outcome: Outcome, *, started: float) -> RunResult:
+        total = self._progress.total
         return RunResult(
             job_id=self._request.job_id,
             now=self._request.now,
             dry_run=self._request.dry_run,
-            status=ending.status(has_failures=self._scoreboard.has_failures),
-            duration_ms=duration_ms,
-            checks=self._scoreboard.tallies,
-            errors=tuple(self._scoreboard.failures),
-            failure=ending.failure,
+            status=outcome.status(has_failures=total.failed > 0),
+            duration_ms=round((time.monotonic() - started) * 1000),
+            checks=self._progress.checks,
+            errors=tuple(self._progress.failures),
+            failure=outcome.failure,
+            failure_summary=outcome.failure_summary,
             too_large=self._too_large,
+            still_due=self._still_due(outcome),
+            signal_number=self._stop.signal_number,
         )
 
     def conclude(self, result: RunResult) -> None:
-        """Tell the ledger, and whoever watches, how the run ended."""
-        if self._ledger:
-            self._ledger.finished(self._scoreboard, status=result.status, failure=result.failure)
-        if self._heartbeat:
-            self._heartbeat.ended(result)
+        for listener in self._progress.listeners:
+            listener.run_ended(self._progress, result)
 
     def _count(self) -> bool:
-        """Count what is not moved; and who is due, where somebody wants to know before anyone moves."""
-        for name, skipped in self._mover.count_skipped().items():
-            self._scoreboard.tallies[name].skipped = skipped
-        has_brake = brake.is_on(self._settings) and not (
-            self._request.allow_large_run or self._request.is_rehearsal
-        )
-        if self._request.dry_run or self._progress or has_brake:
-            self._use(self._mover.count_due(), has_brake=has_brake)
-        return True
-
-    def _use(self, due: Mapping[str, int], *, has_brake: bool) -> None:
-        """Show who is due, put it into the answer, ask the brake about it."""
+        """Count the skipped users, and the due ones where their number is needed before anyone moves."""
+        for name, skipped in count_skipped(self._check_runs).items():
+            self._progress.checks[name].skipped = skipped
+        is_limited = safety_limit.is_set(self._settings) and not self._request.allow_large_run
+        wanting = [listener for listener in self._progress.listeners if listener.wants_due_count]
+        if not (self._request.dry_run or is_limited or wanting):
+            return True
+        due = count_due(self._check_runs, limit=self._request.limit)
         if self._request.dry_run:
             for name, count in due.items():
-                self._scoreboard.tallies[name].succeeded = count
-        elif self._progress:
-            self._progress.started(due=sum(due.values()))
-        if has_brake:
+                self._progress.checks[name].succeeded = count
+        for listener in wanting:
+            listener.due_counted(sum(due.values()))
+        if is_limited:
             goodbyes = sum(due.get(check.name, 0) for check in CHECKS if check.sends_goodbye)
-            self._too_large = brake.reason_to_stop(
-                goodbyes=goodbyes, settings=self._settings, ask=self._mover.ask
+            retries = RetryPolicy.of(self._settings, stop=self._stop)
+            self._too_large = safety_limit.reason_to_stop(
+                goodbyes=goodbyes, settings=self._settings, retries=retries
             )
+        return True
+
+    def _still_due(self, outcome: Outcome) -> int | None:
+        """Due users beside those whom the run counts. None if the database is not there to tell."""
+        if outcome.failure and not self._too_large:
+            return None
+        try:
+            due = in_transaction(self._count_due_now, lock_timeout=self._settings.lock_timeout)
+        except DatabaseError:
+            return None
+        total = self._progress.total
+        return max(due - (total.processed if self._request.dry_run else total.failed), 0)
+
+    def _count_due_now(self) -> int:
+        now, policy = self._request.now, self._settings.policy
+        checks = self._request.checks_in_order
+        return sum(due_users.due(check, now=now, policy=policy).count() for check in checks)
 
 
-def _log_start(request: RunRequest) -> None:
+def _log_started(request: RunRequest) -> None:
     log.info(
         "engagement_job_started",
         now=request.now.isoformat(),

@@ -1,112 +1,124 @@
 """The heartbeat: tells a monitoring service that a run has started and how it ended.
 
-In the way of Healthchecks and what is compatible with it: https://healthchecks.io/docs/http_api/
+It speaks the protocol of Healthchecks and compatible services: https://healthchecks.io/docs/http_api/
 """
 
 from __future__ import annotations
 
-import json
-import signal
-import subprocess
-import sys
-from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode, urlsplit
 
 import structlog
+import urllib3
 
 import engagement
 from engagement.models import RunStatus
+from engagement.services.job.progress import RunListener
 
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from engagement.services.job.progress import RunProgress
     from engagement.services.job.result import RunResult
 
 SECONDS_PER_PING: Final = 2.5
-"""How long the run waits for the service. A run has two pings, and does not try again."""
-SECONDS_TO_END: Final = 1.0
-"""How long the process of a ping may take beyond that to be gone."""
-
-_PROGRAM: Final = Path(__file__).with_name("heartbeat_ping.py")
+"""The longest that one ping may hold up the run. A run sends two and does not retry."""
+_NO_ANSWER: Final = f"no answer within {SECONDS_PER_PING} seconds"
 
 log = structlog.get_logger("engagement")
 
 
-class Heartbeat:
+class Heartbeat(RunListener):
     """The pings of one run; without a URL, none.
 
-    Transaction: none, and must not be called inside one, since it waits for the network.
-    Repeating: the service counts each ping. Raises nothing: what goes wrong is logged, without the
-    URL, and changes nothing else.
+    Transaction: none, and must not be called inside one, because it waits for the network.
+    Raises nothing: a failed ping is logged, without the URL, and changes nothing else.
     """
 
     def __init__(self, url: str, *, job_id: UUID) -> None:
         self._url = url
         self._job_id = job_id
 
-    def started(self) -> None:
+    def run_started(self, progress: RunProgress) -> None:  # noqa: ARG002  the interface of a listener
         self._ping("/start")
 
-    def ended(self, result: RunResult) -> None:
-        """Tell how the run ended; a failure with a sentence that says why.
+    def run_ended(self, progress: RunProgress, result: RunResult) -> None:  # noqa: ARG002
+        """Report success, or a failure with the exit code and the reason.
 
-        A run with users who failed is a failure here, as the service itself takes any exit code
-        but 0 for one: nobody but a person can help those users.
+        A partial run is a failure, as for the service itself every exit code but 0 is one.
         """
         if result.status is RunStatus.SUCCEEDED:
             self._ping("")
         else:
-            self._ping("/fail", body=sentence_about(result))
+            self._ping("/fail", body=f"Exit code {result.exit_code}. {failure_sentence(result)}")
 
     def _ping(self, kind: str, *, body: str | None = None) -> None:
         if not self._url:
             return
-        try:
-            error = _send(ping_url(self._url, kind, job_id=self._job_id), body)
-        except (OSError, subprocess.SubprocessError) as failure:
-            # Not its text, which would name the program.
-            error = type(failure).__name__
+        error = _send(ping_url(self._url, kind, job_id=self._job_id), body)
         if error:
             log.warning("engagement_heartbeat_failed", ping=kind.removeprefix("/") or "success", error=error)
 
 
 def ping_url(url: str, kind: str, *, job_id: UUID) -> str:
-    """Where to send one kind of ping. The run's id lets the service tell runs that overlap apart."""
+    """The address of one kind of ping. The run's id lets the service match the pings of a run."""
     parts = urlsplit(url)
     query = "&".join(filter(None, [parts.query, urlencode({"rid": job_id})]))
     return parts._replace(path=parts.path.removesuffix("/") + kind, query=query).geturl()
 
 
-def sentence_about(result: RunResult) -> str:
-    """Why a run is no success, without anything about users."""
-    if result.failure:
-        return result.failure
+def failure_sentence(result: RunResult) -> str:
+    """Why a run did not succeed, without anything about users or the database's host and role."""
+    if result.failure_summary:
+        return result.failure_summary
     if result.status is RunStatus.PARTIAL:
         return f"{result.failed:,} of {result.processed:,} users could not be moved; the log names them."
-    return f"The run was interrupted after {result.processed:,} users; the next run does the rest."
+    return f"The run was interrupted after {result.processed:,} users; the next run continues."
 
 
 def _send(url: str, body: str | None) -> str | None:
-    """Send one ping in a process of its own; returns what went wrong, if something did."""
-    order = {
-        "url": url,
-        "body": body,
-        "user_agent": f"engagement/{engagement.__version__}",
-        "seconds": SECONDS_PER_PING,
-    }
-    done = subprocess.run(  # noqa: S603  the program is ours; the URL goes by stdin, where `ps` does not see it
-        [sys.executable, "-I", "-S", str(_PROGRAM)],
-        input=json.dumps(order),
-        capture_output=True,
-        text=True,
-        timeout=SECONDS_PER_PING + SECONDS_TO_END,
-        check=False,
-        # Ctrl-C is for the run, which will want to tell how it ended.
-        start_new_session=True,
-    )
-    if done.returncode == -signal.SIGALRM:
-        return f"no answer within {SECONDS_PER_PING} seconds"
-    if done.returncode:
-        return done.stderr.strip() or f"the process ended with code {done.returncode}"
-    return None
+    """Send one ping; returns what went wrong, if anything did.
+
+    A socket timeout starts anew with each byte and does not cover the DNS lookup. So the request has a
+    thread of its own, which is abandoned when the time is over.
+    """
+    errors = [_NO_ANSWER]
+
+    def request() -> None:
+        errors[:] = _errors_of_request(url, body)
+
+    thread = Thread(target=request, daemon=True, name="heartbeat")
+    thread.start()
+    thread.join(SECONDS_PER_PING)
+    return errors[0] if errors else None
+
+
+def _errors_of_request(url: str, body: str | None) -> list[str]:
+    try:
+        response = urllib3.request(
+            "GET" if body is None else "POST",
+            url,
+            body=body,
+            headers={
+                "User-Agent": f"engagement/{engagement.__version__}",
+                "Content-Type": "text/plain; charset=utf-8",
+            },
+            timeout=SECONDS_PER_PING,
+            retries=urllib3.Retry(total=3, connect=0, read=0, status=0, other=0),
+        )
+    except urllib3.exceptions.HTTPError as error:
+        # Not its text, which holds the URL.
+        return [_reason(error)]
+    return [] if response.status < 400 else [f"HTTP status {response.status}"]  # noqa: PLR2004
+
+
+def _reason(error: BaseException) -> str:
+    """The cause of a failed request in a few words."""
+    causes = (getattr(error, "reason", None), *error.args, error.__cause__)
+    for cause in causes:
+        if isinstance(cause, Exception):
+            return _reason(cause)
+    if isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError):
+        return _NO_ANSWER
+    return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__

@@ -1,7 +1,6 @@
 """The run ledger: one row per run, written while it works. The only writer of `engagement_job_runs`.
 
-A run must not stand or fall with its own record: whatever keeps the ledger from being written is
-logged once, and users are moved all the same.
+A ledger that cannot be written is logged once and does not keep the run from moving users.
 """
 
 from __future__ import annotations
@@ -19,22 +18,23 @@ from django.db import connection
 from django.db.models.functions import Now
 
 import engagement
-from engagement.models import EngagementJobRun, RunStatus
-from engagement.services.job.result import checks_json, errors_json, total_of
+from engagement.models import EngagementJobRun
+from engagement.services.job.progress import RunListener
 from engagement.services.resilience.errors import ErrorKind, describe, error_kind, loggable
 from engagement.services.resilience.transactions import in_transaction
 
 if TYPE_CHECKING:
     from engagement.conf import EngagementSettings
-    from engagement.services.job.mover import RunRequest
-    from engagement.services.job.progress import Scoreboard
+    from engagement.services.job.progress import RunProgress
+    from engagement.services.job.request import RunRequest
+    from engagement.services.job.result import RunResult
 
 REFRESH_SECONDS: Final = 10
-"""How often a run that works says so. Far less than `run_selectors.VANISHED_AFTER`."""
+"""How often a run updates its row. Much more often than `job_runs.VANISHED_AFTER`."""
 PAUSE_SECONDS: Final = 30
-"""How long the ledger is left alone when it could not be written: waiting for it must cost little."""
+"""How long to wait after a failed write: waiting for the ledger must cost little."""
 SHORT_LOCK_TIMEOUT: Final = timedelta(seconds=1)
-"""How long a row that will be written again waits for somebody who has the ledger locked."""
+"""The lock timeout of a write that a later one repeats."""
 
 _WRITTEN_AGAIN: Final = (
     "status",
@@ -52,42 +52,40 @@ _WRITTEN_AGAIN: Final = (
 log = structlog.get_logger("engagement")
 
 
-class RunLedger:
+class RunLedger(RunListener):
     """Keeps the row of one run.
 
     Transaction: each method opens one of its own, which must be the outermost, if it writes at all.
-    Repeating: each writes the whole row, so that whatever an outage swallowed is made good by the
-    next. Raises nothing.
+    Repeatable: each write has the whole row, so that the next one makes up for a failed one.
+    Raises nothing.
     """
 
     def __init__(self, request: RunRequest, settings: EngagementSettings) -> None:
         self._request = request
         self._lock_timeout = settings.lock_timeout
         self._started_at = self._next_write_at = time.monotonic()
-        self._has_complained = False
+        self._has_warned = False
 
-    def started(self, scoreboard: Scoreboard) -> None:
-        """Write that the run has begun."""
-        self._write(self._row(scoreboard), lock_timeout=SHORT_LOCK_TIMEOUT)
+    def run_started(self, progress: RunProgress) -> None:
+        self._write(self._row(progress), lock_timeout=SHORT_LOCK_TIMEOUT)
 
-    def still_working(self, scoreboard: Scoreboard) -> None:
-        """Write how far the run has come, if that has not been done for a while."""
+    def still_working(self, progress: RunProgress) -> None:
+        """Write how far the run has come, if the last write was a while ago."""
         if time.monotonic() >= self._next_write_at:
-            self._write(self._row(scoreboard), lock_timeout=SHORT_LOCK_TIMEOUT)
+            self._write(self._row(progress), lock_timeout=SHORT_LOCK_TIMEOUT)
 
-    def check_ended(self, scoreboard: Scoreboard) -> None:
-        """Write what a check has done, unless the ledger is out of order."""
-        if not self._has_complained:
-            self._write(self._row(scoreboard), lock_timeout=SHORT_LOCK_TIMEOUT)
+    def check_ended(self, progress: RunProgress) -> None:
+        """Write what a check has done, unless the last write failed."""
+        if not self._has_warned:
+            self._write(self._row(progress), lock_timeout=SHORT_LOCK_TIMEOUT)
 
-    def finished(self, scoreboard: Scoreboard, *, status: RunStatus, failure: str | None) -> None:
-        """Write how the run ended."""
-        row = self._row(scoreboard)
-        row.status, row.failure, row.finished_at = RunStatus(status.value), failure, Now()
+    def run_ended(self, progress: RunProgress, result: RunResult) -> None:
+        row = self._row(progress)
+        row.status, row.failure, row.finished_at = result.status, result.failure, Now()
         self._write(row, lock_timeout=self._lock_timeout)
 
-    def _row(self, scoreboard: Scoreboard) -> EngagementJobRun:
-        total = total_of(scoreboard.tallies)
+    def _row(self, progress: RunProgress) -> EngagementJobRun:
+        total = progress.total
         return EngagementJobRun(
             job_id=self._request.job_id,
             now=self._request.now,
@@ -98,8 +96,8 @@ class RunLedger:
             failed=total.failed,
             skipped=total.skipped.total,
             skipped_by_reason=total.skipped._asdict(),
-            checks=checks_json(scoreboard.tallies),
-            errors=errors_json(scoreboard.failures),
+            checks={name: counts.as_json() for name, counts in progress.checks.items()},
+            errors=[failure.as_json() for failure in progress.failures],
             options=_options(self._request),
             host=socket.gethostname(),
             pid=os.getpid(),
@@ -111,31 +109,31 @@ class RunLedger:
         pause = REFRESH_SECONDS
         try:
             _on_a_live_connection(write)
-        except Exception as error:  # noqa: BLE001  whatever it is, users come first
+        except Exception as error:  # noqa: BLE001  no error of the ledger may stop the run
             pause = PAUSE_SECONDS
-            self._complain(error)
+            self._warn(error)
         self._next_write_at = time.monotonic() + pause
 
-    def _complain(self, error: Exception) -> None:
-        if not self._has_complained:
+    def _warn(self, error: Exception) -> None:
+        if not self._has_warned:
             log.warning("engagement_ledger_not_written", error=describe(error), exc_info=loggable(error))
-        self._has_complained = True
+        self._has_warned = True
 
 
 def _put(row: EngagementJobRun) -> None:
-    """Add the row, or bring it up to date."""
+    """Insert the row, or update it."""
     EngagementJobRun.objects.bulk_create(
         [row], update_conflicts=True, unique_fields=["job_id"], update_fields=_WRITTEN_AGAIN
     )
 
 
 def _on_a_live_connection(write: partial[None]) -> None:
-    """Call `write`; once more if the connection turns out to have been lost since it was last used."""
+    """Call `write`, and once more if the connection was lost since its last use."""
     was_connected = connection.connection is not None
     try:
         write()
     except DatabaseError as error:
-        # Django has closed what was lost, and opens a new one.
+        # Django has closed the lost connection and opens a new one.
         if not was_connected or error_kind(error) is not ErrorKind.OUTAGE:
             raise
         write()

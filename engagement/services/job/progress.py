@@ -1,78 +1,72 @@
-"""What a run has done so far, whoever did it: this process or its workers."""
+"""How far a run has come: one counter, and listeners that follow it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from engagement.services.job.result import MAX_ERRORS, CheckCounts, UserFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
+    from engagement.services.job.request import RunRequest
+    from engagement.services.job.result import RunResult
     from engagement.states import Check
 
 
-class Progress(Protocol):
-    """Somebody who watches a run."""
+class RunListener:
+    """Follows a run. Each method does nothing unless a subclass says otherwise.
 
-    def started(self, *, due: int) -> None: ...
+    A listener must not raise, and is never called inside a batch's transaction.
+    """
 
-    def users_done(self, count: int) -> None: ...
+    wants_due_count = False
+    """Whether the run should count who is due before it moves anyone, for `due_counted`."""
 
+    def run_started(self, progress: RunProgress) -> None: ...
 
-class Keeper(Protocol):
-    """Somebody who writes down how far a run has come. Never called inside a batch's transaction."""
+    def due_counted(self, users: int) -> None: ...
 
-    def still_working(self, scoreboard: Scoreboard) -> None: ...
+    def users_done(self, users: int) -> None: ...
 
-    def check_ended(self, scoreboard: Scoreboard) -> None: ...
+    def still_working(self, progress: RunProgress) -> None: ...
 
+    def check_ended(self, progress: RunProgress) -> None: ...
 
-class Reporter(Protocol):
-    """Where whoever moves users says what became of them."""
-
-    def moved(self, check: Check, count: int) -> None: ...
-
-    def failed(self, failure: UserFailure) -> None: ...
-
-    def check_ended(self, check: Check) -> None: ...
+    def run_ended(self, progress: RunProgress, result: RunResult) -> None: ...
 
 
-class Scoreboard:
-    """Keeps count, and shows it to whoever watches and whoever writes it down."""
+class RunProgress:
+    """Counts what a run does, in this process and in its workers, and tells the listeners."""
 
-    def __init__(
-        self, checks: Iterable[Check], *, progress: Progress | None = None, keeper: Keeper | None = None
-    ) -> None:
-        self.tallies = {check.name: CheckCounts() for check in checks}
+    def __init__(self, request: RunRequest, *, listeners: Sequence[RunListener] = ()) -> None:
+        self.checks = {check.name: CheckCounts() for check in request.checks_in_order}
         self.failures: list[UserFailure] = []
-        self._progress = progress
-        self._keeper = keeper
+        self.listeners = listeners
 
     @property
-    def has_failures(self) -> bool:
-        return any(tally.failed for tally in self.tallies.values())
+    def total(self) -> CheckCounts:
+        return CheckCounts.sum_of(self.checks)
 
-    def moved(self, check: Check, count: int) -> None:
-        self.tallies[check.name].succeeded += count
-        self._show(count)
+    def moved(self, check: Check, users: int) -> None:
+        self.checks[check.name].succeeded += users
+        self._users_done(users)
 
     def failed(self, failure: UserFailure) -> None:
-        self.tallies[failure.check_name].failed += 1
+        self.checks[failure.check_name].failed += 1
         if len(self.failures) < MAX_ERRORS:
             self.failures.append(failure)
-        self._show(1)
+        self._users_done(1)
 
-    def check_ended(self, check: Check) -> None:  # noqa: ARG002  the interface of a Reporter
-        if self._keeper:
-            self._keeper.check_ended(self)
+    def check_ended(self, check: Check) -> None:  # noqa: ARG002  the same call as in a worker's progress
+        for listener in self.listeners:
+            listener.check_ended(self)
 
     def still_working(self) -> None:
-        """Nothing is new, but the run goes on."""
-        if self._keeper:
-            self._keeper.still_working(self)
+        for listener in self.listeners:
+            listener.still_working(self)
 
-    def _show(self, count: int) -> None:
-        if self._progress:
-            self._progress.users_done(count)
+    def _users_done(self, users: int) -> None:
+        for listener in self.listeners:
+            listener.users_done(users)
         self.still_working()

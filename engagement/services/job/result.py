@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from engagement.models import RunStatus
 from engagement.selectors.due_users import Skipped
-from engagement.services.resilience.errors import loggable
+from engagement.services.resilience.errors import ErrorKind, cause_of, describe, error_kind, loggable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from uuid import UUID
 
-    from engagement.services.undo.undo_result import UndoResult
+    from engagement.services.resilience.stop import StopRequest
 
 log = structlog.get_logger("engagement")
 
 MAX_ERRORS: Final = 100
-"""How many errors a result carries; the log has them all."""
+"""How many errors a result holds. The log has all of them."""
+
+EXIT_CODES: Final = {RunStatus.SUCCEEDED: 0, RunStatus.FAILED: 1, RunStatus.PARTIAL: 3}
+EXIT_CODE_SAFETY_LIMIT: Final = 4
+SIGNAL_BASE: Final = 128
+"""Added to a signal's number, as shells do: 130 for SIGINT, 143 for SIGTERM."""
+
+_FAILURES: Final = {
+    ErrorKind.CONFLICT: "Other programs kept the database busy for too long{cause}. Run the command again.",
+    ErrorKind.OUTAGE: "The database is not available{cause}. Run the command again when it is.",
+    ErrorKind.CONFIGURATION: "The database cannot be used like this{cause}."
+    " Check DATABASE_URL and the privileges of its user, and run `manage.py migrate`.",
+    ErrorKind.DATA: "The run met an unexpected error{cause}. The log has its traceback.",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class UserFailure:
-    """A user who could not be moved and was left as they were."""
+    """A user who could not be moved and is unchanged."""
 
     user_id: UUID
     check_name: str
@@ -49,6 +62,44 @@ class CheckCounts:
     def processed(self) -> int:
         return self.succeeded + self.failed
 
+    @classmethod
+    def sum_of(cls, checks: Mapping[str, CheckCounts]) -> CheckCounts:
+        """What all checks have done together."""
+        counts = checks.values()
+        return cls(
+            succeeded=sum(each.succeeded for each in counts),
+            failed=sum(each.failed for each in counts),
+            skipped=Skipped.sum_of(each.skipped for each in counts),
+        )
+
+    def as_json(self) -> dict[str, int]:
+        return {
+            "processed": self.processed,
+            "succeeded": self.succeeded,
+            "failed": self.failed,
+            "skipped": self.skipped.total,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the work of a run ended."""
+
+    is_complete: bool
+    """Whether everything that was asked for is done."""
+    failure: str | None = None
+    """Why the run could not go on."""
+    failure_summary: str | None = None
+    """The same without the words of the database, which may name its host and role."""
+
+    def status(self, *, has_failures: bool) -> RunStatus:
+        """The status of the run, of which some users may have failed."""
+        if self.failure:
+            return RunStatus.FAILED
+        if not self.is_complete:
+            return RunStatus.INTERRUPTED
+        return RunStatus.PARTIAL if has_failures else RunStatus.SUCCEEDED
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
@@ -63,35 +114,47 @@ class RunResult:
     errors: tuple[UserFailure, ...]
     """The first MAX_ERRORS."""
     failure: str | None
-    """Why the run could not go on, in one sentence, where `status` is failed."""
+    """Why the run could not go on, if `status` is failed."""
+    failure_summary: str | None = None
+    """The same without the words of the database, for services outside."""
     too_large: str | None = None
-    """Why the brake stopped the run before it moved anyone; of a dry run, why it would stop one."""
+    """Why the safety limit stopped the run before it moved anyone, or would stop it if it is a dry run."""
+    still_due: int | None = None
+    """Due users whom this run left: beyond its limit, locked, or after an interruption. None if unknown."""
+    signal_number: int | None = None
+    """The signal that interrupted the run."""
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the command (design, section 5)."""
+        if self.too_large and not self.dry_run:
+            return EXIT_CODE_SAFETY_LIMIT
+        return exit_code(self.status, signal_number=self.signal_number)
+
+    @property
+    def total(self) -> CheckCounts:
+        return CheckCounts.sum_of(self.checks)
 
     @property
     def succeeded(self) -> int:
-        return total_of(self.checks).succeeded
+        return self.total.succeeded
 
     @property
     def failed(self) -> int:
-        return total_of(self.checks).failed
+        return self.total.failed
 
     @property
     def processed(self) -> int:
-        return self.succeeded + self.failed
+        return self.total.processed
 
     @property
     def skipped(self) -> Skipped:
-        return total_of(self.checks).skipped
+        return self.total.skipped
 
     def counts(self) -> dict[str, object]:
         """The counts as JSON has them."""
-        return {
-            "processed": self.processed,
-            "succeeded": self.succeeded,
-            "failed": self.failed,
-            "skipped": self.skipped.total,
-            "skipped_by_reason": self.skipped._asdict(),
-        }
+        total = self.total
+        return {**total.as_json(), "skipped_by_reason": total.skipped._asdict()}
 
     def as_json(self) -> dict[str, object]:
         """The result in the fixed keys of the design, section 5."""
@@ -102,49 +165,50 @@ class RunResult:
             "now": self.now.isoformat(),
             **self.counts(),
             "duration_ms": self.duration_ms,
-            "checks": checks_json(self.checks),
-            "errors": errors_json(self.errors),
+            "still_due": self.still_due,
+            "checks": {name: counts.as_json() for name, counts in self.checks.items()},
+            "errors": [failure.as_json() for failure in self.errors],
         }
 
 
-def total_of(checks: Mapping[str, CheckCounts]) -> CheckCounts:
-    """What all checks have done together."""
-    tallies = checks.values()
-    return CheckCounts(
-        succeeded=sum(tally.succeeded for tally in tallies),
-        failed=sum(tally.failed for tally in tallies),
-        skipped=Skipped.sum_of(tally.skipped for tally in tallies),
+def exit_code(status: RunStatus, *, signal_number: int | None) -> int:
+    """The exit code of a command whose work ended with this status."""
+    if status is RunStatus.INTERRUPTED:
+        return SIGNAL_BASE + (signal_number or 0)
+    return EXIT_CODES[status]
+
+
+def outcome_of(work: Callable[[], bool], *, stop: StopRequest) -> Outcome:
+    """Call `work`, which returns whether it is complete, and turn whatever it raises into an outcome."""
+    try:
+        return Outcome(is_complete=work())
+    except Exception as error:  # noqa: BLE001  whatever goes wrong, the operator gets a result
+        return _outcome_after(error, stop=stop)
+
+
+def _outcome_after(error: BaseException, *, stop: StopRequest) -> Outcome:
+    kind, cause = error_kind(error), cause_of(error)
+    if stop.is_set() and kind in {ErrorKind.OUTAGE, ErrorKind.CONFLICT}:
+        return Outcome(is_complete=False)
+    if kind is ErrorKind.DATA:
+        log.error("engagement_job_crashed", error=describe(cause), exc_info=loggable(cause))
+    sentence = _FAILURES[kind]
+    return Outcome(
+        is_complete=False,
+        failure=sentence.format(cause=f": {describe(cause).rstrip('.')}"),
+        failure_summary=sentence.format(cause=""),
     )
 
 
-def checks_json(checks: Mapping[str, CheckCounts]) -> dict[str, dict[str, int]]:
-    """The counts of each check as JSON has them."""
-    return {name: _tally_json(tally) for name, tally in checks.items()}
-
-
-def errors_json(failures: Iterable[UserFailure]) -> list[dict[str, str]]:
-    """Who failed, as JSON has it."""
-    return [failure.as_json() for failure in failures]
-
-
-def _tally_json(tally: CheckCounts) -> dict[str, int]:
-    return {
-        "processed": tally.processed,
-        "succeeded": tally.succeeded,
-        "failed": tally.failed,
-        "skipped": tally.skipped.total,
-    }
-
-
-def log_completed(event: str, result: RunResult | UndoResult) -> None:
-    """Write into the log how a run, or the undoing of one, ended."""
-    write = {RunStatus.FAILED: log.error, RunStatus.PARTIAL: log.warning}.get(result.status, log.info)
-    error = {"error": result.failure} if result.failure else {}
-    write(event, status=result.status.value, **result.counts(), duration_ms=result.duration_ms, **error)
+def log_completed(event: str, *, status: RunStatus, failure: str | None, **details: Any) -> None:
+    """Log how a run, or the undoing of one, ended."""
+    write = {RunStatus.FAILED: log.error, RunStatus.PARTIAL: log.warning}.get(status, log.info)
+    error = {"error": failure} if failure else {}
+    write(event, status=status.value, **details, **error)
 
 
 def log_user_failed(failure: UserFailure, error: BaseException) -> None:
-    """Write it into the log, with the traceback of a mistake in the code."""
+    """Log that a user could not be moved; with a traceback if the code is at fault."""
     log.error(
         "engagement_user_failed",
         user_id=str(failure.user_id),

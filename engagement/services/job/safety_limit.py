@@ -1,10 +1,10 @@
-"""The brake: a run that would say unusually many goodbyes stops before it moves anyone."""
+"""The safety limit: a run that would send unusually many goodbyes stops before it moves anyone."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from django.db import Error as DatabaseError
 
@@ -13,39 +13,30 @@ from engagement.selectors import due_users
 from engagement.selectors.job_runs import goodbyes_of_good_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from engagement.conf import EngagementSettings
-
-T = TypeVar("T")
+    from engagement.services.resilience.retries import RetryPolicy
 
 RUNS_REMEMBERED: Final = 30
-"""From how many runs the usual number of goodbyes is told: about a month."""
+"""The usual number of goodbyes is the median of this many runs: about a month."""
 
 
-class Ask(Protocol):
-    """Calls what reads from the database, in a transaction."""
-
-    def __call__(self, read: Callable[[], T]) -> T: ...
-
-
-def is_on(settings: EngagementSettings) -> bool:
-    """Whether there is any limit to keep."""
+def is_set(settings: EngagementSettings) -> bool:
+    """Whether the settings have a safety limit."""
     return bool(settings.max_goodbyes or settings.max_goodbye_share)
 
 
-def reason_to_stop(*, goodbyes: int, settings: EngagementSettings, ask: Ask) -> str | None:
+def reason_to_stop(*, goodbyes: int, settings: EngagementSettings, retries: RetryPolicy) -> str | None:
     """Why a run with so many goodbyes must not move anyone; None if it may.
 
-    Transaction: none; `ask` opens one for each question. Only reads.
+    Transaction: opens one per query, which must be the outermost, and only reads.
     """
     excess = _beyond_count(goodbyes, settings.max_goodbyes)
     if excess is None and settings.max_goodbye_share:
-        excess = _beyond_share(goodbyes, ask(due_users.count_active), settings.max_goodbye_share)
+        excess = _beyond_share(goodbyes, retries.read(due_users.count_active), settings.max_goodbye_share)
     if excess is None:
         return None
     return (
-        f"The run would say goodbye to {excess}{_usual(ask)}. Nobody was moved:"
+        f"The run would send a goodbye to {excess}{_usual(retries)}. Nobody was moved:"
         " --allow-large-run lets it through, --limit spreads it over several runs."
     )
 
@@ -70,15 +61,15 @@ def _percent(share: Decimal) -> str:
     return f"{100 * float(share):.3g}%"
 
 
-def _usual(ask: Ask) -> str:
+def _usual(retries: RetryPolicy) -> str:
     try:
-        former = ask(partial(goodbyes_of_good_runs, count=RUNS_REMEMBERED))
+        former = retries.read(partial(goodbyes_of_good_runs, count=RUNS_REMEMBERED))
     except DatabaseError:
-        # Without a ledger nobody knows.
+        # The ledger is not there to tell.
         former = []
     if not former:
         return ""
-    # Imported here: few runs need it.
+    # Imported here because few runs need it.
     from statistics import median_low
 
     return f"; usual is {median_low(former):,}"

@@ -1,37 +1,48 @@
-"""Whose fault an error is: what a run does next depends on nothing else."""
+"""Classifies database errors. What a run does after an error depends on its kind alone."""
 
 from __future__ import annotations
 
 import re
 from enum import Enum, auto
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, ProgrammingError
 
 from engagement.privacy import redact
 
+if TYPE_CHECKING:
+    from engagement.services.resilience.transactions import Batch
+
 
 class ErrorKind(Enum):
-    """What is to blame for an error."""
+    """What caused an error."""
 
     CONFLICT = auto()
-    """Somebody else was in the way: try again."""
+    """Another session was in the way: try again."""
     OUTAGE = auto()
-    """The database is gone, going, read-only or out of space: wait for it."""
+    """The database is away, going away, read-only or out of space: wait for it."""
     CONFIGURATION = auto()
-    """A missing table or privilege: no user's fault, and waiting does not help."""
+    """A missing table or privilege: waiting does not help."""
     DATA = auto()
-    """None of these: something about a user's own rows."""
+    """None of these: something in a user's own rows."""
+
+
+class BatchError(Exception):
+    """A batch was rolled back, or its commit is in doubt. The cause is `__cause__`."""
+
+    def __init__(self, batch: Batch[Any]) -> None:
+        super().__init__(f"A batch of {len(batch.items)} was not committed.")
+        self.batch = batch
 
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
-_CONCURRENCY_STATES: Final = frozenset(
+_CONFLICT_STATES: Final = frozenset(
     {
         "40001",  # serialization_failure
         "40P01",  # deadlock_detected
         "55P03",  # lock_not_available: lock_timeout
-        "57014",  # query_canceled: statement_timeout, or somebody's pg_cancel_backend
+        "57014",  # query_canceled: statement_timeout, or pg_cancel_backend
     }
 )
 _OUTAGE_STATES: Final = frozenset({"25006"})  # read_only_sql_transaction: the primary has become a standby
@@ -43,49 +54,52 @@ _OUTAGE_CLASSES: Final = (
     "57P",  # operator intervention: shutting down, crashed, starting up
     "58",  # system error: input and output
 )
+_CONFIGURATION_CLASSES: Final = ("42",)  # syntax error or access rule violation
 _DATA_CLASS: Final = "22"  # data exception
 _QUOTED: Final = re.compile(r'".*"|".*$')
-_SETUP_CLASSES: Final = ("42",)  # syntax error or access rule violation: no such table, permission denied
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """The error behind a BatchError; any other error is its own cause."""
+    return error.__cause__ or error if isinstance(error, BatchError) else error
 
 
 def error_kind(error: BaseException) -> ErrorKind:
-    """Classify an error that escaped from a batch."""
+    """Classify an error, or the cause of a BatchError."""
+    error = cause_of(error)
     state = sqlstate_of(error)
     if state is None:
-        return _fault_without_code(error)
-    if state in _CONCURRENCY_STATES:
+        return _kind_without_code(error)
+    if state in _CONFLICT_STATES:
         return ErrorKind.CONFLICT
     if state in _OUTAGE_STATES or state.startswith(_OUTAGE_CLASSES):
         return ErrorKind.OUTAGE
-    return ErrorKind.CONFIGURATION if state.startswith(_SETUP_CLASSES) else ErrorKind.DATA
+    return ErrorKind.CONFIGURATION if state.startswith(_CONFIGURATION_CLASSES) else ErrorKind.DATA
 
 
-def _fault_without_code(error: BaseException) -> ErrorKind:
-    """The server has said nothing: there is no connection, or there could not be one."""
+def _kind_without_code(error: BaseException) -> ErrorKind:
+    """The server has sent nothing: the connection is gone, or could not be made."""
     if isinstance(error, OperationalError | InterfaceError):
         return ErrorKind.OUTAGE
-    # So libpq calls a connection option that does not exist.
+    # libpq reports an unknown connection option like this.
     return ErrorKind.CONFIGURATION if isinstance(error, ProgrammingError) else ErrorKind.DATA
 
 
 def sqlstate_of(error: BaseException) -> str | None:
-    """PostgreSQL's code for an error that Django wrapped, or None if the server did not send one."""
+    """PostgreSQL's code of an error that Django wrapped; None if the server sent none."""
     return getattr(error.__cause__, "sqlstate", None) if isinstance(error, DatabaseError) else None
 
 
 def loggable(error: BaseException) -> BaseException | None:
-    """The error, if it may be logged with its traceback; None for what the database said.
-
-    That was foreseen, and its text holds whole rows. Anything else is a mistake in the code.
-    """
+    """The error, if its traceback may be logged; None for database errors, whose text holds whole rows."""
     return None if isinstance(error, DatabaseError) else error
 
 
 def first_line(error: BaseException) -> str:
-    """What went wrong, in one line, without what must not be logged.
+    """The first line of an error's text, without addresses and phone numbers.
 
-    PostgreSQL puts whole rows into the lines behind the first (DETAIL, CONTEXT): those are left out.
-    Of a value that it cannot read, it quotes the text in the first.
+    PostgreSQL puts whole rows into the lines after it (DETAIL, CONTEXT), and quotes in it the values
+    that it cannot parse.
     """
     line = str(error).strip().partition("\n")[0]
     if (sqlstate_of(error) or "").startswith(_DATA_CLASS):
@@ -94,7 +108,7 @@ def first_line(error: BaseException) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """The first line of an error, with what helps to look it up: SQLSTATE, or the type."""
+    """The first line of an error, with its SQLSTATE or its type."""
     if (state := sqlstate_of(error)) is not None:
         return f"{first_line(error)} (SQLSTATE {state})"
     if isinstance(error, DatabaseError):

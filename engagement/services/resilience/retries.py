@@ -1,91 +1,126 @@
-"""How long a run puts up with others in its way and with a database that went away."""
+"""Tries again what failed because of other sessions, or because the database was away."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import structlog
 from django.db import connection
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential, wait_random
 
-from engagement.services.job.batch import BatchError
-from engagement.services.resilience.errors import ErrorKind, describe, error_kind
-from engagement.services.resilience.transactions import in_transaction
+from engagement.services.resilience.errors import BatchError, ErrorKind, cause_of, describe, error_kind
+from engagement.services.resilience.transactions import Batch, in_transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
 
+    from engagement.conf import EngagementSettings
     from engagement.services.resilience.stop import StopRequest
 
 T = TypeVar("T")
+BatchType = TypeVar("BatchType", bound=Batch[Any])
 
 SHORT_WAIT: Final = wait_random(min=0.01, max=0.25)
-"""Seconds before a batch that met a deadlock is tried again; random, so that two do not meet again."""
+"""Seconds before the next attempt after a deadlock; random, so that two sessions do not meet again."""
 GROWING_WAIT: Final = wait_exponential(multiplier=0.5, max=8)
-"""Seconds between attempts to reach a database that went away."""
+"""Seconds between attempts to reach a database that is away."""
 
 log = structlog.get_logger("engagement")
 
 
-class _Limit:
-    """Gives up when a stop is asked for, or when so many seconds have passed since the first failure.
-
-    Waiting counts as well as hanging; what went well before the first failure does not.
-    """
+class _OutageLimit:
+    """Gives up on a stop request, or when `seconds` have passed since the first failure."""
 
     def __init__(self, seconds: float, *, stop: StopRequest) -> None:
         self._seconds = seconds
         self._stop = stop
-        self._failed_first_at: float | None = None
+        self._first_failure_at: float | None = None
 
     def seconds_left(self, state: RetryCallState) -> float:
         now = time.monotonic()
-        if self._failed_first_at is None:
-            self._failed_first_at = now
-        return self._seconds - max(now - self._failed_first_at, state.idle_for)
+        if self._first_failure_at is None:
+            self._first_failure_at = now
+        return self._seconds - max(now - self._first_failure_at, state.idle_for)
 
     def __call__(self, state: RetryCallState) -> bool:
         return self.seconds_left(state) <= 0 or self._stop.is_set()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """Tries again what failed through nobody's fault."""
+    """How often and how long a run retries; a stop request ends all waiting."""
 
     stop: StopRequest
     attempts: int
     reconnect_limit: timedelta
+    lock_timeout: timedelta
 
-    def throughout(self, step: Callable[[], T]) -> T:
-        """Call `step`, with patience for others and for the database."""
-        return self.retry_outages(partial(self.retry_conflicts, step))
+    @classmethod
+    def of(cls, settings: EngagementSettings, *, stop: StopRequest) -> RetryPolicy:
+        """The policy of the settings."""
+        return cls(
+            stop=stop,
+            attempts=settings.batch_attempts,
+            reconnect_limit=settings.reconnect_limit,
+            lock_timeout=settings.lock_timeout,
+        )
 
-    def ask(self, read: Callable[[], T], *, lock_timeout: timedelta) -> T:
-        """Ask the database something, `throughout`.
+    def without_retries(self) -> RetryPolicy:
+        """The same policy with a single attempt where other sessions are in the way."""
+        return replace(self, attempts=1)
+
+    def read(self, query: Callable[[], T]) -> T:
+        """Call `query` in a transaction of its own, and retry conflicts and outages.
 
         Transaction: opens one for each attempt, which must be the outermost.
         """
-        return self.throughout(partial(in_transaction, read, lock_timeout=lock_timeout))
+        read = partial(in_transaction, query, lock_timeout=self.lock_timeout)
+        return self.retry_outages(partial(self.retry_conflicts, read))
+
+    def commit(
+        self, attempt: Callable[[], BatchType], *, was_committed: Callable[[BatchType], bool]
+    ) -> BatchType:
+        """Call `attempt`, which commits a batch, until it succeeds; never commit the batch twice.
+
+        A connection that breaks during COMMIT leaves open whether the server carried it out. The next
+        attempt asks `was_committed` first.
+        Raises BatchError when it gives up.
+        """
+        in_doubt: BatchType | None = None
+
+        def attempt_unless_committed() -> BatchType:
+            nonlocal in_doubt
+            if in_doubt is not None and self.retry_conflicts(partial(was_committed, in_doubt)):
+                return in_doubt
+            in_doubt = None
+            try:
+                return self.retry_conflicts(attempt)
+            except BatchError as error:
+                if error.batch.written_id is not None:
+                    in_doubt = cast("BatchType", error.batch)
+                raise
+
+        return self.retry_outages(attempt_unless_committed)
 
     def retry_conflicts(self, step: Callable[[], T]) -> T:
-        """Call `step`, again after deadlocks, serialization failures and lock timeouts."""
+        """Call `step`, and retry it after deadlocks, serialization failures and lock timeouts."""
         retrying = Retrying(
             retry=retry_if_exception(_is(ErrorKind.CONFLICT)),
             stop=lambda state: self.stop.is_set() or state.attempt_number >= self.attempts,
             wait=SHORT_WAIT,
             sleep=self.stop.wait,
-            before_sleep=_log_retry,
+            before_sleep=_log_conflict,
             reraise=True,
         )
         return retrying(step)
 
     def retry_outages(self, step: Callable[[], T]) -> T:
-        """Call `step`, again on a new connection while the database is away."""
-        limit = _Limit(self.reconnect_limit.total_seconds(), stop=self.stop)
+        """Call `step`, and retry it on a new connection while the database is away."""
+        limit = _OutageLimit(self.reconnect_limit.total_seconds(), stop=self.stop)
         retrying = Retrying(
             retry=retry_if_exception(_is(ErrorKind.OUTAGE)),
             stop=limit,
@@ -98,21 +133,16 @@ class RetryPolicy:
         return retrying(step)
 
 
-def cause_of(error: BaseException) -> BaseException:
-    """What went wrong, out of its wrapping."""
-    return error.__cause__ or error if isinstance(error, BatchError) else error
-
-
-def _is(fault: ErrorKind) -> Callable[[BaseException], bool]:
-    return lambda error: error_kind(cause_of(error)) is fault
+def _is(kind: ErrorKind) -> Callable[[BaseException], bool]:
+    return lambda error: error_kind(error) is kind
 
 
 def _drop_connection(_state: RetryCallState) -> None:
-    """The next statement opens a new one."""
+    """The next statement opens a new connection."""
     connection.close()
 
 
-def _log_retry(state: RetryCallState) -> None:
+def _log_conflict(state: RetryCallState) -> None:
     log.warning("engagement_batch_retried", attempt=state.attempt_number, error=_error_of(state))
 
 

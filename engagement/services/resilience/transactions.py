@@ -1,14 +1,19 @@
-"""One transaction with the limits that every batch has."""
+"""Transactions with the limits that every batch has, and batches that commit all or nothing."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from django.db import connection, transaction
 
+from engagement.services.resilience.errors import BatchError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from uuid import UUID
 
 T = TypeVar("T")
 
@@ -20,6 +25,22 @@ _SETTINGS: Final = """
         set_config('enable_seqscan', %s, true),
         set_config('jit', 'off', true)
 """
+
+
+@dataclass(slots=True)
+class Batch(Generic[T]):
+    """What one transaction has claimed and written so far."""
+
+    items: Sequence[T] = ()
+    """The claimed rows."""
+    written_id: UUID | None = None
+    """The id of one row that the batch wrote, once it has written all of them.
+
+    If the transaction fails after that, only the database knows whether it was committed.
+    """
+
+
+BatchType = TypeVar("BatchType", bound=Batch[Any])
 
 
 def in_transaction(work: Callable[[], T], *, lock_timeout: timedelta, whole_tables: bool = False) -> T:
@@ -34,3 +55,18 @@ def in_transaction(work: Callable[[], T], *, lock_timeout: timedelta, whole_tabl
         with connection.cursor() as cursor:
             cursor.execute(_SETTINGS, [str(milliseconds), "on" if whole_tables else "off"])
         return work()
+
+
+def commit_batch(
+    write: Callable[[BatchType], None], batch: BatchType, *, lock_timeout: timedelta
+) -> BatchType:
+    """Call `write`, which claims and changes rows and notes both in `batch`; then commit.
+
+    Transaction: opens one, which must be the outermost.
+    Raises BatchError, with the batch, from whatever went wrong.
+    """
+    try:
+        in_transaction(partial(write, batch), lock_timeout=lock_timeout)
+    except Exception as error:
+        raise BatchError(batch) from error
+    return batch

@@ -1,4 +1,4 @@
-"""What somebody who watches a run is told."""
+"""What a listener of a run is told."""
 
 from __future__ import annotations
 
@@ -23,44 +23,44 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.django_db
 
 
-def test_watcher_hears_how_many_are_due_and_of_each_who_is_done_with() -> None:
+def test_listener_gets_the_number_of_due_users_and_of_those_who_are_done() -> None:
     users = make_users(5, "silent")
     make_users(2, "goodbye_sent")
     fail_moves_of(users[0])
     watcher = Watcher()
     request = RunRequest(job_id=uuid7(), now=NOW, batch_size=5)
-    run_daily_job(request=request, progress=watcher)
+    run_daily_job(request=request, listeners=[watcher])
     assert (watcher.due, sum(watcher.done)) == ([7], 7)
 
 
-def test_watcher_of_a_limited_run_waits_for_no_more_than_the_limit() -> None:
+def test_listener_of_a_limited_run_expects_no_more_users_than_the_limit() -> None:
     make_users(3, "silent")
     make_users(3, "goodbye_sent")
     watcher = Watcher()
-    run_daily_job(request=RunRequest(job_id=uuid7(), now=NOW, limit=4), progress=watcher)
+    run_daily_job(request=RunRequest(job_id=uuid7(), now=NOW, limit=4), listeners=[watcher])
     assert (watcher.due, sum(watcher.done)) == ([4], 4)
 
 
 @pytest.mark.parametrize(("asked_for", "batches"), [(None, [3, 2]), (2, [2, 2, 1]), (5, [5])])
-def test_watcher_hears_of_each_batch_which_is_as_large_as_was_asked_for(
+def test_listener_is_told_of_each_batch(
     settings: Settings, asked_for: int | None, batches: list[int]
 ) -> None:
     settings.ENGAGEMENT_BATCH_SIZE = 3
     make_users(5, "silent")
     watcher = Watcher()
-    run_daily_job(request=RunRequest(job_id=uuid7(), now=NOW, batch_size=asked_for), progress=watcher)
+    run_daily_job(request=RunRequest(job_id=uuid7(), now=NOW, batch_size=asked_for), listeners=[watcher])
     assert watcher.batches == batches
 
 
 class Stopper(Watcher):
-    """Has seen enough after the first batch."""
+    """Asks for a stop after the first batch."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stop = StopRequest()
 
-    def users_done(self, count: int) -> None:
-        super().users_done(count)
+    def users_done(self, users: int) -> None:
+        super().users_done(users)
         self.stop.ask(signal.SIGTERM)
 
 
@@ -68,7 +68,7 @@ def test_stop_during_the_last_check_interrupts_the_run() -> None:
     make_users(5, "silent")
     stopper = Stopper()
     request = RunRequest(job_id=uuid7(), now=NOW, batch_size=2, checks=CHECKS[:1])
-    result = run_daily_job(request=request, stop=stopper.stop, progress=stopper)
+    result = run_daily_job(request=request, stop=stopper.stop, listeners=[stopper])
     assert (result.status, result.succeeded) == ("interrupted", 2)
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from engagement.models import EngagementMessage, EngagementStateTransition, UserEngagementState
-from engagement.states import Policy, State
+from engagement.states import State
 from tests.database import fail_moves_of
 from tests.factories import NOW, TICK, make_user, make_users
 from tests.running import run_job
@@ -82,15 +82,6 @@ def test_running_again_brings_no_second_goodbye(later: timedelta) -> None:
 
 
 # 4
-def test_run_may_be_given_another_policy_than_the_settings() -> None:
-    users = make_users(2, last_activity_at=NOW - timedelta(days=7) - TICK)
-    assert run_job().succeeded == 0
-    policy = Policy(inactivity=timedelta(days=7), goodbye_wait=timedelta(hours=1))
-    assert run_job(policy=policy).succeeded == 2
-    users[0].refresh_from_db()
-    assert users[0].goodbye_expires_at == NOW + timedelta(hours=1)
-
-
 def test_opted_out_user_is_skipped_and_counted() -> None:
     user = make_user("silent", user__reengagement_opt_out=True)
     result = run_job()

@@ -7,16 +7,15 @@ import os
 import signal
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from engagement.models import EngagementMessage, EngagementStateTransition, UserEngagementState
 from engagement.selectors import audit_log
-from engagement.services.job.mover import Mover
-from engagement.services.job.progress import Scoreboard
+from engagement.services.job import check_run, parallel
 from engagement.services.job.result import UserFailure
-from engagement.states import CHECKS, State
+from engagement.states import State
 from tests.database import (
     DEADLINE_SECONDS,
     closed_gate,
@@ -32,6 +31,8 @@ from tests.running import run_job, run_process, start_process
 if TYPE_CHECKING:
     import subprocess
 
+    from engagement.services.job.check_run import CheckRun
+
 pytestmark = pytest.mark.usefixtures("committed")
 
 RUN = ("run_engagement_daily", "--json", "--now", NOW.isoformat(), "--batch-size", "5", "--workers", "3")
@@ -42,7 +43,7 @@ def workers_of(process: subprocess.Popen[str]) -> list[int]:
     return [int(pid) for pid in children.split()]
 
 
-def test_workers_move_everybody_once_and_give_one_result() -> None:
+def test_workers_move_each_user_once_and_give_one_result() -> None:
     make_users(50, "silent")
     make_users(8, "goodbye_sent")
     outcome = run_process(*RUN)
@@ -153,16 +154,16 @@ def test_result_of_several_workers_is_that_of_one() -> None:
 
 
 def test_user_whom_another_worker_has_moved_meanwhile_has_not_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One worker blames somebody; what the audit log says of them is what counts."""
+    """One worker reports a failure; the audit log decides."""
     users = make_users(8, "silent")
     blame = UserFailure(users[0].user_id, "inactivity_14d", "in somebody's way")
-    move = Mover.move
+    move_users = check_run.move_users
 
-    def blame_and_move(mover: Mover) -> bool:
-        mover._check_runs[0].reporter.failed(blame)
-        return move(mover)
+    def blame_and_move(check_runs: list[CheckRun], **options: Any) -> bool:
+        check_runs[0].progress.failed(blame)
+        return move_users(check_runs, **options)
 
-    monkeypatch.setattr(Mover, "move", blame_and_move)
+    monkeypatch.setattr(parallel, "move_users", blame_and_move)
     result = run_job(workers=2)
     assert (result.status, result.succeeded, result.failed) == ("succeeded", 8, 0)
 
@@ -179,15 +180,16 @@ def test_run_that_cannot_be_settled_ends_with_a_sentence(monkeypatch: pytest.Mon
 def test_what_dead_workers_had_committed_is_counted_by_the_audit_log(monkeypatch: pytest.MonkeyPatch) -> None:
     make_users(8, "silent")
     make_users(2, "goodbye_sent")
-    move = Mover.move
+    move_users = check_run.move_users
 
-    def move_and_die(mover: Mover) -> bool:
-        mover._check_runs[0].reporter = mover._check_runs[1].reporter = Scoreboard(CHECKS)
-        move(mover)
+    def move_and_die(check_runs: list[CheckRun], **options: Any) -> bool:
+        for each in check_runs:
+            each.progress = parallel.WorkerProgress(lambda _message: None)
+        move_users(check_runs, **options)
         os.kill(os.getpid(), signal.SIGKILL)
         return True
 
-    monkeypatch.setattr(Mover, "move", move_and_die)
+    monkeypatch.setattr(parallel, "move_users", move_and_die)
     result = run_job(workers=2)
     assert (result.status, [tally.succeeded for tally in result.checks.values()]) == ("failed", [8, 2, 0])
     assert result.failure == (

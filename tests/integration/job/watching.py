@@ -1,22 +1,26 @@
-"""Somebody who watches a run."""
+"""A listener for tests."""
 
 from __future__ import annotations
 
+from engagement.services.job.progress import RunListener
 
-class Watcher:
+
+class Watcher(RunListener):
     """Remembers what it was told."""
+
+    wants_due_count = True
 
     def __init__(self) -> None:
         self.due: list[int] = []
         self.done: list[int] = []
 
-    def started(self, *, due: int) -> None:
-        self.due.append(due)
+    def due_counted(self, users: int) -> None:
+        self.due.append(users)
 
-    def users_done(self, count: int) -> None:
-        self.done.append(count)
+    def users_done(self, users: int) -> None:
+        self.done.append(users)
 
     @property
     def batches(self) -> list[int]:
-        """With how many users the run was done at once."""
-        return [count for count in self.done if count]
+        """The number of users in each batch."""
+        return [users for users in self.done if users]

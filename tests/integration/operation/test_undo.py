@@ -50,8 +50,12 @@ def test_undo_of_a_run_of_10_000_leaves_every_user_and_message_as_before() -> No
     job_id = run_job().job_id
     moves = EngagementStateTransition.objects.count()
     result = undo(job_id)
-    assert (result.status, result.undone, result.messages_cancelled) == ("succeeded", moves, 9_000)
-    assert (moves, result.failed, not_undone(result)) == (10_000, 0, {})
+    assert (result.status, result.counts.undone, result.counts.messages_cancelled) == (
+        "succeeded",
+        moves,
+        9_000,
+    )
+    assert (moves, result.counts.failed, not_undone(result)) == (10_000, 0, {})
     assert all_users() == users_before
     assert EngagementStateTransition.objects.filter(trigger="run_undone").count() == moves
     assert rows_before[2:] == [[], []]
@@ -66,7 +70,7 @@ def test_undo_puts_everybody_back_whatever_they_were(rows: list[dict[str, Any]],
         before = all_users()
         result = run_job(now=now)
         if result.succeeded:
-            assert undo(result.job_id).undone == result.succeeded
+            assert undo(result.job_id).counts.undone == result.succeeded
         assert all_users() == before
         # And they are due again, as they were.
         assert run_job(now=now).succeeded == result.succeeded
@@ -111,8 +115,12 @@ def test_dry_run_says_the_same_and_writes_nothing() -> None:
     before = all_rows()
     expected = undo(job_id, dry_run=True)
     assert all_rows() == before
-    assert (expected.undone, expected.messages_cancelled, not_undone(expected)) == (3, 2, {"moved_on": 1})
-    assert undo(job_id).counts() == expected.counts()
+    assert (expected.counts.undone, expected.counts.messages_cancelled, not_undone(expected)) == (
+        3,
+        2,
+        {"moved_on": 1},
+    )
+    assert undo(job_id).counts.as_json() == expected.counts.as_json()
 
 
 def test_undo_may_be_repeated() -> None:
@@ -121,7 +129,11 @@ def test_undo_may_be_repeated() -> None:
     undo(job_id)
     before = all_rows()
     result = undo(job_id, now=LATER + DAY)
-    assert (result.status, result.undone, not_undone(result)) == ("succeeded", 0, {"already_undone": 3})
+    assert (result.status, result.counts.undone, not_undone(result)) == (
+        "succeeded",
+        0,
+        {"already_undone": 3},
+    )
     assert all_rows() == before
 
 
@@ -174,8 +186,8 @@ def test_runs_can_be_taken_back_one_after_the_other_last_first() -> None:
     first, second = run_job().job_id, run_job(now=NOW + 3 * DAY).job_id
     now = NOW + 4 * DAY
     assert not_undone(undo(first, now=now)) == {"moved_on": 1}
-    assert undo(second, now=now).undone == 1
-    assert undo(first, now=now).undone == 1
+    assert undo(second, now=now).counts.undone == 1
+    assert undo(first, now=now).counts.undone == 1
     assert all_users() == before
 
 
@@ -185,13 +197,13 @@ def test_second_run_at_the_same_instant_is_told_from_the_first() -> None:
     undo(first)
     second = run_job().job_id
     assert not_undone(undo(first)) == {"already_undone": 1}
-    assert undo(second).undone == 1
+    assert undo(second).counts.undone == 1
 
 
 def test_run_that_moved_nobody_is_unknown() -> None:
     job_id = run_job().job_id
     for unknown in (job_id, uuid4()):
-        with pytest.raises(UnknownRun, match=f"{unknown}: .*; look for the job_id in the report") as error:
+        with pytest.raises(UnknownRun, match=f"{unknown}: .* The job_id is in the report") as error:
             undo(unknown)
         assert error.value.job_id == unknown
 
@@ -201,7 +213,7 @@ def test_job_id_of_any_version_is_found() -> None:
     run_job()
     job_id = uuid4()
     EngagementStateTransition.objects.update(metadata={"job_id": str(job_id)})
-    assert undo(job_id).undone == 1
+    assert undo(job_id).counts.undone == 1
 
 
 def test_user_whom_the_database_refuses_to_move_does_not_keep_the_others_there() -> None:
@@ -209,8 +221,8 @@ def test_user_whom_the_database_refuses_to_move_does_not_keep_the_others_there()
     job_id = run_job().job_id
     fail_moves_of(silent[4])
     result = undo(job_id)
-    assert (result.status, result.undone, result.failed) == ("partial", 8, 1)
-    assert [(failure.user_id, failure.error) for failure in result.errors] == [
+    assert (result.status, result.counts.undone, result.counts.failed) == ("partial", 8, 1)
+    assert [(failure.user_id, failure.error) for failure in result.counts.errors] == [
         (silent[4].user_id, "poisoned (SQLSTATE P0001)")
     ]
     assert EngagementMessage.objects.get(status="pending").user_id == silent[4].user_id
@@ -221,7 +233,7 @@ def test_result_carries_the_first_hundred_errors() -> None:
     job_id = run_job().job_id
     fail_moves_of(*silent)
     result = undo(job_id)
-    assert (result.failed, len(result.errors)) == (101, 100)
+    assert (result.counts.failed, len(result.counts.errors)) == (101, 100)
 
 
 @pytest.mark.parametrize("former", [{}, {"former_timestamps": {"remind_at": "soon"}}])
@@ -231,7 +243,7 @@ def test_audit_row_that_does_not_know_the_former_times_fails_alone(former: dict[
     bad = EngagementStateTransition.objects.filter(trigger="reminder_due")
     bad.update(metadata={"job_id": str(result.job_id), **former})
     undone = undo(result.job_id)
-    assert (undone.status, undone.undone, undone.failed) == ("partial", 1, 1)
+    assert (undone.status, undone.counts.undone, undone.counts.failed) == ("partial", 1, 1)
     assert UserEngagementState.objects.filter(state="dormant").count() == 1
 
 

@@ -72,8 +72,8 @@ def test_two_at_once_take_everybody_back_once(settings: Settings) -> None:
     for thread in threads:
         thread.join()
     assert [result.status for result in results] == ["succeeded", "succeeded"]
-    assert sum(result.undone for result in results) == count_moves_back() == 60
-    assert sum(result.messages_cancelled for result in results) == 60
+    assert sum(result.counts.undone for result in results) == count_moves_back() == 60
+    assert sum(result.counts.messages_cancelled for result in results) == 60
     assert all_users() == before
 
 
@@ -84,11 +84,15 @@ def test_what_another_program_has_locked_is_passed_over_and_found_the_next_time(
     with another_connection(autocommit=False) as other:
         other.execute(f"SELECT FROM {table} WHERE user_id = %s FOR UPDATE", [users[1].user_id])
         # It takes no locks of its own, and so meets nobody's.
-        assert undo(job_id, dry_run=True).undone == 3
+        assert undo(job_id, dry_run=True).counts.undone == 3
         result = undo(job_id)
-        assert (result.status, result.undone, dict(result.not_undone)) == ("succeeded", 2, {"in_use": 1})
+        assert (result.status, result.counts.undone, dict(result.counts.not_undone)) == (
+            "succeeded",
+            2,
+            {"in_use": 1},
+        )
         other.rollback()
-    assert undo(job_id).undone == 1
+    assert undo(job_id).counts.undone == 1
     assert_every_goodbye_can_be_sent()
 
 
@@ -97,7 +101,7 @@ def test_program_that_only_refers_to_a_user_is_in_nobodys_way() -> None:
     job_id = run_job().job_id
     with another_connection(autocommit=False) as referring:
         referring.execute("SELECT FROM user_engagement_states FOR KEY SHARE")
-        assert undo(job_id).undone == 3
+        assert undo(job_id).counts.undone == 3
 
 
 def test_goodbye_that_is_being_sent_is_not_cancelled() -> None:
@@ -105,10 +109,10 @@ def test_goodbye_that_is_being_sent_is_not_cancelled() -> None:
     job_id = run_job().job_id
     with another_connection(autocommit=False) as sender:
         sender.execute("SELECT FROM engagement_message_queue WHERE status = 'pending' FOR UPDATE")
-        assert undo(job_id).undone == 0
+        assert undo(job_id).counts.undone == 0
         sender.execute("UPDATE engagement_message_queue SET status = 'sent', sent_at = now()")
         sender.commit()
-    assert dict(undo(job_id).not_undone) == {"goodbye_sent": 1}
+    assert dict(undo(job_id).counts.not_undone) == {"goodbye_sent": 1}
     assert UserEngagementState.objects.get(pk=users[0].pk).state == "goodbye_sent"
 
 
@@ -119,7 +123,7 @@ def test_beside_a_job_nobody_is_told_goodbye_without_a_message(settings: Setting
     outcomes: list[Any] = []
     wait_at_gate()
     with closed_gate() as gate:
-        undoing = in_thread(lambda: outcomes.append(undo(job_id).undone))
+        undoing = in_thread(lambda: outcomes.append(undo(job_id).counts.undone))
         wait_for_somebody_at_the_gate(gate)
         runs = [in_thread(lambda: outcomes.append(run_job(batch_size=3).failed)) for _ in range(2)]
     for thread in (undoing, *runs):
@@ -135,7 +139,7 @@ def test_batch_is_tried_again_after(code: str, settings: Settings) -> None:
     job_id = run_job().job_id
     fail_first_moves(1, code=code)
     result = undo(job_id)
-    assert (result.status, result.undone, result.failed) == ("succeeded", 4, 0)
+    assert (result.status, result.counts.undone, result.counts.failed) == ("succeeded", 4, 0)
     assert count_moves_back() == 4
 
 
@@ -144,7 +148,7 @@ def test_undo_reconnects_when_the_server_ends_its_session() -> None:
     job_id = run_job().job_id
     lose_connection_at_first_move()
     result = undo(job_id)
-    assert (result.status, result.undone, count_moves_back()) == ("succeeded", 4, 4)
+    assert (result.status, result.counts.undone, count_moves_back()) == ("succeeded", 4, 4)
 
 
 def lose_the_answer_to_the_first_batch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,8 +173,8 @@ def test_batch_whose_commit_was_not_confirmed_is_counted_once(
     job_id = run_job().job_id
     lose_the_answer_to_the_first_batch(monkeypatch)
     result = undo(job_id)
-    assert (result.status, result.undone, result.messages_cancelled) == ("succeeded", 4, 4)
-    assert (dict(result.not_undone), count_moves_back()) == ({}, 4)
+    assert (result.status, result.counts.undone, result.counts.messages_cancelled) == ("succeeded", 4, 4)
+    assert (dict(result.counts.not_undone), count_moves_back()) == ({}, 4)
 
 
 def test_unconfirmed_batch_that_left_everybody_alone_counts_them_once(
@@ -181,7 +185,7 @@ def test_unconfirmed_batch_that_left_everybody_alone_counts_them_once(
     undo(job_id)
     lose_the_answer_to_the_first_batch(monkeypatch)
     result = undo(job_id)
-    assert (result.status, dict(result.not_undone)) == ("succeeded", {"already_undone": 4})
+    assert (result.status, dict(result.counts.not_undone)) == ("succeeded", {"already_undone": 4})
 
 
 def test_outage_that_lasts_ends_the_undo_as_failed(settings: Settings) -> None:
@@ -190,7 +194,7 @@ def test_outage_that_lasts_ends_the_undo_as_failed(settings: Settings) -> None:
     job_id = run_job().job_id
     fail_first_moves(1000, code="53100")
     result = undo(job_id)
-    assert (result.status, result.undone, result.failed) == ("failed", 0, 0)
+    assert (result.status, result.counts.undone, result.counts.failed) == ("failed", 0, 0)
     assert "The database is not available" in str(result.failure)
     assert_every_goodbye_can_be_sent()
 
@@ -204,9 +208,9 @@ def test_locked_table_ends_the_undo_and_blames_nobody(settings: Settings) -> Non
         other.execute("LOCK TABLE engagement_message_queue IN SHARE MODE")
         result = undo(job_id)
         other.rollback()
-    assert (result.status, result.undone, result.failed) == ("failed", 0, 0)
+    assert (result.status, result.counts.undone, result.counts.failed) == ("failed", 0, 0)
     assert "Other programs kept the database busy" in str(result.failure)
-    assert undo(job_id).undone == 4
+    assert undo(job_id).counts.undone == 4
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

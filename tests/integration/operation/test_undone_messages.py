@@ -32,7 +32,7 @@ def test_user_whom_the_sender_may_have_told_goodbye_is_left_alone(
     EngagementMessage.objects.update(**message)
     before = all_rows()
     result = undo(job_id)
-    assert (result.undone, result.messages_cancelled, not_undone(result)) == (0, 0, {reason: 1})
+    assert (result.counts.undone, result.counts.messages_cancelled, not_undone(result)) == (0, 0, {reason: 1})
     assert all_rows() == before
 
 
@@ -41,7 +41,7 @@ def test_user_whose_goodbye_the_operator_has_cancelled_already_goes_back() -> No
     job_id = run_job().job_id
     EngagementMessage.objects.update(status="cancelled")
     result = undo(job_id)
-    assert (result.undone, result.messages_cancelled) == (1, 0)
+    assert (result.counts.undone, result.counts.messages_cancelled) == (1, 0)
     assert stored(user).state == "active"
     run_job()
     assert EngagementMessage.objects.filter(status="pending").count() == 1
@@ -52,7 +52,7 @@ def test_user_whose_goodbye_was_deleted_goes_back() -> None:
     job_id = run_job().job_id
     EngagementMessage.objects.all().delete()
     result = undo(job_id)
-    assert (result.undone, result.messages_cancelled) == (1, 0)
+    assert (result.counts.undone, result.counts.messages_cancelled) == (1, 0)
 
 
 def test_messages_of_others_and_of_other_days_are_left_alone() -> None:

@@ -22,7 +22,7 @@ def undo(job_id: UUID, *, now: datetime = LATER, dry_run: bool = False) -> UndoR
 
 
 def not_undone(result: UndoResult) -> dict[str, int]:
-    return {reason.value: count for reason, count in result.not_undone.items()}
+    return {reason.value: count for reason, count in result.counts.not_undone.items()}
 
 
 def stored(user: UserEngagementState) -> UserEngagementState:

@@ -63,7 +63,7 @@ def test_nobody_is_moved_when_one_of_a_list_may_not_be() -> None:
     user_states = lock_states(user_ids=ids, trigger=Trigger.INACTIVITY_14D, now=NOW)
     before = [stored(user) for user in users]
     with pytest.raises(InvalidTransition):
-        transition_states(user_states=user_states, trigger=Trigger.INACTIVITY_14D, now=NOW)
+        transition_states(user_states=user_states, trigger=Trigger.INACTIVITY_14D, now=NOW, policy=Policy())
     assert ([stored(user) for user in users], count_audit_rows()) == (before, 0)
 
 
@@ -71,14 +71,16 @@ def test_active_users_among_the_senders_are_not_logged() -> None:
     active, dormant = make_user(), make_user("dormant")
     ids = [active.user_id, dormant.user_id]
     user_states = lock_states(user_ids=ids, trigger=Trigger.USER_MESSAGE, now=NOW)
-    (audit_row,) = transition_states(user_states=user_states, trigger=Trigger.USER_MESSAGE, now=NOW)
+    (audit_row,) = transition_states(
+        user_states=user_states, trigger=Trigger.USER_MESSAGE, now=NOW, policy=Policy()
+    )
     assert audit_row.user_id == dormant.user_id
     assert stored(active)["last_activity_at"] == stored(dormant)["last_activity_at"] == NOW
 
 
 def test_nobody_to_move_is_no_mistake() -> None:
     assert lock_states(user_ids=[], trigger=Trigger.USER_MESSAGE, now=NOW) == []
-    assert transition_states(user_states=[], trigger=Trigger.REMINDER_DUE, now=NOW) == []
+    assert transition_states(user_states=[], trigger=Trigger.REMINDER_DUE, now=NOW, policy=Policy()) == []
 
 
 def test_every_missing_user_is_named() -> None:
@@ -103,14 +105,14 @@ def test_many_users_are_not_moved_outside_a_transaction() -> None:
             user_ids=[UserEngagementState.objects.get().user_id], trigger=Trigger.INACTIVITY_14D, now=NOW
         )
     with pytest.raises(TransactionManagementError, match=r"^transition_states\(\) needs the"):
-        transition_states(user_states=user_states, trigger=Trigger.INACTIVITY_14D, now=NOW)
+        transition_states(user_states=user_states, trigger=Trigger.INACTIVITY_14D, now=NOW, policy=Policy())
     assert not EngagementStateTransition.objects.exists()
 
 
 def test_rows_that_have_been_moved_since_they_were_read_are_refused() -> None:
     user = make_user("silent")
     user_states = lock_states(user_ids=[user.user_id], trigger=Trigger.INACTIVITY_14D, now=NOW)
-    transition_states(user_states=user_states, trigger=Trigger.INACTIVITY_14D, now=NOW)
+    transition_states(user_states=user_states, trigger=Trigger.INACTIVITY_14D, now=NOW, policy=Policy())
     with pytest.raises(StaleUserStates):
-        transition_states(user_states=user_states, trigger=Trigger.INACTIVITY_14D, now=NOW)
+        transition_states(user_states=user_states, trigger=Trigger.INACTIVITY_14D, now=NOW, policy=Policy())
     assert EngagementStateTransition.objects.count() == 1

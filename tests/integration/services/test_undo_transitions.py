@@ -18,7 +18,7 @@ from engagement.services.state_machine import (
     transition_states,
     undo_transitions,
 )
-from engagement.states import InvalidTransition, Transition, Trigger
+from engagement.states import InvalidTransition, Policy, Transition, Trigger
 from tests.factories import NOW, make_user, make_users
 from tests.running import run_job
 
@@ -99,7 +99,7 @@ def test_undoing_is_no_transition_of_the_table(trait: str) -> None:
     user = make_user(trait)
     states = lock_states(user_ids=[user.user_id], trigger=Trigger.RUN_UNDONE, now=NOW)
     with pytest.raises(InvalidTransition):
-        transition_states(user_states=states, trigger=Trigger.RUN_UNDONE, now=NOW)
+        transition_states(user_states=states, trigger=Trigger.RUN_UNDONE, now=NOW, policy=Policy())
     assert not EngagementStateTransition.objects.exists()
 
 

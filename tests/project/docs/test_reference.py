@@ -14,7 +14,8 @@ from django.test import override_settings
 
 from engagement import conf
 from engagement.conf import engagement_settings
-from engagement.management.base import EXIT_CODES, SAFETY_LIMIT, SIGNAL_BASE, WRONG_ARGUMENTS
+from engagement.management.base import WRONG_ARGUMENTS
+from engagement.services.job.result import EXIT_CODE_SAFETY_LIMIT, EXIT_CODES, SIGNAL_BASE
 from engagement.services.resilience.stop import STOP_SIGNALS
 from engagement.states import CHECKS, State
 from tests.database import execute, fail_moves_of
@@ -173,7 +174,7 @@ def test_options_that_guides_name_alone_exist() -> None:
 def test_exit_codes_are_those_of_the_commands() -> None:
     documented = {int(row[0]) for row in rows(section(REFERENCE, "Exit codes"), first_column="code")}
     of_signals = {SIGNAL_BASE + number for number in STOP_SIGNALS}
-    assert documented == {*EXIT_CODES.values(), SAFETY_LIMIT, WRONG_ARGUMENTS, *of_signals}
+    assert documented == {*EXIT_CODES.values(), EXIT_CODE_SAFETY_LIMIT, WRONG_ARGUMENTS, *of_signals}
 
 
 def test_log_events_are_those_of_the_code() -> None:

@@ -1,4 +1,4 @@
-"""How long a run waits, and what for. No database, and no time passes."""
+"""What is retried, how often and how long. Without a database, and without time passing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.db import IntegrityError, OperationalError, connection
 
-from engagement.services.job.batch import BatchError
+from engagement.services.resilience.errors import BatchError
 from engagement.services.resilience.retries import RetryPolicy
 from engagement.services.resilience.stop import StopRequest
 from tests.faults import deadlock_of_a_batch
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long each of the sleeps would have been."""
+    """The seconds of each sleep."""
     sleeps: list[float] = []
-    monkeypatch.setattr("engagement.services.resilience.retries.time.sleep", sleeps.append)
+    monkeypatch.setattr("engagement.services.resilience.stop.time.sleep", sleeps.append)
     return sleeps
 
 
@@ -43,12 +43,12 @@ def test_wait_ends_with_the_step_in_which_a_stop_is_asked_for(monkeypatch: pytes
         asked.append(seconds)
         stop.ask(signal.SIGTERM)
 
-    monkeypatch.setattr("engagement.services.resilience.retries.time.sleep", ask)
+    monkeypatch.setattr("engagement.services.resilience.stop.time.sleep", ask)
     stop.wait(60)
     assert asked == [0.1]
 
 
-def test_nobody_waits_once_a_stop_was_asked_for(slept: list[float]) -> None:
+def test_no_wait_after_a_stop_was_asked_for(slept: list[float]) -> None:
     stop = StopRequest()
     stop.ask(signal.SIGINT)
     stop.wait(60)
@@ -56,7 +56,7 @@ def test_nobody_waits_once_a_stop_was_asked_for(slept: list[float]) -> None:
 
 
 class Clock(StopRequest):
-    """Stands still but for waiting, which takes no time."""
+    """A clock that moves by waiting only, and waits in no time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def closed_at(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """When the connection was given up."""
+    """When the connection was closed."""
     closings: list[float] = []
     monkeypatch.setattr(connection, "close", lambda: closings.append(clock.seconds))
     return closings
@@ -102,8 +102,18 @@ class Step:
         return "done"
 
 
-def patience_of(clock: Clock, *, limit_seconds: float = 24) -> RetryPolicy:
-    return RetryPolicy(clock, attempts=3, reconnect_limit=timedelta(seconds=limit_seconds))
+def policy_of(clock: Clock, *, limit_seconds: float = 24) -> RetryPolicy:
+    return RetryPolicy(
+        stop=clock,
+        attempts=3,
+        reconnect_limit=timedelta(seconds=limit_seconds),
+        lock_timeout=timedelta(seconds=5),
+    )
+
+
+def read(clock: Clock, step: Step) -> str:
+    policy = policy_of(clock)
+    return policy.retry_outages(lambda: policy.retry_conflicts(step))
 
 
 def test_database_that_is_away_is_asked_at_growing_intervals_until_the_limit(
@@ -112,7 +122,7 @@ def test_database_that_is_away_is_asked_at_growing_intervals_until_the_limit(
     away = OperationalError("connection refused")
     step = Step(clock, [away] * 99)
     with pytest.raises(OperationalError) as raised:
-        patience_of(clock).retry_outages(step)
+        policy_of(clock).retry_outages(step)
     assert raised.value is away
     assert step.asked_at == [0, 0.5, 1.5, 3.5, 7.5, 15.5, 23.5, 24]
     assert closed_at == step.asked_at
@@ -124,7 +134,7 @@ def test_database_that_is_away_is_asked_at_growing_intervals_until_the_limit(
 @pytest.mark.usefixtures("closed_at")
 def test_time_before_the_first_failure_does_not_count(clock: Clock) -> None:
     step = Step(clock, [OperationalError("gone"), OperationalError("gone")], takes_seconds=9.5)
-    assert patience_of(clock, limit_seconds=11).retry_outages(step) == "done"
+    assert policy_of(clock, limit_seconds=11).retry_outages(step) == "done"
     assert step.asked_at == [0, 10, 20.5]
 
 
@@ -133,17 +143,17 @@ def test_stop_ends_the_wait_for_a_database(clock: Clock) -> None:
     clock.ask(signal.SIGTERM)
     step = Step(clock, [OperationalError("gone")])
     with pytest.raises(OperationalError):
-        patience_of(clock).retry_outages(step)
+        policy_of(clock).retry_outages(step)
     assert step.asked_at == [0]
 
 
-def test_batch_in_the_way_of_others_is_tried_so_many_times_after_short_waits(
+def test_conflict_is_retried_so_many_times_after_short_waits(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     errors = [deadlock_of_a_batch() for _ in range(3)]
     step = Step(clock, errors)
     with pytest.raises(BatchError) as raised:
-        patience_of(clock).retry_conflicts(step)
+        policy_of(clock).retry_conflicts(step)
     assert raised.value is errors[-1]
     assert len(step.asked_at) == 3
     first, second, third = step.asked_at
@@ -153,24 +163,24 @@ def test_batch_in_the_way_of_others_is_tried_so_many_times_after_short_waits(
     assert [message["error"] for message in logged] == ["deadlock detected (SQLSTATE 40P01)"] * 2
 
 
-def test_stop_ends_the_attempts_to_get_past_others(clock: Clock) -> None:
+def test_stop_ends_the_retries_of_a_conflict(clock: Clock) -> None:
     clock.ask(signal.SIGTERM)
     step = Step(clock, [deadlock_of_a_batch()])
     with pytest.raises(BatchError):
-        patience_of(clock).retry_conflicts(step)
+        policy_of(clock).retry_conflicts(step)
     assert step.asked_at == [0]
 
 
 @pytest.mark.usefixtures("closed_at")
-def test_step_gets_past_others_and_outages_in_one_go(clock: Clock) -> None:
+def test_conflicts_and_outages_are_retried_together(clock: Clock) -> None:
     step = Step(
         clock, [deadlock_of_a_batch(), OperationalError("gone"), deadlock_of_a_batch(), deadlock_of_a_batch()]
     )
-    assert patience_of(clock).throughout(step) == "done"
+    assert read(clock, step) == "done"
 
 
-def test_error_that_no_waiting_mends_is_raised_at_once(clock: Clock, closed_at: list[float]) -> None:
+def test_error_of_the_data_is_raised_at_once(clock: Clock, closed_at: list[float]) -> None:
     step = Step(clock, [IntegrityError("no")])
     with pytest.raises(IntegrityError):
-        patience_of(clock).throughout(step)
+        read(clock, step)
     assert (step.asked_at, closed_at) == ([0], [])

@@ -1,4 +1,4 @@
-"""Which batches are searched for a user who cannot be moved, and how patiently."""
+"""How a failed batch is bisected, and how often its parts are tried."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ def fail_moves_in_turn(*codes: str | None) -> None:
 def batches_of_four_users() -> tuple[RunResult, list[int]]:
     make_users(4, "silent")
     watcher = Watcher()
-    return run_daily_job(request=RunRequest(job_id=uuid7(), now=NOW), progress=watcher), watcher.batches
+    return run_daily_job(request=RunRequest(job_id=uuid7(), now=NOW), listeners=[watcher]), watcher.batches
 
 
-def test_halves_of_a_batch_that_others_were_in_the_way_of_are_tried_once() -> None:
+def test_halves_of_a_batch_that_met_conflicts_are_tried_once() -> None:
     fail_moves_in_turn(DEADLOCK, DEADLOCK, DEADLOCK)
     result, batches = batches_of_four_users()
     # The second half at once; the first not again, but one by one.
@@ -74,20 +74,20 @@ def test_halves_of_a_batch_with_a_bad_user_are_tried_as_often_as_any_batch() -> 
     assert (result.status, batches) == ("succeeded", [2, 2])
 
 
-def test_nobody_is_searched_for_when_others_are_in_the_way_of_both_halves() -> None:
+def test_conflict_in_both_halves_ends_the_run() -> None:
     fail_moves_in_turn(*[DEADLOCK] * 4)
     result, batches = batches_of_four_users()
     assert (result.status, result.failed, batches) == ("failed", 0, [])
     assert "Other programs kept the database busy" in str(result.failure)
 
 
-def test_search_goes_on_when_one_half_meets_others_and_one_a_bad_user() -> None:
+def test_bisection_goes_on_when_one_half_meets_a_conflict_and_one_a_bad_user() -> None:
     fail_moves_in_turn(POISON, POISON, DEADLOCK, DEADLOCK)
     result, batches = batches_of_four_users()
     assert (result.status, batches) == ("succeeded", [1, 1, 1, 1])
 
 
-def test_user_who_meets_others_every_time_is_the_one_at_fault() -> None:
+def test_user_alone_who_meets_a_conflict_each_time_has_failed() -> None:
     second_half = [SUCCESS] * 2
     fail_moves_in_turn(POISON, DEADLOCK, DEADLOCK, *second_half, DEADLOCK)
     result, batches = batches_of_four_users()
@@ -95,7 +95,7 @@ def test_user_who_meets_others_every_time_is_the_one_at_fault() -> None:
     assert [failure.error for failure in result.errors] == ["provoked (SQLSTATE 40P01)"]
 
 
-def test_search_that_meets_what_is_nobodys_fault_ends_the_run_and_blames_nobody() -> None:
+def test_missing_privilege_during_bisection_ends_the_run_without_failed_users() -> None:
     fail_moves_in_turn(POISON, *[NO_PRIVILEGE] * 9)
     result, batches = batches_of_four_users()
     assert (result.status, result.failed, batches) == ("failed", 0, [])
@@ -104,7 +104,7 @@ def test_search_that_meets_what_is_nobodys_fault_ends_the_run_and_blames_nobody(
 def test_mistake_in_the_code_is_logged_with_its_traceback(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(due_users, "read_due_users", lambda *_asked: 1 / 0)
+    monkeypatch.setattr("engagement.services.job.batch.goodbye_for", lambda *_asked, **_named: 1 / 0)
     make_users(1, "silent")
     assert run_job().failed == 1
     messages = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
@@ -112,7 +112,7 @@ def test_mistake_in_the_code_is_logged_with_its_traceback(
     assert isinstance(message["exc_info"], ZeroDivisionError)
 
 
-def test_page_that_others_kept_from_being_read_is_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_that_could_not_be_read_is_not_bisected(monkeypatch: pytest.MonkeyPatch) -> None:
     read = due_users.read_due_users
     failures = iter([deadlock(), deadlock()])
 
@@ -127,7 +127,7 @@ def test_page_that_others_kept_from_being_read_is_not_searched(monkeypatch: pyte
     assert "Other programs kept the database busy" in str(result.failure)
 
 
-def test_stop_while_others_are_in_the_way_ends_the_run_and_blames_nobody(
+def test_stop_during_a_conflict_interrupts_the_run_without_failed_users(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stop = StopRequest()

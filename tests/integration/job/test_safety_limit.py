@@ -46,8 +46,8 @@ class TestCount:
         outcome = run_daily("--json")
         assert (outcome.code, outcome.json["status"], outcome.json["processed"]) == (4, "failed", 0)
         assert outcome.err == (
-            "run_engagement_daily: The run would say goodbye to 4 users, and ENGAGEMENT_MAX_GOODBYES_PER_RUN"
-            " allows 3. Nobody was moved: --allow-large-run lets it through, --limit spreads it over"
+            "run_engagement_daily: The run would send a goodbye to 4 users,"
+            " and ENGAGEMENT_MAX_GOODBYES_PER_RUN allows 3. Nobody was moved: --allow-large-run lets it through, --limit spreads it over"
             " several runs.\n"
         )
         assert list(UserEngagementState.objects.order_by("pk").values()) == before
@@ -83,8 +83,8 @@ class TestCount:
         make_users(4, "silent")
         outcome = run_daily("--json", "--dry-run")
         assert (outcome.code, outcome.json["status"], outcome.json["succeeded"]) == (0, "succeeded", 4)
-        assert "would say goodbye to 4 users" in outcome.err
-        assert "would say goodbye" not in run_daily("--json", "--dry-run", "--allow-large-run").err
+        assert "would send a goodbye to 4 users" in outcome.err
+        assert "would send a goodbye" not in run_daily("--json", "--dry-run", "--allow-large-run").err
 
     def test_workers_are_not_even_started(self) -> None:
         make_users(4, "silent")

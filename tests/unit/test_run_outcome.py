@@ -1,4 +1,4 @@
-"""What becomes of a run that could not go on. No database."""
+"""The outcome of a run that could not go on. Without a database."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 from django.db import IntegrityError, OperationalError, ProgrammingError
 
-from engagement.services.job.mover import Ending, ending_of
+from engagement.services.job.result import Outcome, outcome_of
 from engagement.services.resilience.stop import StopRequest
 from tests.faults import deadlock, deadlock_of_a_batch
 
@@ -32,7 +32,7 @@ def fail_with(error: Exception) -> Callable[[], NoReturn]:
 
 @pytest.mark.parametrize("is_complete", [True, False])
 def test_work_says_itself_whether_it_is_complete(*, is_complete: bool) -> None:
-    assert ending_of(lambda: is_complete, stop=StopRequest()) == Ending(is_complete=is_complete)
+    assert outcome_of(lambda: is_complete, stop=StopRequest()) == Outcome(is_complete=is_complete)
 
 
 @pytest.mark.parametrize(
@@ -58,13 +58,13 @@ def test_work_says_itself_whether_it_is_complete(*, is_complete: bool) -> None:
         ),
         (
             KeyError("x"),
-            "The run met an error that nobody foresaw: KeyError: 'x'. The log has its traceback.",
+            "The run met an unexpected error: KeyError: 'x'. The log has its traceback.",
         ),
     ],
     ids=["outage", "setup", "concurrency", "mistake"],
 )
 def test_error_becomes_a_sentence_that_says_what_to_do(error: Exception, failure: str) -> None:
-    assert ending_of(fail_with(error), stop=StopRequest()) == Ending(is_complete=False, failure=failure)
+    assert outcome_of(fail_with(error), stop=StopRequest()).failure == failure
 
 
 @pytest.mark.parametrize(
@@ -73,12 +73,12 @@ def test_error_becomes_a_sentence_that_says_what_to_do(error: Exception, failure
     ids=["outage", "concurrency", "of a batch"],
 )
 def test_waiting_that_a_stop_ended_is_no_failure(error: Exception, stop: StopRequest) -> None:
-    assert ending_of(fail_with(error), stop=stop) == Ending(is_complete=False, failure=None)
+    assert outcome_of(fail_with(error), stop=stop) == Outcome(is_complete=False, failure=None)
 
 
 @pytest.mark.parametrize("error", [ProgrammingError("no such option"), KeyError("x")], ids=str)
 def test_failure_that_no_stop_has_made_is_told_all_the_same(error: Exception, stop: StopRequest) -> None:
-    assert ending_of(fail_with(error), stop=stop).failure
+    assert outcome_of(fail_with(error), stop=stop).failure
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_failure_that_no_stop_has_made_is_told_all_the_same(error: Exception, st
 def test_mistake_is_logged_with_its_traceback_unless_it_may_quote_rows(
     caplog: pytest.LogCaptureFixture, error: Exception, *, has_traceback: bool
 ) -> None:
-    ending_of(fail_with(error), stop=StopRequest())
+    outcome_of(fail_with(error), stop=StopRequest())
     (record,) = caplog.records
     assert isinstance(record.msg, dict)
     assert record.msg["event"] == "engagement_job_crashed"
@@ -95,15 +95,15 @@ def test_mistake_is_logged_with_its_traceback_unless_it_may_quote_rows(
 
 
 @pytest.mark.parametrize(
-    ("ending", "without_failures", "with_failures"),
+    ("outcome", "without_failures", "with_failures"),
     [
-        (Ending(is_complete=True), "succeeded", "partial"),
-        (Ending(is_complete=False), "interrupted", "interrupted"),
-        (Ending(is_complete=False, failure="gone"), "failed", "failed"),
+        (Outcome(is_complete=True), "succeeded", "partial"),
+        (Outcome(is_complete=False), "interrupted", "interrupted"),
+        (Outcome(is_complete=False, failure="gone"), "failed", "failed"),
     ],
 )
-def test_status_follows_from_the_ending_and_from_users_who_failed(
-    ending: Ending, without_failures: str, with_failures: str
+def test_status_follows_from_the_outcome_and_from_users_who_failed(
+    outcome: Outcome, without_failures: str, with_failures: str
 ) -> None:
-    assert ending.status(has_failures=False) == without_failures
-    assert ending.status(has_failures=True) == with_failures
+    assert outcome.status(has_failures=False) == without_failures
+    assert outcome.status(has_failures=True) == with_failures
