@@ -55,7 +55,12 @@ name (taken) AS (VALUES
     ('user_profiles_destination_known'), ('engagement_state_known'), ('goodbye_sent_has_its_dates'),
     ('remind_later_has_its_date'), ('transition_from_state_known'), ('transition_to_state_known'),
     ('transition_trigger_known'), ('message_type_known'), ('message_destination_known'),
-    ('message_status_known'), ('engagement_job_runs'), ('job_run_started_idx'), ('job_run_good_idx')
+    ('message_status_known'), ('engagement_job_runs'), ('job_run_started_idx'), ('job_run_good_idx'),
+    ('state_last_activity_at_in_range'), ('state_goodbye_sent_at_in_range'),
+    ('state_goodbye_expires_at_in_range'), ('state_remind_at_in_range'), ('state_created_at_in_range'),
+    ('state_updated_at_in_range'), ('profile_opt_out_changed_at_in_range'),
+    ('profile_created_at_in_range'), ('profile_updated_at_in_range'), ('message_scheduled_for_in_range'),
+    ('message_sent_at_in_range'), ('message_created_at_in_range'), ('transition_created_at_in_range')
 ),
 found_table AS (
     SELECT table_name, to_regclass(table_name) AS oid FROM (SELECT DISTINCT table_name FROM expected) AS names
@@ -218,18 +223,36 @@ FROM (
         count(*) FILTER (WHERE num_nulls(user_id, state, last_activity_at, created_at, updated_at) > 0)
     FROM user_engagement_states
     UNION ALL
-    SELECT 'job', 'user_engagement_states', 'a time that no program can read (infinity, or before the year 1)',
-        'UPDATE each: every run would fail to move them',
-        count(*) FILTER (WHERE '9999-12-31' < greatest(last_activity_at, goodbye_expires_at, remind_at)
-            OR '0001-01-02' > least(last_activity_at, goodbye_expires_at, remind_at))
+    SELECT 'migrate', 'user_engagement_states', 'a time outside the years 1970 to 2999', 'UPDATE each; infinity is outside, too',
+        count(*) FILTER (WHERE NOT (last_activity_at >= '1970-01-01Z' AND last_activity_at < '3000-01-01Z')
+            OR NOT (goodbye_sent_at >= '1970-01-01Z' AND goodbye_sent_at < '3000-01-01Z')
+            OR NOT (goodbye_expires_at >= '1970-01-01Z' AND goodbye_expires_at < '3000-01-01Z')
+            OR NOT (remind_at >= '1970-01-01Z' AND remind_at < '3000-01-01Z')
+            OR NOT (created_at >= '1970-01-01Z' AND created_at < '3000-01-01Z')
+            OR NOT (updated_at >= '1970-01-01Z' AND updated_at < '3000-01-01Z'))
     FROM user_engagement_states
+    UNION ALL
+    SELECT 'migrate', 'user_profiles', 'a time outside the years 1970 to 2999', 'UPDATE each; infinity is outside, too',
+        count(*) FILTER (WHERE NOT (created_at >= '1970-01-01Z' AND created_at < '3000-01-01Z')
+            OR NOT (updated_at >= '1970-01-01Z' AND updated_at < '3000-01-01Z'))
+    FROM user_profiles
+    UNION ALL
+    SELECT 'migrate', 'engagement_message_queue', 'a time outside the years 1970 to 2999', 'UPDATE each; infinity is outside, too',
+        count(*) FILTER (WHERE NOT (scheduled_for >= '1970-01-01Z' AND scheduled_for < '3000-01-01Z')
+            OR NOT (sent_at >= '1970-01-01Z' AND sent_at < '3000-01-01Z')
+            OR NOT (created_at >= '1970-01-01Z' AND created_at < '3000-01-01Z'))
+    FROM engagement_message_queue
+    UNION ALL
+    SELECT 'migrate', 'engagement_state_transitions', 'a time outside the years 1970 to 2999', 'UPDATE each; infinity is outside, too',
+        count(*) FILTER (WHERE NOT (created_at >= '1970-01-01Z' AND created_at < '3000-01-01Z'))
+    FROM engagement_state_transitions
     UNION ALL
     SELECT 'job', 'user_engagement_states', 'the user has another row',
         'DELETE all but one of each user',
         count(user_id) - count(DISTINCT user_id)
     FROM user_engagement_states
     UNION ALL
-    SELECT 'job', 'user_engagement_states', 'the user has no profile, and would never be told goodbye',
+    SELECT 'job', 'user_engagement_states', 'the user has no profile, and would never get a goodbye',
         'INSERT the profiles, or DELETE the rows',
         count(*) FILTER (WHERE NOT EXISTS (
             SELECT FROM user_profiles WHERE user_profiles.user_id = user_engagement_states.user_id))

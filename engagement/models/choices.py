@@ -1,10 +1,15 @@
-"""What the columns with a fixed vocabulary may hold."""
+"""What columns may hold: choices, ranges of times, and the CHECKs that enforce them."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final
 
 from django.db import models
+
+FIRST_INSTANT: Final = datetime(1970, 1, 1, tzinfo=UTC)
+END_OF_TIME: Final = datetime(3000, 1, 1, tzinfo=UTC)
+"""The times that tables may hold lie from FIRST_INSTANT to just before END_OF_TIME."""
 
 
 def one_of(column: str, choices: type[models.TextChoices], *, name: str) -> models.CheckConstraint:
@@ -12,15 +17,29 @@ def one_of(column: str, choices: type[models.TextChoices], *, name: str) -> mode
     return models.CheckConstraint(condition=models.Q(**{f"{column}__in": choices.values}), name=name)
 
 
+def within_range(prefix: str, *columns: str) -> tuple[models.CheckConstraint, ...]:
+    """A CHECK for each column that its time lies in a range that every program can compute with.
+
+    PostgreSQL also stores 'infinity' and years before 1, which Python cannot read.
+    """
+    return tuple(
+        models.CheckConstraint(
+            condition=models.Q(**{f"{column}__gte": FIRST_INSTANT, f"{column}__lt": END_OF_TIME}),
+            name=f"{prefix}_{column}_in_range",
+        )
+        for column in columns
+    )
+
+
 class Destination(models.TextChoices):
-    """Where a user's messages go."""
+    """The kind of chat that a user's messages go to."""
 
     INDIVIDUAL = "individual", "individual chat"
     GROUP = "group", "group chat"
 
 
 class MessageType(models.TextChoices):
-    """What a message is for."""
+    """The purpose of a message."""
 
     WELCOME = "welcome"
     TIER_UNLOCK = "tier_unlock"
@@ -31,7 +50,7 @@ class MessageType(models.TextChoices):
 
 
 class MessageStatus(models.TextChoices):
-    """What became of a message."""
+    """What has happened to a message."""
 
     PENDING = "pending"
     SENT = "sent"
@@ -40,7 +59,7 @@ class MessageStatus(models.TextChoices):
 
 
 class RunStatus(models.TextChoices):
-    """How a run stands. One whose process vanished stays `running`: nobody is left to say so."""
+    """The status of a run. If its process is killed it stays `running`."""
 
     RUNNING = "running", "running"
     SUCCEEDED = "succeeded", "succeeded"
@@ -50,4 +69,4 @@ class RunStatus(models.TextChoices):
 
 
 GOOD: Final = (RunStatus.SUCCEEDED.value, RunStatus.PARTIAL.value)
-"""How a run stands that has come to its end: whoever was due has moved, or has failed and was named."""
+"""The statuses of a run that reached its end: all due users were moved, or failed and were reported."""

@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
 from engagement.fields import WrittenField
-from engagement.models.choices import Destination, MessageStatus, MessageType, one_of
+from engagement.models.choices import Destination, MessageStatus, MessageType, one_of, within_range
 from engagement.models.users import UserProfile
 
 
@@ -41,8 +41,8 @@ class MessageInsert(models.Model):
 class EngagementMessage(models.Model):
     """A message to be sent by the assistant.
 
-    Its idempotency key is taken for ever, unless the run that queued it is undone before it is sent.
-    No foreign-key constraint, for the reasons given at EngagementStateTransition.
+    Its idempotency key stays taken for ever, unless the run that queued it is undone before it is sent.
+    `user` has no foreign-key constraint, for the reasons given at EngagementStateTransition.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
@@ -77,12 +77,13 @@ class EngagementMessage(models.Model):
             one_of("message_type", MessageType, name="message_type_known"),
             one_of("destination", Destination, name="message_destination_known"),
             one_of("status", MessageStatus, name="message_status_known"),
-            # The one unique constraint of the table beside its key: ignore_conflicts hides them all.
-            # Not unique=True, which on a text column brings a LIKE index that nothing reads.
+            # The only unique constraint beside the primary key: ignore_conflicts hides all of them.
+            # Not unique=True, which adds a LIKE index to a text column, and nothing reads that.
             models.UniqueConstraint(fields=("idempotency_key",), name="message_idempotency_key_unique"),
+            *within_range("message", "scheduled_for", "sent_at", "created_at"),
         )
         indexes = (
-            # Read by the sender: what is to be sent by now.
+            # Read by the sender: the messages that are due.
             models.Index(
                 fields=("scheduled_for",),
                 condition=models.Q(status=MessageStatus.PENDING),
@@ -90,8 +91,7 @@ class EngagementMessage(models.Model):
             ),
             # Read by the admin and the explanation: the messages of a user.
             models.Index(fields=("user", "created_at"), name="message_user_idx"),
-            # Read by the admin: how many messages failed, and which. The job adds nothing to it, since
-            # what it queues is pending.
+            # Read by the admin: the failed messages. The job, which queues pending ones, adds nothing to it.
             models.Index(
                 fields=("id",), condition=models.Q(status=MessageStatus.FAILED), name="message_failed_idx"
             ),

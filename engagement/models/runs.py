@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models.functions import Least, Now
 from uuid_utils.compat import uuid7
 
-from engagement.models.choices import GOOD, RunStatus, one_of
+from engagement.models.choices import GOOD, RunStatus, one_of, within_range
 
 
 class EngagementJobRun(models.Model):
@@ -59,12 +59,13 @@ class EngagementJobRun(models.Model):
                 | ~models.Q(status=RunStatus.RUNNING) & models.Q(finished_at__isnull=False),
                 name="job_run_finished_unless_running",
             ),
+            *within_range("job_run", "now", "started_at", "last_seen_at", "finished_at"),
         )
         indexes = (
-            # Read by the admin's list, by check_engagement_runs for what happened since the last
-            # good run, and by the brake for what is usual.
+            # Read by the admin's list, by check_engagement_runs (the runs since the last good one) and by
+            # the safety limit (the usual number of goodbyes).
             models.Index(fields=("-started_at",), name="job_run_started_idx"),
-            # Read by check_engagement_runs: the good run that is the freshest.
+            # Read by check_engagement_runs: the latest good run.
             models.Index(
                 Least("now", "finished_at").desc(),
                 condition=models.Q(status__in=GOOD),
@@ -73,5 +74,5 @@ class EngagementJobRun(models.Model):
         )
 
     def __str__(self) -> str:
-        # Without the status, which of a run whose process vanished is not what it says.
+        # Without the status, which is out of date if the process was killed.
         return str(self.job_id)

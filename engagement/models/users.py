@@ -1,4 +1,4 @@
-"""Users: who they are, where they stand, and how they came there."""
+"""Users, their states, and the audit log of their transitions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
-from engagement.models.choices import Destination, one_of
+from engagement.models.choices import Destination, one_of, within_range
 from engagement.states import State, Trigger
 
 
@@ -40,13 +40,16 @@ class UserProfile(models.Model):
     class Meta:
         db_table = "user_profiles"
         verbose_name = "user"
-        constraints = (one_of("preferred_destination", Destination, name="user_profiles_destination_known"),)
+        constraints = (
+            one_of("preferred_destination", Destination, name="user_profiles_destination_known"),
+            *within_range("profile", "opt_out_changed_at", "created_at", "updated_at"),
+        )
         indexes = (
-            # Read by the admin: who has this address, or one that begins so.
+            # Read by the admin: users by address, or by the beginning of one.
             models.Index(fields=("whatsapp_jid",), opclasses=("text_pattern_ops",), name="profile_jid_idx"),
-            # Read by the admin: the newest users, whoever wrote them.
+            # Read by the admin: the newest users.
             models.Index(fields=("created_at", "user_id"), name="profile_created_idx"),
-            # Read by the front page and by the job's skip counts: the few who are told no goodbye.
+            # Read by the dashboard and by the skip counts of the job: the few users who get no goodbye.
             models.Index(
                 fields=("user_id",),
                 condition=models.Q(reengagement_opt_out=True)
@@ -65,7 +68,7 @@ class UserProfile(models.Model):
 
 
 class UserEngagementState(models.Model):
-    """Where one user stands. Moved by `engagement.services.state_machine` alone."""
+    """The state of one user. Only `engagement.services.state_machine` changes it."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
     user = models.OneToOneField(UserProfile, on_delete=models.CASCADE, related_name="engagement_state")
@@ -82,7 +85,7 @@ class UserEngagementState(models.Model):
         verbose_name = "state"
         constraints = (
             one_of("state", State, name="engagement_state_known"),
-            # Without these, no check would ever take the user out of the state again.
+            # Without these times, no check would ever move the user out of the state.
             models.CheckConstraint(
                 condition=~models.Q(state=State.GOODBYE_SENT)
                 | models.Q(goodbye_sent_at__isnull=False, goodbye_expires_at__isnull=False),
@@ -91,6 +94,11 @@ class UserEngagementState(models.Model):
             models.CheckConstraint(
                 condition=~models.Q(state=State.REMIND_LATER) | models.Q(remind_at__isnull=False),
                 name="remind_later_has_its_date",
+            ),
+            *within_range(
+                "state",
+                *("last_activity_at", "goodbye_sent_at", "goodbye_expires_at", "remind_at"),
+                *("created_at", "updated_at"),
             ),
         )
         indexes = (
@@ -120,10 +128,10 @@ class UserEngagementState(models.Model):
 
 
 class EngagementStateTransition(models.Model):
-    """One move of one user. Append-only: rows are added by the state machine and never changed.
+    """One transition of one user. Append-only: only the state machine adds rows, and none is changed.
 
-    The state row, which the state machine has locked, proves that the user exists, and the log
-    outlives the user; so the column has no foreign-key constraint.
+    `user` has no foreign-key constraint: the locked state row proves that the user exists, and the log
+    outlives the user.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
@@ -147,10 +155,11 @@ class EngagementStateTransition(models.Model):
             one_of("from_state", State, name="transition_from_state_known"),
             one_of("to_state", State, name="transition_to_state_known"),
             one_of("trigger", Trigger, name="transition_trigger_known"),
+            *within_range("transition", "created_at"),
         )
         indexes = (
-            # Read by the history of a user: the admin, the explanation, the undoing of a run, and
-            # the state machine's question since when somebody has been dormant.
+            # Read by the history of a user: admin, explanation, undo, and the state machine, which asks
+            # since when a user has been dormant.
             models.Index(fields=("user", "created_at"), name="transition_user_idx"),
         )
 

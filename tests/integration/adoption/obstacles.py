@@ -177,11 +177,6 @@ UNSEEN_BY_MIGRATE: Final = {
         "job",
         "1 of engagement_message_queue: NULL where there must be a value",
     ),
-    "for ever": Obstacle(
-        "UPDATE user_engagement_states SET last_activity_at = '-infinity'",
-        "job",
-        "1 of user_engagement_states: a time that no program can read (infinity, or before the year 1)",
-    ),
     "two states": Obstacle(
         "ALTER TABLE user_engagement_states DROP CONSTRAINT uq_user_engagement_states_user;"
         f"INSERT INTO user_engagement_states (user_id) VALUES ('{USER}')",
@@ -192,7 +187,31 @@ UNSEEN_BY_MIGRATE: Final = {
         "ALTER TABLE user_engagement_states DROP CONSTRAINT fk_user_engagement_states_profiles;"
         "DELETE FROM user_profiles",
         "job",
-        "1 of user_engagement_states: the user has no profile, and would never be told goodbye",
+        "1 of user_engagement_states: the user has no profile, and would never get a goodbye",
     ),
 }
 """Rows that `migrate` lets pass, and with which the job goes wrong."""
+
+TIMES: Final = {
+    "last activity": Obstacle(
+        "UPDATE user_engagement_states SET last_activity_at = '-infinity'",
+        "migrate",
+        "1 of user_engagement_states: a time outside the years 1970 to 2999",
+    ),
+    "profile": Obstacle(
+        "UPDATE user_profiles SET created_at = '0044-03-15 12:00:00Z BC'",
+        "migrate",
+        "1 of user_profiles: a time outside the years 1970 to 2999",
+    ),
+    "message": Obstacle(
+        "UPDATE engagement_message_queue SET scheduled_for = '3000-01-01Z'",
+        "migrate",
+        "1 of engagement_message_queue: a time outside the years 1970 to 2999",
+    ),
+    "transition": Obstacle(
+        "UPDATE engagement_state_transitions SET created_at = 'infinity'",
+        "migrate",
+        "1 of engagement_state_transitions: a time outside the years 1970 to 2999",
+    ),
+}
+"""Rows that the migration 0012 refuses."""

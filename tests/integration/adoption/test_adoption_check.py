@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from tests.integration.adoption.foreign_database import OWNER, SCRIPTS, ForeignDatabase
-from tests.integration.adoption.obstacles import CONTENTS, SHAPES, UNSEEN_BY_MIGRATE, USER, Obstacle
+from tests.integration.adoption.obstacles import CONTENTS, SHAPES, TIMES, UNSEEN_BY_MIGRATE, USER, Obstacle
 from tests.running import run_command
 
 if TYPE_CHECKING:
@@ -123,6 +123,13 @@ def test_rows_at_which_migrate_would_fail_are_counted(tables: psycopg.Connection
     migration = run_command("sqlmigrate", "engagement", "0002").out
     with pytest.raises(psycopg.errors.IntegrityError), tables.transaction():
         tables.execute(migration.replace("BEGIN;", "").replace("COMMIT;", "").encode())
+
+
+@pytest.mark.parametrize("obstacle", TIMES.values(), ids=TIMES.keys())
+def test_times_that_migrate_would_refuse_are_counted(tables: psycopg.Connection, obstacle: Obstacle) -> None:
+    tables.execute(obstacle.change.encode())
+    (finding,) = findings(tables)
+    assert finding[:2] == obstacle[1:]
 
 
 @pytest.mark.parametrize("obstacle", UNSEEN_BY_MIGRATE.values(), ids=UNSEEN_BY_MIGRATE.keys())

@@ -47,8 +47,8 @@ class TestCount:
         assert (outcome.code, outcome.json["status"], outcome.json["processed"]) == (4, "failed", 0)
         assert outcome.err == (
             "run_engagement_daily: The run would send a goodbye to 4 users,"
-            " and ENGAGEMENT_MAX_GOODBYES_PER_RUN allows 3. Nobody was moved: --allow-large-run lets it through, --limit spreads it over"
-            " several runs.\n"
+            " and ENGAGEMENT_MAX_GOODBYES_PER_RUN allows 3. Nobody was moved:"
+            " --allow-large-run lets it through, --limit spreads it over several runs.\n"
         )
         assert list(UserEngagementState.objects.order_by("pk").values()) == before
         assert not EngagementMessage.objects.exists()
