@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from functools import reduce
 from operator import and_
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -12,7 +11,7 @@ from django.db.models import Count, DateTimeField, F, Func, IntegerField, Q, Tex
 from django.db.models.functions import Cast
 
 from engagement.models import UserEngagementState
-from engagement.states import CHECKS, State, UserState
+from engagement.states import CHECKS, SkipReason, State, UserState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -23,13 +22,6 @@ if TYPE_CHECKING:
     from django.db.models.expressions import Combinable
 
     from engagement.states import Check, Policy
-
-
-class SkipReason(StrEnum):
-    """Why somebody who has been silent for long enough gets no goodbye."""
-
-    OPTED_OUT = "opted_out"
-    NO_DESTINATION = "no_destination"
 
 
 class Condition(NamedTuple):
@@ -218,14 +210,6 @@ def count_by_state() -> dict[State, int]:
     """How many users are in each state, those left out that nobody is in."""
     states = UserEngagementState.objects.values_list("state").annotate(Count("pk"))
     return {State(state): count for state, count in states}
-
-
-def count_not_yet_due(check: Check, *, now: datetime, policy: Policy) -> int:
-    """Users in the check's state whose time has not come."""
-    cutoff_at = check.cutoff_at(now=now, policy=policy)
-    return UserEngagementState.objects.filter(
-        **{"state": check.state.value, f"{check.due_column}__gte": cutoff_at}
-    ).count()
 
 
 def count_active() -> int:

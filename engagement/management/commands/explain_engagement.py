@@ -1,4 +1,4 @@
-"""`manage.py explain_engagement`: why did, or didn't, this user get a goodbye?"""
+"""`manage.py explain_engagement`: why a user did, or did not, get a goodbye."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 class Command(SentenceCommand):
     help = (
-        "Tell what is known of one user: their state and since when, their history and messages, which"
-        " check would take them next and when at the earliest, or what stands in the way."
+        "Show the state of one user and since when, the next step and when at the earliest, or why there is"
+        " none, and their history and messages."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("user_id", metavar="USER_ID", type=identifier, help="the user's id, a UUID")
-        add_now(parser, "look")
+        add_now(parser, "explain")
         parser.add_argument("--json", action="store_true", help="print one JSON object instead of sentences")
 
     def handle(self, *_args: Any, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""Bad input of every kind: one sentence, the right exit code, no traceback, nothing changed."""
+"""Bad input of any kind: one sentence, the right exit code, no traceback, nothing changed."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ OTHER_COMMANDS = {
     "parameter too many": (
         ["preview_message", GOODBYE, "--params", '{"name": "Ana"}'],
         2,
-        f"Wrong parameters for the message '{GOODBYE}': 'name' has no place in it.",
+        f"Wrong parameters for the message '{GOODBYE}': 'name' is not in the text.",
     ),
     "nobody to explain": (["explain_engagement"], 2, "the following arguments are required: USER_ID"),
     "user by name": (["explain_engagement", "ana"], 2, "argument USER_ID: must be a UUID"),
@@ -165,6 +165,10 @@ ENVIRONMENT = {
         {"ENGAGEMENT_HEARTBEAT_URL": "hc-ping.com/id"},
         "ENGAGEMENT_HEARTBEAT_URL must look like https://host/path",
     ),
+    "run time": (
+        {"ENGAGEMENT_RUN_TIME": "6 am"},
+        "ENGAGEMENT_RUN_TIME must be a time in UTC, such as 06:00, not '6 am'",
+    ),
     "ages of silence": ({"ENGAGEMENT_INACTIVITY_DAYS": "1e9"}, "ENGAGEMENT_INACTIVITY_DAYS must be"),
     "settings of nobody": ({"DJANGO_SETTINGS_MODULE": "config.nowhere"}, "config.nowhere"),
     "unknown setting": ({"ENGAGEMENT_BATCHSIZE": "10"}, "ENGAGEMENT_BATCHSIZE is not a setting"),
@@ -203,7 +207,7 @@ def test_wrong_arguments_of_other_commands(
     assert "5511999990000" not in outcome.err
 
 
-# Those that do not wait for a database that is away.
+# The commands that do not wait for an unreachable database.
 AT_ONCE = [
     ["receive_message", NOBODY, "oi"],
     ["explain_engagement", NOBODY],
@@ -240,7 +244,7 @@ def test_every_command_is_in_the_list() -> None:
 
 @pytest.mark.parametrize(("environment", "sentence"), WRONG_SETTINGS.values(), ids=WRONG_SETTINGS.keys())
 @pytest.mark.parametrize("words", EVERY_COMMAND, ids=" ".join)
-def test_wrong_settings_are_told_by_every_command(
+def test_every_command_refuses_wrong_settings(
     due_user: UserEngagementState, words: list[str], environment: dict[str, str], sentence: str
 ) -> None:
     words = [str(due_user.user_id) if word == NOBODY else word for word in words]
@@ -257,7 +261,7 @@ def test_unreachable_database_ends_every_command_in_one_sentence(words: list[str
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("text", MAX_AGES)
-def test_what_is_no_max_age(text: str) -> None:
+def test_text_that_is_not_a_duration_is_refused(text: str) -> None:
     outcome = run_command("check_engagement_runs", f"--max-age={text}")
     assert_one_sentence(
         outcome, code=2, sentence="argument --max-age: must be a duration such as 26h, 90m or 2d"
@@ -265,7 +269,9 @@ def test_what_is_no_max_age(text: str) -> None:
 
 
 @pytest.mark.parametrize(("environment", "sentence"), ENVIRONMENT.values(), ids=ENVIRONMENT.keys())
-def test_wrong_environment(due_user: UserEngagementState, environment: dict[str, str], sentence: str) -> None:
+def test_wrong_environment_is_refused(
+    due_user: UserEngagementState, environment: dict[str, str], sentence: str
+) -> None:
     assert_one_sentence(run_process("run_engagement_daily", **environment), code=1, sentence=sentence)
 
 
@@ -311,7 +317,7 @@ def test_database_without_migrations_ends_in_one_sentence() -> None:
     assert_one_sentence(message, code=1, sentence="The database lacks a table or a column of the app")
 
 
-def test_python_without_the_requirements_is_told_what_to_do() -> None:
+def test_missing_requirements_are_reported_with_what_to_do() -> None:
     outcome = subprocess.run(
         [sys.executable, "-S", "-E", "manage.py", "run_engagement_daily"],
         cwd=PROJECT,
