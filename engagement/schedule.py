@@ -49,7 +49,7 @@ def utc_timestamp(text: str) -> datetime:
         if moment.tzinfo is not None:
             return moment.astimezone(UTC)
     except OverflowError:
-        raise ValueError("must be in the years 1 to 9999 of UTC") from None
+        raise ValueError("must lie in the years 1 to 9999 of UTC") from None
     except ValueError:
         pass
     raise ValueError("must be an ISO 8601 time with an offset, such as 1997-01-01T12:00:00Z")

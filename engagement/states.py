@@ -259,15 +259,15 @@ def still_as_left_by(user_state: UserState, *, by: Transition) -> bool:
     return user_state == user_state._replace(state=by.to_state, **left)
 
 
-def state_before(user_state: UserState, *, move: Transition) -> UserState:
-    """The user's state before the transition `move`, from its audit row.
+def state_before(user_state: UserState, *, transition: Transition) -> UserState:
+    """The user's state before `transition`, from its audit row.
 
     Raises ValueError if a timestamp in the audit row is invalid.
     """
-    former = cast("Mapping[str, str]", move.metadata.get("former_timestamps", {}))
+    former = cast("Mapping[str, str]", transition.metadata.get("former_timestamps", {}))
     times = {column: datetime.fromisoformat(text) for column, text in former.items()}
     return user_state._replace(
-        state=move.from_state,
+        state=transition.from_state,
         goodbye_sent_at=times.get("goodbye_sent_at"),
         goodbye_expires_at=times.get("goodbye_expires_at"),
         remind_at=times.get("remind_at"),

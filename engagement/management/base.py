@@ -27,7 +27,7 @@ SIGNAL_BASE: Final = 128
 """Added to a signal's number, as shells do: 130 for SIGINT, 143 for SIGTERM."""
 
 _NOT_MIGRATED: Final = "The database lacks a table or a column of the app ({reason}); run manage.py migrate."
-_NOT_ALLOWED: Final = "The database does not allow this ({reason}); use a role and a server that can write."
+_NOT_ALLOWED: Final = "The database does not allow this ({reason}); use a user and a server that may write."
 _FORESEEN: Final[Mapping[str | None, str]] = {
     psycopg.errors.UndefinedTable.sqlstate: _NOT_MIGRATED,
     psycopg.errors.UndefinedColumn.sqlstate: _NOT_MIGRATED,

@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from engagement.privacy import redact
 from engagement.schedule import YEARS, utc_timestamp
 
 if TYPE_CHECKING:
@@ -28,9 +27,9 @@ def timestamp(text: str) -> datetime:
     try:
         instant = utc_timestamp(text)
     except ValueError as error:
-        raise ArgumentTypeError(f"{error}, not {redact(text[:40])!r}") from None
+        raise ArgumentTypeError(f"{error}, not {text[:40]!r}") from None
     if instant.year not in YEARS:
-        raise ArgumentTypeError(f"must be in the years {YEARS[0]} to {YEARS[-1]}, not {text[:40]!r}")
+        raise ArgumentTypeError(f"must lie in the years {YEARS[0]} to {YEARS[-1]}, not {text[:40]!r}")
     return instant
 
 

@@ -141,8 +141,8 @@ def a_user(state: str, *, goodbye_sent_at: datetime | None = None) -> UserState:
 
 @pytest.mark.parametrize("text", TEXTS, ids=ascii)
 def test_user_who_was_sent_a_goodbye_can_reply(text: str) -> None:
-    told = a_user("goodbye_sent", goodbye_sent_at=NOW)
-    assert trigger_of(text, user_state=told, heard_at=NOW) == TEXTS[text]
+    user_state = a_user("goodbye_sent", goodbye_sent_at=NOW)
+    assert trigger_of(text, user_state=user_state, heard_at=NOW) == TEXTS[text]
 
 
 @pytest.mark.parametrize("state", sorted(set(State.values) - {"goodbye_sent"}))
@@ -158,8 +158,8 @@ def test_in_any_other_state_any_text_is_a_message(state: str) -> None:
     [(NOW - TICK, "user_message"), (NOW, "goodbye_response_2"), (NOW + TICK, "goodbye_response_2")],
 )
 def test_message_before_the_goodbye_is_not_a_reply(heard_at: datetime, trigger: str) -> None:
-    told = a_user("goodbye_sent", goodbye_sent_at=NOW)
-    assert trigger_of("2", user_state=told, heard_at=heard_at) == trigger
+    user_state = a_user("goodbye_sent", goodbye_sent_at=NOW)
+    assert trigger_of("2", user_state=user_state, heard_at=heard_at) == trigger
 
 
 @pytest.mark.parametrize("text", [*OUT, *OUT_OF_TWO_WORDS], ids=ascii)

@@ -186,9 +186,9 @@ def test_trigger_source_is_scheduler_user_or_operator(trigger: str) -> None:
 @pytest.mark.parametrize("trigger", Trigger.values)
 def test_only_a_reply_or_a_timeout_has_response_metadata(trigger: str) -> None:
     user_state = user_in("goodbye_sent", goodbye_sent_at=NOW - timedelta(hours=30))
-    told = metadata(user_state, trigger)
+    values = metadata(user_state, trigger)
     answer = {
-        key: told[key] for key in ("response_type", "hours_waited", "days_since_goodbye") if key in told
+        key: values[key] for key in ("response_type", "hours_waited", "days_since_goodbye") if key in values
     }
     expected = {"response_type": RESPONSES.get(trigger), "hours_waited": 30, "days_since_goodbye": 1}
     assert answer == (expected if trigger in RESPONSES else {})
@@ -206,8 +206,8 @@ def test_only_a_reply_or_a_timeout_has_response_metadata(trigger: str) -> None:
     ],
 )
 def test_wait_for_an_answer_is_whole_and_never_negative(waited: timedelta, hours: int, days: int) -> None:
-    told = metadata(user_in("goodbye_sent", goodbye_sent_at=NOW - waited), "goodbye_timeout")
-    assert (told["hours_waited"], told["days_since_goodbye"]) == (hours, days)
+    values = metadata(user_in("goodbye_sent", goodbye_sent_at=NOW - waited), "goodbye_timeout")
+    assert (values["hours_waited"], values["days_since_goodbye"]) == (hours, days)
 
 
 @pytest.mark.parametrize(("beyond", "returned"), [(-TICK, None), (TICK * 0, True), (TICK, True)])
@@ -218,13 +218,13 @@ def test_return_is_unprompted_after_the_policys_days_of_dormancy(
     returned: bool | None,  # noqa: FBT001  pytest passes by name
 ) -> None:
     period = timedelta(days=days)
-    told = metadata(
+    values = metadata(
         user_in("dormant"),
         "user_message",
         dormant_since=NOW - period - beyond,
         policy=Policy(unprompted_return_after=period),
     )
-    assert told.get("unprompted_return") is returned
+    assert values.get("unprompted_return") is returned
 
 
 def test_return_from_elsewhere_is_never_unprompted() -> None:
@@ -244,8 +244,8 @@ def test_former_timestamps_are_kept_to_the_microsecond() -> None:
 
 def test_former_timestamps_have_only_those_that_were_set() -> None:
     remind_at = NOW - TICK
-    told = metadata(user_in("remind_later", remind_at=remind_at), "reminder_due")
-    assert told["former_timestamps"] == {"remind_at": remind_at.isoformat()}
+    values = metadata(user_in("remind_later", remind_at=remind_at), "reminder_due")
+    assert values["former_timestamps"] == {"remind_at": remind_at.isoformat()}
     assert "former_timestamps" not in metadata(user_in("active"), "inactivity_14d")
 
 
@@ -266,9 +266,9 @@ def test_metadata_is_json_and_never_negative(
     dormant_since: datetime | None,
 ) -> None:
     user_state = UserState(ANA, state, last_activity_at, *others)
-    told = transition_metadata(user_state, trigger, now=now, policy=POLICY, dormant_since=dormant_since)
-    assert json.loads(json.dumps(told)) == told
-    assert all(value >= 0 for value in told.values() if isinstance(value, int))
+    values = transition_metadata(user_state, trigger, now=now, policy=POLICY, dormant_since=dormant_since)
+    assert json.loads(json.dumps(values)) == values
+    assert all(value >= 0 for value in values.values() if isinstance(value, int))
 
 
 def test_checks_are_in_their_order() -> None:

@@ -40,8 +40,8 @@ def moved(
 ) -> tuple[UserState, Transition]:
     """The state after a transition, and its audit row after a round trip through JSON."""
     target = TARGETS[trigger]
-    told = json.loads(json.dumps(transition_metadata(user_state, trigger, now=NOW, policy=policy)))
-    row = Transition(ANA, ANA, user_state.state, target.value, trigger.value, told, NOW)
+    values = json.loads(json.dumps(transition_metadata(user_state, trigger, now=NOW, policy=policy)))
+    row = Transition(ANA, ANA, user_state.state, target.value, trigger.value, values, NOW)
     left = timestamps_on_entering(target, now=NOW, policy=policy)
     return user_state._replace(state=target.value, **left), row
 
@@ -53,7 +53,7 @@ def test_state_before_a_transition_is_restored(
 ) -> None:
     user_state = UserState(ANA, state.value, NOW - timedelta(days=20), *former)
     left, row = moved(user_state, trigger)
-    assert state_before(left, move=row) == user_state
+    assert state_before(left, transition=row) == user_state
     assert still_as_left_by(left, by=row)
 
 

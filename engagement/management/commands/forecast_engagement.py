@@ -26,8 +26,8 @@ MAX_DAYS: Final = 366
 
 class Command(SentenceCommand):
     help = (
-        "Count the users that each coming run would move, by check, if no user wrote. The first line is a"
-        " run at this moment, with the counts of run_engagement_daily --dry-run."
+        "Count the users that each coming run would move, by check, assuming no new messages. The first line"
+        " is a run at this moment, with the counts of run_engagement_daily --dry-run."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

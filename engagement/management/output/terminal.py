@@ -23,10 +23,10 @@ ERRORS_SHOWN: Final = 10
 WIDTH_OFF_A_TERMINAL: Final = 100
 
 OUTCOMES: Final = {
-    RunStatus.SUCCEEDED: "Succeeded in {}",
-    RunStatus.PARTIAL: "Finished in {}, but some users failed and are unchanged",
-    RunStatus.FAILED: "Failed after {}",
-    RunStatus.INTERRUPTED: "Interrupted after {}: finished batches are committed, the next run continues",
+    RunStatus.SUCCEEDED: "Succeeded",
+    RunStatus.PARTIAL: "Finished, but some users failed and are unchanged",
+    RunStatus.FAILED: "Failed",
+    RunStatus.INTERRUPTED: "Interrupted: finished batches are committed, repeat the command to continue",
 }
 
 
@@ -68,7 +68,7 @@ def failure_lines(failures: Sequence[UserFailure], *, total: int) -> Iterator[st
 
 def outcome_line(status: RunStatus, *, duration_ms: int) -> str:
     """How a run ended, and how long it took."""
-    return f"{OUTCOMES[status].format(duration_text(timedelta(milliseconds=duration_ms)))}."
+    return f"{OUTCOMES[status]}, in {duration_text(timedelta(milliseconds=duration_ms))}."
 
 
 class ProgressBar:

@@ -80,7 +80,7 @@ def test_run_that_is_too_old_is_reported_with_the_later_runs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("max_age", "age", "told"),
+    ("max_age", "age", "text"),
     [
         ("26h", 26.5 * HOUR, "1 day, 2 hours, 30 minutes old (maximum 1 day, 2 hours)"),
         ("1d", DAY + HOUR / 3, "1 day, 20 minutes old (maximum 1 day)"),
@@ -90,10 +90,10 @@ def test_run_that_is_too_old_is_reported_with_the_later_runs() -> None:
     ],
 )
 def test_age_above_the_maximum_reads_differently_from_the_maximum(
-    max_age: str, age: timedelta, told: str
+    max_age: str, age: timedelta, text: str
 ) -> None:
     make_run()
-    assert f"The last good run is {told}: " in check_runs("--max-age", max_age, at=NOW + age).err
+    assert f"The last good run is {text}: " in check_runs("--max-age", max_age, at=NOW + age).err
 
 
 def test_run_of_a_clock_that_is_ahead_has_age_zero() -> None:

@@ -104,7 +104,7 @@ def test_table_has_the_counts_of_each_check() -> None:
     assert "Skipped: 1 opted out, 0 without an address." in lines
     assert f"Failed: user {users[0].user_id}, inactivity_14d: poisoned (SQLSTATE P0001)" in lines
     assert re.fullmatch(
-        r"Finished in .+ s, but some users failed and are unchanged\. Run [0-9a-f-]{36}\.", lines[-1]
+        r"Finished, but some users failed and are unchanged, in .+ s\. Run [0-9a-f-]{36}\.", lines[-1]
     )
 
 

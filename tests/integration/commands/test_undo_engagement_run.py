@@ -35,7 +35,7 @@ def test_undo_reports_users_goodbyes_and_reasons() -> None:
         f"2 users returned to their state before run {job_id}; 2 unsent goodbyes cancelled.",
         "Not undone: 1, changed since the run.",
     ]
-    assert lines[2].startswith("Succeeded in ")
+    assert lines[2].startswith("Succeeded, in ")
 
 
 def test_dry_run_counts_and_writes_nothing() -> None:
@@ -94,7 +94,7 @@ def test_user_who_cannot_be_undone_is_listed_and_the_exit_code_is_3() -> None:
     outcome = undo(job_id)
     assert outcome.code == 3
     assert f"Failed: user {users[1].user_id}, inactivity_14d: poisoned (SQLSTATE P0001)" in outcome.out
-    assert "but some users failed and are unchanged." in outcome.out
+    assert "Finished, but some users failed and are unchanged, in " in outcome.out
 
 
 def test_undo_that_fails_gives_the_reason_and_the_exit_code_is_1() -> None:

@@ -129,8 +129,8 @@ def test_one_user_fails_and_all_others_are_moved() -> None:
     assert [failure.user_id for failure in result.errors] == [users[4].user_id]
     stays = UserEngagementState.objects.exclude(state=State.GOODBYE_SENT).get()
     assert (stays.user_id, stays.state) == (users[4].user_id, State.ACTIVE)
-    told = set(EngagementMessage.objects.values_list("user_id", flat=True))
-    assert told == {user.user_id for user in users} - {users[4].user_id}
+    messaged = set(EngagementMessage.objects.values_list("user_id", flat=True))
+    assert messaged == {user.user_id for user in users} - {users[4].user_id}
     assert EngagementStateTransition.objects.count() == 8
 
 
