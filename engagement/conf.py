@@ -1,10 +1,10 @@
-"""The app's settings, read in one place and typed; the defaults are those of the design."""
+"""The settings of the app, typed, read in this one place."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, time, timedelta
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from types import MappingProxyType
@@ -14,21 +14,21 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from engagement.schedule import DEFAULT_RUN_TIME
 from engagement.states import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_BATCH_SIZE: Final = 10_000
-"""Above this a batch holds its locks for seconds, and one bad user costs too much to find."""
+"""A larger batch would hold its locks for seconds, and take long to search for a user who fails."""
 
-
-RESEMBLANCE: Final = 0.85
-"""How alike, from 0 to 1, an unknown name must be to a setting to be taken for a typing error."""
+SIMILARITY: Final = 0.85
+"""From 0 to 1: an unknown name that is this similar to a setting is treated as a typing error."""
 
 
 class Number(NamedTuple):
-    """A whole-number setting: its default and the values that make sense."""
+    """A whole-number setting: its default and its bounds."""
 
     default: int
     minimum: int
@@ -38,6 +38,7 @@ class Number(NamedTuple):
 MAX_GOODBYES: Final = "ENGAGEMENT_MAX_GOODBYES_PER_RUN"
 MAX_GOODBYE_SHARE: Final = "ENGAGEMENT_MAX_GOODBYE_SHARE"
 HEARTBEAT_URL: Final = "ENGAGEMENT_HEARTBEAT_URL"
+RUN_TIME: Final = "ENGAGEMENT_RUN_TIME"
 
 WHOLE_NUMBERS: Final[Mapping[str, Number]] = MappingProxyType(
     {
@@ -52,8 +53,8 @@ WHOLE_NUMBERS: Final[Mapping[str, Number]] = MappingProxyType(
         MAX_GOODBYES: Number(0, 0, 1_000_000_000),
     }
 )
-SETTINGS: Final = (*WHOLE_NUMBERS, MAX_GOODBYE_SHARE, HEARTBEAT_URL)
-"""Every setting of the app, by the name it has in Django's settings and in the environment."""
+SETTINGS: Final = (*WHOLE_NUMBERS, MAX_GOODBYE_SHARE, HEARTBEAT_URL, RUN_TIME)
+"""The names of all settings, in Django's settings and in the environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +65,25 @@ class EngagementSettings:
     batch_size: int
     """Users per transaction."""
     batch_attempts: int
-    """How often a batch is tried in all when it meets deadlocks, serialization failures or lock timeouts."""
+    """How often a batch is tried, in all, after deadlocks, serialization failures and lock timeouts."""
     lock_timeout: timedelta
-    """How long one statement waits for somebody else's lock before the batch is tried again."""
+    """How long one statement waits for a lock before the batch is tried again."""
     reconnect_limit: timedelta
-    """How long a run waits for a database that went away, before it ends as failed."""
+    """How long a run tries to reconnect to the database before it fails."""
     max_goodbyes: int
-    """How many goodbyes one run may say; 0 for no limit."""
+    """The most goodbyes that one run may send; 0 for no limit."""
     max_goodbye_share: Decimal
-    """To how much of the active users, from 0 to 1, one run may say goodbye; 0 for no limit."""
+    """The largest share of the active users, from 0 to 1, that one run may send a goodbye; 0 for no limit."""
     heartbeat_url: str = field(repr=False)
-    """What to ping when a run starts and ends, or nothing. Whoever knows it can ping as well: a secret."""
+    """The URL to ping when a run starts and ends, or empty. A secret: anyone who knows it can ping."""
+    run_time: time
+    """When the scheduler starts the daily run, in UTC."""
 
 
 def engagement_settings() -> EngagementSettings:
-    """The settings as Django has them now, so that `override_settings` is seen.
+    """Read and check the settings. Call it where a program is entered and pass the result on.
 
-    Raises ImproperlyConfigured, with one sentence, for an impossible value.
+    Raises ImproperlyConfigured, with one sentence, for an invalid value.
     """
     number = {name: _whole_number(name, limits) for name, limits in WHOLE_NUMBERS.items()}
     return EngagementSettings(
@@ -96,19 +99,20 @@ def engagement_settings() -> EngagementSettings:
         reconnect_limit=timedelta(seconds=number["ENGAGEMENT_RECONNECT_LIMIT_SECONDS"]),
         max_goodbyes=number[MAX_GOODBYES],
         max_goodbye_share=_share(MAX_GOODBYE_SHARE),
-        heartbeat_url=_address(HEARTBEAT_URL),
+        heartbeat_url=_web_address(HEARTBEAT_URL),
+        run_time=_time_of_day(RUN_TIME),
     )
 
 
 def refuse_misspelt_names() -> None:
-    """A typing error must not leave a setting at its default, unnoticed: raises ImproperlyConfigured.
+    """Raise ImproperlyConfigured for a name that looks like a misspelt setting.
 
-    Names that resemble none are somebody else's: container platforms set ENGAGEMENT_PORT and the
-    like where a service is called "engagement".
+    Other unknown names are allowed: container platforms set ENGAGEMENT_PORT and similar variables
+    for a service that is called "engagement".
     """
     for name in dir(settings):
         if name.startswith("ENGAGEMENT_") and name not in SETTINGS:
-            for meant in get_close_matches(name, SETTINGS, n=1, cutoff=RESEMBLANCE):
+            for meant in get_close_matches(name, SETTINGS, n=1, cutoff=SIMILARITY):
                 raise ImproperlyConfigured(f"{name} is not a setting; did you mean {meant}?")
 
 
@@ -117,7 +121,7 @@ def _whole_number(name: str, limits: Number) -> int:
     if raw == "":
         return limits.default
     try:
-        # As text, so that 1.5 and True are refused and not cut to 1.
+        # From text, so that 1.5 and True are refused instead of truncated to 1.
         value = int(str(raw))
     except ValueError:
         value = None
@@ -129,7 +133,7 @@ def _whole_number(name: str, limits: Number) -> int:
 
 
 def _share(name: str) -> Decimal:
-    """A fraction; 0 where there is none. A Decimal: 0.29 of 100 users are 29, not a little less."""
+    """A fraction, 0 by default. A Decimal, because the float 0.29 is slightly less than 29 of 100 users."""
     raw = _raw(name)
     try:
         value = Decimal(str(raw or 0))
@@ -142,8 +146,18 @@ def _share(name: str) -> Decimal:
     return value
 
 
-def _address(name: str) -> str:
-    """A web address; empty where there is none. The sentence about a wrong one does not repeat it."""
+def _time_of_day(name: str) -> time:
+    """A time in UTC, from `HH:MM`."""
+    raw = _raw(name)
+    if raw == "":
+        return DEFAULT_RUN_TIME
+    if not _HOURS_AND_MINUTES.fullmatch(str(raw)):
+        raise ImproperlyConfigured(f"{name} must be a time in UTC, such as 06:00, not {raw!r}.")
+    return time.fromisoformat(str(raw)).replace(tzinfo=UTC)
+
+
+def _web_address(name: str) -> str:
+    """A URL, empty by default. The error does not repeat it, because it is a secret."""
     raw = str(_raw(name))
     if raw and not _is_web_address(raw):
         raise ImproperlyConfigured(
@@ -163,9 +177,10 @@ def _is_web_address(text: str) -> bool:
 
 
 _PRINTABLE: Final = re.compile(r"[!-~]+")
+_HOURS_AND_MINUTES: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
 def _raw(name: str) -> object:
-    """The setting as Django has it; an empty text where there is none."""
+    """The setting in Django's settings; an empty string by default."""
     value = getattr(settings, name, None)
     return "" if value is None else value

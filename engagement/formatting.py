@@ -1,29 +1,24 @@
-"""What all ways in say in the same words: counts, times, and what comes next for a user. Pure."""
+"""How counts, times, durations and a user's next step read, in the terminal and in the admin. Pure."""
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Final
 
-from engagement.selectors.due_users import SkipReason
-from engagement.services.explanation import NextStepKind
-from engagement.states import Trigger
+from engagement.schedule import NextStepKind
+from engagement.states import SkipReason
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from engagement.selectors.user_history import UserStatus
-    from engagement.services.explanation import NextStep
+    from engagement.schedule import NextStep
 
-WHAT_CHECKS_DO: Final = {
-    Trigger.INACTIVITY_14D: "tells them goodbye",
-    Trigger.GOODBYE_TIMEOUT: "makes them dormant, silently",
-    Trigger.REMINDER_DUE: "makes them dormant, silently",
-}
+UNITS: Final = (("year", 31_536_000), ("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
+"""The units of a duration, with their seconds. A year is 365 days."""
 
 OBSTACLES: Final = {
-    SkipReason.OPTED_OUT: "they opted out",
-    SkipReason.NO_DESTINATION: "they have no WhatsApp address",
+    SkipReason.OPTED_OUT: "has opted out",
+    SkipReason.NO_DESTINATION: "has no WhatsApp address",
 }
 
 
@@ -40,45 +35,35 @@ def date_text(instant: datetime | None) -> str:
     return f"{instant.day} {instant:%B} {instant.year}, {instant:%H:%M} UTC"
 
 
-def next_step_sentence(next_step: NextStep, *, user_status: UserStatus | None) -> str:
-    """What the job would do with a user, or why it would not, in one sentence."""
+def duration_text(length: timedelta, *, units: int = 3) -> str:
+    """`1 day, 2 hours, 30 minutes`: the largest units, at most `units` of them; `0.5 s` below a minute."""
+    if length < timedelta(minutes=1):
+        return f"{max(length.total_seconds(), 0):.3g} s"
+    rest, parts = int(length.total_seconds()), []
+    for noun, seconds in UNITS:
+        number, rest = divmod(rest, seconds)
+        if number:
+            parts.append(count_text(number, noun))
+    return ", ".join(parts[:units])
+
+
+def next_step_sentence(next_step: NextStep) -> str:
+    """What the daily job will do with a user, or why it will do nothing."""
+    sends_goodbye = next_step.check is not None and next_step.check.sends_goodbye
+    run_at = date_text(next_step.next_run_at)
+    obstacles = " and ".join(OBSTACLES[reason] for reason in next_step.obstacles)
     match next_step.verdict:
         case NextStepKind.DUE:
-            run = date_text(next_step.next_run_at)
-            return f"Due now: the next run, on {run} or before, {_what(next_step)}."
+            action = "sends a goodbye" if sends_goodbye else "makes the user dormant"
+            return f"Due now: the next run, on {run_at} at the latest, {action}."
+        case NextStepKind.NOT_YET if sends_goodbye:
+            sentence = f"Next goodbye: {run_at} at the earliest."
+            return f"{sentence} None will be sent: the user {obstacles}." if obstacles else sentence
         case NextStepKind.NOT_YET:
-            return _not_yet(next_step)
+            return f"Will become dormant on {run_at} unless the user writes."
         case NextStepKind.SKIPPED:
-            return f"Silent for long enough, but {_obstacles(next_step)}: every run passes them over."
-        case NextStepKind.UNREADABLE | NextStepKind.NEVER:
-            return _out_of_calendar(next_step, user_status)
+            return f"No goodbye will be sent: the user {obstacles}."
         case NextStepKind.NO_CHECK:
-            return "Nothing comes next: no check looks at this state, and only a message from them ends it."
+            return "No next step: only a message from the user ends this state."
         case NextStepKind.NO_STATE:
-            return "Nothing comes next: they have no state row, and no check looks at them."
-
-
-def _out_of_calendar(next_step: NextStep, user_status: UserStatus | None) -> str:
-    columns = " and ".join(user_status.unreadable) if user_status else ""
-    if next_step.verdict is NextStepKind.UNREADABLE:
-        return f"Due now, but every run will fail to move them: correct {columns}, which no calendar has."
-    column = next_step.check.due_column if next_step.check else ""
-    return f"Never due: correct {column}, which lies at the end of the calendar or beyond it."
-
-
-def _not_yet(next_step: NextStep) -> str:
-    sentence = (
-        f"Not due yet: at the earliest the run of {date_text(next_step.next_run_at)}, {_what(next_step)},"
-        " if they do not write before"
-    )
-    return (
-        f"{sentence}; but not as long as {_obstacles(next_step)}." if next_step.obstacles else f"{sentence}."
-    )
-
-
-def _what(next_step: NextStep) -> str:
-    return f"{WHAT_CHECKS_DO[next_step.check.trigger]} ({next_step.check.name})" if next_step.check else ""
-
-
-def _obstacles(next_step: NextStep) -> str:
-    return " and ".join(OBSTACLES[reason] for reason in next_step.obstacles)
+            return "No next step: the user has no state row."

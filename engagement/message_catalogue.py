@@ -1,7 +1,7 @@
-"""What is said: the catalogue of messages, from keys to text. Pure but for Django's translations.
+"""The catalogue of messages: the text of each key in each language. Pure, except for Django's translations.
 
-The texts here are English and the source of the translations in `locale/`, where the context of each
-entry (`msgctxt`) is its key. A parameter is written `%(name)s`.
+The texts in this file are English. Their translations are in `locale/`, where the key is the context
+(`msgctxt`) of each entry. A parameter is written `%(name)s`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from django.utils import translation
-
-from engagement.replies import Preference
-from engagement.states import Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -25,22 +22,8 @@ DOOR_IS_OPEN: Final = "engagement.reply.door_is_open"
 OPTED_OUT: Final = "engagement.reply.opted_out"
 OPTED_IN: Final = "engagement.reply.opted_in"
 
-REPLY_TO_ANSWER: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        Trigger.GOODBYE_RESPONSE_1.value: HELP,
-        Trigger.GOODBYE_RESPONSE_2.value: SEE_YOU_IN_TWO_WEEKS,
-        Trigger.GOODBYE_RESPONSE_3.value: DOOR_IS_OPEN,
-    }
-)
-"""What to say to each answer to the goodbye."""
-
-REPLY_TO_PREFERENCE: Final[Mapping[Preference, str]] = MappingProxyType(
-    {Preference.OPTED_OUT: OPTED_OUT, Preference.OPTED_IN: OPTED_IN}
-)
-"""What to say to whoever opts out or in."""
-
 LANGUAGES: Final[Mapping[str, str]] = MappingProxyType({"pt": "pt-br", "en": "en"})
-"""The languages that are spoken, and the variety in which each is written."""
+"""The supported languages, with the variety in which each is written."""
 
 DEFAULT_LANGUAGE: Final = "pt-br"
 
@@ -60,10 +43,7 @@ _texts: Final[dict[str, str]] = {
         "No problem, we'll sort it out together. Tell me in your own words what got confusing or what"
         " you'd like to do, and we'll take it one step at a time."
     ),
-    SEE_YOU_IN_TWO_WEEKS: (
-        "Got it, no rush! I'll leave you in peace for now. See you in two weeks,"
-        " and if you need me before that, just write."
-    ),
+    SEE_YOU_IN_TWO_WEEKS: ("Got it, no rush! I'll leave you in peace for now. If you need me, just write."),
     DOOR_IS_OPEN: (
         "Glad to hear it! I won't disturb you. The door is open: whenever you need me, just write."
     ),
@@ -93,54 +73,53 @@ class UnknownMessageKey(Exception):
 
 
 class WrongMessageParameters(Exception):
-    """Parameters that the text needs are missing, or there are some for which it has no place."""
+    """Parameters of the text are missing, or there are parameters that the text does not use."""
 
     def __init__(self, key: str, *, missing: Collection[str], unexpected: Collection[str]) -> None:
         problems = [f"{name!r} is missing" for name in sorted(missing)]
-        problems += [f"{name[:80]!r} has no place in it" for name in sorted(unexpected)]
+        problems += [f"{name[:80]!r} is not in the text" for name in sorted(unexpected)]
         super().__init__(f"Wrong parameters for the message {key!r}: {', '.join(problems)}.")
         self.key = key
 
 
 class WrongTranslation(Exception):
-    """What a message says in some language has other parameters than its text."""
+    """The translation of a message has other parameters than its text."""
 
     def __init__(self, key: str, *, language: str) -> None:
         super().__init__(
-            f"The translation of {key!r} in {language} has other parameters than the text; mend django.po."
+            f"The translation of {key!r} in {language} has other parameters than the text; correct django.po."
         )
         self.key = key
 
 
 def message_keys() -> list[str]:
-    """The keys of all messages that may be queued, in alphabetical order."""
+    """The keys of all messages that can be queued, in alphabetical order."""
     return sorted(_texts)
 
 
 def register_message(*, key: str, text: str) -> None:
-    """Add a message of another app to the catalogue, so that it may be queued.
+    """Add a message of another app to the catalogue, so that it can be queued.
 
-    To be called while programs start: `AppConfig.ready` is the place. `text` is in English; what
-    it says in other languages stands in the app's own `locale/`, with the key as context.
-    Repeating is harmless. Raises ValueError for a key that has another text already, and for a text
-    with a stray percent sign.
+    Call it from `AppConfig.ready`. `text` is in English; its translations are in that app's `locale/`,
+    with the key as context. Repeatable. Raises ValueError for a key that already has another text, and
+    for a text with a stray percent sign.
     """
     if _texts.get(key, text) != text:
-        raise ValueError(f"There is another text for {key!r} already.")
+        raise ValueError(f"{key!r} already has another text.")
     if "%" in _PLACES.sub("", text):
         raise ValueError(
-            f"In the text of {key!r} a percent sign is neither doubled nor a parameter's, %(name)s."
+            f"The text of {key!r} has a stray percent sign: write %% or a parameter such as %(name)s."
         )
     _texts[key] = text
 
 
 def parameters_of(text: str) -> frozenset[str]:
-    """The names of the parameters for which `text` has a place."""
+    """The names of the parameters in `text`."""
     return frozenset(filter(None, _PLACES.findall(text)))
 
 
 def check_message(*, key: str, params: Collection[str]) -> None:
-    """Raise what `render` would raise for a message with this key and these parameters."""
+    """Check the key and the parameters of a message; raises what `render` raises."""
     if key not in _texts:
         raise UnknownMessageKey(key)
     wanted = parameters_of(_texts[key])
@@ -152,7 +131,7 @@ def check_message(*, key: str, params: Collection[str]) -> None:
 
 
 def render(*, key: str, locale: str, params: Mapping[str, object]) -> str:
-    """The text of a message in the language of `locale`, or in Brazilian Portuguese if that is unknown.
+    """The text of a message in the language of `locale`; Brazilian Portuguese if that is not supported.
 
     Raises UnknownMessageKey, WrongMessageParameters and WrongTranslation.
     """
@@ -166,6 +145,6 @@ def _text_in(language: str, key: str) -> str:
 
 
 def language_of(locale: str) -> str:
-    """The language in which to speak to a user of this locale: `en_GB` is English, `pt` is Brazilian."""
+    """The language of the messages to a user with this locale: `en` for `en_GB`, `pt-br` for `pt`."""
     language = _END_OF_LANGUAGE.split(locale.strip().lower(), maxsplit=1)[0]
     return LANGUAGES.get(language, DEFAULT_LANGUAGE)

@@ -1,14 +1,14 @@
-"""What must never reach a log or a report: addresses and phone numbers. Pure."""
+"""Hides addresses and phone numbers, which must not reach a log or a report. Pure."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-# The length has a bound, so that a long text without an address costs no more than its length.
+# The length is bounded, so that the time for a text without an address is linear in its length.
 _ADDRESS: Final = r"""[^\s'"(),;<>=:[\]{}]{1,320}@[\w-]+(?:\.[\w-]+)*"""
 
-# Many digits that are nobody's number, and that a log is worth little without.
+# Digits that are not phone numbers, and that a log needs.
 _UUID: Final = r"[0-9a-f]{8} (?:-[0-9a-f]{4}){3} -[0-9a-f]{12}"
 _DATE: Final = r"(?:19|20)\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])"
 _TIME: Final = r"[012]\d:[0-5]\d (?: :[0-5]\d (?:[.,]\d{1,9})? )? (?: Z | [+-]\d\d(?::?\d\d)? )?"
@@ -18,7 +18,7 @@ _OCTET: Final = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
 _IP_ADDRESS: Final = rf"(?!\d\d(?:\.\d\d){{3}}\b) {_OCTET}(?:\.{_OCTET}){{3}} (?!\.\d)"
 _KEPT: Final = rf"{_UUID} | {_TIMESTAMP} | {_DURATION} | {_IP_ADDRESS}"
 
-# Eight digits or more, however they are grouped, but none of a UUID or timestamp that follows them.
+# Eight digits or more in any grouping, without those of a UUID or a timestamp that follows.
 _BETWEEN_DIGITS: Final = r"(?:[^\S\r\n]|[().\-\u2010-\u2015\u2212]){0,3}"
 _MORE_DIGITS: Final = rf"(?: {_BETWEEN_DIGITS} (?!(?<!\w)(?:{_UUID}|{_TIMESTAMP})(?!\w)) \d ){{7,}}"
 _NUMBER: Final = rf"(?: \((?=\+?\d{{1,4}}\)) )? \+?\d {_MORE_DIGITS}"
@@ -29,14 +29,14 @@ _PATTERN: Final = re.compile(
 )
 
 _SHOWN: Final = ((13, 4), (9, 2))
-"""From how many digits on how many are shown at either end."""
+"""Pairs: from this number of digits on, so many are shown at either end."""
 
 
 def mask(address: str) -> str:
-    """So much of a JID that a person who knows it recognises it: `5511•••••0042`.
+    """Enough of a JID to recognise it: `5511•••••0042`.
 
-    Country and area code, and the last digits; of a shorter one less, so that at least five digits stay
-    hidden; of a short one nothing, nor where it is.
+    Shows the country and area code and the last digits. A shorter number shows fewer digits, so that at
+    least five stay hidden; a very short one shows none. The server name is never shown.
     """
     number = re.split("[:@]", address, maxsplit=1)[0]
     shown = next((shown for length, shown in _SHOWN if len(number) >= length), 0)
@@ -46,5 +46,5 @@ def mask(address: str) -> str:
 
 
 def redact(text: str) -> str:
-    """`text` without anything that looks like a JID, an e-mail address or a phone number."""
+    """Replace everything in `text` that looks like a JID, an e-mail address or a phone number."""
     return _PATTERN.sub(lambda match: match["kept"] or f"[{match.lastgroup}]", text)

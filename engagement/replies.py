@@ -1,4 +1,4 @@
-"""What a user's words mean to the engine: an answer to the goodbye, a wish to be left alone. Pure."""
+"""What a message from a user means: a reply to the goodbye, an opt-out or an opt-in. Pure."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from engagement import message_catalogue as messages
 from engagement.states import State, Trigger
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Preference(StrEnum):
-    """What a user wants of messages that they did not ask for."""
+    """Whether a user wants messages that they did not ask for."""
 
     OPTED_OUT = "opted_out"
     OPTED_IN = "opted_in"
@@ -40,7 +41,7 @@ REPLIES: Final[Mapping[str, Trigger]] = MappingProxyType(
         "all good": Trigger.GOODBYE_RESPONSE_3,
     }
 )
-"""The answers to a goodbye, as `plain_words` writes them. Anything else is a message like any other."""
+"""The replies to a goodbye, as `plain_words` returns them. Any other text is an ordinary message."""
 
 PREFERENCES: Final[Mapping[str, Preference]] = MappingProxyType(
     {
@@ -52,39 +53,52 @@ PREFERENCES: Final[Mapping[str, Preference]] = MappingProxyType(
         "start": Preference.OPTED_IN,
     }
 )
-"""The phrases that opt out and in: the whole message, never a part of a sentence."""
+"""The phrases that opt out and in. They must be the whole message."""
+
+REPLY_TO_ANSWER: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        Trigger.GOODBYE_RESPONSE_1.value: messages.HELP,
+        Trigger.GOODBYE_RESPONSE_2.value: messages.SEE_YOU_IN_TWO_WEEKS,
+        Trigger.GOODBYE_RESPONSE_3.value: messages.DOOR_IS_OPEN,
+    }
+)
+"""The message that answers each reply to the goodbye."""
+
+REPLY_TO_PREFERENCE: Final[Mapping[Preference, str]] = MappingProxyType(
+    {Preference.OPTED_OUT: messages.OPTED_OUT, Preference.OPTED_IN: messages.OPTED_IN}
+)
+"""The message that confirms an opt-out or an opt-in."""
 
 LONGEST_PHRASE: Final = 100
-"""Characters, spaces counted once: what is longer is a sentence, and is not looked at."""
+"""In characters, with single spaces. A longer text is not a phrase."""
 
 _HEART: Final = re.compile(r"<3(?!>)")
-"""Without its punctuation it would be an answer that sends away whoever likes us most."""
+"""A heart. Without its punctuation it would be read as reply 3."""
 
 _DROPPED: Final = frozenset({"Mn", "Me", "Cf", "Cc", "Cs"})
-"""Unicode categories of what sits on or between letters unseen: the keycap of 1️⃣, joiners, controls."""
+"""Unicode categories of characters without a width: the keycap of 1️⃣, joiners, controls."""
 
 
 def trigger_of(text: str, *, user_state: UserState, heard_at: datetime) -> Trigger:
-    """What a message is to the state machine: an answer to the goodbye, or just a message.
+    """The trigger of a message: a reply to the goodbye, or an ordinary message.
 
-    Only somebody who has been told goodbye can answer it, and not before they were told.
+    A reply counts only while the user is in `goodbye_sent`, and only if it came after the goodbye.
     """
-    told_at = user_state.goodbye_sent_at
-    if user_state.state != State.GOODBYE_SENT or told_at is None or heard_at < told_at:
+    sent_at = user_state.goodbye_sent_at
+    if user_state.state != State.GOODBYE_SENT or sent_at is None or heard_at < sent_at:
         return Trigger.USER_MESSAGE
     return REPLIES.get(plain_words(text), Trigger.USER_MESSAGE)
 
 
 def preference_in(text: str) -> Preference | None:
-    """The wish that the whole text is, if it is one."""
+    """The opt-out or opt-in that the whole text expresses, if any."""
     return PREFERENCES.get(plain_words(text))
 
 
 def plain_words(text: str) -> str:
-    """The text as the tables above write it: plain lower-case characters, words one space apart.
+    """The text in the form of the tables above: lower case, without punctuation, with single spaces.
 
-    Punctuation and odd spaces separate words; the empty string where it is too long for a phrase, or
-    has a heart in it that punctuation draws.
+    Empty if the text is too long for a phrase or contains a heart made of punctuation.
     """
     spaced = " ".join(text.split())
     if len(spaced) > LONGEST_PHRASE:

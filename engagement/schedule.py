@@ -1,31 +1,74 @@
-"""When the scheduler starts the daily run. Pure: no database, no clock."""
+"""Times: how a timestamp is written, when the daily run starts, what it does next. Pure: no clock."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
-from typing import Final
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-RUN_TIME: Final = time(6, tzinfo=UTC)
-"""Of every day (design: "a daily job that cron starts at 06:00 UTC")."""
+if TYPE_CHECKING:
+    from engagement.states import Check, SkipReason
+
+DEFAULT_RUN_TIME: Final = time(6, tzinfo=UTC)
+
+YEARS: Final = range(1970, 3000)
+"""The years in which a time of the rules lies."""
 
 
-def first_run_after(instant: datetime) -> datetime:
-    """The first scheduled run that starts strictly after `instant` (aware).
+class NextStepKind(StrEnum):
+    """What the next run does with a user."""
 
-    Raises OverflowError at the end of Python's calendar.
-    """
-    run_at = datetime.combine(instant.astimezone(UTC).date(), RUN_TIME)
+    DUE = "due"
+    """It moves the user."""
+    NOT_YET = "not_yet"
+    """The user is not due yet."""
+    SKIPPED = "skipped"
+    """The user has been silent for long enough, but opted out or has no address."""
+    NO_CHECK = "no_check"
+    """No check covers the user's state: only a message from the user changes it."""
+    NO_STATE = "no_state"
+    """The user has no state row. Their first message creates it."""
+
+
+class NextStep(NamedTuple):
+    """What comes next if the user does not write."""
+
+    verdict: NextStepKind
+    check: Check | None = None
+    """The check that covers the user's state."""
+    obstacles: tuple[SkipReason, ...] = ()
+    """Why that check skips the user, now or when they are due."""
+    next_run_at: datetime | None = None
+    """The first scheduled run that moves the user, if nothing prevents it."""
+
+
+def utc_timestamp(text: str) -> datetime:
+    """The instant that `text` names, in UTC. Raises ValueError with the form that it must have."""
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must lie in the years 1 to 9999 of UTC") from None
+    except ValueError:
+        pass
+    raise ValueError("must be an ISO 8601 time with an offset, such as 1997-01-01T12:00:00Z")
+
+
+def first_run_after(instant: datetime, *, run_time: time) -> datetime:
+    """The first scheduled run strictly after `instant` (aware). `run_time` is in UTC."""
+    run_at = datetime.combine(instant.astimezone(UTC).date(), run_time)
     return run_at if run_at > instant else run_at + timedelta(days=1)
 
 
-def first_run_from(instant: datetime) -> datetime:
-    """The first scheduled run that starts at `instant` (aware) or after it."""
-    return first_run_after(instant - datetime.resolution)
+def first_run_from(instant: datetime, *, run_time: time) -> datetime:
+    """The first scheduled run at `instant` (aware) or after it."""
+    return first_run_after(instant - datetime.resolution, run_time=run_time)
 
 
-def coming_runs(now: datetime, *, count: int) -> list[datetime]:
-    """A run at `now` (aware), and the scheduled ones behind it: `count` in all."""
+def coming_runs(now: datetime, *, count: int, run_time: time) -> list[datetime]:
+    """A run at `now` (aware) and the scheduled runs after it, `count` in all."""
     runs = [now]
     while len(runs) < count:
-        runs.append(first_run_after(runs[-1]))
+        runs.append(first_run_after(runs[-1], run_time=run_time))
     return runs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict, cast
 
@@ -18,26 +19,33 @@ HOUR: Final = timedelta(hours=1)
 
 
 class State(TextChoices):
-    """Where a user stands."""
+    """The state of a user."""
 
     ACTIVE = "active", "active"
-    GOODBYE_SENT = "goodbye_sent", "goodbye sent"
-    HELP_FLOW = "help_flow", "in the help flow"
-    REMIND_LATER = "remind_later", "to be reminded later"
+    GOODBYE_SENT = "goodbye_sent", "waiting for reply"
+    HELP_FLOW = "help_flow", "getting help"
+    REMIND_LATER = "remind_later", "reminder set"
     DORMANT = "dormant", "dormant"
 
 
 class Trigger(TextChoices):
     """What happened to a user."""
 
-    INACTIVITY_14D = "inactivity_14d", "14 days of silence"
-    USER_MESSAGE = "user_message", "a message from the user"
+    INACTIVITY_14D = "inactivity_14d", "inactivity"
+    USER_MESSAGE = "user_message", "message from the user"
     GOODBYE_RESPONSE_1 = "goodbye_response_1", "reply 1: confused"
     GOODBYE_RESPONSE_2 = "goodbye_response_2", "reply 2: busy"
     GOODBYE_RESPONSE_3 = "goodbye_response_3", "reply 3: all good"
     GOODBYE_TIMEOUT = "goodbye_timeout", "no reply to the goodbye"
-    REMINDER_DUE = "reminder_due", "the reminder came due"
-    RUN_UNDONE = "run_undone", "the run that moved them was undone"
+    REMINDER_DUE = "reminder_due", "reminder due"
+    RUN_UNDONE = "run_undone", "run undone"
+
+
+class SkipReason(StrEnum):
+    """Why a user who has been silent for long enough gets no goodbye."""
+
+    OPTED_OUT = "opted_out"
+    NO_DESTINATION = "no_destination"
 
 
 TRANSITIONS: Final[Mapping[tuple[State, Trigger], State]] = MappingProxyType(
@@ -63,14 +71,14 @@ RESPONSE_TYPES: Final[Mapping[Trigger, str]] = MappingProxyType(
         Trigger.GOODBYE_TIMEOUT: "timeout",
     }
 )
-"""How a goodbye was answered, for the triggers that answer one."""
+"""The `response_type` of the triggers that end the wait for a reply."""
 
 
 class InvalidTransition(Exception):
-    """The state machine has no transition for this trigger from this state; nothing was changed."""
+    """The state machine has no transition for this trigger from this state. Nothing has changed."""
 
     def __init__(self, *, user_id: UUID, state: State, trigger: Trigger) -> None:
-        super().__init__(f"User {user_id} is {state.value}: {trigger.value} leads nowhere from there.")
+        super().__init__(f"User {user_id} is {state.value}: there is no transition for {trigger.value}.")
         self.user_id = user_id
         self.state = state
         self.trigger = trigger
@@ -78,7 +86,7 @@ class InvalidTransition(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The four periods of the rules; the defaults are those of the design."""
+    """The four periods of the rules."""
 
     inactivity: timedelta = 14 * DAY
     goodbye_wait: timedelta = 48 * HOUR
@@ -88,7 +96,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One question of the daily job: users of `state` whose `due_column` lies before a cut-off."""
+    """One check of the daily job: it moves users in `state` whose `due_column` is before a cutoff."""
 
     trigger: Trigger
     state: State
@@ -100,14 +108,11 @@ class Check:
         return self.trigger.value
 
     def cutoff_at(self, *, now: datetime, policy: Policy) -> datetime:
-        """The instant before which, strictly, `due_column` makes a user due."""
+        """The cutoff: a user is due if `due_column` is strictly before it."""
         return now - self._wait(policy)
 
     def due_after(self, due_at: datetime, *, policy: Policy) -> datetime:
-        """The instant after which, strictly, a user is due whose `due_column` is `due_at`.
-
-        Raises OverflowError where that lies behind the end of Python's calendar.
-        """
+        """The instant strictly after which a user whose `due_column` is `due_at` is due."""
         return due_at + self._wait(policy)
 
     def _wait(self, policy: Policy) -> timedelta:
@@ -119,30 +124,30 @@ CHECKS: Final[tuple[Check, ...]] = (
     Check(Trigger.GOODBYE_TIMEOUT, State.GOODBYE_SENT, "goodbye_expires_at"),
     Check(Trigger.REMINDER_DUE, State.REMIND_LATER, "remind_at"),
 )
-"""The checks in the order in which a run asks them."""
+"""The checks, in the order in which a run makes them."""
 
 CHECK_OF: Final[Mapping[State, Check]] = MappingProxyType({check.state: check for check in CHECKS})
-"""The check that can take users out of a state. Some states have none: only a message ends those."""
+"""The check that ends a state. A state without one ends only with a message from the user."""
 
 TRIGGER_SOURCES: Final[Mapping[Trigger, str]] = MappingProxyType(
     {check.trigger: "scheduler" for check in CHECKS} | {Trigger.RUN_UNDONE: "operator"}
 )
-"""Who pulled a trigger; the others are pulled by the user's messages."""
+"""The `trigger_source` of a trigger; `user_message` for the others."""
 
 TARGETS: Final[Mapping[Trigger, State]] = MappingProxyType(
     {trigger: target for (_, trigger), target in TRANSITIONS.items()}
 )
-"""Where each trigger leads: one state, wherever it comes from. Undoing a run has no target of its own."""
+"""The state that each trigger leads to, from any state. RUN_UNDONE has none: it restores the former state."""
 
 
 def require_aware(now: datetime) -> None:
-    """Refuse a time without an offset: it names no instant. Raises ValueError."""
+    """Raise ValueError for a datetime without an offset."""
     if now.utcoffset() is None:
         raise ValueError(f"{now!r} has no offset; pass an aware datetime, such as timezone.now().")
 
 
 class UserState(NamedTuple):
-    """Where one user stands: the columns of their state row that the rules look at."""
+    """The columns of a user's state row that the rules use."""
 
     user_id: UUID
     state: str
@@ -153,19 +158,19 @@ class UserState(NamedTuple):
 
 
 class ReceivedMessage(NamedTuple):
-    """What the audit log keeps of a message that moved its author: never the text."""
+    """What the audit log keeps of a message that moved its author. Never the text."""
 
     received_at: datetime
     text_digest: str
-    """Tells two messages of one second apart, and a message from its repetition."""
+    """Distinguishes two messages of the same second, and identifies a message that is received again."""
 
     def heard_at(self, *, now: datetime) -> datetime:
-        """When it was received, by a clock that may not be ahead of ours."""
+        """When it was received, but never later than `now`: the sender's clock may be ahead."""
         return min(self.received_at, now)
 
 
 class Transition(NamedTuple):
-    """One move of one user, as it stands in the audit log."""
+    """A row of the audit log: one user moved from one state to another."""
 
     id: UUID
     user_id: UUID
@@ -177,7 +182,7 @@ class Transition(NamedTuple):
 
 
 class Timestamps(TypedDict):
-    """The columns that belong to one state each."""
+    """The columns that each belong to one state."""
 
     goodbye_sent_at: datetime | None
     goodbye_expires_at: datetime | None
@@ -185,9 +190,9 @@ class Timestamps(TypedDict):
 
 
 def next_state(user_state: UserState, trigger: Trigger) -> State | None:
-    """Where `trigger` leads, or None for a message from an active user, which moves nobody.
+    """The state that `trigger` leads to; None for a message from an active user, who stays active.
 
-    Raises InvalidTransition where the table has no such transition.
+    Raises InvalidTransition if the table has no such transition.
     """
     state = State(user_state.state)
     if state is State.ACTIVE and trigger is Trigger.USER_MESSAGE:
@@ -199,7 +204,7 @@ def next_state(user_state: UserState, trigger: Trigger) -> State | None:
 
 
 def timestamps_on_entering(state: State, *, now: datetime, policy: Policy) -> Timestamps:
-    """What the three timestamps become on entering `state`: its own are set, the others cleared."""
+    """The three timestamps on entering `state`: those of the state are set, the others cleared."""
     sends_goodbye = state is State.GOODBYE_SENT
     return Timestamps(
         goodbye_sent_at=now if sends_goodbye else None,
@@ -217,11 +222,11 @@ def transition_metadata(
     dormant_since: datetime | None = None,
     message: ReceivedMessage | None = None,
 ) -> dict[str, object]:
-    """What the audit row says beyond the move itself (design, section 3).
+    """The metadata of the audit row.
 
-    Days and hours are whole and never negative. `former_timestamps` holds what the move
-    overwrites, as ISO 8601, so that it can be undone. `received_at` and `text_digest` are those of
-    the message that made the move, so that its repetition is recognised.
+    Days and hours are whole and never negative. `former_timestamps` has the values that the transition
+    overwrites, as ISO 8601, so that it can be undone. `received_at` and `text_digest` identify the
+    message that caused the transition, so that the same message is recognised when it comes again.
     """
     metadata: dict[str, object] = {
         "days_inactive": _whole(now - user_state.last_activity_at, DAY),
@@ -244,9 +249,9 @@ def transition_metadata(
 
 
 def still_as_left_by(user_state: UserState, *, by: Transition) -> bool:
-    """Whether a user still stands as the move `by` left them, as far as their state row shows.
+    """Whether a user's state row is still as the transition `by` left it.
 
-    When a goodbye ends is not compared: its period is a setting, which may have been another then.
+    Does not compare when a goodbye ends: the period is a setting, which may have changed since.
     """
     left = timestamps_on_entering(State(by.to_state), now=by.created_at, policy=Policy())
     if left["goodbye_expires_at"] is not None:
@@ -254,15 +259,15 @@ def still_as_left_by(user_state: UserState, *, by: Transition) -> bool:
     return user_state == user_state._replace(state=by.to_state, **left)
 
 
-def state_before(user_state: UserState, *, move: Transition) -> UserState:
-    """Where the user stood before `move`, by what its audit row has kept.
+def state_before(user_state: UserState, *, transition: Transition) -> UserState:
+    """The user's state before `transition`, from its audit row.
 
-    Raises ValueError if that is no time.
+    Raises ValueError if a timestamp in the audit row is invalid.
     """
-    former = cast("Mapping[str, str]", move.metadata.get("former_timestamps", {}))
+    former = cast("Mapping[str, str]", transition.metadata.get("former_timestamps", {}))
     times = {column: datetime.fromisoformat(text) for column, text in former.items()}
     return user_state._replace(
-        state=move.from_state,
+        state=transition.from_state,
         goodbye_sent_at=times.get("goodbye_sent_at"),
         goodbye_expires_at=times.get("goodbye_expires_at"),
         remind_at=times.get("remind_at"),

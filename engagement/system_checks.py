@@ -1,4 +1,4 @@
-"""What `manage.py check` says about the app's settings."""
+"""The system check of the app's settings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def check_engagement_settings(
     app_configs: Sequence[AppConfig] | None,  # noqa: ARG001  Django's interface
     **kwargs: object,  # noqa: ARG001
 ) -> list[CheckMessage]:
-    """One error, with the sentence of the first setting that makes no sense."""
+    """Report the first setting that is invalid or misspelt."""
     try:
         refuse_misspelt_names()
         engagement_settings()

@@ -125,7 +125,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     return context | {
         "states": _states(),
         "due": _due(now),
-        "next_run": near(first_run_from(now), now=now),
+        "next_run": near(first_run_from(now, run_time=engagement_settings().run_time), now=now),
         "messages_waiting": _messages(now),
         "runs": _runs(moves, now=now),
         "chart": json.dumps(_chart(moves, now=now)),

@@ -87,5 +87,6 @@ class DueFilter(RadioFilter):
         check = next((check for check in CHECKS if check.name == self.value()), None)
         if check is None:
             return queryset
-        next_run = first_run_from(moment_of(request))
-        return queryset & due_users.due(check, now=next_run, policy=engagement_settings().policy)
+        settings = engagement_settings()
+        next_run = first_run_from(moment_of(request), run_time=settings.run_time)
+        return queryset & due_users.due(check, now=next_run, policy=settings.policy)

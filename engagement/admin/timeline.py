@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from django.contrib.admin.models import LogEntry
 
     from engagement.admin.visibility import Sight
-    from engagement.selectors.user_history import Move
+    from engagement.selectors.user_history import TransitionRecord
 
 LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -46,7 +46,9 @@ class Event(NamedTuple):
     date: str
 
 
-def timeline(moves: Sequence[Move], acts: Sequence[LogEntry], *, now: datetime, sight: Sight) -> list[Event]:
+def timeline(
+    moves: Sequence[TransitionRecord], acts: Sequence[LogEntry], *, now: datetime, sight: Sight
+) -> list[Event]:
     """The moves (the first one first) and what was done by hand (the latest first), the latest first."""
     accounts = people_selectors.accounts_among(move.performed_by for move in moves)
     # So they stay where several are of one instant.
@@ -75,7 +77,7 @@ def _linked(sentence: str) -> str:
     return format_html("{}{}{}", sentence[: found.start()], link, sentence[found.end() :])
 
 
-def _move(move: Move, *, now: datetime, sight: Sight, accounts: Collection[str]) -> Event:
+def _move(move: TransitionRecord, *, now: datetime, sight: Sight, accounts: Collection[str]) -> Event:
     reason = "Brought back by hand" if move.is_manual else Trigger(move.trigger).label
     title = f"{reason}: {State(move.from_state).label} → {State(move.to_state).label}"
     notes = [
@@ -87,7 +89,7 @@ def _move(move: Move, *, now: datetime, sight: Sight, accounts: Collection[str])
     return _event(move.created_at, title, notes, now=now)
 
 
-def _notes(move: Move) -> Iterator[Note]:
+def _notes(move: TransitionRecord) -> Iterator[Note]:
     # Other programs may have put anything there.
     told: dict[str, Any] = move.metadata if isinstance(move.metadata, dict) else {}
     if isinstance(days := told.get("days_inactive"), int):

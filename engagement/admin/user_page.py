@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from engagement.admin.timeline import Event
     from engagement.admin.visibility import Sight
     from engagement.models import EngagementMessage, UserProfile
-    from engagement.selectors.user_history import Move, UserStatus
+    from engagement.selectors.user_history import TransitionRecord, UserStatus
 
 SHOWN: Final = 50
 """Moves, messages and acts by hand, the latest; the lists have the others."""
@@ -77,12 +77,12 @@ def user_page(profile: UserProfile | None, *, user_id: UUID, now: datetime, sigh
     moves = user_history.read_transitions(user_id, latest=SHOWN + 1) if sight.moves else []
     messages = people_selectors.latest_messages(user_id, count=SHOWN + 1) if sight.messages else []
     acts = people_selectors.manual_actions(user_id, count=SHOWN + 1)
-    since = user_history.since_when(user_status, moves) if user_status and sight.moves else None
+    since = user_history.in_state_since(user_status, moves) if user_status and sight.moves else None
     locale = profile.locale if profile else None
     return Page(
         sight=sight,
         headline=_headline(profile, user_status, now=now, since=since, sight=sight),
-        next_step=_outlook(user_id, user_status, now=now) if sight.states else "",
+        next_step=_outlook(user_status, now=now) if sight.states else "",
         facts=[
             ("User id", str(user_id)),
             *(_facts(profile, now=now, plain=sight.contacts) if profile else ()),
@@ -115,10 +115,8 @@ def _headline(
     return "not heard of yet" if sight.states else "not shown: your account may not see states"
 
 
-def _outlook(user_id: UUID, user_status: UserStatus | None, *, now: datetime) -> str:
-    return next_step_sentence(
-        next_step_of(user_id=user_id, user_status=user_status, now=now), user_status=user_status
-    )
+def _outlook(user_status: UserStatus | None, *, now: datetime) -> str:
+    return next_step_sentence(next_step_of(user_status=user_status, now=now))
 
 
 def _may_be_brought_back(user_status: UserStatus | None) -> bool:
@@ -162,11 +160,13 @@ def _date(instant: datetime, *, now: datetime) -> str:
     return f"{date_text(instant)} ({relative(instant, now=now)})"
 
 
-def _events(moves: Sequence[Move], acts: Sequence[LogEntry], *, now: datetime, sight: Sight) -> list[Event]:
+def _events(
+    moves: Sequence[TransitionRecord], acts: Sequence[LogEntry], *, now: datetime, sight: Sight
+) -> list[Event]:
     """What is shown of either, and nothing older than where one is cut: nobody would see the gap."""
     begins = LONG_AGO
     if len(moves) > SHOWN:
-        begins = moves[-SHOWN].created_at or LONG_AGO
+        begins = moves[-SHOWN].created_at
     if len(acts) > SHOWN:
         begins = max(begins, acts[SHOWN - 1].action_time)
     events = timeline(moves[-SHOWN:], acts[:SHOWN], now=now, sight=sight)

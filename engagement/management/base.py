@@ -1,4 +1,4 @@
-"""The commands' common manners: what was foreseen ends in one sentence on stderr, never in a traceback."""
+"""What all commands share: an expected error is one sentence on stderr, without a traceback."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FORESEEN: Final[Mapping[str | None, str]] = {
 
 
 class SentenceParser(CommandParser):
-    """Answers wrong arguments in one sentence, without the usage above it that hides it."""
+    """Reports wrong arguments in one sentence, without the usage."""
 
     def error(self, message: str) -> NoReturn:
         sentence = f"{message.rstrip('.')}. Try --help."
@@ -40,30 +40,30 @@ class SentenceParser(CommandParser):
 
 
 class SentenceCommand(BaseCommand):
-    """A command whose wrong arguments and database troubles are told in one sentence."""
+    """A command that reports wrong arguments, wrong settings and database errors in one sentence."""
 
-    # Start at once: what is wrong with the settings is told in a sentence where they are read.
+    # Saves time: `execute` checks the settings.
     requires_system_checks = ()
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        # Without abbreviations: what is typed is what is meant, also when an option is added.
+        # Without abbreviations, which a new option could make ambiguous.
         parser = super().create_parser(prog_name, subcommand, allow_abbrev=False, **kwargs)
-        # Django names its parser's class itself and offers no other way in.
+        # Django has no option for the class of its parser.
         parser.__class__ = SentenceParser
         return parser
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        # Whether or not this command uses them: an answer by other settings than were meant is a wrong one.
+        # Every command checks all settings, so that none works with other settings than intended.
         refuse_misspelt_names()
         engagement_settings()
         try:
             return super().execute(*args, **options)
         except Error as error:
-            # Without the error behind it, whose text may hold whole rows.
+            # Without the original error, whose text may include values of rows.
             raise CommandError(database_sentence(error)) from None
 
     def write_result(self, text: str) -> None:
-        """Write to stdout. Where that fails the work is done all the same, and stderr says so."""
+        """Write to stdout. A failure to write is reported on stderr and is not an error of the command."""
         try:
             self.stdout.write(_writable(text, encoding=getattr(self.stdout, "encoding", None)))
             self.stdout.flush()
@@ -73,14 +73,14 @@ class SentenceCommand(BaseCommand):
             self.say(f"the result could not be written to stdout: {reason}.")
 
     def say(self, sentence: str) -> None:
-        """Write one sentence to stderr, if there is one."""
+        """Write one sentence to stderr, if it is open."""
         name = type(self).__module__.rpartition(".")[2]
         with suppress(AttributeError, OSError):
             self.stderr.write(f"{name}: {sentence}")
 
 
 def database_sentence(error: Error) -> str:
-    """What to tell a person about `error`: the first line alone, for the rest may hold values of rows."""
+    """A sentence about `error`. Uses only its first line: the others may include values of rows."""
     reason = first_line(error).rstrip(".")
     if isinstance(error, OperationalError | InterfaceError):
         return f"Database trouble: {reason}."
@@ -88,12 +88,12 @@ def database_sentence(error: Error) -> str:
 
 
 def _writable(text: str, *, encoding: str | None) -> str:
-    """`text` with escapes for what stdout has no letters for."""
+    """`text` with escapes for the characters that stdout cannot encode."""
     encoding = encoding or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _forget_stdout() -> None:
-    """Let what is still in the buffer go nowhere, so that Python does not fail over it at its end."""
+    """Redirect stdout to /dev/null, so that Python does not fail when it flushes the buffer at exit."""
     with suppress(AttributeError, OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

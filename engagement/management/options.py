@@ -1,4 +1,4 @@
-"""Types of command-line arguments: each turns a text into a value or says what it must be."""
+"""Types of command-line arguments. Each parses a text or raises an error that says what it must be."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from engagement.replay.activity_log import YEARS, utc_timestamp
+from engagement.schedule import YEARS, utc_timestamp
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 
 
 SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-"""What the units of a duration last."""
+"""The units of a duration."""
 MAX_DURATION: Final = timedelta(days=3650)
 
 
 def timestamp(text: str) -> datetime:
-    """An instant in UTC, from ISO 8601 with an offset. A naive one would depend on who reads it."""
+    """An instant in UTC, from ISO 8601 with an offset."""
     try:
         instant = utc_timestamp(text)
     except ValueError as error:
-        raise ArgumentTypeError(str(error)) from None
+        raise ArgumentTypeError(f"{error}, not {text[:40]!r}") from None
     if instant.year not in YEARS:
         raise ArgumentTypeError(f"must lie in the years {YEARS[0]} to {YEARS[-1]}, not {text[:40]!r}")
     return instant
 
 
 def identifier(text: str) -> UUID:
-    """A UUID. What was typed instead is not repeated: it may be somebody's number."""
+    """A UUID. The error does not repeat the text, which may be a phone number."""
     try:
         return UUID(text)
     except ValueError:
@@ -42,7 +42,7 @@ def identifier(text: str) -> UUID:
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """A JSON object: names and values."""
+    """A JSON object."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -53,7 +53,7 @@ def json_object(text: str) -> dict[str, Any]:
 
 
 def duration(text: str) -> timedelta:
-    """A length of time in one unit, such as 26h, 90m or 2d; ten years at the most."""
+    """A duration in one unit, such as 26h, 90m or 2d; at most ten years."""
     parts = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
     seconds = int(parts[1]) * SECONDS[parts[2]] if parts else 0
     if not 0 < seconds <= MAX_DURATION.total_seconds():
@@ -62,7 +62,7 @@ def duration(text: str) -> timedelta:
 
 
 def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
-    """The type of a whole number from `minimum` to `maximum`; None is no upper bound."""
+    """A type for whole numbers from `minimum` to `maximum` (None: no upper bound)."""
     bounds = f"{minimum} or more" if maximum is None else f"from {minimum} to {maximum}"
 
     def bounded(text: str) -> int:
@@ -77,11 +77,11 @@ def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], in
     return bounded
 
 
-def add_now(parser: ArgumentParser, what: str) -> None:
-    """The option `--now`: do `what` as of then. Only the command itself may take the clock."""
+def add_now(parser: ArgumentParser, action: str) -> None:
+    """Add the option `--now`. Without it, the command itself reads the clock."""
     parser.add_argument(
         "--now",
         type=timestamp,
         metavar="TIMESTAMP",
-        help=f"{what} as of this time (ISO 8601 with an offset) instead of the clock's",
+        help=f"{action} as of this time (ISO 8601 with an offset), by default now",
     )

@@ -74,7 +74,7 @@ class Migration(migrations.Migration):
     # other programs from writing.
 
     dependencies = [
-        ("engagement", "0010_left_alone"),
+        ("engagement", "0011_labels"),
     ]
 
     operations = [

@@ -13,24 +13,23 @@ import re
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from io import BufferedReader, TextIOWrapper
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TextIO
 
 from engagement.privacy import redact
+from engagement.schedule import utc_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime
     from pathlib import Path
 
 NEEDED_COLUMNS: Final = ("user", "occurred_at")
 KNOWN_COLUMNS: Final = (*NEEDED_COLUMNS, "locale", "whatsapp_jid", "reengagement_opt_out")
 TEXT_COLUMN: Final = "text"
 DEFAULT_LOCALE: Final = "pt-BR"
-YEARS: Final = range(1970, 3000)
-"""Those that programs may be told to work in: the rules add and subtract days, and Python's calendar ends."""
 LONGEST_LINE: Final = 1_000_000
 """In characters. Without a limit, a file that is no text at all would be read into memory as one line."""
 
@@ -90,21 +89,6 @@ def open_activity_log(path: Path, *, with_text: bool = False) -> Iterator[Activi
         known = (*KNOWN_COLUMNS, TEXT_COLUMN) if with_text else KNOWN_COLUMNS
         ignored = tuple(name for name in header if name not in known)
         yield ActivityLog(ignored_columns=ignored, events=_events(path, header, ignored, rows))
-
-
-def utc_timestamp(text: str) -> datetime:
-    """The instant that `text` names, in UTC. Raises ValueError, saying what it must be."""
-    try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is not None:
-            return moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError(f"must lie in the years 1 to 9999 of UTC, not {_shown(text)}") from None
-    except ValueError:
-        pass
-    raise ValueError(
-        f"must be an ISO 8601 time with an offset, such as 1997-01-01T12:00:00Z, not {_shown(text)}"
-    )
 
 
 @contextmanager
@@ -238,7 +222,7 @@ def _occurred_at(text: str) -> datetime:
     try:
         return utc_timestamp(text)
     except ValueError as error:
-        raise _BadRow(f"occurred_at {error}") from None
+        raise _BadRow(f"occurred_at {error}, not {_shown(text)}") from None
 
 
 def _opt_out(text: str) -> bool:

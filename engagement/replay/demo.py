@@ -77,7 +77,7 @@ def play_demonstration(*, path: Path, as_of: datetime | None, now: datetime) -> 
 
 def _last_run_before(instant: datetime) -> datetime:
     """The latest scheduled run that had started by `instant`."""
-    return first_run_after(instant) - DAY
+    return first_run_after(instant, run_time=engagement_settings().run_time) - DAY
 
 
 def _moved(log: ReplayLog, *, until: datetime, by: timedelta) -> Iterator[Message]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from engagement.replay.activity_log import YEARS, MalformedActivityLog, open_activity_log
+from engagement.conf import engagement_settings
+from engagement.replay.activity_log import MalformedActivityLog, open_activity_log
 from engagement.replay.loading import user_id_of
-from engagement.schedule import RUN_TIME
+from engagement.schedule import YEARS
 from engagement.states import DAY
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class ReplayLog:
         """The days of the period, also those on which nothing came."""
         for number in range(period.days):
             begins_at = period.begins_at + number * DAY
-            job_at = datetime.combine(begins_at.date(), RUN_TIME)
+            job_at = datetime.combine(begins_at.date(), engagement_settings().run_time)
             yield Day(
                 date=begins_at.date(),
                 job_at=job_at,

@@ -10,6 +10,7 @@ from django.db.models import Case, Count, Min, Q, Value, When
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import TruncDate
 
+from engagement.conf import engagement_settings
 from engagement.models import EngagementMessage, EngagementStateTransition, MessageStatus
 from engagement.schedule import first_run_from
 from engagement.selectors import due_users
@@ -77,7 +78,7 @@ def due_by_check(*, now: datetime, policy: Policy) -> dict[Check, Due]:
     Those whose time has come, which an index alone tells, less the few of them who are told no
     goodbye; so that nobody who is due need be looked up.
     """
-    next_run_at = first_run_from(now)
+    next_run_at = first_run_from(now, run_time=engagement_settings().run_time)
     parts = []
     for check in CHECKS:
         cutoff_at = check.cutoff_at(now=now, policy=policy)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from functools import reduce
 from operator import and_
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -11,7 +10,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db.models import Count, DateTimeField, F, Func, IntegerField, Q, Value
 
 from engagement.models import UserEngagementState
-from engagement.states import CHECKS, State, UserState
+from engagement.states import CHECKS, SkipReason, State, UserState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -21,13 +20,6 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from engagement.states import Check, Policy
-
-
-class SkipReason(StrEnum):
-    """Why a user who has been silent for long enough gets no goodbye."""
-
-    OPTED_OUT = "opted_out"
-    NO_DESTINATION = "no_destination"
 
 
 class Condition(NamedTuple):

@@ -1,9 +1,9 @@
-"""What the ledger knows of former runs. Nothing here writes."""
+"""Reads the run ledger. Read only."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from django.db.models import Q
 from django.db.models.functions import Least
@@ -20,44 +20,41 @@ if TYPE_CHECKING:
     from engagement.states import Check
 
 VANISHED_AFTER: Final = timedelta(minutes=5)
-"""A run that works is seen every few seconds; one that is not has been killed, or its host has."""
+"""A run updates `last_seen_at` every few seconds. Without an update for this long it counts as vanished."""
 VANISHED: Final = "vanished"
 
 
 def status_of_run(run: EngagementJobRun, *, now: datetime) -> str:
-    """How the run stands: its status, or `vanished` if it stopped working without a word.
+    """The run's status, or `vanished` if it is `running` but has not been seen for VANISHED_AFTER.
 
-    Not a status of its own, since nobody is there to store it, and a run that was cut off from the
-    database for a while comes back.
+    `vanished` is never stored: a run that only lost its database connection may come back.
     """
-    # A page reads a time that no calendar has as None.
-    seen_at = cast("datetime | None", run.last_seen_at)
-    if run.status == RunStatus.RUNNING and seen_at is not None and now - seen_at > VANISHED_AFTER:
+    if run.status == RunStatus.RUNNING and now - run.last_seen_at > VANISHED_AFTER:
         return VANISHED
     return run.status
 
 
 def runs_with_status(outcomes: Collection[str], *, now: datetime) -> Q:
-    """Those of which `outcome_of` gives one of these."""
-    works = Q(status=RunStatus.RUNNING)
-    vanished = works & Q(last_seen_at__lt=now - VANISHED_AFTER)
+    """The runs for which `status_of_run` returns one of these."""
+    running = Q(status=RunStatus.RUNNING)
+    vanished = running & Q(last_seen_at__lt=now - VANISHED_AFTER)
     conditions = Q(status__in=set(outcomes) - {RunStatus.RUNNING.value})
     if RunStatus.RUNNING in outcomes:
-        conditions |= works & ~vanished
+        conditions |= running & ~vanished
     return conditions | vanished if VANISHED in outcomes else conditions
 
 
 def answered_for(run: EngagementJobRun) -> datetime:
-    """The instant up to which a finished run has settled who is due.
+    """The instant as of which a finished run moved every due user.
 
-    That is its `now`: a run as of last week says nothing about today. A `--now` in the future
-    does not count for more than the time at which the run happened.
+    That is its `now`: a run as of last week says nothing about today. A `now` in the future counts
+    only up to the time at which the run finished.
     """
     return min(run.now, run.finished_at or run.now)
 
 
 def good_runs(check: Check) -> QuerySet[EngagementJobRun]:
-    """The good runs that have asked this check, those for the latest instant first."""
+    """The good runs that made this check, the latest `answered_for` first."""
     runs = EngagementJobRun.objects.filter(status__in=GOOD, checks__has_key=check.name)
     return runs.order_by(Least("now", "finished_at").desc())
 
@@ -68,7 +65,7 @@ def latest_runs() -> QuerySet[EngagementJobRun]:
 
 
 def goodbyes_of_good_runs(*, count: int) -> list[int]:
-    """How many goodbyes each of the last good runs said that asked for them."""
+    """How many goodbyes each of the last good runs sent that made the check for them."""
     names = [check.name for check in CHECKS if check.sends_goodbye]
     runs = latest_runs().filter(status__in=GOOD, checks__has_any_keys=names)[:count]
     every = runs.values_list("checks", flat=True)

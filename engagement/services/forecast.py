@@ -1,4 +1,4 @@
-"""What the coming runs would do if nobody wrote in."""
+"""What the coming runs would do if no user wrote. Read only."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RunForecast:
         return sum(self.checks.values())
 
     def as_json(self) -> dict[str, object]:
-        """The forecast in the words of a run's own result."""
+        """The forecast with the keys of a run's result."""
         return {
             "now": self.now.isoformat(),
             "processed": self.processed,
@@ -46,51 +46,51 @@ class RunForecast:
 
 
 def forecast(*, now: datetime, days: int) -> list[RunForecast]:
-    """A run at `now` and the scheduled ones behind it, `days` in all, if nobody wrote in.
+    """Forecast a run at `now` and the scheduled runs after it, `days` in all, if no user writes.
 
-    The first says what a dry run says. Whoever a run moves is followed: a goodbye of today times
-    out at the first run that starts more than its period later. A scheduled run is taken to start
-    on the second, so that of a real one, which starts a little later, a user may fall due a day
-    earlier.
-    Transaction: opens one, which must be the outermost, and only reads; one statement, whatever
-    the number of users and days. Raises ValueError for a naive `now` or less than one day.
+    The first run has the counts of a dry run. A user who moves in one run is counted again in the run
+    that moves them next: a goodbye times out at the first run that starts more than its period later.
+    Scheduled runs are assumed to start exactly on time. A real run starts a little later, so that a
+    user may be due a day earlier than forecast.
+    Transaction: opens one, which must be the outermost; one statement, whatever the number of users and
+    days. Read only, so repeatable. Raises ValueError for a naive `now` or fewer than one day.
     """
     require_aware(now)
     if days < 1:
         raise ValueError(f"days must be 1 or more, not {days}.")
     settings = engagement_settings()
-    runs = coming_runs(now, count=days)
+    runs = coming_runs(now, count=days, run_time=settings.run_time)
     count = partial(due_users.count_due_by_run, runs=runs, policy=settings.policy)
     due_counts = in_transaction(count, lock_timeout=settings.lock_timeout, whole_tables=True)
-    return _played(due_counts, runs=runs, policy=settings.policy)
+    return _simulated(due_counts, runs=runs, policy=settings.policy)
 
 
-def _played(
+def _simulated(
     due_counts: Mapping[tuple[str, int], DueCounts], *, runs: Sequence[datetime], policy: Policy
 ) -> list[RunForecast]:
-    moves = {check.name: [0] * len(runs) for check in CHECKS}
+    moved = {check.name: [0] * len(runs) for check in CHECKS}
     skipped = Skipped()
     forecasts = []
     for number, now in enumerate(runs):
         for check in CHECKS:
-            wave = due_counts.get((check.name, number), DueCounts())
-            skipped = Skipped.sum_of((skipped, wave.skipped))
-            moves[check.name][number] += wave.due
-            following, then = _next_move(check, now=now, runs=runs, policy=policy)
-            if following and then < len(runs):
-                moves[following.name][then] += moves[check.name][number]
-        forecasts.append(RunForecast(now, {name: counts[number] for name, counts in moves.items()}, skipped))
+            newly_due = due_counts.get((check.name, number), DueCounts())
+            skipped = Skipped.sum_of((skipped, newly_due.skipped))
+            moved[check.name][number] += newly_due.due
+            next_check, next_number = _next_transition(check, now=now, runs=runs, policy=policy)
+            if next_check and next_number < len(runs):
+                moved[next_check.name][next_number] += moved[check.name][number]
+        forecasts.append(RunForecast(now, {name: counts[number] for name, counts in moved.items()}, skipped))
     return forecasts
 
 
-def _next_move(
+def _next_transition(
     check: Check, *, now: datetime, runs: Sequence[datetime], policy: Policy
 ) -> tuple[Check | None, int]:
-    """Which check takes those whom `check` moves at `now`, and the number of the run."""
+    """The check that next moves the users whom `check` moves at `now`, and the number of that run."""
     state = TARGETS[check.trigger]
-    following = CHECK_OF.get(state)
-    if following is None:
+    next_check = CHECK_OF.get(state)
+    if next_check is None:
         return None, len(runs)
     times = cast("Mapping[str, datetime]", timestamps_on_entering(state, now=now, policy=policy))
-    due_after = following.due_after(times[following.due_column], policy=policy)
-    return following, bisect_right(runs, due_after)
+    due_after = next_check.due_after(times[next_check.due_column], policy=policy)
+    return next_check, bisect_right(runs, due_after)

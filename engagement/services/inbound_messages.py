@@ -11,9 +11,8 @@ from django.db import transaction
 from django.utils.crypto import salted_hmac
 
 from engagement.conf import engagement_settings
-from engagement.message_catalogue import REPLY_TO_ANSWER, REPLY_TO_PREFERENCE
 from engagement.models import MessageType
-from engagement.replies import preference_in, trigger_of
+from engagement.replies import REPLY_TO_ANSWER, REPLY_TO_PREFERENCE, preference_in, trigger_of
 from engagement.selectors import audit_log
 from engagement.services.message_queue import cancel_pending
 from engagement.services.preferences import set_preference

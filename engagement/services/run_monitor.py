@@ -1,4 +1,4 @@
-"""Whether runs happen as they should: what a monitor asks every morning. Nothing here writes."""
+"""Whether the daily job runs as it should. Read only."""
 
 from __future__ import annotations
 
@@ -15,56 +15,88 @@ if TYPE_CHECKING:
     from engagement.models import EngagementJobRun
     from engagement.states import Check
 
-RUNS_NAMED: Final = 3
+RUNS_LISTED: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class SeenRun:
-    """A run, and how it stands now."""
+    """A run and its status now."""
 
     run: EngagementJobRun
     outcome: str
     """Its status, or `vanished`."""
 
+    def as_json(self) -> dict[str, object]:
+        """The run with the keys that docs/reference.md lists."""
+        run = self.run
+        return {
+            "job_id": str(run.job_id),
+            "status": self.outcome,
+            "now": run.now.isoformat(),
+            "started_at": run.started_at.isoformat(),
+            "last_seen_at": run.last_seen_at.isoformat(),
+            "finished_at": run.finished_at.isoformat() if run.finished_at else None,
+            "processed": run.processed,
+            "succeeded": run.succeeded,
+            "failed": run.failed,
+            "skipped": run.skipped,
+            "failure": run.failure,
+            "host": run.host,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class RunWatch:
-    """How fresh the last good run is, and what happened since."""
+    """How old the last good run is, and what has happened since."""
 
     last_good: EngagementJobRun | None
-    """The last good run; of the check that has waited longest, where runs ask different ones."""
+    """The last good run. If runs make different checks: that of the check whose last good run is oldest."""
     check: Check | None
-    """That check, if others have had a fresher run."""
+    """That check, if other checks had a later good run."""
     age: timedelta | None
-    """How long ago the instant is up to which that run settled who is due."""
-    is_fresh: bool
+    """The time since the instant as of which that run made its checks."""
+    max_age: timedelta
     since: Sequence[SeenRun]
-    """The runs that were started later, the latest first, RUNS_NAMED at the most."""
+    """Runs that started later, the latest first, at most RUNS_LISTED."""
+
+    @property
+    def is_fresh(self) -> bool:
+        return self.age is not None and self.age <= self.max_age
+
+    def as_json(self) -> dict[str, object]:
+        """The answer with the keys that docs/reference.md lists."""
+        good = self.last_good
+        return {
+            "ok": self.is_fresh,
+            "max_age_seconds": round(self.max_age.total_seconds()),
+            "age_seconds": None if self.age is None else round(self.age.total_seconds()),
+            "check": self.check.name if self.check else None,
+            "last_good_run": SeenRun(good, good.status).as_json() if good else None,
+            "runs_since": [seen.as_json() for seen in self.since],
+        }
 
 
 def watch_runs(*, now: datetime, max_age: timedelta) -> RunWatch:
-    """Look for the last good run: one that succeeded, or in which at the most some users failed.
+    """Find the last good run: one that succeeded, or in which only some users failed.
 
-    A check that only some runs ask (`--check`) must have had a good run of its own. Dry runs are
-    not in the ledger.
-    Transaction: needs none. Only reads.
+    Each check needs a good run, because `--check` limits a run to some checks. Dry runs do not count.
+    Transaction: none needed. Read only, so repeatable.
     """
-    asked = [(check, good_runs(check).first()) for check in CHECKS]
-    check, good = min(asked, key=_answered_for)
+    last_runs = [(check, good_runs(check).first()) for check in CHECKS]
+    check, good = min(last_runs, key=_answered_for)
     later = latest_runs()
     if good:
         later = later.filter(started_at__gt=good.started_at)
-    age = now - answered_for(good) if good else None
     return RunWatch(
         last_good=good,
-        check=None if all(run == good for _, run in asked) else check,
-        age=age,
-        is_fresh=age is not None and age <= max_age,
-        since=[SeenRun(run, status_of_run(run, now=now)) for run in later[:RUNS_NAMED]],
+        check=None if all(run == good for _, run in last_runs) else check,
+        age=now - answered_for(good) if good else None,
+        max_age=max_age,
+        since=[SeenRun(run, status_of_run(run, now=now)) for run in later[:RUNS_LISTED]],
     )
 
 
-def _answered_for(asked: tuple[Check, EngagementJobRun | None]) -> tuple[bool, datetime | None]:
-    """Sorts a check without any good run first."""
-    run = asked[1]
+def _answered_for(last_run: tuple[Check, EngagementJobRun | None]) -> tuple[bool, datetime | None]:
+    """Sorts a check without a good run first."""
+    run = last_run[1]
     return (False, None) if run is None else (True, answered_for(run))

@@ -158,7 +158,7 @@ def undo_transitions(*, undoing: Sequence[tuple[UserState, Transition]], now: da
     """
     require_aware(now)
     _require_transaction("undo_transitions()")
-    former = [state_before(user_state, move=move) for user_state, move in undoing]
+    former = [state_before(user_state, transition=move) for user_state, move in undoing]
     _restore_states(former, left=[user_state.state for user_state, _ in undoing], now=now)
     transitions = [_undoing_transition(user_state, move, now=now) for user_state, move in undoing]
     _write_audit_log(transitions)

@@ -1,8 +1,8 @@
-"""The app's settings: defaults, text from the environment, and the sentence for each mistake."""
+"""The settings of the app: defaults, values from the environment, and the error for each mistake."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
@@ -47,7 +47,7 @@ def test_policy_has_the_same_defaults_with_settings_and_without() -> None:
     assert engagement_settings().policy == Policy()
 
 
-def test_defaults_are_those_of_the_design() -> None:
+def test_defaults_of_the_settings() -> None:
     configured = engagement_settings()
     assert configured.policy == Policy(
         inactivity=timedelta(days=14),
@@ -60,6 +60,7 @@ def test_defaults_are_those_of_the_design() -> None:
     assert configured.reconnect_limit == timedelta(seconds=30)
     assert (configured.max_goodbyes, configured.max_goodbye_share) == (0, Decimal(0))
     assert configured.heartbeat_url == ""
+    assert configured.run_time == time(6, tzinfo=UTC)
 
 
 def test_text_from_the_environment_reaches_the_setting_it_names(settings: Settings) -> None:
@@ -100,7 +101,7 @@ def test_number_beyond_its_bounds_is_refused(settings: Settings, name: str) -> N
 
 
 @pytest.mark.parametrize("value", TYPING_ERRORS, ids=repr)
-def test_what_is_no_whole_number_is_refused(settings: Settings, value: object) -> None:
+def test_value_that_is_not_a_whole_number_is_refused(settings: Settings, value: object) -> None:
     settings.ENGAGEMENT_BATCH_SIZE = value
     assert complaint() == f"ENGAGEMENT_BATCH_SIZE must be a whole number from 1 to 10000, not {value!r}."
 
@@ -125,7 +126,7 @@ def test_share_is_read_to_the_last_digit(settings: Settings, value: object, shar
 
 
 @pytest.mark.parametrize("value", ["5%", "5", "-0.1", "1.0001", "nan", "inf", "0,05", "much", True], ids=repr)
-def test_what_is_no_share_is_refused(settings: Settings, value: object) -> None:
+def test_value_that_is_not_a_share_is_refused(settings: Settings, value: object) -> None:
     settings.ENGAGEMENT_MAX_GOODBYE_SHARE = value
     assert complaint() == (
         f"ENGAGEMENT_MAX_GOODBYE_SHARE must be a fraction from 0 to 1, such as 0.05 for 5%, not {value!r}."
@@ -164,7 +165,7 @@ def test_web_address_is_accepted(settings: Settings, url: str) -> None:
         7,
     ],
 )
-def test_what_is_no_web_address_is_refused_and_not_repeated(settings: Settings, url: object) -> None:
+def test_value_that_is_not_a_web_address_is_refused_and_not_repeated(settings: Settings, url: object) -> None:
     settings.ENGAGEMENT_HEARTBEAT_URL = url
     assert complaint() == (
         "ENGAGEMENT_HEARTBEAT_URL must look like https://host/path: http or https, a host, no user name,"
@@ -172,9 +173,23 @@ def test_what_is_no_web_address_is_refused_and_not_repeated(settings: Settings, 
     )
 
 
-def test_settings_do_not_show_the_address_that_is_a_secret(settings: Settings) -> None:
+def test_repr_of_the_settings_has_no_heartbeat_url(settings: Settings) -> None:
     settings.ENGAGEMENT_HEARTBEAT_URL = "https://hc-ping.com/secret"
     assert "secret" not in repr(engagement_settings())
+
+
+@pytest.mark.parametrize("text", ["00:00", "06:30", "23:59"])
+def test_run_time_is_hours_and_minutes_in_utc(settings: Settings, text: str) -> None:
+    settings.ENGAGEMENT_RUN_TIME = text
+    assert engagement_settings().run_time.isoformat("minutes") == f"{text}+00:00"
+
+
+@pytest.mark.parametrize(
+    "value", ["6:00", "24:00", "06:60", "06", "0600", "06:00:00", "06:00Z", "06:00\n", "six", 6], ids=repr
+)
+def test_value_that_is_not_a_run_time_is_refused(settings: Settings, value: object) -> None:
+    settings.ENGAGEMENT_RUN_TIME = value
+    assert complaint() == f"ENGAGEMENT_RUN_TIME must be a time in UTC, such as 06:00, not {value!r}."
 
 
 @pytest.mark.parametrize(
@@ -196,12 +211,12 @@ def test_misspelt_name_is_refused_with_what_was_meant(settings: Settings, name: 
     "name",
     ["ENGAGEMENT_PORT", "ENGAGEMENT_SERVICE_HOST", "ENGAGEMENT_PORT_80_TCP_ADDR", "ENGAGEMENT_SERVICE_PORT"],
 )
-def test_name_that_a_container_platform_sets_is_left_alone(settings: Settings, name: str) -> None:
+def test_name_that_a_container_platform_sets_is_allowed(settings: Settings, name: str) -> None:
     setattr(settings, name, "tcp://10.0.0.1:80")
     read_settings()
 
 
-def test_check_command_finds_nothing_wrong_with_the_defaults() -> None:
+def test_check_command_accepts_the_defaults() -> None:
     call_command("check")
 
 

@@ -1,4 +1,4 @@
-"""What is said: keys, parameters, languages, and the catalogues that are committed. No database."""
+"""The catalogue of messages: keys, parameters, languages and the committed translations. No database."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from engagement.message_catalogue import (
     register_message,
     render,
 )
-from engagement.replies import PREFERENCES, REPLIES, Preference
+from engagement.replies import PREFERENCES, REPLIES, REPLY_TO_ANSWER, REPLY_TO_PREFERENCE, Preference
 from tests.running import PROJECT
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def translations_in(locale: str) -> dict[str, Any]:
     return {str(entry.context): entry for entry in written(locale) if entry.id}
 
 
-def said(key: str, locale: str = "pt-BR", **params: object) -> str:
+def rendered(key: str, locale: str = "pt-BR", **params: object) -> str:
     return render(key=key, locale=locale, params=params)
 
 
@@ -54,7 +54,7 @@ def said(key: str, locale: str = "pt-BR", **params: object) -> str:
 
 
 @pytest.mark.parametrize("locale", LOCALES)
-def test_compiled_catalogue_is_what_the_source_says(locale: str) -> None:
+def test_compiled_catalogue_equals_its_source(locale: str) -> None:
     """After a change of the source: `make messages`."""
     with (FOLDER / locale / "LC_MESSAGES" / "django.mo").open("rb") as compiled:
         found: dict[str, str] = dict(GNUTranslations(compiled)._catalog)  # type: ignore[attr-defined]
@@ -77,17 +77,17 @@ def test_translation_has_the_parameters_of_its_source(locale: str) -> None:
         assert entry.string % dict.fromkeys(parameters_of(entry.id), "Ana")
 
 
-def test_english_catalogue_says_what_the_code_says() -> None:
+def test_english_catalogue_equals_the_texts_in_the_code() -> None:
     assert all(entry.string == entry.id for entry in translations_in("en").values())
 
 
-# What is said.
+# Texts.
 
 
 @pytest.mark.parametrize("locale", ["pt-BR", "en"])
 @pytest.mark.parametrize("key", message_keys())
 def test_every_message_has_a_text_of_its_own_in_each_language(key: str, locale: str) -> None:
-    text = said(key, locale)
+    text = rendered(key, locale)
     assert text == text.strip()
     assert "  " not in text
     assert (text == messages._texts[key]) is (locale == "en")
@@ -95,24 +95,24 @@ def test_every_message_has_a_text_of_its_own_in_each_language(key: str, locale: 
 
 @pytest.mark.parametrize("locale", ["pt-BR", "en"])
 def test_goodbye_offers_three_numbered_answers(locale: str) -> None:
-    lines = said(messages.GOODBYE, locale).splitlines()
+    lines = rendered(messages.GOODBYE, locale).splitlines()
     assert [line[:3] for line in lines if line[:1].isdigit()] == ["1. ", "2. ", "3. "]
     assert "1, 2 ou 3" in lines[-1] or "1, 2 or 3" in lines[-1]
 
 
 @pytest.mark.parametrize("locale", ["pt-BR", "en"])
 @pytest.mark.parametrize(
-    ("key", "wish"),
+    ("key", "preference"),
     [(messages.OPTED_OUT, Preference.OPTED_IN), (messages.OPTED_IN, Preference.OPTED_OUT)],
 )
-def test_confirmation_names_a_phrase_that_undoes_it(key: str, wish: Preference, locale: str) -> None:
-    assert PREFERENCES[said(key, locale).split('"')[1]] is wish
+def test_confirmation_names_a_phrase_that_undoes_it(key: str, preference: Preference, locale: str) -> None:
+    assert PREFERENCES[rendered(key, locale).split('"')[1]] is preference
 
 
-def test_every_answer_and_every_wish_has_a_reply() -> None:
-    assert set(messages.REPLY_TO_ANSWER) == set(REPLIES.values())
-    assert set(messages.REPLY_TO_PREFERENCE) == set(PREFERENCES.values())
-    replies = {*messages.REPLY_TO_ANSWER.values(), *messages.REPLY_TO_PREFERENCE.values()}
+def test_every_reply_and_every_preference_has_an_answer() -> None:
+    assert set(REPLY_TO_ANSWER) == set(REPLIES.values())
+    assert set(REPLY_TO_PREFERENCE) == set(PREFERENCES.values())
+    replies = {*REPLY_TO_ANSWER.values(), *REPLY_TO_PREFERENCE.values()}
     assert {*replies, messages.GOODBYE} == set(message_keys())
 
 
@@ -141,26 +141,26 @@ def test_every_answer_and_every_wish_has_a_reply() -> None:
         ("x" * 10_000, "pt-br"),
     ],
 )
-def test_unknown_locale_is_spoken_to_in_brazilian_portuguese(locale: str, language: str) -> None:
+def test_unsupported_locale_gets_brazilian_portuguese(locale: str, language: str) -> None:
     assert language_of(locale) == language
-    assert said(messages.HELP, locale).startswith({"pt-br": "Sem problema", "en": "No problem"}[language])
+    assert rendered(messages.HELP, locale).startswith({"pt-br": "Sem problema", "en": "No problem"}[language])
 
 
-def test_writing_a_message_leaves_the_language_of_the_program_alone() -> None:
+def test_rendering_does_not_change_the_active_language() -> None:
     with translation.override("de"):
-        said(messages.HELP)
+        rendered(messages.HELP)
         assert translation.get_language() == "de"
 
 
-# What may be queued.
+# What can be queued.
 
 
 @pytest.mark.parametrize("key", ["", "engagement.goodbye", "engagement.goodby.self_select", "ENGAGEMENT"])
-def test_unknown_key_is_refused_in_a_sentence_that_names_the_known_ones(key: str) -> None:
+def test_unknown_key_is_refused_with_the_known_keys(key: str) -> None:
     with pytest.raises(UnknownMessageKey, match=r"^There is no message .*engagement\.goodbye\.self_select, "):
         check_message(key=key, params=())
     with pytest.raises(UnknownMessageKey):
-        said(key)
+        rendered(key)
 
 
 @pytest.mark.parametrize(
@@ -168,8 +168,8 @@ def test_unknown_key_is_refused_in_a_sentence_that_names_the_known_ones(key: str
     [
         (["days"], "'name' is missing"),
         ([], "'days' is missing, 'name' is missing"),
-        (["name", "days", "age"], "'age' has no place in it"),
-        (["names", "days"], "'name' is missing, 'names' has no place in it"),
+        (["name", "days", "age"], "'age' is not in the text"),
+        (["names", "days"], "'name' is missing, 'names' is not in the text"),
     ],
 )
 def test_wrong_parameters_are_refused_in_a_sentence(params: list[str], problem: str) -> None:
@@ -179,14 +179,14 @@ def test_wrong_parameters_are_refused_in_a_sentence(params: list[str], problem: 
     assert str(refused.value) == f"Wrong parameters for the message 'assistant.streak': {problem}."
 
 
-def test_registered_message_is_written_with_its_parameters() -> None:
+def test_registered_message_is_rendered_with_its_parameters() -> None:
     register_message(key="assistant.streak", text="%(name)s: %(days)s days, 100%%")
     register_message(key="assistant.streak", text="%(name)s: %(days)s days, 100%%")
-    assert said("assistant.streak", name="50% {Ana} %(x)s", days=3) == "50% {Ana} %(x)s: 3 days, 100%"
+    assert rendered("assistant.streak", name="50% {Ana} %(x)s", days=3) == "50% {Ana} %(x)s: 3 days, 100%"
 
 
-def test_key_has_one_text() -> None:
-    with pytest.raises(ValueError, match="There is another text for 'engagement"):
+def test_registering_another_text_for_a_key_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"'engagement.*' already has another text"):
         register_message(key=messages.GOODBYE, text="Bye")
 
 
@@ -199,7 +199,7 @@ def test_stray_percent_sign_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("translated", ["%(nome)s, oi!", "Oi!", "%(name)s e %(age)s"])
-def test_translation_with_other_parameters_is_refused_before_anything_is_sent(
+def test_translation_with_other_parameters_is_refused(
     monkeypatch: pytest.MonkeyPatch, translated: str
 ) -> None:
     register_message(key="assistant.hello", text="Hi, %(name)s!")

@@ -1,4 +1,4 @@
-"""What a user's words mean, over every state and every kind of text. No database."""
+"""What a message means, in every state and for any text. No database."""
 
 from __future__ import annotations
 
@@ -140,13 +140,13 @@ def a_user(state: str, *, goodbye_sent_at: datetime | None = None) -> UserState:
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=ascii)
-def test_whoever_was_told_goodbye_may_answer_it(text: str) -> None:
-    told = a_user("goodbye_sent", goodbye_sent_at=NOW)
-    assert trigger_of(text, user_state=told, heard_at=NOW) == TEXTS[text]
+def test_user_who_was_sent_a_goodbye_can_reply(text: str) -> None:
+    user_state = a_user("goodbye_sent", goodbye_sent_at=NOW)
+    assert trigger_of(text, user_state=user_state, heard_at=NOW) == TEXTS[text]
 
 
 @pytest.mark.parametrize("state", sorted(set(State.values) - {"goodbye_sent"}))
-def test_in_every_other_state_every_text_is_a_message(state: str) -> None:
+def test_in_any_other_state_any_text_is_a_message(state: str) -> None:
     # Also where another program has left the dates of a goodbye behind.
     user = a_user(state, goodbye_sent_at=NOW)
     triggers = {trigger_of(text, user_state=user, heard_at=NOW) for text in TEXTS}
@@ -157,9 +157,9 @@ def test_in_every_other_state_every_text_is_a_message(state: str) -> None:
     ("heard_at", "trigger"),
     [(NOW - TICK, "user_message"), (NOW, "goodbye_response_2"), (NOW + TICK, "goodbye_response_2")],
 )
-def test_goodbye_is_not_answered_before_it_was_said(heard_at: datetime, trigger: str) -> None:
-    told = a_user("goodbye_sent", goodbye_sent_at=NOW)
-    assert trigger_of("2", user_state=told, heard_at=heard_at) == trigger
+def test_message_before_the_goodbye_is_not_a_reply(heard_at: datetime, trigger: str) -> None:
+    user_state = a_user("goodbye_sent", goodbye_sent_at=NOW)
+    assert trigger_of("2", user_state=user_state, heard_at=heard_at) == trigger
 
 
 @pytest.mark.parametrize("text", [*OUT, *OUT_OF_TWO_WORDS], ids=ascii)
@@ -173,11 +173,11 @@ def test_phrase_opts_in(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", sorted(set(TEXTS) - {*OUT, *OUT_OF_TWO_WORDS, *IN}), ids=ascii)
-def test_anything_else_is_no_wish(text: str) -> None:
+def test_any_other_text_is_no_preference(text: str) -> None:
     assert preference_in(text) is None
 
 
-def test_tables_are_written_in_plain_words_and_do_not_overlap() -> None:
+def test_phrases_are_plain_words_and_do_not_overlap() -> None:
     phrases = [*REPLIES, *PREFERENCES]
     assert [plain_words(phrase) for phrase in phrases] == phrases
     assert len(set(phrases)) == len(phrases)
@@ -187,7 +187,7 @@ stray = st.text(string.punctuation + " \t\n\u00a0\u2003\u200b\ufe0f…“”¿¡
 
 
 @given(before=stray, phrase=st.sampled_from([*REPLIES, *PREFERENCES]), after=stray, shout=st.booleans())
-def test_stray_spaces_punctuation_and_capitals_do_not_matter(
+def test_spaces_punctuation_and_capitals_do_not_matter(
     before: str, phrase: str, after: str, *, shout: bool
 ) -> None:
     # A heart is no stray sign before a number.
@@ -202,8 +202,8 @@ def test_every_text_has_plain_words(text: str) -> None:
     assert not set(plain) & set(string.punctuation)
 
 
-def test_flood_of_accents_is_not_sorted_out() -> None:
-    """Putting them in order takes Python a time that grows with the square of their number."""
+def test_text_with_very_many_accents_is_ignored() -> None:
+    """Normalizing them takes quadratic time."""
     flood = "\u0301\u0327" * 20_000
     assert plain_words(f"1{flood}") == ""
     assert plain_words("1" + " " * 1_000_000) == "1"

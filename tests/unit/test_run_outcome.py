@@ -1,4 +1,4 @@
-"""The outcome of a run that could not go on. Without a database."""
+"""How a run ends after an error. No database."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def fail_with(error: Exception) -> Callable[[], NoReturn]:
 
 
 @pytest.mark.parametrize("is_complete", [True, False])
-def test_work_says_itself_whether_it_is_complete(*, is_complete: bool) -> None:
+def test_outcome_is_complete_if_the_work_is(*, is_complete: bool) -> None:
     assert outcome_of(lambda: is_complete, stop=StopRequest()) == Outcome(is_complete=is_complete)
 
 
@@ -63,7 +63,7 @@ def test_work_says_itself_whether_it_is_complete(*, is_complete: bool) -> None:
     ],
     ids=["outage", "setup", "concurrency", "mistake"],
 )
-def test_error_becomes_a_sentence_that_says_what_to_do(error: Exception, failure: str) -> None:
+def test_error_becomes_a_sentence_with_what_to_do(error: Exception, failure: str) -> None:
     assert outcome_of(fail_with(error), stop=StopRequest()).failure == failure
 
 
@@ -72,19 +72,19 @@ def test_error_becomes_a_sentence_that_says_what_to_do(error: Exception, failure
     [OperationalError("gone"), deadlock(), deadlock_of_a_batch()],
     ids=["outage", "concurrency", "of a batch"],
 )
-def test_waiting_that_a_stop_ended_is_no_failure(error: Exception, stop: StopRequest) -> None:
+def test_wait_that_a_stop_request_ended_is_no_failure(error: Exception, stop: StopRequest) -> None:
     assert outcome_of(fail_with(error), stop=stop) == Outcome(is_complete=False, failure=None)
 
 
 @pytest.mark.parametrize("error", [ProgrammingError("no such option"), KeyError("x")], ids=str)
-def test_failure_that_no_stop_has_made_is_told_all_the_same(error: Exception, stop: StopRequest) -> None:
+def test_other_failure_is_reported_despite_a_stop_request(error: Exception, stop: StopRequest) -> None:
     assert outcome_of(fail_with(error), stop=stop).failure
 
 
 @pytest.mark.parametrize(
     ("error", "has_traceback"), [(KeyError("x"), True), (IntegrityError("Failing row contains …"), False)]
 )
-def test_mistake_is_logged_with_its_traceback_unless_it_may_quote_rows(
+def test_unexpected_error_is_logged_with_traceback_unless_it_may_include_rows(
     caplog: pytest.LogCaptureFixture, error: Exception, *, has_traceback: bool
 ) -> None:
     outcome_of(fail_with(error), stop=StopRequest())
@@ -102,7 +102,7 @@ def test_mistake_is_logged_with_its_traceback_unless_it_may_quote_rows(
         (Outcome(is_complete=False, failure="gone"), "failed", "failed"),
     ],
 )
-def test_status_follows_from_the_outcome_and_from_users_who_failed(
+def test_status_depends_on_the_outcome_and_on_failed_users(
     outcome: Outcome, without_failures: str, with_failures: str
 ) -> None:
     assert outcome.status(has_failures=False) == without_failures

@@ -1,14 +1,14 @@
-"""When the scheduler starts the daily run."""
+"""Timestamps, and when the scheduler starts the daily run."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, time, timedelta, timezone
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engagement.schedule import coming_runs, first_run_after, first_run_from
+from engagement.schedule import DEFAULT_RUN_TIME, coming_runs, first_run_after, first_run_from
 from tests.factories import NOW, TICK
 
 DAY = timedelta(days=1)
@@ -23,26 +23,22 @@ instants = st.datetimes(
     ("instant", "after", "from_then_on"),
     [(NOW - TICK, NOW, NOW), (NOW, NOW + DAY, NOW), (NOW + TICK, NOW + DAY, NOW + DAY)],
 )
-def test_first_run_lies_strictly_after_or_not_before(
+def test_first_run_is_strictly_after_or_not_before(
     instant: datetime, after: datetime, from_then_on: datetime
 ) -> None:
-    assert (first_run_after(instant), first_run_from(instant)) == (after, from_then_on)
+    assert first_run_after(instant, run_time=DEFAULT_RUN_TIME) == after
+    assert first_run_from(instant, run_time=DEFAULT_RUN_TIME) == from_then_on
 
 
-@given(instants)
-def test_first_run_is_at_six_utc_and_less_than_a_day_away_in_any_zone(instant: datetime) -> None:
-    run_at = first_run_after(instant)
+@given(instant=instants, run_time=st.times(timezones=st.just(UTC)))
+def test_first_run_is_at_the_run_time_within_a_day(instant: datetime, run_time: time) -> None:
+    run_at = first_run_after(instant, run_time=run_time)
     assert timedelta(0) < run_at - instant <= DAY
-    assert run_at.astimezone(UTC).timetz() == NOW.timetz()
+    assert run_at.timetz() == run_time
 
 
-def test_first_of_the_coming_runs_is_at_this_moment() -> None:
+def test_first_of_the_coming_runs_is_now() -> None:
     early = NOW - timedelta(hours=3)
-    assert coming_runs(early, count=3) == [early, NOW, NOW + DAY]
-    assert coming_runs(NOW, count=2) == [NOW, NOW + DAY]
-    assert coming_runs(NOW, count=1) == [NOW]
-
-
-def test_calendar_ends() -> None:
-    with pytest.raises(OverflowError):
-        first_run_after(datetime.max.replace(tzinfo=UTC))
+    assert coming_runs(early, count=3, run_time=DEFAULT_RUN_TIME) == [early, NOW, NOW + DAY]
+    assert coming_runs(NOW, count=2, run_time=DEFAULT_RUN_TIME) == [NOW, NOW + DAY]
+    assert coming_runs(NOW, count=1, run_time=DEFAULT_RUN_TIME) == [NOW]

@@ -1,4 +1,4 @@
-"""The rules, without a database: every state with every trigger, every threshold from both sides."""
+"""The rules: every state with every trigger, every threshold from both sides. No database."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from engagement.states import (
     CHECKS,
     TARGETS,
+    TRANSITIONS,
     Check,
     InvalidTransition,
     Policy,
@@ -45,7 +46,7 @@ TEN: Final = {
     ("remind_later", "reminder_due"): "dormant",
     ("dormant", "user_message"): "active",
 }
-"""The table of the design, written down a second time."""
+"""The transition table, independent of the code."""
 
 REFUSED: Final = sorted(set(product(State.values, Trigger.values)) - set(TEN) - {("active", "user_message")})
 
@@ -74,7 +75,7 @@ instants: Final = st.datetimes(
 )
 
 
-def user_status(
+def user_in(
     state: str = "active",
     *,
     last_activity_at: datetime = NOW - timedelta(days=1),
@@ -98,34 +99,35 @@ def entering(state: str, *, now: datetime = NOW, policy: Policy = POLICY) -> Tim
     return timestamps_on_entering(State(state), now=now, policy=policy)
 
 
-def test_every_pair_of_state_and_trigger_is_asked_here() -> None:
+def test_every_pair_of_state_and_trigger_is_covered() -> None:
     assert (len(State), len(Trigger), len(TEN), len(REFUSED)) == (5, 8, 10, 29)
 
 
 @pytest.mark.parametrize(("state", "trigger"), TEN)
-def test_each_of_the_ten_leads_where_the_design_says(state: str, trigger: str) -> None:
-    assert next_state(user_status(state), Trigger(trigger)) == TEN[state, trigger]
+def test_each_of_the_ten_transitions_leads_to_its_state(state: str, trigger: str) -> None:
+    assert next_state(user_in(state), Trigger(trigger)) == TEN[state, trigger]
 
 
-def test_message_from_an_active_user_moves_nobody() -> None:
-    assert next_state(user_status("active"), Trigger.USER_MESSAGE) is None
+def test_message_from_an_active_user_is_no_transition() -> None:
+    assert next_state(user_in("active"), Trigger.USER_MESSAGE) is None
 
 
 @pytest.mark.parametrize(("state", "trigger"), REFUSED)
-def test_every_other_pair_is_refused_by_name(state: str, trigger: str) -> None:
+def test_every_other_pair_is_refused_with_state_and_trigger(state: str, trigger: str) -> None:
     with pytest.raises(InvalidTransition) as refused:
-        next_state(user_status(state), Trigger(trigger))
-    assert str(refused.value) == f"User {ANA} is {state}: {trigger} leads nowhere from there."
+        next_state(user_in(state), Trigger(trigger))
+    assert str(refused.value) == f"User {ANA} is {state}: there is no transition for {trigger}."
     assert (refused.value.user_id, refused.value.state, refused.value.trigger) == (ANA, state, trigger)
 
 
-def test_no_trigger_but_the_undoing_of_a_run_is_without_a_target() -> None:
+def test_each_trigger_but_run_undone_leads_to_exactly_one_state() -> None:
+    assert {(trigger, target) for (_, trigger), target in TRANSITIONS.items()} == set(TARGETS.items())
     assert set(Trigger) - set(TARGETS) == {Trigger.RUN_UNDONE}
 
 
-@pytest.mark.parametrize("trigger", sorted({trigger for _, trigger in TEN}))
-def test_each_trigger_has_one_target(trigger: str) -> None:
-    assert {TARGETS[Trigger(trigger)].value} == {to for (_, by), to in TEN.items() if by == trigger}
+@pytest.mark.parametrize("choices", [State, Trigger])
+def test_label_is_short_and_has_no_period_of_the_settings(choices: type[State | Trigger]) -> None:
+    assert all("14" not in label and "day" not in label for label in choices.labels)
 
 
 @pytest.mark.parametrize(
@@ -145,14 +147,14 @@ def test_entering_a_state_sets_its_own_timestamps_and_clears_the_others(
     assert entering(state) == {**nothing, **own}
 
 
-def test_periods_of_the_policy_are_honoured_on_entering() -> None:
+def test_entering_a_state_uses_the_periods_of_the_policy() -> None:
     policy = Policy(goodbye_wait=timedelta(hours=5), remind_after=timedelta(days=6))
     assert entering("goodbye_sent", policy=policy)["goodbye_expires_at"] == NOW + timedelta(hours=5)
     assert entering("remind_later", policy=policy)["remind_at"] == NOW + timedelta(days=6)
 
 
 @given(state=st.sampled_from(State), now=instants)
-def test_nobody_enters_a_state_that_no_check_can_end(state: State, now: datetime) -> None:
+def test_state_with_a_check_is_entered_with_its_timestamps(state: State, now: datetime) -> None:
     entered = timestamps_on_entering(state, now=now, policy=POLICY)
     has_goodbye = entered["goodbye_sent_at"] is not None and entered["goodbye_expires_at"] is not None
     assert has_goodbye == (state is State.GOODBYE_SENT)
@@ -173,20 +175,20 @@ def test_nobody_enters_a_state_that_no_check_can_end(state: State, now: datetime
     ],
 )
 def test_days_inactive_are_whole_and_never_negative(silence: timedelta, days: int) -> None:
-    assert metadata(user_status(last_activity_at=NOW - silence), "inactivity_14d")["days_inactive"] == days
+    assert metadata(user_in(last_activity_at=NOW - silence), "inactivity_14d")["days_inactive"] == days
 
 
 @pytest.mark.parametrize("trigger", Trigger.values)
-def test_trigger_source_tells_the_scheduler_from_the_user(trigger: str) -> None:
-    assert metadata(user_status(), trigger)["trigger_source"] == SOURCES[trigger]
+def test_trigger_source_is_scheduler_user_or_operator(trigger: str) -> None:
+    assert metadata(user_in(), trigger)["trigger_source"] == SOURCES[trigger]
 
 
 @pytest.mark.parametrize("trigger", Trigger.values)
-def test_only_the_end_of_a_goodbye_is_told_as_an_answer(trigger: str) -> None:
-    user_state = user_status("goodbye_sent", goodbye_sent_at=NOW - timedelta(hours=30))
-    told = metadata(user_state, trigger)
+def test_only_a_reply_or_a_timeout_has_response_metadata(trigger: str) -> None:
+    user_state = user_in("goodbye_sent", goodbye_sent_at=NOW - timedelta(hours=30))
+    values = metadata(user_state, trigger)
     answer = {
-        key: told[key] for key in ("response_type", "hours_waited", "days_since_goodbye") if key in told
+        key: values[key] for key in ("response_type", "hours_waited", "days_since_goodbye") if key in values
     }
     expected = {"response_type": RESPONSES.get(trigger), "hours_waited": 30, "days_since_goodbye": 1}
     assert answer == (expected if trigger in RESPONSES else {})
@@ -204,8 +206,8 @@ def test_only_the_end_of_a_goodbye_is_told_as_an_answer(trigger: str) -> None:
     ],
 )
 def test_wait_for_an_answer_is_whole_and_never_negative(waited: timedelta, hours: int, days: int) -> None:
-    told = metadata(user_status("goodbye_sent", goodbye_sent_at=NOW - waited), "goodbye_timeout")
-    assert (told["hours_waited"], told["days_since_goodbye"]) == (hours, days)
+    values = metadata(user_in("goodbye_sent", goodbye_sent_at=NOW - waited), "goodbye_timeout")
+    assert (values["hours_waited"], values["days_since_goodbye"]) == (hours, days)
 
 
 @pytest.mark.parametrize(("beyond", "returned"), [(-TICK, None), (TICK * 0, True), (TICK, True)])
@@ -216,35 +218,35 @@ def test_return_is_unprompted_after_the_policys_days_of_dormancy(
     returned: bool | None,  # noqa: FBT001  pytest passes by name
 ) -> None:
     period = timedelta(days=days)
-    told = metadata(
-        user_status("dormant"),
+    values = metadata(
+        user_in("dormant"),
         "user_message",
         dormant_since=NOW - period - beyond,
         policy=Policy(unprompted_return_after=period),
     )
-    assert told.get("unprompted_return") is returned
+    assert values.get("unprompted_return") is returned
 
 
 def test_return_from_elsewhere_is_never_unprompted() -> None:
-    long_silent = user_status("help_flow", last_activity_at=NOW - timedelta(days=99))
+    long_silent = user_in("help_flow", last_activity_at=NOW - timedelta(days=99))
     assert "unprompted_return" not in metadata(long_silent, "user_message")
 
 
 def test_former_timestamps_are_kept_to_the_microsecond() -> None:
     sent_at = datetime(2026, 2, 27, 6, 0, 0, 123456, tzinfo=UTC)
     expires_at = datetime(2026, 3, 1, 6, 0, 0, 1, tzinfo=UTC)
-    user_state = user_status("goodbye_sent", goodbye_sent_at=sent_at, goodbye_expires_at=expires_at)
+    user_state = user_in("goodbye_sent", goodbye_sent_at=sent_at, goodbye_expires_at=expires_at)
     assert metadata(user_state, "goodbye_timeout")["former_timestamps"] == {
         "goodbye_sent_at": "2026-02-27T06:00:00.123456+00:00",
         "goodbye_expires_at": "2026-03-01T06:00:00.000001+00:00",
     }
 
 
-def test_former_timestamps_hold_only_what_was_set() -> None:
+def test_former_timestamps_have_only_those_that_were_set() -> None:
     remind_at = NOW - TICK
-    told = metadata(user_status("remind_later", remind_at=remind_at), "reminder_due")
-    assert told["former_timestamps"] == {"remind_at": remind_at.isoformat()}
-    assert "former_timestamps" not in metadata(user_status("active"), "inactivity_14d")
+    values = metadata(user_in("remind_later", remind_at=remind_at), "reminder_due")
+    assert values["former_timestamps"] == {"remind_at": remind_at.isoformat()}
+    assert "former_timestamps" not in metadata(user_in("active"), "inactivity_14d")
 
 
 @given(
@@ -255,7 +257,7 @@ def test_former_timestamps_hold_only_what_was_set() -> None:
     others=st.tuples(*[st.none() | instants] * 3),
     dormant_since=st.none() | instants,
 )
-def test_metadata_is_always_fit_for_json_and_never_negative(
+def test_metadata_is_json_and_never_negative(
     state: str,
     trigger: Trigger,
     now: datetime,
@@ -264,12 +266,12 @@ def test_metadata_is_always_fit_for_json_and_never_negative(
     dormant_since: datetime | None,
 ) -> None:
     user_state = UserState(ANA, state, last_activity_at, *others)
-    told = transition_metadata(user_state, trigger, now=now, policy=POLICY, dormant_since=dormant_since)
-    assert json.loads(json.dumps(told)) == told
-    assert all(value >= 0 for value in told.values() if isinstance(value, int))
+    values = transition_metadata(user_state, trigger, now=now, policy=POLICY, dormant_since=dormant_since)
+    assert json.loads(json.dumps(values)) == values
+    assert all(value >= 0 for value in values.values() if isinstance(value, int))
 
 
-def test_checks_run_in_the_order_of_the_design() -> None:
+def test_checks_are_in_their_order() -> None:
     assert [(check.name, check.state, check.due_column, check.sends_goodbye) for check in CHECKS] == [
         ("inactivity_14d", "active", "last_activity_at", True),
         ("goodbye_timeout", "goodbye_sent", "goodbye_expires_at", False),
@@ -277,13 +279,13 @@ def test_checks_run_in_the_order_of_the_design() -> None:
     ]
 
 
-def test_only_silence_has_a_cutoff_in_the_past() -> None:
+def test_only_inactivity_has_a_cutoff_in_the_past() -> None:
     cutoffs = {check.name: check.cutoff_at(now=NOW, policy=POLICY) for check in CHECKS}
     fortnight_ago = NOW - timedelta(days=14)
     assert cutoffs == {"inactivity_14d": fortnight_ago, "goodbye_timeout": NOW, "reminder_due": NOW}
 
 
-def test_cutoff_of_silence_honours_the_policy() -> None:
+def test_cutoff_of_inactivity_uses_the_policy() -> None:
     policy = Policy(inactivity=timedelta(days=30))
     assert CHECKS[0].cutoff_at(now=NOW, policy=policy) == NOW - timedelta(days=30)
 

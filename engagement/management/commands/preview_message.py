@@ -1,4 +1,4 @@
-"""`manage.py preview_message`: what a message says."""
+"""`manage.py preview_message`: the text of a message."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Command(SentenceCommand):
-    help = "Print the text of a message, as a user of the given locale would get it."
+    help = "Print the text of a message exactly as a user with this locale receives it."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("key", metavar="KEY", help=f"one of {', '.join(message_keys())}")
@@ -29,7 +29,7 @@ class Command(SentenceCommand):
             "--locale",
             default="pt-BR",
             metavar="L",
-            help="such as pt-BR (the default, and what unknown ones fall back to) or en",
+            help="such as en, or pt-BR (the default, also for unsupported locales)",
         )
         parser.add_argument(
             "--params",

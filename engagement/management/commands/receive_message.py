@@ -1,4 +1,4 @@
-"""`manage.py receive_message`: what the assistant calls for every message, for people and other programs."""
+"""`manage.py receive_message`: process one message of a user, for programs without Python."""
 
 from __future__ import annotations
 
@@ -26,26 +26,28 @@ if TYPE_CHECKING:
 
 class Command(SentenceCommand):
     help = (
-        "Take in one message of a user: move them, cancel a goodbye that is pending, and say what to"
-        " answer. The same message again, with the same --at, changes nothing."
+        "Process one message of a user: update their state, cancel a pending goodbye, and print what to"
+        " answer. Idempotent: the same message with the same --at changes nothing."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("user_id", metavar="USER_ID", type=identifier, help="the user who wrote")
+        parser.add_argument("user_id", metavar="USER_ID", type=identifier, help="the author's id, a UUID")
         parser.add_argument(
-            "text", metavar="TEXT", help="what they wrote; put -- before a text that begins with a dash"
+            "text",
+            metavar="TEXT",
+            help="the text of the message; put -- before a text that begins with a dash",
         )
         parser.add_argument(
             "--at",
             metavar="TIMESTAMP",
             type=timestamp,
-            help="as of this time (ISO 8601 with an offset) instead of the clock's",
+            help="time of the message (ISO 8601 with an offset), by default now",
         )
         parser.add_argument("--json", action="store_true", help="print one JSON object instead of sentences")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         at: datetime = options["at"] or timezone.now()
-        # Python's parser makes an empty list of a text that is nothing but two dashes.
+        # argparse turns a text of just two dashes into an empty list.
         text = options["text"] or ""
         try:
             result = receive_message(user_id=options["user_id"], text=text, received_at=at, now=at)
@@ -76,17 +78,17 @@ def _sentences(result: InboundResult) -> Iterator[str]:
     yield _what_happened(result)
     if result.preference:
         wants_none = result.preference is Preference.OPTED_OUT
-        yield "The user opted out of re-engagement." if wants_none else "The user opted in again."
+        yield "The user opted out." if wants_none else "The user opted in."
     if result.cancelled:
         yield f"Pending messages cancelled: {result.cancelled}."
-    yield f"Answer now with {result.reply_key}." if result.reply_key else "There is nothing to answer."
+    yield f"Answer with: {result.reply_key}." if result.reply_key else "No answer needed."
 
 
 def _what_happened(result: InboundResult) -> str:
     if result.novelty is Novelty.OLD:
-        return "Nobody moved: the message is older than what the user has said or how they stand."
+        return "No change: the message is older than the current state."
     move = result.transition
     if move is None:
-        return "Nobody moved: the user is active."
-    made = "This message has made its move already" if result.novelty is Novelty.REPEAT else "Moved"
-    return f"{made}: from {move.from_state} to {move.to_state} ({Trigger(move.trigger).label})."
+        return "No change: the user is active."
+    made = "Already processed: moved" if result.novelty is Novelty.REPEAT else "Moved"
+    return f"{made} from {move.from_state} to {move.to_state} ({Trigger(move.trigger).label})."

@@ -11,9 +11,9 @@ from django.core.management.base import CommandError
 from engagement.conf import WHOLE_NUMBERS
 from engagement.management.base import WRONG_ARGUMENTS, SentenceCommand
 from engagement.management.options import whole_number
-from engagement.management.output.progress_bar import progress_bar
 from engagement.management.output.replay_plot import svg_of
 from engagement.management.output.replay_report import report
+from engagement.management.output.terminal import progress_bar
 from engagement.management.quiet_jobs import quiet_jobs
 from engagement.management.replay_arguments import calendar_date, svg_file
 from engagement.replay.activity_log import MalformedActivityLog

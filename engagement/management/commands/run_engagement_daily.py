@@ -1,4 +1,4 @@
-"""`manage.py run_engagement_daily`: what cron calls at 06:00 UTC."""
+"""`manage.py run_engagement_daily`: one run of the daily job, for cron to call."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from uuid_utils.compat import uuid7
 from engagement.conf import MAX_BATCH_SIZE, MAX_GOODBYE_SHARE, MAX_GOODBYES
 from engagement.management.base import SentenceCommand
 from engagement.management.options import add_now, whole_number
-from engagement.management.output.job_report import report
-from engagement.management.output.progress_bar import progress_bar
+from engagement.management.output.job_report import job_report
+from engagement.management.output.terminal import progress_bar
 from engagement.services.job.daily_job import RunRequest, run_daily_job
 from engagement.services.resilience.stop import StopRequest, stop_on_signals
 from engagement.states import CHECKS
@@ -23,14 +23,16 @@ if TYPE_CHECKING:
 
     from engagement.services.job.result import RunResult
 
+CHECK_NAMES: Final = [check.name for check in CHECKS]
 MAX_WORKERS: Final = 64
-"""Each has a connection to the database."""
+"""Each worker has its own database connection."""
 
 
 class Command(SentenceCommand):
     help = (
-        "Say goodbye to whoever has been silent for 14 days, and let whoever did not answer go dormant."
-        " Safe to run at any time, twice, and on several machines at once."
+        "Queue a goodbye for users who have been silent for more than ENGAGEMENT_INACTIVITY_DAYS days. Make"
+        " users dormant who did not answer a goodbye in time or whose reminder is due. Safe to run at any"
+        " time, repeatedly, and on several machines at once."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -39,9 +41,9 @@ class Command(SentenceCommand):
             "--check",
             nargs="+",
             action="extend",
-            choices=[check.name for check in CHECKS],
+            choices=CHECK_NAMES,
             metavar="NAME",
-            help=f"only these checks: {', '.join(check.name for check in CHECKS)}",
+            help=f"make only these checks: {', '.join(CHECK_NAMES)}",
         )
         parser.add_argument(
             "--limit",
@@ -60,25 +62,22 @@ class Command(SentenceCommand):
             type=whole_number(1, MAX_WORKERS),
             default=1,
             metavar="N",
-            help="processes that share the work (1)",
+            help="number of processes that share the work (1)",
         )
         parser.add_argument(
             "--allow-large-run",
             action="store_true",
-            help="move users even if there are more goodbyes than the settings"
-            f" {MAX_GOODBYES} and {MAX_GOODBYE_SHARE} allow",
+            help=f"ignore the safety limits {MAX_GOODBYES} and {MAX_GOODBYE_SHARE}",
         )
         parser.add_argument("--dry-run", action="store_true", help="count, and write nothing")
         parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
-        parser.add_argument(
-            "--no-progress", action="store_true", help="no progress bar (there is none off a terminal)"
-        )
+        parser.add_argument("--no-progress", action="store_true", help="show no progress bar on a terminal")
 
     def handle(self, **options: Any) -> None:
         request = RunRequest(
             job_id=uuid7(),
             now=options["now"] or timezone.now(),
-            checks=[check for check in CHECKS if check.name in (options["check"] or _ALL_NAMES)],
+            checks=[check for check in CHECKS if check.name in (options["check"] or CHECK_NAMES)],
             limit=options["limit"],
             batch_size=options["batch_size"],
             workers=options["workers"],
@@ -93,7 +92,7 @@ class Command(SentenceCommand):
             sys.exit(result.exit_code)
 
     def _print(self, result: RunResult, *, as_json: bool) -> None:
-        self.write_result(json.dumps(result.as_json()) if as_json else report(result))
+        self.write_result(json.dumps(result.as_json()) if as_json else job_report(result))
         if sentence := result.failure or result.too_large:
             self.say(sentence)
 

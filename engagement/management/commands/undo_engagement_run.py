@@ -1,38 +1,50 @@
-"""`manage.py undo_engagement_run`: take a run back that should not have been."""
+"""`manage.py undo_engagement_run`: undo the transitions of one run."""
 
 from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from django.core.management.base import CommandError
 from django.utils import timezone
 
+from engagement.formatting import count_text
 from engagement.management.base import SentenceCommand
 from engagement.management.options import identifier
-from engagement.management.output.undo_report import undo_report
+from engagement.management.output.terminal import failure_lines, outcome_line
 from engagement.services.job.result import exit_code
 from engagement.services.resilience.stop import StopRequest, stop_on_signals
+from engagement.services.undo.undo_result import NotUndoneReason
 from engagement.services.undo.undo_run import UndoRequest, UnknownRun, undo_run
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from django.core.management.base import CommandParser
+
+    from engagement.services.undo.undo_result import UndoResult
+
+REASONS: Final = {
+    NotUndoneReason.ALREADY_UNDONE: "already undone",
+    NotUndoneReason.MOVED_ON: "changed since the run",
+    NotUndoneReason.GOODBYE_SENT: "goodbye already sent",
+    NotUndoneReason.GOODBYE_FAILED: "sending the goodbye was tried and failed",
+    NotUndoneReason.IN_USE: "locked by another program; run the command again",
+    NotUndoneReason.DELETED: "deleted since the run",
+}
 
 
 class Command(SentenceCommand):
     help = (
-        "Put the users whom a run moved, and who are still exactly as it left them, back to where they"
-        " were, and cancel their goodbyes that have not been sent. Safe to interrupt and to repeat. They"
-        " are due again for the next run: put right first what was wrong."
+        "Return the users whom a run moved, and who have not changed since, to their former state, and cancel"
+        " their unsent goodbyes. Safe to interrupt and to repeat. The next run moves the same users"
+        " again: correct the cause first."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "job_id",
-            metavar="JOB_ID",
-            type=identifier,
-            help="as the run's report and log have it",
+            "job_id", metavar="JOB_ID", type=identifier, help="the run's id, from its report or log"
         )
         parser.add_argument("--dry-run", action="store_true", help="count, and write nothing")
         parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
@@ -45,8 +57,23 @@ class Command(SentenceCommand):
                 result = undo_run(request=request, stop=stop)
         except UnknownRun as error:
             raise CommandError(str(error)) from None
-        self.write_result(json.dumps(result.as_json()) if options["json"] else undo_report(result))
+        report = json.dumps(result.as_json()) if options["json"] else "\n".join(_lines(result))
+        self.write_result(report)
         if result.failure:
             self.say(result.failure)
         if code := exit_code(result.status, signal_number=stop.signal_number):
             sys.exit(code)
+
+
+def _lines(result: UndoResult) -> Iterator[str]:
+    if result.dry_run:
+        yield "Dry run: nothing was written."
+    yield (
+        f"{count_text(result.counts.undone, 'user')} returned to their state before run {result.job_id};"
+        f" {count_text(result.counts.messages_cancelled, 'unsent goodbye')} cancelled."
+    )
+    for reason, text in REASONS.items():
+        if count := result.counts.not_undone.get(reason):
+            yield f"Not undone: {count:,}, {text}."
+    yield from failure_lines(result.counts.errors, total=result.counts.failed)
+    yield outcome_line(result.status, duration_ms=result.duration_ms)

@@ -1,12 +1,11 @@
-"""The result of a run, for people."""
+"""The result of a run as a table."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from engagement.management.output.terminal import as_text, failure_lines, new_table
-from engagement.models import RunStatus
-from engagement.states import CHECKS, Trigger
+from engagement.management.output.terminal import as_text, failure_lines, new_table, outcome_line
+from engagement.states import CHECKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,22 +14,9 @@ if TYPE_CHECKING:
 
     from engagement.services.job.result import RunResult
 
-WHAT_HAPPENED: Final = {
-    Trigger.INACTIVITY_14D: "told goodbye (message queued)",
-    Trigger.GOODBYE_TIMEOUT: "now dormant (nothing sent)",
-    Trigger.REMINDER_DUE: "now dormant (nothing sent)",
-}
 
-HEADLINES: Final = {
-    RunStatus.SUCCEEDED: "Succeeded",
-    RunStatus.PARTIAL: "Finished, but some users failed and were left as they were",
-    RunStatus.FAILED: "Failed",
-    RunStatus.INTERRUPTED: "Interrupted: what was committed stays, and the next run goes on from here",
-}
-
-
-def report(result: RunResult) -> str:
-    """A table of what each check did, who was left alone and why, and the first errors."""
+def job_report(result: RunResult) -> str:
+    """What each check did, the users it skipped, the first failures, and the outcome."""
     return as_text(_table(result), _lines(result))
 
 
@@ -40,21 +26,20 @@ def _table(result: RunResult) -> Table:
     table.add_column("check", no_wrap=True)
     for heading in ("would move" if result.dry_run else "moved", "failed", "skipped"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("what became of them")
+    table.add_column("result")
     for check in CHECKS:
-        if tally := result.checks.get(check.name):
-            counts = (tally.succeeded, tally.failed, tally.skipped.total)
-            table.add_row(check.name, *(f"{count:,}" for count in counts), WHAT_HAPPENED[check.trigger])
+        if counts := result.checks.get(check.name):
+            numbers = (counts.succeeded, counts.failed, counts.skipped.total)
+            outcome = "goodbye queued" if check.sends_goodbye else "dormant, nothing sent"
+            table.add_row(check.name, *(f"{number:,}" for number in numbers), outcome)
     return table
 
 
 def _lines(result: RunResult) -> Iterator[str]:
     if result.skipped.total:
-        yield (
-            f"Skipped, though silent too long: {result.skipped.opted_out:,} opted out,"
-            f" {result.skipped.no_destination:,} without an address."
-        )
+        opted_out, no_address = result.skipped
+        yield f"Skipped: {opted_out:,} opted out, {no_address:,} without an address."
     if result.still_due:
         yield f"Still due after this run: {result.still_due:,}."
     yield from failure_lines(result.errors, total=result.failed)
-    yield f"{HEADLINES[result.status]}, in {result.duration_ms / 1000:.1f} s. Run {result.job_id}."
+    yield f"{outcome_line(result.status, duration_ms=result.duration_ms)} Run {result.job_id}."

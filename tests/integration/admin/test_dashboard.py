@@ -53,9 +53,9 @@ def test_tiles_tell_numbers_and_lead_to_the_rows_they_count(viewer: Client) -> N
     tiles = [*shown["states"], *shown["messages_waiting"]]
     assert [(tile.label, tile.value, tile.note) for tile in tiles] == [
         ("active", 4, ""),
-        ("goodbye sent", 0, ""),
-        ("in the help flow", 1, ""),
-        ("to be reminded later", 0, ""),
+        ("waiting for reply", 0, ""),
+        ("getting help", 1, ""),
+        ("reminder set", 0, ""),
         ("dormant", 3, ""),
         ("pending", 2, "the oldest was to be sent 2 days ago"),
         ("failed", 1, ""),
@@ -77,9 +77,9 @@ def test_due_tiles_tell_and_list_whom_the_next_run_would_move(viewer: Client) ->
     make_user()
     tiles = context(viewer)["due"]
     assert [(tile.label, tile.value, tile.note) for tile in tiles] == [
-        ("inactivity_14d", 4, "14 days of silence; 1 due now"),
+        ("inactivity_14d", 4, "inactivity; 1 due now"),
         ("goodbye_timeout", 2, "no reply to the goodbye; 0 due now"),
-        ("reminder_due", 1, "the reminder came due; 0 due now"),
+        ("reminder_due", 1, "reminder due; 0 due now"),
     ]
     page = text_of(viewer, FRONT_PAGE)
     assert "Due at the next run, Monday 06:00 UTC" in page
@@ -97,7 +97,7 @@ def test_chart_stacks_the_moves_of_each_day_by_trigger(viewer: Client) -> None:
     chart = json.loads(context(viewer)["chart"])
     assert (len(chart["labels"]), chart["labels"][0], chart["labels"][-1]) == (30, "1 Feb", "2 Mar")
     assert [(bars["label"], bars["data"]) for bars in chart["datasets"]] == [
-        ("14 days of silence", [0] * 29 + [2]),
+        ("inactivity", [0] * 29 + [2]),
         ("no reply to the goodbye", [0] * 29 + [1]),
     ]
     axes = json.loads(context(viewer)["chart_options"])["scales"]
@@ -111,7 +111,7 @@ def test_pictures_have_words_for_those_who_do_not_see_them(viewer: Client) -> No
     make_user("goodbye_sent")
     run_job()
     page = text_of(viewer, FRONT_PAGE)
-    in_words = "14 days of silence 2, no reply to the goodbye 1"
+    in_words = "inactivity 2, no reply to the goodbye 1"
     assert f'aria-label="Moves per day by trigger, last 30 days: {in_words}"' in page
     assert '<progress max="100" value="100" aria-label="did not reply">' in page
     assert "<span><strong>1</strong> · 100 %</span>" in page

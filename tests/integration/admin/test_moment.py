@@ -14,7 +14,7 @@ from tests.integration.admin.many_rows import fill_tables
 from tests.integration.admin.pages import list_url, text_of
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, time
 
     from django.db.models import Model
     from django.test import Client
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db
     ("model", "teller"),
     [
         (UserEngagementState, "engagement.admin.lists.state_in_words"),
-        (EngagementJobRun, "engagement.admin.runs.outcome_of"),
+        (EngagementJobRun, "engagement.admin.runs.status_of_run"),
     ],
 )
 def test_all_rows_of_a_list_are_told_as_of_one_moment(
@@ -52,9 +52,9 @@ def test_who_is_due_is_asked_as_of_the_moment_of_which_the_page_tells(
     asked: list[datetime] = []
     told: list[datetime] = []
 
-    def first_run_from(moment: datetime) -> datetime:
+    def first_run_from(moment: datetime, *, run_time: time) -> datetime:
         asked.append(moment)
-        return schedule.first_run_from(moment)
+        return schedule.first_run_from(moment, run_time=run_time)
 
     def tell(_row: Model, *, now: datetime) -> str:
         told.append(now)

@@ -51,7 +51,7 @@ def test_nothing_is_said_of_a_day_that_is_none(viewer: Client) -> None:
         (
             UserEngagementState,
             {"state__exact": ["help_flow", "dormant"], "due": "inactivity_14d"},
-            "state: in the help flow or dormant; due at the next run: 14 days of silence",
+            "state: getting help or dormant; due at the next run: inactivity",
         ),
         (UserProfile, {"reengagement_opt_out__exact": "0"}, "opted out: no"),
         (

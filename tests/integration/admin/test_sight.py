@@ -23,8 +23,8 @@ MOVES: Final = "view_engagementstatetransition"
 MESSAGES: Final = "view_engagementmessage"
 
 SHOWN: Final = {
-    STATES: ("Goodbye sent ", "makes them dormant", "<dt>Goodbye sent</dt>", "<dt>Goodbye ends</dt>"),
-    MOVES: ("14 days of silence: active → goodbye sent", "silent for 14 days"),
+    STATES: ("Goodbye sent ", "makes the user dormant", "<dt>Goodbye sent</dt>", "<dt>Goodbye ends</dt>"),
+    MOVES: ("Inactivity: active → waiting for reply", "silent for 14 days"),
     MESSAGES: ("engagement-bubble", "1. "),
 }
 """What the page of a user shows to who has the permission."""
@@ -97,6 +97,6 @@ def test_list_of_users_tells_states_to_who_may_see_them(
         client = account_that_may("view_userprofile", *permissions)
         shown = text_of(client, list_url(UserProfile))
         shown += choose(client, UserProfile, "download", told_goodbye).content.decode()
-        assert ("goodbye sent" in shown) == is_told
+        assert ("waiting for reply" in shown) == is_told
         assert client.get(list_url(UserProfile), by_state).status_code == code
         assert client.get(list_url(UserEngagementState)).status_code == (200 if is_told else 403)

@@ -55,7 +55,7 @@ def test_strange_metadata_does_not_break_the_page(viewer: Client, metadata: obje
     user = make_user("silent")
     run_job()
     EngagementStateTransition.objects.update(metadata=metadata)
-    assert "active → goodbye sent" in text_of(viewer, page_url(user.user))
+    assert "active → waiting for reply" in text_of(viewer, page_url(user.user))
 
 
 def test_newest_stands_first(viewer: Client) -> None:
@@ -63,7 +63,7 @@ def test_newest_stands_first(viewer: Client) -> None:
     run_job()
     transition_state(user_id=user.user_id, trigger=Trigger.USER_MESSAGE, now=NOW + timedelta(hours=1))
     page = text_of(viewer, page_url(user.user))
-    assert page.index("goodbye sent → active") < page.index("active → goodbye sent")
+    assert page.index("waiting for reply → active") < page.index("active → waiting for reply")
 
 
 def test_later_of_two_moves_of_one_instant_stands_first(viewer: Client) -> None:
@@ -71,7 +71,7 @@ def test_later_of_two_moves_of_one_instant_stands_first(viewer: Client) -> None:
     for trigger in (Trigger.GOODBYE_RESPONSE_1, Trigger.USER_MESSAGE):
         transition_state(user_id=user.user_id, trigger=trigger, now=NOW)
     page = text_of(viewer, page_url(user.user))
-    assert page.index("→ active") < page.index("goodbye sent → ")
+    assert page.index("→ active") < page.index("waiting for reply → ")
 
 
 def test_long_row_of_acts_by_hand_is_cut_and_says_so(support: Client) -> None:

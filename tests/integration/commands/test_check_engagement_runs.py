@@ -1,4 +1,4 @@
-"""What a monitor hears about the runs, and a person who reads it at six in the morning."""
+"""check_engagement_runs as a monitor and an operator see it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CHECK_NAMES = [check.name for check in CHECKS]
 
 
 def all_but(missing: Check) -> dict[str, dict[str, int]]:
-    """What a run says that has not asked one of the checks."""
+    """The counts of a run that did not make one of the checks."""
     return {name: {"succeeded": 0} for name in CHECK_NAMES if name != missing.name}
 
 
@@ -33,7 +33,7 @@ def check_runs(*arguments: str, at: Any = NOW + 2 * HOUR) -> Outcome:
         return run_command("check_engagement_runs", *arguments)
 
 
-def test_fresh_run_is_told_in_one_sentence() -> None:
+def test_fresh_run_is_reported_in_one_sentence() -> None:
     run = make_run(succeeded=2185)
     outcome = check_runs()
     assert outcome == (
@@ -44,7 +44,7 @@ def test_fresh_run_is_told_in_one_sentence() -> None:
 
 
 def test_no_run_at_all() -> None:
-    assert check_runs() == ("", f"{NAME}The ledger has no good run: no run was started.\n", 1)
+    assert check_runs() == ("", f"{NAME}There is no good run: no run was started.\n", 1)
 
 
 @pytest.mark.parametrize(
@@ -57,13 +57,13 @@ def test_no_run_at_all() -> None:
     ],
     ids=str,
 )
-def test_run_may_be_as_old_as_allowed_and_not_older(arguments: list[str], age: timedelta) -> None:
+def test_run_is_fresh_up_to_the_maximum_age(arguments: list[str], age: timedelta) -> None:
     make_run()
     assert check_runs(*arguments, at=NOW + age).code == 0
     assert check_runs(*arguments, at=NOW + age + TICK).code == 1
 
 
-def test_run_that_is_too_old_is_told_with_what_came_after_it() -> None:
+def test_run_that_is_too_old_is_reported_with_the_later_runs() -> None:
     good = make_run(now=NOW - 2 * DAY, succeeded=12)
     make_run(now=NOW - DAY, status="failed", failure="The database is not available: gone. Run it again.")
     make_run(now=NOW - HOUR, status="running", host="worker-7")
@@ -71,7 +71,7 @@ def test_run_that_is_too_old_is_told_with_what_came_after_it() -> None:
     outcome = check_runs(at=NOW + timedelta(minutes=1))
     assert (outcome.out, outcome.code) == ("", 1)
     assert outcome.err == (
-        f"{NAME}The last good run is 2 days, 1 minute old, and 1 day, 2 hours is allowed:"
+        f"{NAME}The last good run is 2 days, 1 minute old (maximum 1 day, 2 hours):"
         f" run {good.job_id} as of 2026-02-28 06:00 UTC, 12 moved;"
         " since then the run of 2026-03-02 06:00 UTC is still running (3 moved),"
         " the run of 2026-03-02 05:00 UTC vanished (last seen 2026-03-02 05:01 UTC on worker-7),"
@@ -80,38 +80,40 @@ def test_run_that_is_too_old_is_told_with_what_came_after_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("max_age", "age", "told"),
+    ("max_age", "age", "text"),
     [
-        ("26h", 26.5 * HOUR, "1 day, 2 hours, 30 minutes old, and 1 day, 2 hours"),
-        ("1d", DAY + HOUR / 3, "1 day, 20 minutes old, and 1 day"),
-        ("90m", 1.52 * HOUR, "1 hour, 31 minutes old, and 1 hour, 30 minutes"),
-        ("90s", HOUR / 36, "1 minute, 40 seconds old, and 1 minute, 30 seconds"),
-        ("30s", HOUR / 100, "36 seconds old, and 30 seconds"),
+        ("26h", 26.5 * HOUR, "1 day, 2 hours, 30 minutes old (maximum 1 day, 2 hours)"),
+        ("1d", DAY + HOUR / 3, "1 day, 20 minutes old (maximum 1 day)"),
+        ("90m", 1.52 * HOUR, "1 hour, 31 minutes, 12 seconds old (maximum 1 hour, 30 minutes)"),
+        ("90s", HOUR / 36, "1 minute, 40 seconds old (maximum 1 minute, 30 seconds)"),
+        ("30s", HOUR / 100, "36 s old (maximum 30 s)"),
     ],
 )
-def test_what_is_too_old_does_not_read_like_what_is_allowed(max_age: str, age: timedelta, told: str) -> None:
+def test_age_above_the_maximum_reads_differently_from_the_maximum(
+    max_age: str, age: timedelta, text: str
+) -> None:
     make_run()
-    assert f"The last good run is {told} is allowed: " in check_runs("--max-age", max_age, at=NOW + age).err
+    assert f"The last good run is {text}: " in check_runs("--max-age", max_age, at=NOW + age).err
 
 
-def test_run_by_a_clock_that_is_ahead_is_of_this_moment() -> None:
+def test_run_of_a_clock_that_is_ahead_has_age_zero() -> None:
     make_run()
-    assert check_runs(at=NOW - HOUR).out.startswith("The last good run is 0 seconds old: ")
+    assert check_runs(at=NOW - HOUR).out.startswith("The last good run is 0 s old: ")
 
 
-def test_job_that_has_stopped_being_started_is_told() -> None:
+def test_job_that_is_no_longer_started_is_reported() -> None:
     make_run()
     assert check_runs(at=NOW + 3 * DAY).err.endswith("0 moved; since then no run was started.\n")
 
 
-def test_run_in_which_some_users_failed_is_good_and_says_so() -> None:
+def test_run_in_which_some_users_failed_is_good_and_reports_them() -> None:
     make_run(status="partial", succeeded=9, failed=1)
     outcome = check_runs()
     assert (outcome.code, outcome.out.endswith("9 moved, 1 failed.\n")) == (0, True)
 
 
 @pytest.mark.parametrize("status", ["failed", "interrupted", "running"])
-def test_run_that_did_not_come_to_its_end_is_not_good(status: str) -> None:
+def test_run_that_did_not_finish_is_not_good(status: str) -> None:
     make_run(status=status)
     outcome = check_runs(at=NOW + timedelta(minutes=2))
     assert outcome.code == 1
@@ -123,20 +125,20 @@ def test_run_as_of_last_week_says_nothing_about_today() -> None:
     assert check_runs().code == 1
 
 
-def test_run_as_of_next_year_counts_for_the_day_on_which_it_happened() -> None:
+def test_run_as_of_next_year_counts_for_the_day_on_which_it_ran() -> None:
     make_run(now=NOW + 365 * DAY, started_at=NOW)
     assert check_runs().code == 0
     assert check_runs(at=NOW + 2 * DAY).code == 1
 
 
-def test_older_run_made_up_for_later_does_not_hide_the_fresh_one() -> None:
+def test_later_run_as_of_an_earlier_day_does_not_hide_a_fresh_one() -> None:
     make_run()
     make_run(now=NOW - 3 * DAY, started_at=NOW + HOUR)
     assert check_runs().code == 0
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=CHECK_NAMES)
-def test_check_that_no_run_asks_any_more_is_noticed(check: Check) -> None:
+def test_check_that_runs_no_longer_make_is_reported(check: Check) -> None:
     make_run(now=NOW - 3 * DAY)
     make_run(checks=all_but(check))
     outcome = check_runs()
@@ -146,23 +148,23 @@ def test_check_that_no_run_asks_any_more_is_noticed(check: Check) -> None:
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=CHECK_NAMES)
-def test_check_that_no_run_has_ever_asked_is_noticed(check: Check) -> None:
+def test_check_that_no_run_has_made_is_reported(check: Check) -> None:
     make_run(checks=all_but(check))
     outcome = check_runs()
-    assert (outcome.code, f"The ledger has no good run of {check.name}: " in outcome.err) == (1, True)
+    assert (outcome.code, f"There is no good run of {check.name}: " in outcome.err) == (1, True)
     assert check_runs("--json").json["check"] == check.name
 
 
-def test_checks_may_be_asked_by_runs_of_their_own() -> None:
+def test_each_check_may_have_a_run_of_its_own() -> None:
     for check in CHECKS:
         make_run(checks={check.name: {"succeeded": 0}})
     assert check_runs().code == 0
 
 
-def test_real_run_is_found() -> None:
+def test_run_of_the_job_is_found() -> None:
     make_user("silent")
     run_job()
-    # The age is that of the instant for which the run asked.
+    # The age counts from the run's `now`.
     assert check_runs(at=NOW + HOUR).out.startswith("The last good run is 1 hour old: run ")
 
 
@@ -171,7 +173,7 @@ def test_dry_run_does_not_count() -> None:
     assert check_runs().code == 1
 
 
-def test_json_is_for_programs() -> None:
+def test_json_has_the_last_good_run_and_the_later_ones() -> None:
     make_run(now=NOW - 2 * DAY, succeeded=12)
     vanished = make_run(now=NOW - DAY, status="running")
     outcome = check_runs("--json", at=NOW)
@@ -194,14 +196,14 @@ def test_json_of_an_empty_ledger() -> None:
     assert (answer["ok"], answer["age_seconds"], answer["last_good_run"]) == (False, None, None)
 
 
-def test_ledger_that_is_not_there_is_told_in_one_sentence() -> None:
+def test_missing_ledger_is_reported_in_one_sentence() -> None:
     execute("ALTER TABLE engagement_job_runs RENAME TO elsewhere")
     outcome = check_runs()
     assert outcome.code == 1
     assert "run manage.py migrate" in outcome.err
 
 
-def test_ledger_of_years_is_read_by_its_indexes() -> None:
+def test_large_ledger_is_read_by_its_indexes() -> None:
     runs = (
         EngagementJobRunFactory.build(now=NOW - n * HOUR, status="partial" if n % 9 else "failed")
         for n in range(3000)

@@ -11,7 +11,6 @@ from freezegun import freeze_time
 from engagement.models import EngagementMessage, UserEngagementState, UserProfile
 from engagement.services.state_machine import transition_state
 from engagement.states import Trigger
-from tests.database import execute
 from tests.factories import NOW, UserProfileFactory, make_user, make_users
 from tests.running import Outcome, run_command, run_job
 
@@ -34,23 +33,21 @@ def forecast(*arguments: str) -> Outcome:
     return run_command("forecast_engagement", "--now", NOW.isoformat(), *arguments)
 
 
-def test_explanation_tells_a_story() -> None:
+def test_explanation_lists_state_next_step_history_and_messages() -> None:
     user = make_user(last_activity_at=NOW - 20 * DAY)
     job_id = run_job(now=NOW - 3 * DAY).job_id
     EngagementMessage.objects.update(status="sent", sent_at=NOW - 3 * DAY + timedelta(minutes=5))
     transition_state(user_id=user.user_id, trigger=Trigger.GOODBYE_RESPONSE_2, now=NOW - 2 * DAY)
     assert sentences(user) == [
         f"User {user.user_id}, as of 2 March 2026, 06:00 UTC.",
-        "State: remind_later, since 28 February 2026, 06:00 UTC.",
+        "State: remind_later since 28 February 2026, 06:00 UTC.",
         "Last active: 10 February 2026, 06:00 UTC, 20 days ago.",
-        "Reachable, and not opted out.",
-        (
-            "Not due yet: at the earliest the run of 15 March 2026, 06:00 UTC, makes them dormant, silently"
-            " (reminder_due), if they do not write before."
-        ),
+        "Opted out: no.",
+        "WhatsApp address: yes.",
+        "Will become dormant on 15 March 2026, 06:00 UTC unless the user writes.",
         "History:",
         (
-            "- 27 February 2026, 06:00 UTC: active -> goodbye_sent, 14 days of silence, silent for 17 days,"
+            "- 27 February 2026, 06:00 UTC: active -> goodbye_sent, inactivity, silent for 17 days,"
             f" run {job_id}."
         ),
         "- 28 February 2026, 06:00 UTC: goodbye_sent -> remind_later, reply 2: busy, silent for 18 days.",
@@ -59,105 +56,46 @@ def test_explanation_tells_a_story() -> None:
     ]
 
 
-OUTLOOKS: Final[list[tuple[list[str], dict[str, Any], str]]] = [
-    (
-        ["silent"],
-        {},
-        "Due now: the next run, on 2 March 2026, 06:00 UTC or before, tells them goodbye (inactivity_14d).",
-    ),
-    (
-        [],
-        {"last_activity_at": NOW - 3 * DAY},
-        (
-            "Not due yet: at the earliest the run of 14 March 2026, 06:00 UTC, tells them goodbye"
-            " (inactivity_14d), if they do not write before."
-        ),
-    ),
-    (
-        [],
-        {"user__reengagement_opt_out": True},
-        (
-            "Not due yet: at the earliest the run of 16 March 2026, 06:00 UTC, tells them goodbye"
-            " (inactivity_14d), if they do not write before; but not as long as they opted out."
-        ),
-    ),
-    (
-        ["silent"],
-        {"user__reengagement_opt_out": True, "user__whatsapp_jid": ""},
-        (
-            "Silent for long enough, but they opted out and they have no WhatsApp address:"
-            " every run passes them over."
-        ),
-    ),
-    (
-        ["dormant"],
-        {},
-        "Nothing comes next: no check looks at this state, and only a message from them ends it.",
-    ),
-]
-
-
-@pytest.mark.parametrize(("traits", "fields", "sentence"), OUTLOOKS)
-def test_outlook_is_a_sentence(traits: list[str], fields: dict[str, Any], sentence: str) -> None:
-    assert sentence in sentences(make_user(*traits, **fields))
-
-
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({}, ["Reachable, and not opted out."]),
-        ({"whatsapp_jid": ""}, ["Not reachable: no WhatsApp address."]),
+        ({}, ["Opted out: no.", "WhatsApp address: yes."]),
+        ({"whatsapp_jid": ""}, ["Opted out: no.", "WhatsApp address: no."]),
         (
             {"reengagement_opt_out": True, "updated_at": NOW - DAY},
-            ["Opted out, nobody noted when; the profile was last changed on 1 March 2026, 06:00 UTC."],
+            [
+                "Opted out: yes, date unknown (profile last changed 1 March 2026, 06:00 UTC).",
+                "WhatsApp address: yes.",
+            ],
         ),
         (
             {"reengagement_opt_out": True, "opt_out_changed_at": NOW - DAY, "updated_at": NOW},
-            ["Opted out on 1 March 2026, 06:00 UTC."],
+            ["Opted out: yes, on 1 March 2026, 06:00 UTC.", "WhatsApp address: yes."],
         ),
     ],
 )
-def test_what_the_profile_says_is_told(fields: dict[str, Any], expected: list[str]) -> None:
-    told = sentences(make_user(**{f"user__{name}": value for name, value in fields.items()}))
-    assert [line for line in told if "eachable" in line or "Opted" in line] == expected
+def test_explanation_shows_opt_out_and_address(fields: dict[str, Any], expected: list[str]) -> None:
+    lines = sentences(make_user(**{f"user__{name}": value for name, value in fields.items()}))
+    assert lines[3:5] == expected
 
 
 def test_explanation_of_users_without_a_state_row_or_a_profile() -> None:
-    nothing = "Nothing comes next: they have no state row, and no check looks at them."
-    assert sentences(UserProfileFactory.create())[1:] == [
-        nothing,
-        "History: the audit log has no move of this user.",
-        "Messages: none.",
-    ]
+    no_step = "No next step: the user has no state row."
+    assert sentences(UserProfileFactory.create())[1:] == [no_step, "History: none.", "Messages: none."]
     user = make_user("silent")
     run_job()
     UserEngagementState.objects.all().delete()
     UserProfile.objects.all().delete()
-    told = sentences(user)
-    assert told[1:3] == ["The user has been deleted; what happened to them before is kept.", nothing]
-    assert len(told) == 7
+    lines = sentences(user)
+    assert lines[1:3] == ["The user has been deleted. Their history remains.", no_step]
+    assert len(lines) == 7
 
 
-@pytest.mark.parametrize(
-    ("value", "sentence"),
-    [
-        (
-            "-infinity",
-            "Due now, but every run will fail to move them: correct last_activity_at, which no calendar has.",
-        ),
-        (
-            "infinity",
-            "Never due: correct last_activity_at, which lies at the end of the calendar or beyond it.",
-        ),
-    ],
-)
-def test_time_that_no_calendar_has_is_told(value: str, sentence: str) -> None:
-    user = make_user()
-    execute("UPDATE user_engagement_states SET last_activity_at = %s::timestamptz", value)
-    assert sentence in sentences(user)
+def test_explanation_says_that_the_start_of_a_state_is_unknown() -> None:
+    assert sentences(make_user("dormant"))[1] == "State: dormant (start unknown: no audit entry)."
 
 
-def test_explanation_for_programs_has_fixed_keys() -> None:
+def test_explanation_as_json_has_fixed_keys() -> None:
     user = make_user("silent", user__reengagement_opt_out=True)
     user.refresh_from_db()
     assert explain(user, "--json").json == {
@@ -182,12 +120,12 @@ def test_explanation_for_programs_has_fixed_keys() -> None:
     }
 
 
-def test_moves_and_messages_for_programs_have_fixed_keys() -> None:
+def test_history_and_messages_as_json_have_fixed_keys() -> None:
     user = make_user("silent")
     job_id = run_job().job_id
-    told = explain(user, "--json").json
+    answer = explain(user, "--json").json
     at = "2026-03-02T06:00:00+00:00"
-    assert told["moves"] == [
+    assert answer["moves"] == [
         {
             "at": at,
             "from_state": "active",
@@ -198,7 +136,7 @@ def test_moves_and_messages_for_programs_have_fixed_keys() -> None:
             "job_id": str(job_id),
         }
     ]
-    assert told["messages"] == [
+    assert answer["messages"] == [
         {
             "message_type": "goodbye",
             "status": "pending",
@@ -216,17 +154,17 @@ def test_forecast_is_a_table_with_a_line_for_each_run() -> None:
     make_user("silent", user__whatsapp_jid=None)
     outcome = forecast("--days", "4")
     lines = [" ".join(line.split()) for line in outcome.out.splitlines()]
-    assert lines[0] == "Who would be moved from 2026-03-02 06:00 UTC on, if nobody wrote in"
+    assert lines[0] == "Forecast from 2026-03-02 06:00 UTC, assuming no new messages"
     assert [line for line in lines if "2026-03-0" in line][1:] == [
         "Mon 2026-03-02 06:00 3 0 1 1",
         "Tue 2026-03-03 06:00 0 0 0 1",
         "Wed 2026-03-04 06:00 0 0 0 1",
         "Thu 2026-03-05 06:00 0 3 0 1",
     ]
-    assert "Together: 7 moves." in lines
+    assert "Total transitions: 7." in lines
 
 
-def test_forecast_for_programs_has_fixed_keys() -> None:
+def test_forecast_as_json_has_fixed_keys() -> None:
     make_users(3, "silent")
     make_user("silent", user__whatsapp_jid=None)
     runs = forecast("--json").json["runs"]
@@ -240,7 +178,7 @@ def test_forecast_for_programs_has_fixed_keys() -> None:
     }
 
 
-def test_forecast_of_today_says_what_a_dry_run_says() -> None:
+def test_forecast_of_today_has_the_counts_of_a_dry_run() -> None:
     make_users(3, "silent")
     make_users(2, "goodbye_sent")
     make_user("silent", user__reengagement_opt_out=True)
@@ -252,7 +190,7 @@ def test_forecast_of_today_says_what_a_dry_run_says() -> None:
     }
 
 
-def test_without_now_the_clock_counts() -> None:
+def test_without_now_the_clock_is_used() -> None:
     user = make_user("silent")
     with freeze_time(NOW):
         assert run_command("explain_engagement", str(user.user_id), "--json").json["verdict"] == "due"

@@ -1,4 +1,4 @@
-"""`manage.py preview_message`: the text and nothing else, whatever stdout can write."""
+"""`manage.py preview_message`: prints the text and nothing else, in any encoding of stdout."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_missing_parameter_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.django_db
-def test_stdout_that_has_no_such_letters_gets_escapes() -> None:
+def test_characters_that_stdout_cannot_encode_are_escaped() -> None:
     outcome = run_process("preview_message", messages.DOOR_IS_OPEN, PYTHONIOENCODING="ascii")
     assert (outcome.code, outcome.err) == (0, "")
     assert "Que bom! N\\xe3o vou incomodar." in outcome.out

@@ -1,4 +1,4 @@
-"""`manage.py receive_message`: what it prints for people and for programs."""
+"""`manage.py receive_message`: its sentences and its JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 AT = ("--at", "2026-03-02T03:00:00-03:00")
 
 
-def test_answer_for_programs() -> None:
+def test_json_has_transition_and_answer() -> None:
     user = make_user("goodbye_sent")
     queue_for(user, MessageType.GOODBYE)
     outcome = run_command("receive_message", str(user.user_id), "2️⃣", *AT, "--json")
@@ -34,7 +34,7 @@ def test_answer_for_programs() -> None:
     }
 
 
-def test_message_that_moves_nobody_for_programs() -> None:
+def test_json_of_an_opt_out_has_no_transition() -> None:
     user = make_user()
     outcome = run_command("receive_message", str(user.user_id), "stop", *AT, "--json")
     assert outcome.json == {
@@ -48,45 +48,45 @@ def test_message_that_moves_nobody_for_programs() -> None:
     }
 
 
-def test_answer_for_people() -> None:
+def test_reply_is_reported_once_as_moved_and_then_as_already_processed() -> None:
     user = make_user("goodbye_sent")
     queue_for(user, MessageType.GOODBYE)
     command = ("receive_message", str(user.user_id), "tudo certo", *AT)
     assert run_command(*command).out.splitlines() == [
-        "Moved: from goodbye_sent to dormant (reply 3: all good).",
+        "Moved from goodbye_sent to dormant (reply 3: all good).",
         "Pending messages cancelled: 1.",
-        "Answer now with engagement.reply.door_is_open.",
+        "Answer with: engagement.reply.door_is_open.",
     ]
     assert run_command(*command).out.splitlines() == [
-        "This message has made its move already: from goodbye_sent to dormant (reply 3: all good).",
-        "Answer now with engagement.reply.door_is_open.",
+        "Already processed: moved from goodbye_sent to dormant (reply 3: all good).",
+        "Answer with: engagement.reply.door_is_open.",
     ]
 
 
-def test_message_that_moves_nobody_for_people() -> None:
+def test_message_of_an_active_user_changes_no_state() -> None:
     user = make_user()
     assert run_command("receive_message", str(user.user_id), "oi", *AT).out.splitlines() == [
-        "Nobody moved: the user is active.",
-        "There is nothing to answer.",
+        "No change: the user is active.",
+        "No answer needed.",
     ]
     assert run_command("receive_message", str(user.user_id), "voltar", *AT).out.splitlines() == [
-        "Nobody moved: the user is active.",
-        "The user opted in again.",
-        "Answer now with engagement.reply.opted_in.",
+        "No change: the user is active.",
+        "The user opted in.",
+        "Answer with: engagement.reply.opted_in.",
     ]
 
 
-def test_message_that_comes_too_late_for_people() -> None:
+def test_message_older_than_the_state_changes_nothing() -> None:
     user = make_user("goodbye_sent")
     run_command("receive_message", str(user.user_id), "2", *AT)
     late = ("--at", "2026-03-02T02:59:59-03:00")
     assert run_command("receive_message", str(user.user_id), "oi", *late).out.splitlines() == [
-        "Nobody moved: the message is older than what the user has said or how they stand.",
-        "There is nothing to answer.",
+        "No change: the message is older than the current state.",
+        "No answer needed.",
     ]
 
 
-def test_time_is_the_clocks_unless_it_is_given() -> None:
+def test_without_at_the_clock_is_used() -> None:
     user = make_user("dormant")
     with freeze_time(NOW):
         outcome = run_command("receive_message", str(user.user_id), "oi", "--json")
@@ -96,7 +96,7 @@ def test_time_is_the_clocks_unless_it_is_given() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "-1", "\0", "\udcff", "não — 👍", "--"])
-def test_every_text_is_taken_in(text: str) -> None:
+def test_any_text_is_accepted(text: str) -> None:
     user = make_user("dormant")
     arguments = ("--", str(user.user_id), text)
     assert run_command("receive_message", *AT, *arguments).code == 0

@@ -1,4 +1,4 @@
-"""What cron, pipes and containers do to the standard streams changes neither the work nor its exit code."""
+"""Broken standard streams change neither the work nor the exit code."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def run_in_shell(command: str, **environment: str) -> subprocess.CompletedProces
     [(">/dev/full", "No space left on device"), (">&-", "it is closed"), ("| head -c0", "Broken pipe")],
     ids=["full", "closed", "nobody reads"],
 )
-def test_trouble_with_stdout_is_one_sentence_and_the_work_is_done(
+def test_stdout_that_cannot_be_written_is_one_sentence_and_the_work_is_done(
     form: str, stdout: str, reason: str
 ) -> None:
     make_users(2, "silent")
     outcome = run_in_shell(f"{RUN} {form} {stdout}", LOG_LEVEL="WARNING")
     assert outcome.returncode == 0, outcome.stderr
-    # A reader that goes away may do so before or after it has got the result.
+    # The reader may close the pipe before or after the result is written.
     if reason != "Broken pipe":
         assert outcome.stderr == (
             f"run_engagement_daily: the result could not be written to stdout: {reason}.\n"
@@ -51,20 +51,20 @@ def test_trouble_with_stdout_is_one_sentence_and_the_work_is_done(
     assert EngagementMessage.objects.count() == 2
 
 
-def test_trouble_with_stdout_does_not_hide_that_users_failed() -> None:
+def test_stdout_that_cannot_be_written_keeps_the_exit_code() -> None:
     users = make_users(2, "silent")
     fail_moves_of(users[0])
     assert run_in_shell(f"{RUN} >/dev/full").returncode == 3
 
 
 @pytest.mark.parametrize("streams", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
-def test_job_works_without_a_stderr(streams: str) -> None:
+def test_job_works_without_stderr(streams: str) -> None:
     make_users(2, "silent")
     assert run_in_shell(f"{RUN} {streams}").returncode == 0
     assert EngagementMessage.objects.count() == 2
 
 
-def test_table_can_be_written_in_ascii() -> None:
+def test_table_is_written_in_ascii_if_stdout_is_ascii() -> None:
     make_users(2, "silent")
     outcome = run_in_shell(RUN, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
     assert outcome.returncode == 0, outcome.stderr

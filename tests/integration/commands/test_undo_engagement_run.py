@@ -26,28 +26,29 @@ def undo(job_id: UUID, *arguments: str) -> Outcome:
         return run_command("undo_engagement_run", str(job_id), *arguments)
 
 
-def test_undo_says_what_it_did() -> None:
+def test_undo_reports_users_goodbyes_and_reasons() -> None:
     users = make_users(3, "silent")
     job_id = run_job().job_id
     transition_state(user_id=users[0].user_id, trigger=Trigger.USER_MESSAGE, now=NOW + timedelta(hours=1))
-    told = undo(job_id).out.splitlines()
-    assert told[:2] == [
-        f"2 users are back where they were before run {job_id}; 2 unsent goodbyes are cancelled.",
-        "Left alone: 1, something has happened to them since.",
+    lines = undo(job_id).out.splitlines()
+    assert lines[:2] == [
+        f"2 users returned to their state before run {job_id}; 2 unsent goodbyes cancelled.",
+        "Not undone: 1, changed since the run.",
     ]
-    assert told[2].startswith("Succeeded, in ")
+    assert lines[2].startswith("Succeeded, in ")
 
 
-def test_undo_says_what_it_would_do() -> None:
+def test_dry_run_counts_and_writes_nothing() -> None:
     make_user("silent")
-    told = undo(run_job().job_id, "--dry-run").out
-    assert "1 user would be back where they were" in told
-    assert "1 unsent goodbye would be cancelled." in told
-    assert "(dry run: nothing was written)" in told
+    job_id = run_job().job_id
+    assert undo(job_id, "--dry-run").out.splitlines()[:2] == [
+        "Dry run: nothing was written.",
+        f"1 user returned to their state before run {job_id}; 1 unsent goodbye cancelled.",
+    ]
     assert EngagementMessage.objects.get().status == "pending"
 
 
-def test_undo_for_programs_has_fixed_keys() -> None:
+def test_undo_as_json_has_fixed_keys() -> None:
     make_users(2, "silent")
     job_id = run_job().job_id
     outcome = undo(job_id, "--json")
@@ -76,7 +77,7 @@ def test_undo_for_programs_has_fixed_keys() -> None:
     )
 
 
-def test_undo_for_programs_counts_those_left_alone_by_reason() -> None:
+def test_undo_as_json_counts_users_not_undone_by_reason() -> None:
     users = make_users(3, "silent")
     job_id = run_job().job_id
     transition_state(user_id=users[0].user_id, trigger=Trigger.USER_MESSAGE, now=NOW + timedelta(hours=1))
@@ -86,17 +87,17 @@ def test_undo_for_programs_counts_those_left_alone_by_reason() -> None:
     assert (answer["left_alone"], reasons) == (3, {"moved_on": 1, "already_undone": 2})
 
 
-def test_user_who_cannot_be_put_back_is_named_and_the_exit_code_is_3() -> None:
+def test_user_who_cannot_be_undone_is_listed_and_the_exit_code_is_3() -> None:
     users = make_users(3, "silent")
     job_id = run_job().job_id
     fail_moves_of(users[1])
     outcome = undo(job_id)
     assert outcome.code == 3
     assert f"Failed: user {users[1].user_id}, inactivity_14d: poisoned (SQLSTATE P0001)" in outcome.out
-    assert "Finished, but some users failed and were left as they were" in outcome.out
+    assert "Finished, but some users failed and are unchanged, in " in outcome.out
 
 
-def test_undo_that_cannot_go_on_says_why_and_the_exit_code_is_1() -> None:
+def test_undo_that_fails_gives_the_reason_and_the_exit_code_is_1() -> None:
     make_user("silent")
     job_id = run_job().job_id
     execute("ALTER TABLE engagement_message_queue RENAME COLUMN status TO condition")
@@ -106,13 +107,13 @@ def test_undo_that_cannot_go_on_says_why_and_the_exit_code_is_1() -> None:
     assert "Failed" in outcome.out
 
 
-def test_explanation_of_an_undone_run_names_it() -> None:
+def test_explanation_lists_the_undone_run() -> None:
     user = make_user("silent")
     job_id = run_job().job_id
     undo(job_id)
-    told = run_command("explain_engagement", str(user.user_id)).out.splitlines()
+    lines = run_command("explain_engagement", str(user.user_id)).out.splitlines()
     assert (
-        "- 2 March 2026, 08:00 UTC: goodbye_sent -> active, the run that moved them was undone,"
-        f" silent for 14 days, run {job_id}." in told
+        "- 2 March 2026, 08:00 UTC: goodbye_sent -> active, run undone,"
+        f" silent for 14 days, run {job_id}." in lines
     )
-    assert "- goodbye, queued on 2 March 2026, 06:00 UTC: cancelled." in told
+    assert "- goodbye, queued on 2 March 2026, 06:00 UTC: cancelled." in lines

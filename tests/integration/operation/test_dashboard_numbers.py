@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engagement.models import EngagementStateTransition, MessageType
-from engagement.schedule import first_run_from
+from engagement.schedule import DEFAULT_RUN_TIME, first_run_from
 from engagement.selectors import dashboard as dashboard_selectors
 from engagement.selectors.dashboard import Backlog, Due, MovesOfDay
 from engagement.selectors.due_users import due
@@ -79,7 +79,12 @@ def test_due_is_whom_the_checks_themselves_would_find(rows: list[dict[str, Any]]
     with taken_back():
         make_all(rows)
         assert dashboard_selectors.due_by_check(now=now, policy=Policy()) == {
-            check: Due(*(due(check, now=at, policy=Policy()).count() for at in (now, first_run_from(now))))
+            check: Due(
+                *(
+                    due(check, now=at, policy=Policy()).count()
+                    for at in (now, first_run_from(now, run_time=DEFAULT_RUN_TIME))
+                )
+            )
             for check in CHECKS
         }
 
@@ -120,13 +125,13 @@ def test_moves_are_counted_by_day_trigger_and_states() -> None:
 
 
 @pytest.mark.parametrize(("step", "counted"), [(-TICK, 0), (timedelta(0), 1), (TICK, 1)])
-def test_thirty_days_begin_with_the_first_instant_of_the_first(step: timedelta, count_text: int) -> None:
+def test_thirty_days_begin_with_the_first_instant_of_the_first(step: timedelta, counted: int) -> None:
     make_user("silent")
     run_job()
     first = dashboard_selectors.first_instant(NOW)
     assert first.date() == NOW.date() - timedelta(days=29)
     EngagementStateTransition.objects.update(created_at=first + step)
-    assert len(dashboard_selectors.moves_by_day(now=NOW)) == count_text
+    assert len(dashboard_selectors.moves_by_day(now=NOW)) == counted
 
 
 def test_move_that_lies_ahead_is_not_counted() -> None:
@@ -135,17 +140,15 @@ def test_move_that_lies_ahead_is_not_counted() -> None:
     assert dashboard_selectors.moves_by_day(now=NOW - TICK) == []
 
 
-@pytest.mark.parametrize(("hours", "count_text"), [(0, 1), (23, 1), (25, 0)])
-def test_clock_that_made_an_id_may_differ_by_a_day_from_the_one_of_the_move(
-    hours: int, count_text: int
-) -> None:
+@pytest.mark.parametrize(("hours", "counted"), [(0, 1), (23, 1), (25, 0)])
+def test_clock_that_made_an_id_may_differ_by_a_day_from_the_one_of_the_move(hours: int, counted: int) -> None:
     """So many hours the ids of a host lag behind the database, at the edge of the days shown."""
     make_user("silent")
     run_job()
     first = dashboard_selectors.first_instant(NOW)
     milliseconds = int((first - timedelta(hours=hours)).timestamp() * 1000)
     EngagementStateTransition.objects.update(id=UUID(int=milliseconds << 80 | 7 << 76), created_at=first)
-    assert len(dashboard_selectors.moves_by_day(now=NOW)) == count_text
+    assert len(dashboard_selectors.moves_by_day(now=NOW)) == counted
 
 
 def test_moves_by_hand_and_moves_that_undid_a_run_are_told_apart() -> None:

@@ -1,4 +1,4 @@
-"""What coming runs would do: exactly what they do if nobody writes in."""
+"""A forecast equals what the runs do if no user writes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engagement.schedule import coming_runs
+from engagement.schedule import DEFAULT_RUN_TIME, coming_runs
 from engagement.services.forecast import RunForecast, forecast
 from tests.factories import NOW, TICK, make_user, make_users
 from tests.integration.operation.random_users import (
@@ -35,31 +35,35 @@ HOUR: Final = timedelta(hours=1)
 
 
 def moved(result: RunResult) -> RunForecast:
-    """What a run did, in the words of a forecast."""
+    """The result of a run as a forecast."""
     checks = {name: tally.succeeded for name, tally in result.checks.items()}
     return RunForecast(result.now, checks, result.skipped)
 
 
 @compared_with_the_job
 @given(rows=st.lists(users, min_size=1, max_size=8), now=instants)
-def test_runs_do_what_was_forecast(rows: list[dict[str, Any]], now: datetime) -> None:
+def test_forecast_equals_the_results_of_the_runs(rows: list[dict[str, Any]], now: datetime) -> None:
     with taken_back():
         make_all(rows)
         forecasts = forecast(now=now, days=8)
         assert forecasts[0] == moved(run_job(now=now, dry_run=True))
-        assert forecasts == [moved(run_job(now=run_at)) for run_at in coming_runs(now, count=8)]
+        assert forecasts == [
+            moved(run_job(now=run_at)) for run_at in coming_runs(now, count=8, run_time=DEFAULT_RUN_TIME)
+        ]
 
 
 @pytest.mark.parametrize("hours", [1, 23, 24, 25, 47, 48])
-def test_goodbyes_time_out_under_any_period_of_waiting(settings: Settings, hours: int) -> None:
+def test_forecast_uses_the_period_for_a_reply(settings: Settings, hours: int) -> None:
     settings.ENGAGEMENT_GOODBYE_WAIT_HOURS = hours
     make_users(3, "silent")
     make_users(2, last_activity_at=NOW - 20 * DAY)
     make_user()
-    # Two runs so close together that after 47 hours the goodbyes of both end at the same run.
+    # Two runs so close together that the goodbyes of both end at the same run after 47 hours.
     now = NOW - 2 * HOUR
     forecasts = forecast(now=now, days=20)
-    assert forecasts == [moved(run_job(now=run_at)) for run_at in coming_runs(now, count=20)]
+    assert forecasts == [
+        moved(run_job(now=run_at)) for run_at in coming_runs(now, count=20, run_time=DEFAULT_RUN_TIME)
+    ]
 
 
 def test_goodbye_of_today_times_out_at_the_first_run_after_48_hours() -> None:
@@ -68,34 +72,34 @@ def test_goodbye_of_today_times_out_at_the_first_run_after_48_hours() -> None:
     def timeouts(now: datetime) -> dict[datetime, int]:
         return {run.now: run.checks["goodbye_timeout"] for run in forecast(now=now, days=6)}
 
-    # A run at exactly 48 hours does not take them: the comparison is strict.
+    # After exactly 48 hours a goodbye has not timed out: the comparison is strict.
     assert [timeouts(now)[NOW + 2 * DAY] for now in (NOW - TICK, NOW, NOW + TICK)] == [5, 0, 0]
     assert [timeouts(now)[NOW + 3 * DAY] for now in (NOW - TICK, NOW, NOW + TICK)] == [0, 5, 5]
 
 
-def test_skipped_users_count_at_every_run() -> None:
+def test_skipped_users_are_counted_by_every_run() -> None:
     make_user("silent", user__reengagement_opt_out=True)
     make_user(last_activity_at=NOW - 13 * DAY, user__whatsapp_jid="")
     assert [run.skipped.total for run in forecast(now=NOW, days=3)] == [1, 1, 2]
 
 
-def test_nobody_is_forecast_as_nobody() -> None:
+def test_forecast_without_users_is_zero() -> None:
     assert [run.processed for run in forecast(now=NOW, days=2)] == [0, 0]
 
 
-def test_any_number_of_days_costs_as_many_statements() -> None:
+def test_number_of_statements_is_the_same_for_any_number_of_days() -> None:
     make_users(20, "silent")
     counts = []
     for days in (1, 300):
         with CaptureQueriesContext(connection) as queries:
             forecast(now=NOW, days=days)
         counts.append(len(queries))
-    # The savepoint and its release, the limits, the question itself.
+    # The savepoint and its release, the time limits, the count.
     assert counts == [4, 4]
 
 
 @pytest.mark.parametrize("days", [0, -1])
-def test_no_day_is_refused(days: int) -> None:
+def test_less_than_one_day_is_refused(days: int) -> None:
     with pytest.raises(ValueError, match="days must be 1 or more"):
         forecast(now=NOW, days=days)
 

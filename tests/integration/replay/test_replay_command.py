@@ -167,8 +167,8 @@ def test_picture_is_titled_labelled_and_reproducible(days: int) -> None:
     assert "2,010 users by state, at the end of each day (UTC)" in told
     assert "goodbye after 7 days of silence: 1,240 said, 124 of them wrong (back within a week)" in told
     assert told.count("users") == 2
-    assert {"active", "goodbye sent", "dormant"} <= set(told)
-    assert "in the help flow" not in told, "nobody ever was"
+    assert {"active", "waiting for reply", "dormant"} <= set(told)
+    assert "getting help" not in told, "nobody ever was"
 
 
 @pytest.mark.django_db

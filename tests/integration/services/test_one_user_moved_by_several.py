@@ -67,7 +67,7 @@ def test_who_waits_for_the_lock_sees_the_moved_state(other: psycopg.Connection) 
     timeout.join()
     assert (
         str(timeout.error)
-        == f"User {user.user_id} is remind_later: goodbye_timeout leads nowhere from there."
+        == f"User {user.user_id} is remind_later: there is no transition for goodbye_timeout."
     )
     assert (stored(user)["state"], count_audit_rows()) == ("remind_later", 1)
 

@@ -105,7 +105,9 @@ def test_move_is_stored_with_its_audit_row(
 def test_invalid_transition_changes_nothing(trait: str, trigger: str) -> None:
     user = make_user(trait)
     before = stored(user)
-    with pytest.raises(InvalidTransition, match=f"{user.user_id} is {user.state}: {trigger} leads nowhere"):
+    with pytest.raises(
+        InvalidTransition, match=f"{user.user_id} is {user.state}: there is no transition for {trigger}"
+    ):
         move(user, trigger)
     assert (stored(user), count_audit_rows()) == (before, 0)
 

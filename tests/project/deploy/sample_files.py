@@ -7,7 +7,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Final
 
 from engagement.management.commands.check_engagement_runs import DEFAULT_MAX_AGE
-from engagement.schedule import RUN_TIME
+from engagement.schedule import DEFAULT_RUN_TIME
 from tests.project.docs.markdown import DOCS, REFERENCE, rows, section
 from tests.running import PROJECT
 
@@ -19,7 +19,7 @@ DEPLOY: Final = DOCS / "deploy"
 PYTHON: Final = "/srv/engagement/.venv/bin/python"
 PLACE: Final = "/srv/engagement"
 
-CRON_SCHEDULE: Final = f"{RUN_TIME.minute} {RUN_TIME.hour} * * *"
+CRON_SCHEDULE: Final = f"{DEFAULT_RUN_TIME.minute} {DEFAULT_RUN_TIME.hour} * * *"
 
 NOT_TO_BE_REPEATED: Final = {
     int(code)
@@ -35,7 +35,7 @@ A_FEW_MINUTES: Final = timedelta(minutes=5)
 def is_too_old_for(look_at: time, *, late_by: timedelta = timedelta(0)) -> bool:
     """Whether yesterday's run, which succeeded so late, is clearly too old when somebody looks today."""
     today = datetime(2026, 3, 2, tzinfo=UTC)
-    run_at = datetime.combine(today - timedelta(days=1), RUN_TIME) + late_by
+    run_at = datetime.combine(today - timedelta(days=1), DEFAULT_RUN_TIME) + late_by
     return datetime.combine(today, look_at, UTC) - run_at > DEFAULT_MAX_AGE + A_FEW_MINUTES
 
 

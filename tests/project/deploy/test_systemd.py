@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from engagement.schedule import RUN_TIME
+from engagement.schedule import DEFAULT_RUN_TIME
 from tests.project.deploy.sample_files import DEPLOY, NOT_TO_BE_REPEATED, PLACE, is_too_old_for, sample
 from tests.project.docs.command_lines import parse
 from tests.project.docs.markdown import prose, section
@@ -85,7 +85,7 @@ def test_command_of_a_service_is_understood(name: str) -> None:
 
 
 def test_run_starts_when_the_schedule_says() -> None:
-    assert ("OnCalendar", f"*-*-* {RUN_TIME:%H:%M:%S} UTC") in directives("engagement-daily.timer")
+    assert ("OnCalendar", f"*-*-* {DEFAULT_RUN_TIME:%H:%M:%S} UTC") in directives("engagement-daily.timer")
 
 
 def test_run_that_was_missed_is_caught_up() -> None:

@@ -1,8 +1,8 @@
-"""The eight tests of the story, by name, and the instants around their thresholds."""
+"""What the three checks do, with the instants around their thresholds."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -29,11 +29,6 @@ def assert_untouched(user: UserEngagementState) -> None:
     assert not EngagementMessage.objects.exists()
 
 
-def goodbye_sent(expires_at: object) -> UserEngagementState:
-    return make_user("goodbye_sent", goodbye_expires_at=expires_at)
-
-
-# 1
 def test_thirteen_days_of_silence_change_nothing() -> None:
     user = make_user(last_activity_at=NOW - 13 * DAY)
     result = run_job()
@@ -41,8 +36,7 @@ def test_thirteen_days_of_silence_change_nothing() -> None:
     assert_untouched(user)
 
 
-# 2
-def test_fourteen_days_and_a_moment_of_silence_bring_one_goodbye() -> None:
+def test_more_than_fourteen_days_of_silence_queue_one_goodbye() -> None:
     user = make_user(last_activity_at=NOW - 14 * DAY - TICK)
     result = run_job()
     assert (result.succeeded, result.failed, result.skipped.total) == (1, 0, 0)
@@ -71,9 +65,8 @@ def test_fourteen_days_and_a_moment_of_silence_bring_one_goodbye() -> None:
     }
 
 
-# 3
 @pytest.mark.parametrize("later", [timedelta(0), TICK, DAY], ids=["at once", "a moment later", "next day"])
-def test_running_again_brings_no_second_goodbye(later: timedelta) -> None:
+def test_second_run_queues_no_second_goodbye(later: timedelta) -> None:
     make_user("silent")
     run_job()
     assert run_job(now=NOW + later).processed == 0
@@ -81,7 +74,6 @@ def test_running_again_brings_no_second_goodbye(later: timedelta) -> None:
     assert EngagementStateTransition.objects.count() == 1
 
 
-# 4
 def test_opted_out_user_is_skipped_and_counted() -> None:
     user = make_user("silent", user__reengagement_opt_out=True)
     result = run_job()
@@ -89,15 +81,13 @@ def test_opted_out_user_is_skipped_and_counted() -> None:
     assert_untouched(user)
 
 
-# 5
-def test_goodbye_of_47_hours_ago_is_left_alone() -> None:
-    user = goodbye_sent(NOW + HOUR)
+def test_goodbye_of_47_hours_ago_does_not_time_out() -> None:
+    user = make_user("goodbye_sent", goodbye_expires_at=NOW + HOUR)
     assert run_job().processed == 0
     assert_untouched(user)
 
 
-# 6
-def test_goodbye_unanswered_for_more_than_48_hours_makes_the_user_dormant_silently() -> None:
+def test_unanswered_goodbye_makes_the_user_dormant_after_48_hours_without_a_message() -> None:
     user = make_user("goodbye_sent")
     assert run_job().succeeded == 1
     user.refresh_from_db()
@@ -111,8 +101,7 @@ def test_goodbye_unanswered_for_more_than_48_hours_makes_the_user_dormant_silent
     assert transition.metadata["days_since_goodbye"] == 2
 
 
-# 7
-def test_due_reminder_makes_the_user_dormant_silently() -> None:
+def test_due_reminder_makes_the_user_dormant_without_a_message() -> None:
     user = make_user("remind_later")
     assert run_job().succeeded == 1
     user.refresh_from_db()
@@ -123,7 +112,6 @@ def test_due_reminder_makes_the_user_dormant_silently() -> None:
     assert transition.metadata["former_timestamps"] == {"remind_at": (NOW - TICK).isoformat()}
 
 
-# 8
 def test_one_user_fails_and_all_others_are_moved() -> None:
     users = make_users(9, "silent")
     fail_moves_of(users[4])
@@ -132,26 +120,24 @@ def test_one_user_fails_and_all_others_are_moved() -> None:
     assert [failure.user_id for failure in result.errors] == [users[4].user_id]
     stays = UserEngagementState.objects.exclude(state=State.GOODBYE_SENT).get()
     assert (stays.user_id, stays.state) == (users[4].user_id, State.ACTIVE)
-    told = set(EngagementMessage.objects.values_list("user_id", flat=True))
-    assert told == {user.user_id for user in users} - {users[4].user_id}
+    messaged = set(EngagementMessage.objects.values_list("user_id", flat=True))
+    assert messaged == {user.user_id for user in users} - {users[4].user_id}
     assert EngagementStateTransition.objects.count() == 8
 
 
 @pytest.mark.parametrize(("step", "moved"), [(TICK, 0), (0 * TICK, 0), (-TICK, 1)])
-def test_exactly_14_days_are_not_enough(step: timedelta, moved: int) -> None:
-    make_user(last_activity_at=NOW - 14 * DAY + step)
-    assert run_job().succeeded == moved
-
-
-@pytest.mark.parametrize(("step", "moved"), [(TICK, 0), (0 * TICK, 0), (-TICK, 1)])
-def test_exactly_48_hours_are_not_enough(step: timedelta, moved: int) -> None:
-    goodbye_sent(NOW + step)
-    assert run_job().succeeded == moved
-
-
-@pytest.mark.parametrize(("step", "moved"), [(TICK, 0), (0 * TICK, 0), (-TICK, 1)])
-def test_a_reminder_due_exactly_now_waits(step: timedelta, moved: int) -> None:
-    make_user("remind_later", remind_at=NOW + step)
+@pytest.mark.parametrize(
+    ("trait", "column", "threshold"),
+    [
+        (None, "last_activity_at", NOW - 14 * DAY),
+        ("goodbye_sent", "goodbye_expires_at", NOW),
+        ("remind_later", "remind_at", NOW),
+    ],
+)
+def test_user_exactly_at_the_threshold_is_not_due(
+    trait: str | None, column: str, threshold: datetime, step: timedelta, moved: int
+) -> None:
+    make_user(*filter(None, [trait]), **{column: threshold + step})
     assert run_job().succeeded == moved
 
 
@@ -168,7 +154,7 @@ def test_opted_out_and_unreachable_user_is_counted_once_as_opted_out() -> None:
     assert run_job().skipped == (1, 0)
 
 
-def test_user_who_opted_out_recently_active_is_not_counted_as_skipped() -> None:
+def test_opted_out_user_who_is_not_due_is_not_counted_as_skipped() -> None:
     make_user(user__reengagement_opt_out=True)
     assert run_job().skipped.total == 0
 
@@ -177,7 +163,7 @@ def test_user_who_opted_out_recently_active_is_not_counted_as_skipped() -> None:
 @pytest.mark.parametrize(
     "profile", [{"user__reengagement_opt_out": True}, {"user__whatsapp_jid": None}], ids=str
 )
-def test_silent_timeouts_do_not_ask_for_opt_out_or_address(trait: str, profile: dict[str, object]) -> None:
+def test_timeouts_ignore_opt_out_and_address(trait: str, profile: dict[str, object]) -> None:
     user = make_user(trait, **profile)
     assert run_job().succeeded == 1
     user.refresh_from_db()
@@ -185,7 +171,7 @@ def test_silent_timeouts_do_not_ask_for_opt_out_or_address(trait: str, profile: 
 
 
 @pytest.mark.parametrize("trait", ["help_flow", "dormant"])
-def test_no_check_takes_a_user_out_of(trait: str) -> None:
+def test_no_check_ends(trait: str) -> None:
     user = make_user(trait)
     assert run_job(now=NOW + 1000 * DAY).processed == 0
     assert_untouched(user)
@@ -221,7 +207,7 @@ def test_counts_add_up_over_the_checks() -> None:
     assert (result["processed"], result["succeeded"], result["skipped"]) == (6, 6, 1)
 
 
-def test_goodbye_queued_already_today_is_not_queued_twice() -> None:
+def test_goodbye_already_queued_today_is_not_queued_again() -> None:
     user = make_user("silent")
     run_job()
     UserEngagementState.objects.filter(pk=user.pk).update(state=State.ACTIVE)

@@ -1,4 +1,4 @@
-"""Taking a move back, without a database: what it left, and what was before it."""
+"""The rules of undo: what a transition left, and the state before it. No database."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ times = st.none() | st.datetimes(timezones=st.just(UTC))
 def moved(
     user_state: UserState, trigger: Trigger, *, policy: Policy = POLICY
 ) -> tuple[UserState, Transition]:
-    """Where a move leaves a user, and its audit row, as JSON has kept it."""
+    """The state after a transition, and its audit row after a round trip through JSON."""
     target = TARGETS[trigger]
-    told = json.loads(json.dumps(transition_metadata(user_state, trigger, now=NOW, policy=policy)))
-    row = Transition(ANA, ANA, user_state.state, target.value, trigger.value, told, NOW)
+    values = json.loads(json.dumps(transition_metadata(user_state, trigger, now=NOW, policy=policy)))
+    row = Transition(ANA, ANA, user_state.state, target.value, trigger.value, values, NOW)
     left = timestamps_on_entering(target, now=NOW, policy=policy)
     return user_state._replace(state=target.value, **left), row
 
 
 @pytest.mark.parametrize(("state", "trigger"), TRANSITIONS)
 @given(former=st.tuples(times, times, times))
-def test_before_a_move_is_where_the_user_was(
+def test_state_before_a_transition_is_restored(
     state: State, trigger: Trigger, former: tuple[datetime | None, datetime | None, datetime | None]
 ) -> None:
     user_state = UserState(ANA, state.value, NOW - timedelta(days=20), *former)
     left, row = moved(user_state, trigger)
-    assert state_before(left, move=row) == user_state
+    assert state_before(left, transition=row) == user_state
     assert still_as_left_by(left, by=row)
 
 
@@ -66,7 +66,7 @@ def test_before_a_move_is_where_the_user_was(
         {"remind_at": NOW},
     ],
 )
-def test_user_who_was_told_goodbye_is_not_as_left_after(change: dict[str, Any]) -> None:
+def test_changed_user_is_not_as_the_goodbye_left_them(change: dict[str, Any]) -> None:
     left, row = moved(ACTIVE, Trigger.INACTIVITY_14D)
     assert still_as_left_by(left, by=row)
     assert not still_as_left_by(left._replace(**change), by=row)
@@ -75,17 +75,17 @@ def test_user_who_was_told_goodbye_is_not_as_left_after(change: dict[str, Any]) 
 @pytest.mark.parametrize(
     "change", [{"goodbye_sent_at": NOW}, {"goodbye_expires_at": NOW}, {"remind_at": NOW}]
 )
-def test_dormant_user_with_a_timestamp_is_not_as_left(change: dict[str, Any]) -> None:
+def test_dormant_user_with_a_timestamp_is_not_as_the_reminder_left_them(change: dict[str, Any]) -> None:
     left, row = moved(TO_BE_REMINDED, Trigger.REMINDER_DUE)
     assert still_as_left_by(left, by=row)
     assert not still_as_left_by(left._replace(**change), by=row)
 
 
-def test_user_is_as_left_under_another_period_of_waiting() -> None:
+def test_end_of_the_goodbye_is_not_compared() -> None:
     left, row = moved(ACTIVE, Trigger.INACTIVITY_14D, policy=Policy(goodbye_wait=timedelta(hours=5)))
     assert still_as_left_by(left, by=row)
 
 
-def test_activity_is_no_part_of_what_a_move_leaves() -> None:
+def test_activity_is_not_compared() -> None:
     left, row = moved(ACTIVE, Trigger.INACTIVITY_14D)
     assert still_as_left_by(left._replace(last_activity_at=NOW), by=row)
