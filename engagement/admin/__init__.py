@@ -17,7 +17,6 @@ timeline.py     what happened to a user, in the order of time
 actions.py      what a person may do by hand, and how they are asked
 by_hand.py      the actions themselves
 dashboard.py    the front page
-accounts.py     who may log in
 """
 
-from engagement.admin import accounts, lists, runs, users  # noqa: F401  registers them
+from engagement.admin import lists, runs, users  # noqa: F401  registers them
