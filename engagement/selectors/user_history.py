@@ -38,7 +38,7 @@ class UserStatus(NamedTuple):
     profile_updated_at: datetime | None
     opt_out_changed_at: datetime | None
     """Null where another program has opted the user out."""
-    last_activity_at: datetime | None
+    last_activity_at: datetime
     goodbye_sent_at: datetime | None
     goodbye_expires_at: datetime | None
     remind_at: datetime | None
@@ -55,7 +55,7 @@ _COLUMNS: Final = len(UserStatus._fields) - 2
 class Move(NamedTuple):
     """A row of the audit log, for people to read."""
 
-    created_at: datetime | None
+    created_at: datetime
     from_state: str
     to_state: str
     trigger: str

@@ -1,0 +1,63 @@
+"""A request reads the clock once. The clock of these tests moves with every look."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from freezegun import freeze_time
+
+from engagement import schedule
+from engagement.models import EngagementJobRun, UserEngagementState
+from tests.factories import NOW, make_user
+from tests.integration.admin.many_rows import fill_tables
+from tests.integration.admin.pages import list_url, text_of
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from django.db.models import Model
+    from django.test import Client
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def times(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
+    """The times for which rows are shown."""
+    times: list[datetime] = []
+
+    def show(_row: Model, *, now: datetime) -> str:
+        times.append(now)
+        return "running"
+
+    for function in ("state_text", "status_of_run"):
+        monkeypatch.setattr(f"engagement.admin.lists.{function}", show)
+    return times
+
+
+@pytest.mark.parametrize("model", [UserEngagementState, EngagementJobRun])
+def test_all_rows_of_a_list_are_shown_for_one_time(
+    viewer: Client, model: type[Model], times: list[datetime]
+) -> None:
+    fill_tables(3)
+    with freeze_time(NOW, auto_tick_seconds=1):
+        text_of(viewer, list_url(model))
+    assert (len(times), len(set(times))) == (3, 1)
+
+
+def test_filter_by_due_users_has_the_time_of_the_rows(
+    viewer: Client, times: list[datetime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_user("silent")
+    filtered: list[datetime] = []
+
+    def first_run_from(instant: datetime) -> datetime:
+        filtered.append(instant)
+        return schedule.first_run_from(instant)
+
+    monkeypatch.setattr("engagement.admin.filters.first_run_from", first_run_from)
+    with freeze_time(NOW, auto_tick_seconds=1):
+        text_of(viewer, list_url(UserEngagementState), due="inactivity_14d")
+    assert len(times) == 1
+    assert set(filtered) == set(times)
