@@ -136,10 +136,3 @@ def test_viewer_cannot_search_by_address(viewer: Client, model: type[Model], ter
 )
 def test_url_of_a_list_cannot_filter_by_address(viewer: Client, model: type[Model], lookup: str) -> None:
     assert viewer.get(list_url(model), {lookup: "5511"}).status_code == 400
-
-
-@pytest.mark.usefixtures("profile")
-def test_list_cannot_be_ordered_by_address(viewer: Client) -> None:
-    make_user(user__whatsapp_jid="1@s.whatsapp.net")
-    column = len(viewer.get(list_url(UserProfile)).context["cl"].list_display) - 1
-    assert rows_of(viewer, UserProfile, o=f"{column}") == rows_of(viewer, UserProfile, o=f"-{column}")

@@ -232,12 +232,6 @@ def test_deleted_user_has_a_page_with_what_remains(support: Client) -> None:
     assert sentences(response) == ["Cancel this message: cancelled."]
 
 
-def test_user_who_was_never_stored_has_a_page(viewer: Client) -> None:
-    message = EngagementMessageFactory.create(user_id=uuid7(), message_type=MessageType.WELCOME)
-    page = text_of(viewer, page_url(UserProfile(pk=message.user_id)))
-    assert headline_of(page).startswith("No profile (deleted or never stored)")
-
-
 def test_each_message_has_a_link_to_its_page(viewer: Client) -> None:
     user = make_user()
     shown = [queue_for(user, kind) for kind in (MessageType.WELCOME, MessageType.GOODBYE)]
