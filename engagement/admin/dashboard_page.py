@@ -70,23 +70,17 @@ CHART_OPTIONS: Final = {
         "y": {**AXIS, "stacked": True, "beginAtZero": True},
     },
     "plugins": {
-        "legend": {
-            "position": "bottom",
-            "labels": {"usePointStyle": True, "boxHeight": 7, "boxWidth": 7},
-        },
+        "legend": {"position": "bottom", "labels": {"usePointStyle": True, "boxHeight": 7, "boxWidth": 7}},
         "tooltip": {"mode": "index"},
     },
 }
 """For Chart.js: the theme's own options have no stacked bars. admin.js sets the colour of the text."""
 
-REQUIRED_PERMISSIONS: Final = tuple(
-    f"engagement.view_{model}"
-    for model in (
-        "userengagementstate",
-        "engagementstatetransition",
-        "engagementmessage",
-        "engagementjobrun",
-    )
+REQUIRED_PERMISSIONS: Final = (
+    "engagement.view_userengagementstate",
+    "engagement.view_engagementstatetransition",
+    "engagement.view_engagementmessage",
+    "engagement.view_engagementjobrun",
 )
 """Without all of them the dashboard has links and no numbers."""
 
@@ -228,9 +222,8 @@ def _chart_summary(transitions: Sequence[DailyTransitions]) -> str:
     """The totals of the chart, for screen readers."""
     counts: Counter[str] = Counter()
     for group in transitions:
-        counts[group.trigger] += group.number
-    totals = [f"{trigger.label} {counts[trigger.value]:,}" for trigger in Trigger if counts[trigger.value]]
-    return ", ".join(totals) or "no data"
+        counts[Trigger(group.trigger).label] += group.number
+    return ", ".join(f"{label} {counts[label]:,}" for label in Trigger.labels if counts[label]) or "no data"
 
 
 def _goodbyes(transitions: Sequence[DailyTransitions]) -> list[Bar]:
