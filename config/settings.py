@@ -64,7 +64,6 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "engagement.readable_rows.ReadableRowsMiddleware",
     # The last: it answers in place of the login when there were too many.
     "axes.middleware.AxesMiddleware",
 ]
@@ -166,7 +165,7 @@ UNFOLD = {
     "SCRIPTS": ["config.admin.theme.script"],
     "SIDEBAR": {"navigation": "config.admin.theme.navigation"},
     "LOGIN": {"form": "config.admin.login.LoginForm"},
-    "DASHBOARD_CALLBACK": "engagement.admin.dashboard.dashboard",
+    "DASHBOARD_CALLBACK": "engagement.admin.dashboard_page.dashboard",
 }
 
 # In the database, which all processes of the server share; there is no cache that they do. By name and

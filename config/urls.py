@@ -5,6 +5,8 @@ from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
 
+from config.admin import accounts  # noqa: F401  registers them
+
 LoginThrottling.initialize()
 admin.autodiscover()
 admin.site.index_title = "Dashboard"

@@ -1,23 +1,15 @@
-"""What support people and operators see: everything to look up, nothing to break by hand.
+"""The Django admin: read-only lists and pages, and actions for support people.
 
-base.py         what all lists have in common: read only, searched by user, fast with many rows
-paginator.py    pages without counting the whole table
-search.py       whom somebody searches for in a list
-filters.py      what the theme's filters lack
-filter_words.py what a list is filtered by, in words
-contacts.py     who may see an address, and what the others see
-colors.py       what stands for what
-words.py        times and states in words
-lists.py        the lists of states, transitions and messages
-runs.py         the list of runs
-users.py        the list of users
-sight.py        what of a user somebody may see
-user_page.py    all there is to see of one user
-timeline.py     what happened to a user, in the order of time
-actions.py      what a person may do by hand, and how they are asked
-by_hand.py      the actions themselves
-dashboard.py    the front page
-accounts.py     who may log in
+read_only_admin.py  what every list shares: search, order, pages, CSV
+filters.py          filters that the theme does not have
+masking.py          what a staff account may see
+labels.py           states and times in words, colours of labels
+lists.py            states, transitions, messages, runs
+user_list.py        users
+user_page.py        one user: state, history, messages
+action_views.py     confirmation, execution and report of support actions
+support_actions.py  the support actions
+dashboard_page.py   the dashboard
 """
 
-from engagement.admin import accounts, lists, runs, users  # noqa: F401  registers them
+from engagement.admin import lists, user_list  # noqa: F401  registers them

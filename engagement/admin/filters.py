@@ -1,14 +1,14 @@
-"""What the theme's filters lack: whole days, and what stands in a JSON column."""
+"""Filters that the theme does not have, and a summary of the filters of a list."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.utils import timezone
 from django.utils.dateparse import parse_date
 from unfold.contrib.filters.admin import CheckboxFilter, RadioFilter, RangeDateFilter
 
-from engagement.admin.base import moment_of
 from engagement.conf import engagement_settings
 from engagement.models import RunStatus
 from engagement.schedule import first_run_from
@@ -17,13 +17,29 @@ from engagement.selectors.job_runs import VANISHED, runs_with_status
 from engagement.states import CHECKS
 
 if TYPE_CHECKING:
-    from django.db.models import Model, QuerySet
+    from collections.abc import Collection
+
+    from django.contrib.admin.views.main import ChangeList
+    from django.db.models import QuerySet
     from django.http import HttpRequest
     from unfold.admin import ModelAdmin
 
 
+def now_of(request: HttpRequest) -> datetime:
+    """The time of the request. The clock is read once per request."""
+    known = vars(request)
+    if "engagement_now" not in known:
+        known["engagement_now"] = timezone.now()
+    return known["engagement_now"]
+
+
+def next_run_at(request: HttpRequest) -> datetime:
+    """When the next scheduled run starts."""
+    return first_run_from(now_of(request), run_time=engagement_settings().run_time)
+
+
 class DayRangeFilter(RangeDateFilter):
-    """From the first instant of one day to the last of another, by UTC. What is no date is passed over."""
+    """From the start of one day to the end of another, in UTC. Invalid dates are ignored."""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
         if first := self._day("from"):
@@ -32,8 +48,8 @@ class DayRangeFilter(RangeDateFilter):
             queryset = queryset.filter(**{f"{self.field_path}__lt": end})
         return queryset
 
-    def in_words(self) -> str:
-        """The days that were chosen, if any."""
+    def summary(self) -> str:
+        """The chosen days."""
         days = ((word, self._day(word)) for word in ("from", "to"))
         return " ".join(f"{word} {day.day} {day:%B} {day.year}" for word, day in days if day)
 
@@ -42,12 +58,12 @@ class DayRangeFilter(RangeDateFilter):
         try:
             day = parse_date(text)
             return datetime.combine(day + timedelta(days=days_later), time(), UTC) if day else None
-        except (ValueError, OverflowError):  # the 31st of June, and what comes after the last day
+        except (ValueError, OverflowError):  # 31 June, and the day after the last one
             return None
 
 
-class OutcomeFilter(CheckboxFilter):
-    """Runs by how they stand, those that vanished apart from those that work."""
+class RunStatusFilter(CheckboxFilter):
+    """Runs by status. `vanished` is a status of its own here."""
 
     title = "status"
     parameter_name = "status__exact"
@@ -56,26 +72,25 @@ class OutcomeFilter(CheckboxFilter):
         return [*RunStatus.choices, (VANISHED, VANISHED)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        outcomes = self.value()
-        return queryset.filter(runs_with_status(outcomes, now=moment_of(request))) if outcomes else queryset
+        statuses = self.value()
+        return queryset.filter(runs_with_status(statuses, now=now_of(request))) if statuses else queryset
 
 
 class CheckFilter(CheckboxFilter):
-    """Runs that asked these checks."""
+    """Runs that ran these checks."""
 
-    title = "check"
-    parameter_name = "check"
+    title = parameter_name = "check"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:  # noqa: ARG002
         return [(check.name, check.trigger.label) for check in CHECKS]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:  # noqa: ARG002
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
         names = [check.name for check in CHECKS if check.name in (self.value() or ())]
         return queryset.filter(checks__has_any_keys=names) if names else queryset
 
 
 class DueFilter(RadioFilter):
-    """Users whom the next scheduled run would move, asked as the job asks."""
+    """Users whom the next scheduled run would move."""
 
     title = "due at the next run"
     parameter_name = "due"
@@ -87,6 +102,26 @@ class DueFilter(RadioFilter):
         check = next((check for check in CHECKS if check.name == self.value()), None)
         if check is None:
             return queryset
-        settings = engagement_settings()
-        next_run = first_run_from(moment_of(request), run_time=settings.run_time)
-        return queryset & due_users.due(check, now=next_run, policy=settings.policy)
+        policy = engagement_settings().policy
+        return queryset & due_users.due(check, now=next_run_at(request), policy=policy)
+
+
+def filter_summary(changelist: ChangeList, *, extra_lookups: Collection[str]) -> str:
+    """`Filtered by state: dormant or getting help.`; empty for a list without filters."""
+    filters = [(spec.title, _chosen_labels(spec, changelist)) for spec in changelist.filter_specs]
+    filters += [(name.removesuffix("__exact"), changelist.params.get(name, "")) for name in extra_lookups]
+    summary = "; ".join(f"{title}: {chosen}" for title, chosen in filters if chosen)
+    return f"Filtered by {summary}." if summary else ""
+
+
+def _chosen_labels(spec: Any, changelist: ChangeList) -> str:
+    if isinstance(spec, DayRangeFilter):
+        return spec.summary()
+    labels = []
+    for choices in spec.choices(changelist):
+        form = choices["form"]
+        for name, field in form.fields.items():
+            value = form.data.get(name) or []
+            chosen = [value] if isinstance(value, str) else value
+            labels += [str(label).lower() for key, label in field.choices if key and key in chosen]
+    return " or ".join(labels)

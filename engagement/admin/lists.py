@@ -1,20 +1,19 @@
-"""The lists of states, transitions and messages."""
+"""The lists of states, transitions, messages and runs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib import admin
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 from unfold.decorators import display
 
-from engagement.admin import colors
-from engagement.admin.actions import ActingAdmin
-from engagement.admin.base import ReadOnlyAdmin
-from engagement.admin.filters import DayRangeFilter, DueFilter
+from engagement.admin.action_views import SupportActionsAdmin
+from engagement.admin.filters import CheckFilter, DayRangeFilter, DueFilter, RunStatusFilter
+from engagement.admin.labels import MESSAGE_COLORS, RUN_COLORS, STATE_COLORS, state_text
 from engagement.admin.masking import (
     column,
     may_see_contacts,
@@ -23,16 +22,18 @@ from engagement.admin.masking import (
     shown_metadata,
     shown_text,
 )
-from engagement.admin.support_actions import BRING_BACK, CANCEL, RETRY
-from engagement.admin.user_page import text_of
-from engagement.admin.words import state_in_words
+from engagement.admin.read_only_admin import ReadOnlyAdmin
+from engagement.admin.support_actions import CANCEL, MARK_AS_ACTIVE, RETRY
+from engagement.admin.user_page import message_text
 from engagement.models import (
+    EngagementJobRun,
     EngagementMessage,
     EngagementStateTransition,
     MessageStatus,
     UserEngagementState,
 )
-from engagement.selectors import user_search as people_selectors
+from engagement.selectors.job_runs import status_of_run
+from engagement.selectors.user_search import locale_of
 from engagement.states import State, Trigger
 
 if TYPE_CHECKING:
@@ -42,28 +43,48 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.http import HttpRequest
 
-    from engagement.admin.actions import HandAction
-
-IN_ORDER_OF_IDS: Final = (
-    "By id: the newest first. Rows of programs whose ids are not in the order of time stand anywhere;"
-    " filter by day to find the newest of them."
-)
+    from engagement.admin.action_views import SupportAction
 
 
-class OfOneUserAdmin(ReadOnlyAdmin):
-    """A list of rows that belong to a user each."""
+def _is_queue(request: HttpRequest) -> bool:
+    """Whether the list shows pending messages only, which have an index in the order of sending."""
+    return request.GET.getlist("status__exact") == [MessageStatus.PENDING.value]
+
+
+def _shown_errors(errors: Any, *, unmasked: bool) -> str:
+    """The users who failed, with links to their pages."""
+    if not isinstance(errors, list):
+        return shown_json(errors, unmasked=unmasked)
+    rows = (
+        (
+            _link_to_user(error.get("user_id", "unknown"), unmasked=unmasked),
+            error.get("check_type", ""),
+            shown_text(error.get("error", ""), unmasked=unmasked),
+        )
+        for error in errors
+    )
+    return format_html_join("", "<p>{} ({}): {}</p>", rows)
+
+
+def _link_to_user(user_id: object, *, unmasked: bool = True) -> str:
+    try:
+        url = reverse("admin:engagement_userprofile_change", args=(UUID(str(user_id)),))
+    except ValueError:
+        return shown_text(str(user_id), unmasked=unmasked)
+    return format_html('<a class="engagement-link" href="{}">{}</a>', url, user_id)
+
+
+class RowsOfUsersAdmin(ReadOnlyAdmin):
+    """A list of rows that belong to one user each."""
 
     search_fields = ("user__user_id__exact",)
-    # An index on `created_at` would cost the job time.
+    # Our ids are ordered by time. An index on `created_at` would slow the job down.
     ordering = ("-id",)
-
-    def order_help(self, request: HttpRequest) -> str:  # noqa: ARG002  for who answers by it
-        return IN_ORDER_OF_IDS
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """The rows of the users who are found so, and the one that has this id itself."""
+        """The rows of the users found, and the row with this id."""
         found, may_repeat = super().get_search_results(request, queryset, search_term)
         try:
             return found | queryset.filter(pk=UUID(search_term.strip())), may_repeat
@@ -71,21 +92,19 @@ class OfOneUserAdmin(ReadOnlyAdmin):
             return found, may_repeat
 
     def search_help(self, request: HttpRequest) -> str:
-        return f"{super().search_help(request)}, or {self.opts.verbose_name} id"
+        return f"{super().search_help(request)}, or {self.opts.verbose_name} ID"
 
     @display(description="user")
-    def whose(self, row: Any) -> str:
-        url = reverse("admin:engagement_userprofile_change", args=(row.user_id,))
-        return format_html('<a class="engagement-link" href="{}">{}</a>', url, row.user_id)
+    def user_link(self, row: Any) -> str:
+        return _link_to_user(row.user_id)
 
 
 @admin.register(UserEngagementState)
-class UserEngagementStateAdmin(OfOneUserAdmin, ActingAdmin):
-    """Where users stand."""
+class UserEngagementStateAdmin(RowsOfUsersAdmin, SupportActionsAdmin):
+    """The state of each user."""
 
-    # Each has one.
     counted_as = "user"
-    list_display = ("whose", "stands", "in_words", "last_activity_at")
+    list_display = ("user_link", "state_label", "summary", "last_activity_at")
     list_display_links = None
     list_filter = (
         ("state", ChoicesCheckboxFilter),
@@ -94,12 +113,12 @@ class UserEngagementStateAdmin(OfOneUserAdmin, ActingAdmin):
         ("goodbye_expires_at", DayRangeFilter),
         ("remind_at", DayRangeFilter),
     )
-    hand_actions = (BRING_BACK,)
-    timed_columns = ("in_words",)
+    support_actions = (MARK_AS_ACTIVE,)
+    timed_columns = ("summary",)
     lines = (
-        "whose",
-        "stands",
-        "in_words",
+        "user_link",
+        "state_label",
+        "summary",
         "last_activity_at",
         "goodbye_sent_at",
         "goodbye_expires_at",
@@ -109,53 +128,53 @@ class UserEngagementStateAdmin(OfOneUserAdmin, ActingAdmin):
         "id",
     )
 
-    def fitting(self, row: UserEngagementState) -> Collection[HandAction]:
-        return () if row.state == State.ACTIVE else self.hand_actions
+    def useful_actions(self, row: UserEngagementState) -> Collection[SupportAction]:
+        return () if row.state == State.ACTIVE else self.support_actions
 
-    def target_of(self, row: UserEngagementState) -> UUID:
+    def target_id_of(self, row: UserEngagementState) -> UUID:
         return row.user_id
 
-    @display(description="state", label=colors.STATES)
-    def stands(self, row: UserEngagementState) -> str:
+    @display(description="state", label=STATE_COLORS)
+    def state_label(self, row: UserEngagementState) -> str:
         return State(row.state).label
 
-    @display(description="in words")
-    def in_words(self, row: UserEngagementState, *, now: datetime) -> str:
-        return state_in_words(row, now=now)
+    @display(description="summary")
+    def summary(self, row: UserEngagementState, *, now: datetime) -> str:
+        return state_text(row, now=now)
 
 
 @admin.register(EngagementStateTransition)
-class EngagementStateTransitionAdmin(OfOneUserAdmin):
-    """How users got where they are: why did this user get this message?"""
+class EngagementStateTransitionAdmin(RowsOfUsersAdmin):
+    """The audit log."""
 
-    list_display = ("created_at", "whose", "left", "why", "entered")
+    list_display = ("created_at", "user_link", "from_label", "trigger_label", "to_label")
     list_filter = (
         ("trigger", ChoicesCheckboxFilter),
         ("from_state", ChoicesCheckboxFilter),
         ("to_state", ChoicesCheckboxFilter),
         ("created_at", DayRangeFilter),
     )
-    lines = ("created_at", "whose", "left", "why", "entered", "id")
-    guarded_lines = (("metadata", shown_metadata),)
+    lines = (*list_display, "id")
+    masked_lines = (("metadata", shown_metadata),)
 
-    @display(description="from", label=colors.STATES)
-    def left(self, row: EngagementStateTransition) -> str:
+    @display(description="from", label=STATE_COLORS)
+    def from_label(self, row: EngagementStateTransition) -> str:
         return State(row.from_state).label
 
     @display(description="trigger")
-    def why(self, row: EngagementStateTransition) -> str:
+    def trigger_label(self, row: EngagementStateTransition) -> str:
         return Trigger(row.trigger).label
 
-    @display(description="to", label=colors.STATES)
-    def entered(self, row: EngagementStateTransition) -> str:
+    @display(description="to", label=STATE_COLORS)
+    def to_label(self, row: EngagementStateTransition) -> str:
         return State(row.to_state).label
 
 
 @admin.register(EngagementMessage)
-class EngagementMessageAdmin(OfOneUserAdmin, ActingAdmin):
-    """What users were, or will be, sent."""
+class EngagementMessageAdmin(RowsOfUsersAdmin, SupportActionsAdmin):
+    """The message queue."""
 
-    list_display = ("scheduled_for", "whose", "message_type", "stands", "sent_at", "retry_count")
+    list_display = ("scheduled_for", "user_link", "message_type", "status_label", "sent_at", "retry_count")
     list_filter = (
         ("status", ChoicesCheckboxFilter),
         ("message_type", ChoicesCheckboxFilter),
@@ -163,11 +182,10 @@ class EngagementMessageAdmin(OfOneUserAdmin, ActingAdmin):
         ("sent_at", DayRangeFilter),
         ("created_at", DayRangeFilter),
     )
-    hand_actions = (CANCEL, RETRY)
+    support_actions = (CANCEL, RETRY)
     lines = (
-        "whose",
         "message_type",
-        "stands",
+        "status_label",
         "destination",
         "scheduled_for",
         "sent_at",
@@ -175,7 +193,7 @@ class EngagementMessageAdmin(OfOneUserAdmin, ActingAdmin):
         "created_at",
         "id",
     )
-    guarded_lines = (
+    masked_lines = (
         ("message_key", shown_text),
         ("destination_jid", shown_address),
         ("error_message", shown_text),
@@ -184,35 +202,96 @@ class EngagementMessageAdmin(OfOneUserAdmin, ActingAdmin):
     )
 
     def get_ordering(self, request: HttpRequest) -> Sequence[str]:
-        return ("scheduled_for", "id") if _are_pending(request) else self.ordering
+        return ("scheduled_for", "id") if _is_queue(request) else self.ordering
 
     def order_help(self, request: HttpRequest) -> str:
-        return "What is to be sent first stands first." if _are_pending(request) else IN_ORDER_OF_IDS
+        return "Next to be sent first." if _is_queue(request) else super().order_help(request)
 
-    def fitting(self, row: EngagementMessage) -> Collection[HandAction]:
-        return {MessageStatus.PENDING.value: (CANCEL,), MessageStatus.FAILED.value: (RETRY,)}.get(
-            row.status, ()
-        )
+    def useful_actions(self, row: EngagementMessage) -> Collection[SupportAction]:
+        useful = {MessageStatus.PENDING.value: (CANCEL,), MessageStatus.FAILED.value: (RETRY,)}
+        return useful.get(row.status, ())
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        """With what the message says, as the user reads it, behind what it is."""
-        plain = may_see_contacts(request)
+        """The fields, with the text in the user's language after the user."""
+        unmasked = may_see_contacts(request)
 
         def text(message: EngagementMessage) -> str:
-            locale = people_selectors.locale_of(message.user_id)
-            shown = shown_text(text_of(message, locale=locale), plain=plain)
-            return format_html('<p class="engagement-bubble">{}</p>', shown)
+            shown = message_text(message, locale=locale_of(message.user_id))
+            return format_html('<p class="engagement-bubble">{}</p>', shown_text(shown, unmasked=unmasked))
 
-        return ["whose", text, *super().get_fields(request, obj)[1:]]
+        return ["user_link", text, *super().get_fields(request, obj)]
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         return [*self.list_display, column("destination_jid", shown_address, request=request, title="to")]
 
-    @display(description="status", label=colors.MESSAGES)
-    def stands(self, row: EngagementMessage) -> str:
+    @display(description="status", label=MESSAGE_COLORS)
+    def status_label(self, row: EngagementMessage) -> str:
         return MessageStatus(row.status).label
 
 
-def _are_pending(request: HttpRequest) -> bool:
-    """Whether the list is the queue, which has an index in the order in which it is sent."""
-    return request.GET.getlist("status__exact") == [MessageStatus.PENDING.value]
+@admin.register(EngagementJobRun)
+class EngagementJobRunAdmin(ReadOnlyAdmin):
+    """The runs of the daily job."""
+
+    list_display = (
+        "started_at",
+        "now",
+        "status_label",
+        "moved",
+        "failed",
+        "skipped",
+        "finished_at",
+        "host",
+        "run_id",
+    )
+    list_filter = (RunStatusFilter, CheckFilter, ("started_at", DayRangeFilter))
+    search_fields = ("job_id__exact",)
+    ordering = ("-started_at", "-job_id")
+    extra_lookups = ()
+    timed_columns = ("status_label",)
+    lines = (
+        "run_id",
+        "status_label",
+        "now",
+        "started_at",
+        "last_seen_at",
+        "finished_at",
+        "processed",
+        "moved",
+        "failed",
+        "skipped",
+        "skipped_by_reason",
+        "checks",
+        "host",
+        "pid",
+        "version",
+    )
+    # Errors quote the database and other programs.
+    masked_lines = (("errors", _shown_errors), ("failure", shown_text), ("options", shown_json))
+
+    def get_search_results(
+        self,
+        request: HttpRequest,  # noqa: ARG002  the admin's interface
+        queryset: QuerySet[Any],
+        search_term: str,
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        try:
+            return (queryset.filter(pk=UUID(term)) if term else queryset), False
+        except ValueError:
+            return queryset.none(), False
+
+    def search_help(self, request: HttpRequest) -> str:  # noqa: ARG002
+        return "Run ID"
+
+    @display(description="run ID")
+    def run_id(self, run: EngagementJobRun) -> str:
+        return str(run.job_id)
+
+    @display(description="moved")
+    def moved(self, run: EngagementJobRun) -> int:
+        return run.succeeded
+
+    @display(description="status", label=RUN_COLORS)
+    def status_label(self, run: EngagementJobRun, *, now: datetime) -> str:
+        return status_of_run(run, now=now)

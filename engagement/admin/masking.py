@@ -1,72 +1,93 @@
-"""Who may see an address, and what the others see instead."""
+"""What a staff account may see: permissions, and masks for addresses."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.utils.html import format_html
 
 from engagement.groups import VIEW_CONTACT
 from engagement.privacy import mask, redact
-from engagement.selectors import user_history
-from engagement.selectors import user_search as people_selectors
+from engagement.selectors.user_history import performer
+from engagement.selectors.user_search import account_names_among
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from django.http import HttpRequest
 
-
 _JSON: Final = '<pre class="engagement-json">{}</pre>'
 
 
+class Visibility(NamedTuple):
+    """What a staff account may see of a user. The pages do not read the rest."""
+
+    contacts: bool
+    states: bool
+    transitions: bool
+    messages: bool
+    runs: bool
+
+
+def visibility_for(request: HttpRequest) -> Visibility:
+    """What the staff account of this request may see."""
+    may = request.user.has_perm
+    return Visibility(
+        contacts=may_see_contacts(request),
+        states=may("engagement.view_userengagementstate"),
+        transitions=may("engagement.view_engagementstatetransition"),
+        messages=may("engagement.view_engagementmessage"),
+        runs=may("engagement.view_engagementjobrun"),
+    )
+
+
 def may_see_contacts(request: HttpRequest) -> bool:
-    """Whether addresses are shown to this person, and searched for."""
+    """Whether the staff account may see addresses and search by them."""
     return request.user.has_perm(f"engagement.{VIEW_CONTACT}")
 
 
-def shown_address(address: str | None, *, plain: bool) -> str:
-    """The address, masked unless `plain`."""
-    return (address or "") if plain else mask(address or "")
+def shown_address(address: str | None, *, unmasked: bool) -> str:
+    """The address, or its mask."""
+    return (address or "") if unmasked else mask(address or "")
 
 
-def shown_text(text: str | None, *, plain: bool) -> str:
-    """What another program wrote, which may hold anything."""
-    return (text or "") if plain else redact(text or "")
+def shown_text(text: str | None, *, unmasked: bool) -> str:
+    """Text of another program. Anything that looks like an address is replaced unless `unmasked`."""
+    return (text or "") if unmasked else redact(text or "")
 
 
-def shown_person(name: str, *, plain: bool, accounts: Collection[str]) -> str:
-    """Who did something. A colleague's name, which may be an e-mail address, is for all to see."""
-    return shown_text(name, plain=plain or name in accounts)
+def shown_person(name: str, *, unmasked: bool, accounts: Collection[str]) -> str:
+    """Who performed an action. Names of staff accounts may be e-mail addresses and are always shown."""
+    return shown_text(name, unmasked=unmasked or name in accounts)
 
 
-def shown_json(value: object, *, plain: bool) -> str:
-    """A JSON column, readable: in lines, and indented."""
-    return format_html(_JSON, shown_text(_lines_of(value), plain=plain))
+def shown_json(value: object, *, unmasked: bool) -> str:
+    """A JSON column, indented."""
+    return format_html(_JSON, shown_text(_indented(value), unmasked=unmasked))
 
 
-def shown_metadata(metadata: object, *, plain: bool) -> str:
-    """What is known of a move, with the name of the colleague who made it."""
-    person = user_history.performer(metadata)
-    if plain or person not in people_selectors.accounts_among([person]):
-        return shown_json(metadata, plain=plain)
-    named = f'"performed_by": {_lines_of(person)}'
-    return format_html(_JSON, named.join(map(redact, _lines_of(metadata).split(named))))
+def shown_metadata(metadata: object, *, unmasked: bool) -> str:
+    """The metadata of a transition, with the name of the staff account that caused it."""
+    person = performer(metadata)
+    if unmasked or person not in account_names_among([person]):
+        return shown_json(metadata, unmasked=unmasked)
+    named = f'"performed_by": {_indented(person)}'
+    return format_html(_JSON, named.join(map(redact, _indented(metadata).split(named))))
 
 
-def _lines_of(value: object) -> str:
+def _indented(value: object) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
 
 
 def column(
     name: str, show: Callable[..., str], *, request: HttpRequest, title: str = ""
 ) -> Callable[[Any], str]:
-    """A column of a list, or a line of a page, as far as this person may see it."""
-    plain = may_see_contacts(request)
+    """A column of a list or a line of a page, masked unless the staff account may see addresses."""
+    unmasked = may_see_contacts(request)
 
     def shown(row: Any) -> str:
-        return show(getattr(row, name), plain=plain)
+        return show(getattr(row, name), unmasked=unmasked)
 
     shown.__name__ = name
     shown.short_description = title or name.replace("_", " ")  # type: ignore[attr-defined]  # for the admin

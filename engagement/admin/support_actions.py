@@ -1,170 +1,166 @@
-"""The actions: each calls one service and leaves the person's name.
+"""The support actions. Each calls one service and records the name of the staff account.
 
-What moves a user leaves it in the audit log; what does not, in the admin's own log at the user's page.
+A transition has the name in the audit log, any other change in the admin's log of the user.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
 
-from engagement.admin.actions import HandAction, Outcome
+from engagement.admin.action_views import ActionResult, SupportAction, skipped
 from engagement.formatting import count_text
 from engagement.models import EngagementMessage, UserProfile
 from engagement.replies import Preference
-from engagement.services import support as manual
+from engagement.services import support
 from engagement.services.message_queue import cancel_messages, cancel_pending
 from engagement.services.preferences import UserProfileNotFound
 from engagement.services.state_machine import EngagementStateNotFound
-from engagement.services.support import Retry, set_preference_manually
+from engagement.services.support import Retry
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from engagement.admin.actions import Act
+    from engagement.admin.action_views import ActionRequest
 
 REFUSALS: Final = {
-    Retry.NOT_FAILED: "left alone, because it has not failed",
-    Retry.OPTED_OUT: "left alone, because the user opted out",
-    Retry.NO_PROFILE: "left alone, because nothing is known of the user, nor whether they opted out",
-    Retry.OUTDATED: "left alone, because the user does not wait for a goodbye any more",
+    Retry.NOT_FAILED: "the message has not failed",
+    Retry.OPTED_OUT: "the user has opted out",
+    Retry.NO_PROFILE: "the user has no profile",
+    Retry.OUTDATED: "the user no longer needs the goodbye",
 }
 
 
-def _bring_back(act: Act) -> Outcome:
+def _mark_as_active(request: ActionRequest) -> ActionResult:
+    name = request.account.get_username()
     try:
-        outcome = manual.bring_back(
-            user_id=act.target_id, performed_by=act.person.get_username(), now=act.now
-        )
+        outcome = support.bring_back(user_id=request.target_id, performed_by=name, now=request.now)
     except EngagementStateNotFound:
-        return _left_alone("not possible without a state, which the first message makes")
+        return skipped("the user has no state: the first message creates it")
     if outcome.transition is None:
-        return _left_alone("active already and left alone")
-    return Outcome("brought back", cancelled=outcome.cancelled)
+        return skipped("the user is active")
+    return ActionResult("marked as active", cancelled=outcome.cancelled)
 
 
-def _opt_out(act: Act) -> Outcome:
+def _set_preference(
+    request: ActionRequest, *, preference: Preference, done: str, reason: str
+) -> ActionResult:
     try:
-        change = set_preference_manually(user_id=act.target_id, preference=Preference.OPTED_OUT, now=act.now)
+        change = support.set_preference_manually(
+            user_id=request.target_id, preference=preference, now=request.now
+        )
     except UserProfileNotFound:
-        return _left_alone("no longer there")
+        return skipped("the user no longer exists")
     if change is None:
-        return _left_alone("left alone, because they had opted out already")
-    _remember(
-        act,
-        act.target_id,
-        f"Opted the user out; {count_text(change.cancelled, 'pending message')} cancelled.",
-    )
-    return Outcome("opted out", cancelled=change.cancelled)
+        return skipped(reason)
+    cancelled = f"; {count_text(change.cancelled, 'pending message')} cancelled" if change.cancelled else ""
+    _record(request, request.target_id, f"{done.capitalize()}{cancelled}.")
+    return ActionResult(done, cancelled=change.cancelled)
 
 
-def _opt_in(act: Act) -> Outcome:
-    try:
-        change = set_preference_manually(user_id=act.target_id, preference=Preference.OPTED_IN, now=act.now)
-    except UserProfileNotFound:
-        return _left_alone("no longer there")
-    if change is None:
-        return _left_alone("left alone, because they had not opted out")
-    _remember(act, act.target_id, "Opted the user in.")
-    return Outcome("opted in")
-
-
-def _cancel_all(act: Act) -> Outcome:
-    cancelled = cancel_pending(user_id=act.target_id)
+def _cancel_all(request: ActionRequest) -> ActionResult:
+    cancelled = cancel_pending(user_id=request.target_id)
     if not cancelled:
-        return _left_alone("nothing is pending")
-    _remember(act, act.target_id, f"Cancelled {count_text(cancelled, 'pending message')}.")
-    return Outcome("", cancelled=cancelled)
+        return skipped("no message is pending")
+    _record(request, request.target_id, f"Cancelled {count_text(cancelled, 'pending message')}.")
+    return ActionResult("", cancelled=cancelled)
 
 
-def _cancel(act: Act) -> Outcome:
-    if not cancel_messages(message_ids=[act.target_id]):
-        return _left_alone("left alone, because it is not pending")
-    _remember_message(act, "Cancelled")
-    return Outcome("cancelled")
+def _cancel(request: ActionRequest) -> ActionResult:
+    if not cancel_messages(message_ids=[request.target_id]):
+        return skipped("the message is not pending")
+    _record_for_message(request, "Cancelled")
+    return ActionResult("cancelled")
 
 
-def _retry(act: Act) -> Outcome:
-    outcome = manual.retry_message(message_id=act.target_id, now=act.now)
+def _retry(request: ActionRequest) -> ActionResult:
+    outcome = support.retry_message(message_id=request.target_id, now=request.now)
     if outcome is not Retry.QUEUED:
-        return _left_alone(REFUSALS[outcome])
-    _remember_message(act, "Queued again")
-    return Outcome("queued again")
+        return skipped(REFUSALS[outcome])
+    _record_for_message(request, "Retried")
+    return ActionResult("queued again")
 
 
-def _left_alone(why: str) -> Outcome:
-    return Outcome(why, is_done=False)
+def _record_for_message(request: ActionRequest, verb: str) -> None:
+    message = EngagementMessage.objects.only("user_id", "message_type").get(pk=request.target_id)
+    _record(request, message.user_id, f"{verb} message {message.pk} ({message.message_type}).")
 
 
-def _remember_message(act: Act, what: str) -> None:
-    message = EngagementMessage.objects.only("user_id", "message_type").get(pk=act.target_id)
-    _remember(act, message.user_id, f"{what}: {message.message_type} {message.pk}.")
-
-
-def _remember(act: Act, user_id: UUID, sentence: str) -> None:
+def _record(request: ActionRequest, user_id: UUID, sentence: str) -> None:
     LogEntry.objects.create(
-        user_id=act.person.pk,
+        user_id=request.account.pk,
         content_type=ContentType.objects.get_for_model(UserProfile),
         object_id=str(user_id),
         object_repr=str(user_id),
         action_flag=CHANGE,
         change_message=sentence,
-        action_time=act.now,
+        action_time=request.now,
     )
 
 
-BRING_BACK: Final = HandAction(
+MARK_AS_ACTIVE: Final = SupportAction(
     name="bring_back",
-    label="Bring back",
+    label="Mark as active",
     permission="engagement.bring_back",
     question=(
-        "Make active, as if they had written just now? A goodbye that is pending is cancelled, and their"
-        " silence is counted anew. The audit log keeps your name."
+        "Mark as active, as if the user had just written? A pending goodbye is cancelled and the period of"
+        " inactivity starts again."
     ),
-    perform=_bring_back,
+    perform=_mark_as_active,
 )
-OPT_OUT: Final = HandAction(
+OPT_OUT: Final = SupportAction(
     name="opt_out",
     label="Opt out",
     permission="engagement.change_opt_out",
     question=(
-        "Send no more goodbyes, reminders, weekly reviews and offers of help, not even those that are"
-        " queued? The user's history keeps your name."
+        "Stop all re-engagement messages (goodbyes, reminders, weekly reviews and offers of help)? Queued"
+        " ones will be cancelled."
     ),
-    perform=_opt_out,
+    perform=partial(
+        _set_preference,
+        preference=Preference.OPTED_OUT,
+        done="opted out",
+        reason="the user has already opted out",
+    ),
+    is_destructive=True,
 )
-OPT_IN: Final = HandAction(
+OPT_IN: Final = SupportAction(
     name="opt_in",
     label="Opt in",
     permission="engagement.change_opt_out",
-    question=(
-        "Let them be told goodbye again? What was cancelled stays so. The user's history keeps your name."
+    question="Allow re-engagement messages again? Cancelled messages stay cancelled.",
+    perform=partial(
+        _set_preference,
+        preference=Preference.OPTED_IN,
+        done="opted in",
+        reason="the user has not opted out",
     ),
-    perform=_opt_in,
 )
-CANCEL_ALL: Final = HandAction(
+CANCEL_ALL: Final = SupportAction(
     name="cancel_all",
     label="Cancel pending messages",
     permission="engagement.cancel_message",
-    question="Cancel all messages that are still to be sent? The user's history keeps your name.",
+    question="Cancel all pending messages?",
     perform=_cancel_all,
+    is_destructive=True,
 )
-CANCEL: Final = HandAction(
+CANCEL: Final = SupportAction(
     name="cancel",
-    label="Cancel message",
+    label="Cancel this message",
     permission="engagement.cancel_message",
-    question="Cancel, if it is still to be sent? The user's history keeps your name.",
+    question="Cancel the message if it is still pending?",
     perform=_cancel,
+    is_destructive=True,
 )
-RETRY: Final = HandAction(
+RETRY: Final = SupportAction(
     name="retry",
-    label="Queue again",
+    label="Retry",
     permission="engagement.retry_message",
     question=(
-        "Let it be sent once more, from now on? It keeps its idempotency key. What the user does not want"
-        " or wait for any more is left alone. The user's history keeps your name."
+        "Retry now, with the same idempotency key? Messages that the user no longer needs are skipped."
     ),
     perform=_retry,
 )

@@ -1,4 +1,4 @@
-"""What the front page shows: a handful of questions, each answered in one statement. Nothing here writes."""
+"""The numbers of the dashboard, each from one statement. Nothing here writes."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 DAYS_SHOWN: Final = 30
 
-CLOCKS_DIFFER: Final = timedelta(days=1)
-"""By less than this, between the one that made a row's id and the one that its `created_at` is by."""
+MAX_CLOCK_SKEW: Final = timedelta(days=1)
+"""Between the clock that made the id of a row and the clock of its `created_at`."""
 
-# The metadata is looked at where the trigger makes that worth it.
-_IS_BY_HAND: Final = Case(
+# Only the rows of these triggers need a look at their metadata.
+_IS_MANUAL: Final = Case(
     When(trigger=Trigger.USER_MESSAGE, then=Q(metadata__has_key="performed_by")), default=False
 )
 _UNDONE: Final = Case(When(trigger=Trigger.RUN_UNDONE, then=KeyTextTransform("undone_job_id", "metadata")))
 
 
-class MovesOfDay(NamedTuple):
+class DailyTransitions(NamedTuple):
     """How many users one trigger moved from one state to another on one day, by UTC."""
 
     day: date
@@ -44,9 +44,9 @@ class MovesOfDay(NamedTuple):
     from_state: str
     to_state: str
     is_manual: bool
-    """Whether a person brought them back who did not write."""
+    """Whether support marked the users as active."""
     undone_job_id: str | None
-    """The run whose moves these took back."""
+    """The run that these transitions undid."""
     number: int
 
 
@@ -55,39 +55,39 @@ class Due(NamedTuple):
 
     now: int
     next_run: int
-    """By the next scheduled run, those of now among them, if none of them writes."""
+    """In the next scheduled run, including those due now, if no user writes before."""
 
 
 class Backlog(NamedTuple):
-    """Messages that wait, and messages that nobody will send."""
+    """Pending and failed messages."""
 
     pending: int
     oldest_pending_at: datetime | None
-    """For when the one was scheduled that has waited longest."""
+    """When the first of them is or was scheduled."""
     failed: int
 
 
 def users_by_state() -> dict[State, int]:
-    """How many users stand where; every state is named."""
+    """How many users are in each state, including empty states."""
     return dict.fromkeys(State, 0) | due_users.count_by_state()
 
 
 def due_by_check(*, now: datetime, policy: Policy) -> dict[Check, Due]:
-    """Whom a run would move now, and the next scheduled one, in one statement.
+    """How many users each check would move now and in the next scheduled run, in one statement.
 
-    Those whose time has come, which an index alone tells, less the few of them who are told no
-    goodbye; so that nobody who is due need be looked up.
+    Counts the users past the cut-off, from an index alone, and subtracts the few whom the check
+    skips. So no profile of a due user is read.
     """
     next_run_at = first_run_from(now, run_time=engagement_settings().run_time)
     parts = []
     for check in CHECKS:
         cutoff_at = check.cutoff_at(now=now, policy=policy)
         is_due_now = Q(**{f"{check.due_column}__lt": cutoff_at})
-        come = due_users.past_cutoff(check, now=next_run_at, policy=policy)
-        parts.append(_counts(check, come, is_due_now))
+        past = due_users.past_cutoff(check, now=next_run_at, policy=policy)
+        parts.append(_counts(check, past, is_due_now))
         if check.sends_goodbye:
-            stay = due_users.skipped_users(check, now=next_run_at, policy=policy)
-            parts.append(_counts(check, stay, is_due_now, sign=-1))
+            skipped = due_users.skipped_users(check, now=next_run_at, policy=policy)
+            parts.append(_counts(check, skipped, is_due_now, sign=-1))
     return _summed(parts[0].union(*parts[1:], all=True))
 
 
@@ -106,39 +106,38 @@ def _summed(rows: Iterable[tuple[str, int, int]]) -> dict[Check, Due]:
 
 
 def message_backlog() -> Backlog:
-    """From the two partial indexes alone."""
+    """Read from two partial indexes alone."""
     pending = EngagementMessage.objects.filter(status=MessageStatus.PENDING)
     failed = EngagementMessage.objects.filter(status=MessageStatus.FAILED)
     waiting = pending.aggregate(count=Count("pk"), oldest=Min("scheduled_for"))
     return Backlog(waiting["count"], waiting["oldest"], failed.count())
 
 
-def moves_by_day(*, now: datetime) -> list[MovesOfDay]:
-    """The moves of the last DAYS_SHOWN days, today's among them.
+def transitions_by_day(*, now: datetime) -> list[DailyTransitions]:
+    """The transitions of the last DAYS_SHOWN days, including today.
 
-    The ids of the state machine's rows are in the order of time, so that the primary key leaves out
-    all that is older, and no index on `created_at` is needed. Of rows to which another program gave
-    random ids about one in 160 is left out as well.
+    The ids of the state machine's rows are ordered by time, so the primary key excludes older rows and
+    no index on `created_at` is needed. About one in 160 rows with a random id is excluded as well.
     """
     since = first_instant(now)
     rows = (
         EngagementStateTransition.objects.filter(created_at__gte=since, created_at__lte=now)
-        .filter(id__gte=_first_id_of(since - CLOCKS_DIFFER))
+        .filter(id__gte=_first_id_of(since - MAX_CLOCK_SKEW))
         .values_list(
-            TruncDate("created_at", tzinfo=UTC), "trigger", "from_state", "to_state", _IS_BY_HAND, _UNDONE
+            TruncDate("created_at", tzinfo=UTC), "trigger", "from_state", "to_state", _IS_MANUAL, _UNDONE
         )
         .annotate(number=Count("*"))
     )
-    return [MovesOfDay(*row) for row in rows]
+    return [DailyTransitions(*row) for row in rows]
 
 
 def first_instant(now: datetime) -> datetime:
-    """When the first of the days shown begins."""
+    """The start of the first day shown."""
     first_day = now.astimezone(UTC).date() - timedelta(days=DAYS_SHOWN - 1)
     return datetime.combine(first_day, time(), UTC)
 
 
 def _first_id_of(instant: datetime) -> UUID:
-    """Before all time-ordered ids that are made at `instant` or later: they begin with its milliseconds."""
+    """The lowest time-ordered id of `instant`. Such ids begin with the milliseconds."""
     milliseconds = max(int(instant.timestamp() * 1000), 0)
     return UUID(int=milliseconds << 80)

@@ -1,4 +1,4 @@
-"""A visit without a mouse: everything can be reached and done by keys."""
+"""The admin can be used with the keyboard alone."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 PASSWORD: Final = "right horse"  # noqa: S105  of a test
 FAR: Final = 60
-"""So many keys lead past everything that a page has."""
+"""More keys than a page has elements."""
 
 
 @pytest.fixture
-def people(transactional_db: None) -> None:
-    """A user who is dormant, one who is active, and Grace of the support."""
+def users(transactional_db: None) -> None:
+    """A dormant user, an active user, and Grace of support."""
     make_user("dormant")
     make_user()
     grace = User.objects.create_user("grace", password=PASSWORD, is_staff=True)
@@ -30,7 +30,7 @@ def people(transactional_db: None) -> None:
 
 
 def focused(page: Page) -> str:
-    """What has the focus, by its name."""
+    """The name of the focused element."""
     name: str = page.evaluate(
         """() => {
             const element = document.activeElement;
@@ -41,16 +41,16 @@ def focused(page: Page) -> str:
 
 
 def tab_to(page: Page, name: str) -> None:
-    """Press Tab until something of this name has the focus."""
+    """Press Tab until an element with this name has the focus."""
     for _ in range(FAR):
         page.keyboard.press("Tab")
         if name in focused(page):
             return
-    pytest.fail(f"no key leads to {name}")
+    pytest.fail(f"{name} cannot be reached with Tab")
 
 
-@pytest.mark.usefixtures("people")
-def test_list_is_filtered_and_left_by_keys_alone(live_server: LiveServer) -> None:
+@pytest.mark.usefixtures("users")
+def test_list_is_filtered_with_the_keyboard(live_server: LiveServer) -> None:
     with visitor(DESK) as page:
         log_in(page, live_server.url, name="grace", password=PASSWORD)
         page.goto(f"{live_server.url}/admin/engagement/userengagementstate/")
@@ -67,8 +67,8 @@ def test_list_is_filtered_and_left_by_keys_alone(live_server: LiveServer) -> Non
         log_out(page)
 
 
-@pytest.mark.usefixtures("people")
-def test_phone_with_keys_reaches_the_side_bar(live_server: LiveServer) -> None:
+@pytest.mark.usefixtures("users")
+def test_side_bar_is_reached_with_the_keyboard_on_a_phone(live_server: LiveServer) -> None:
     with visitor(PHONE) as page:
         log_in(page, live_server.url, name="grace", password=PASSWORD)
         tab_to(page, "Side bar")
@@ -78,7 +78,7 @@ def test_phone_with_keys_reaches_the_side_bar(live_server: LiveServer) -> None:
 
 
 def log_out(page: Page) -> None:
-    """By the menu in the side bar."""
+    """Use the menu in the side bar."""
     page.wait_for_load_state("networkidle")
     tab_to(page, "grace")
     page.keyboard.press("Enter")

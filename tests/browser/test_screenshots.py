@@ -1,4 +1,4 @@
-"""The pictures of the documentation, of real sample data: `pytest tests/browser --screenshots`."""
+"""Screenshots of the sample data for the documentation: `pytest tests/browser --screenshots`."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ if TYPE_CHECKING:
 PICTURES: Final = PROJECT / "docs" / "screenshots"
 PASSWORD: Final = "right horse"  # noqa: S105  of a test
 COLORS: Final = 128
-"""Enough for these pages, and a third of the file."""
+"""Enough for these pages, with a third of the file size."""
 SAMPLE: Final = PROJECT / "data" / "cdnow_activity.csv.gz"
 LAST_RUN_AT: Final = datetime(1998, 7, 1, 6, tzinfo=UTC)
 MORNING: Final = LAST_RUN_AT + timedelta(hours=2)
 
 
 @pytest.fixture
-def somebody(request: pytest.FixtureRequest, transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> UUID:
-    """Somebody who was told goodbye and came back. It is the morning on which the sample ends."""
+def user_id(request: pytest.FixtureRequest, transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> UUID:
+    """A user who came back after a goodbye. The time is the last morning of the sample."""
     if not request.config.getoption("--screenshots"):
-        pytest.skip("pictures are made with --screenshots only")
+        pytest.skip("screenshots are taken with --screenshots only")
     play_demonstration(path=SAMPLE, as_of=LAST_RUN_AT, now=MORNING)
     grace = User.objects.create_user("grace", password=PASSWORD, is_staff=True)
     grace.groups.add(Group.objects.get(name=SUPPORT))
     came_back = Q(engagement_transitions__trigger="user_message")
-    moves = UserProfile.objects.filter(locale="en").annotate(
-        returns=Count("engagement_transitions", filter=came_back), moves=Count("engagement_transitions")
+    users = UserProfile.objects.filter(locale="en").annotate(
+        returns=Count("engagement_transitions", filter=came_back), transitions=Count("engagement_transitions")
     )
-    user_id: UUID = moves.order_by("-returns", "-moves", "pk").values_list("pk", flat=True)[0]
+    found: UUID = users.order_by("-returns", "-transitions", "pk").values_list("pk", flat=True)[0]
     monkeypatch.setattr("django.utils.timezone.now", lambda: MORNING)
-    return user_id
+    return found
 
 
 @pytest.mark.parametrize(
@@ -58,20 +58,20 @@ def somebody(request: pytest.FixtureRequest, transactional_db: None, monkeypatch
         pytest.param("-phone", PHONE, id="phone"),
     ],
 )
-def test_pictures_are_made(somebody: UUID, live_server: LiveServer, name: str, screen: Screen) -> None:
+def test_screenshots_are_taken(user_id: UUID, live_server: LiveServer, name: str, screen: Screen) -> None:
     with visitor(screen) as page:
         log_in(page, live_server.url, name="grace", password=PASSWORD)
         if screen is not PHONE:
-            picture(page, f"dashboard{name}", whole=True)
+            screenshot(page, f"dashboard{name}", whole=True)
         if screen is not DARK_DESK:
-            page.goto(f"{live_server.url}/admin/engagement/userprofile/{somebody}/change/")
-            picture(page, f"user{name}", whole=screen is DESK)
+            page.goto(f"{live_server.url}/admin/engagement/userprofile/{user_id}/change/")
+            screenshot(page, f"user{name}", whole=screen is DESK)
         if screen is DESK:
             page.goto(f"{live_server.url}/admin/engagement/userengagementstate/?state__exact=goodbye_sent")
-            picture(page, "states", whole=False)
+            screenshot(page, "states", whole=False)
 
 
-def picture(page: Page, name: str, *, whole: bool) -> None:
+def screenshot(page: Page, name: str, *, whole: bool) -> None:
     page.wait_for_load_state("networkidle")
     page.evaluate("document.fonts.ready")
     screen = page.viewport_size

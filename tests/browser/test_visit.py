@@ -1,4 +1,4 @@
-"""A support person's visit in a real browser: on a desk, in the dark, and on a phone."""
+"""A support person uses the admin on a desktop, in dark mode, and on a phone."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 PASSWORD: Final = "right horse"  # noqa: S105  of a test
 READABLE: Final = 4.5
-"""Contrast of small words (WCAG 2, 1.4.3)."""
+"""Contrast of small text (WCAG 2, 1.4.3)."""
 
 
 @pytest.fixture
-def people(transactional_db: None) -> None:
-    """Three users who were told goodbye, one who has been dormant for long, and Grace of the support."""
+def users(transactional_db: None) -> None:
+    """Three users with a goodbye, a dormant user, and Grace of support."""
     make_users(3, "silent")
     run_job()
     make_user("dormant", user__whatsapp_jid="5511999990042@s.whatsapp.net")
@@ -34,24 +34,24 @@ def people(transactional_db: None) -> None:
     grace.groups.add(Group.objects.get(name=SUPPORT))
 
 
-@pytest.mark.usefixtures("people")
+@pytest.mark.usefixtures("users")
 @pytest.mark.parametrize(
     "screen",
     [pytest.param(DESK, id="desk"), pytest.param(DARK_DESK, id="dark"), pytest.param(PHONE, id="phone")],
 )
-def test_support_person_finds_a_user_and_brings_them_back(live_server: LiveServer, screen: Screen) -> None:
+def test_support_finds_a_user_and_marks_them_as_active(live_server: LiveServer, screen: Screen) -> None:
     with visitor(screen) as page:
         log_in(page, live_server.url, name="grace", password=PASSWORD)
         read_the_dashboard(page, screen)
         filter_the_states(page, live_server.url)
         find_the_user(page, live_server.url)
-        bring_them_back(page)
+        mark_as_active(page)
     assert EngagementStateTransition.objects.get(trigger="user_message").metadata["performed_by"] == "grace"
 
 
 def read_the_dashboard(page: Page, screen: Screen) -> None:
     assert page.locator("a.engagement-tile", has_text="dormant").locator("strong").inner_text() == "1"
-    assert page.locator(".engagement-tile", has_text="inactivity_14d").is_visible()
+    assert page.locator(".engagement-tile", has_text="goodbyes due").is_visible()
     assert page.get_by_role("cell", name="succeeded").is_visible()
     assert page.evaluate("Chart.getChart(document.querySelector('canvas.chart')) !== undefined")
     assert contrast_of_chart(page) >= READABLE
@@ -78,27 +78,27 @@ def find_the_user(page: Page, url: str) -> None:
     page.wait_for_url("**q=**")
     page.locator("#result_list th a").click()
     page.wait_for_load_state("networkidle")
-    assert page.locator(".engagement-headline").inner_text().startswith("Dormant, last heard of")
+    assert page.locator(".engagement-headline").inner_text().startswith("Dormant, last message")
     assert page.get_by_text("5511999990042@s.whatsapp.net").is_visible()
     fits(page)
 
 
-def bring_them_back(page: Page) -> None:
-    page.get_by_role("link", name="Bring back").click()
+def mark_as_active(page: Page) -> None:
+    page.get_by_role("link", name="Mark as active").click()
     page.wait_for_url("**/act/bring_back/")
-    assert page.get_by_text("The audit log keeps your name.").is_visible()
+    assert page.get_by_text("Your name will appear in the user's history.").is_visible()
     fits(page)
-    page.locator("#confirm-action button", has_text="Bring back").click()
+    page.locator("#confirm-action button", has_text="Mark as active").click()
     page.wait_for_load_state("networkidle")
-    assert page.get_by_text("Bring back: brought back.").is_visible()
+    assert page.get_by_text("Mark as active: marked as active.").is_visible()
     headline = page.locator(".engagement-headline").inner_text()
     assert headline.startswith("Active since")
-    assert "last heard of less than a minute ago" in headline
+    assert "last message less than a minute ago" in headline
     assert page.get_by_text("by grace").is_visible()
 
 
 def contrast_of_chart(page: Page) -> float:
-    """Between the words of the chart and what is behind them, as the WCAG reckon it."""
+    """The contrast between the text of the chart and its background, computed as in the WCAG."""
     contrast: float = page.evaluate(
         """() => {
             const canvas = document.querySelector("canvas.chart");

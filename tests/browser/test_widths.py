@@ -1,4 +1,4 @@
-"""Every page fits the window, on a desk and on the narrowest of phones."""
+"""Every page fits the window of a desktop and of narrow phones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PASSWORD: Final = "right horse"  # noqa: S105  of a test
 
 @pytest.fixture
 def pages(transactional_db: None) -> list[str]:
-    """Lists and pages of rows with all that makes them wide."""
+    """Lists and pages of rows with long values."""
     user = make_user("silent")
     run_job()
     queue_for(user, MessageType.WELCOME, status="failed", error_message="x" * 200)

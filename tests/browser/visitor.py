@@ -1,4 +1,4 @@
-"""A person with a browser, and a list of everything that went wrong in it."""
+"""A browser, and a list of the problems in its console."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
-# As root Chromium cannot make its sandbox; the rest keeps it from calling home.
+# Chromium has no sandbox as root. The other flags stop its own requests.
 FLAGS: Final = (
     "--no-sandbox",
     "--disable-gpu",
@@ -25,12 +25,11 @@ FLAGS: Final = (
     "--disable-sync",
 )
 
-
-PATIENCE_MS: Final = 15_000
+TIMEOUT_MS: Final = 15_000
 
 
 class Screen(NamedTuple):
-    """What somebody looks at the admin with."""
+    """The size and the colour scheme of a window."""
 
     width: int
     height: int
@@ -46,10 +45,10 @@ NARROWEST_PHONE: Final = Screen(320, 568, "light")
 
 @contextmanager
 def visitor(screen: Screen) -> Iterator[Page]:
-    """A fresh browser. Whatever its console complains of fails the test, and so does a failed request."""
+    """A new browser. Errors and warnings in its console and failed requests fail the test."""
     program = shutil.which("chromium")
     if not program:
-        pytest.skip("there is no chromium here; on Debian: apt-get install chromium")
+        pytest.skip("chromium is missing; on Debian: apt-get install chromium")
     problems: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
@@ -57,7 +56,7 @@ def visitor(screen: Screen) -> Iterator[Page]:
             viewport={"width": screen.width, "height": screen.height},
             color_scheme=screen.color_scheme,  # type: ignore[arg-type]  # a Literal
         )
-        page.set_default_timeout(PATIENCE_MS)
+        page.set_default_timeout(TIMEOUT_MS)
         _listen(page, problems)
         yield page
         browser.close()
@@ -65,7 +64,7 @@ def visitor(screen: Screen) -> Iterator[Page]:
 
 
 def log_in(page: Page, url: str, *, name: str, password: str) -> None:
-    """From the front door to the dashboard."""
+    """Log in and wait for the dashboard."""
     page.goto(url)
     page.fill("#id_username", name)
     page.fill("#id_password", password)
@@ -74,7 +73,7 @@ def log_in(page: Page, url: str, *, name: str, password: str) -> None:
 
 
 def fits(page: Page) -> None:
-    """Nobody has to scroll sideways, and no cell of a list cuts off what stands in it."""
+    """The page does not scroll sideways, and no cell of a list is cut off."""
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     cut = page.locator("#result_list :is(td, th)").evaluate_all(
         "cells => cells.filter((cell) => cell.scrollWidth > cell.clientWidth).map((cell) => cell.innerText)"

@@ -1,10 +1,10 @@
-// htmx would write a style sheet into each page, and evaluate what stands in attributes; the content
-// security policy forbids the one, and nothing here needs the other.
+// htmx would add a style sheet to each page, which the content security policy forbids, and evaluate
+// attributes, which nothing here needs.
 htmx.config.includeIndicatorStyles = false;
 htmx.config.allowEval = false;
 
-// The words of a chart in the colour of quiet words elsewhere, which is another in the dark: the one of
-// the theme is too pale to be read on white.
+// The text of a chart has the colour of secondary text, in light and dark mode. The theme's own colour
+// is too pale on white.
 window.addEventListener("DOMContentLoaded", () => {
   if (window.Chart) {
     Object.defineProperty(Chart.defaults, "color", {
@@ -13,7 +13,7 @@ window.addEventListener("DOMContentLoaded", () => {
   }
 });
 
-// What the theme lets a click open or switch, the keyboard reaches too, and goes on in what was opened.
+// The keyboard reaches what the theme opens on a click, and the focus moves into it.
 const SWITCHES = "[x-on\\:click]:not(button, #changelist-filter-close)";
 const NAMES = { close: "Close the side bar", dock_to_right: "Side bar", more_horiz: "More", visibility: "Show" };
 
@@ -35,7 +35,7 @@ window.addEventListener("keydown", (event) => {
   event.preventDefault();
   const closed = [...document.querySelectorAll("[x-show], #nav-sidebar")].filter((panel) => !panel.checkVisibility());
   event.target.click();
-  // Alpine.js shows what was opened in one of the next frames.
+  // Alpine.js shows the panel in one of the next frames.
   setTimeout(() => {
     const opened = closed.find((panel) => panel.checkVisibility());
     opened?.querySelector("input:not([type=hidden]), [role=button], a[href], button")?.focus();

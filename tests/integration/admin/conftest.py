@@ -1,4 +1,4 @@
-"""The people who look at the admin."""
+"""Accounts that look at the admin."""
 
 from __future__ import annotations
 
@@ -15,40 +15,27 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def member_of(db: None) -> Callable[[str], Client]:
-    """The browser of somebody who belongs to a group."""
+def account_with(db: None) -> Callable[..., Client]:
+    """A client of a staff account with these permissions, and in a group if one is given."""
 
-    def log_in(group_name: str) -> Client:
-        person = User.objects.create_user(f"somebody of {group_name}", is_staff=True)
-        person.groups.add(Group.objects.get(name=group_name))
+    def log_in(*codenames: str, group: str = "") -> Client:
+        account = User.objects.create_user(group or f"has {' '.join(codenames)}", is_staff=True)
+        account.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+        account.groups.set(Group.objects.filter(name=group))
         client = Client()
-        client.force_login(person)
+        client.force_login(account)
         return client
 
     return log_in
 
 
 @pytest.fixture
-def viewer(member_of: Callable[[str], Client]) -> Client:
-    """Sees and cannot act, and sees no address."""
-    return member_of(VIEWERS)
+def viewer(account_with: Callable[..., Client]) -> Client:
+    """Sees everything but addresses, and may not act."""
+    return account_with(group=VIEWERS)
 
 
 @pytest.fixture
-def support(member_of: Callable[[str], Client]) -> Client:
-    """Sees everything and may do what can be done by hand."""
-    return member_of(SUPPORT)
-
-
-@pytest.fixture
-def account_that_may(db: None) -> Callable[..., Client]:
-    """The browser of somebody who has the permissions with these codenames, and no group."""
-
-    def log_in(*codenames: str) -> Client:
-        person = User.objects.create_user(f"may {' '.join(codenames)}", is_staff=True)
-        person.user_permissions.set(Permission.objects.filter(codename__in=codenames))
-        client = Client()
-        client.force_login(person)
-        return client
-
-    return log_in
+def support(account_with: Callable[..., Client]) -> Client:
+    """Sees everything, and may perform all support actions."""
+    return account_with(group=SUPPORT)

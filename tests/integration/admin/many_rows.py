@@ -32,13 +32,13 @@ _FILL = """
 
 
 def fill_tables(count: int) -> None:
-    """Add so many users, each with a state, a move and a message, and so many runs."""
+    """Add `count` users, each with a state, a transition and a message, and as many runs."""
     with connection.cursor() as cursor:
         cursor.execute(_FILL, {"count": count, "now": NOW})
 
 
 def fill_history_of(user_id: object, count: int) -> None:
-    """Give one user so many moves and messages."""
+    """Add `count` transitions and messages to a user."""
     execute(
         "INSERT INTO engagement_state_transitions (user_id, from_state, to_state, trigger, metadata)"
         " SELECT %s, 'active', 'goodbye_sent', 'inactivity_14d', '{\"days_inactive\": 15}'"

@@ -1,4 +1,4 @@
-"""Addresses of the admin's pages, and what they cost."""
+"""URLs of the admin's pages, what they show, and what they cost."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from django.db.models import Model
     from django.test import Client
 
-OF_USERS: Final = (UserProfile, UserEngagementState, EngagementStateTransition, EngagementMessage)
+ROWS_OF_USERS: Final = (UserEngagementState, EngagementStateTransition, EngagementMessage)
+OF_USERS: Final = (UserProfile, *ROWS_OF_USERS)
 MODELS: Final = (*OF_USERS, EngagementJobRun)
-"""Those that have a list and pages."""
+"""The models that have a list and pages."""
 
 
 def list_url(model: type[Model]) -> str:
@@ -38,32 +39,56 @@ def act_url(row: Model, action: str) -> str:
     return reverse(f"admin:engagement_{row._meta.model_name}_act", args=[row.pk, action])
 
 
+def actions_url(profile: UserProfile) -> str:
+    """The page with all support actions of a user."""
+    return reverse("admin:engagement_userprofile_history", args=[profile.pk])
+
+
+def link_to(row: Model, text: object) -> str:
+    return f'<a class="engagement-link" href="{page_url(row)}">{text}</a>'
+
+
 def text_of(client: Client, url: str, **query: Any) -> str:
-    """What a page shows; it must be there."""
+    """The HTML of a page that must exist."""
     response = client.get(url, query)
     assert response.status_code == 200, f"{url}: {response.status_code}"
     return unescape(response.content.decode())
 
 
+def rows_of(client: Client, url: str | type[Model], **query: Any) -> list[Any]:
+    """The rows on the first page of a list."""
+    response = client.get(url if isinstance(url, str) else list_url(url), query)
+    assert response.status_code == 200
+    return list(response.context["cl"].result_list)
+
+
 def cost_of(client: Client, url: str) -> int:
-    """How many statements a page needs, after the first visit."""
+    """The number of statements of a page, after a first visit."""
     text_of(client, url)
     with CaptureQueriesContext(connection) as queries:
         text_of(client, url)
     return len(queries)
 
 
-def choose(client: Client, model: type[Model], action: str, *rows: Model, **more: str) -> Any:
-    """Choose rows of a list for an action, and go where that leads."""
+def choose(
+    client: Client, model: type[Model], action: str, *rows: Model, query: str = "", **more: str
+) -> Any:
+    """Select rows of a list for an action, and follow the redirect."""
     data = {"action": action, "_selected_action": [str(row.pk) for row in rows], **more}
-    return client.post(list_url(model), data, follow=True)
+    return client.post(list_url(model) + query, data, follow=True)
+
+
+def download(client: Client, *rows: Model) -> str:
+    """The CSV of these rows."""
+    text: str = choose(client, type(rows[0]), "download", *rows).content.decode()
+    return text
 
 
 def sentences(response: Any) -> list[str]:
-    """What the person is told."""
+    """The messages to the reader."""
     return [str(message) for message in response.context["messages"]]
 
 
-def levels(response: Any) -> list[str]:
-    """How each of the sentences is meant."""
-    return [message.level_tag for message in response.context["messages"]]
+def reports(response: Any) -> list[tuple[str, str]]:
+    """The level and the text of each message to the reader."""
+    return [(message.level_tag, str(message)) for message in response.context["messages"]]

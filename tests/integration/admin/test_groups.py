@@ -1,4 +1,4 @@
-"""Two groups are there from the first migrate on."""
+"""`migrate` creates two groups with their permissions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def migrate_again() -> None:
     make_groups(app_config=apps.get_app_config("engagement"), using="default")
 
 
-def test_viewers_see_everything_but_addresses_and_cannot_act() -> None:
+def test_viewers_see_everything_but_addresses_and_may_not_act() -> None:
     assert permissions_of(VIEWERS) == {
         "view_engagementjobrun",
         "view_engagementmessage",
@@ -32,22 +32,22 @@ def test_viewers_see_everything_but_addresses_and_cannot_act() -> None:
     }
 
 
-def test_support_sees_addresses_and_acts() -> None:
+def test_support_sees_addresses_and_may_act() -> None:
     assert permissions_of(SUPPORT) == permissions_of(VIEWERS) | ACTIONS | {"view_contact"}
 
 
-def test_permission_that_was_taken_from_a_group_stays_away() -> None:
+def test_removed_permission_stays_removed() -> None:
     Group.objects.get(name=SUPPORT).permissions.remove(Permission.objects.get(codename="view_contact"))
     migrate_again()
     assert "view_contact" not in permissions_of(SUPPORT)
 
 
-def test_group_that_was_deleted_is_made_again() -> None:
+def test_deleted_group_is_created_again() -> None:
     before = permissions_of(SUPPORT)
     Group.objects.get(name=SUPPORT).delete()
     migrate_again()
     assert permissions_of(SUPPORT) == before
 
 
-def test_app_can_be_migrated_before_djangos_own() -> None:
+def test_app_can_be_migrated_before_the_apps_of_django() -> None:
     make_groups(app_config=apps.get_app_config("engagement"), using="default", apps=Apps())

@@ -18,8 +18,6 @@ from tests.integration.admin.pages import list_url, page_url
 from tests.running import run_process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pytest_django.fixtures import Settings
 
 pytestmark = pytest.mark.django_db
@@ -153,7 +151,7 @@ def broken_page(monkeypatch: pytest.MonkeyPatch) -> str:
     def fail(profile: UserProfile, **_: object) -> None:
         raise RuntimeError(f"no page for {profile.whatsapp_jid}")
 
-    monkeypatch.setattr("engagement.admin.users.user_page", fail)
+    monkeypatch.setattr("engagement.admin.user_list.user_page", fail)
     return page_url(user.user)
 
 
@@ -205,7 +203,7 @@ def test_form_without_its_token_is_told_so(ada: User) -> None:
 
 
 def test_accounts_are_for_those_who_manage_them(
-    viewer: Client, support: Client, admin_client: Client, member_of: Callable[[str], Client]
+    viewer: Client, support: Client, admin_client: Client
 ) -> None:
     for page in ("/admin/auth/user/", "/admin/auth/group/", "/admin/auth/user/add/"):
         assert viewer.get(page).status_code == support.get(page).status_code == 403

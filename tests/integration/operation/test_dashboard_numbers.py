@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from engagement.models import EngagementStateTransition, MessageType
 from engagement.schedule import DEFAULT_RUN_TIME, first_run_from
 from engagement.selectors import dashboard as dashboard_selectors
-from engagement.selectors.dashboard import Backlog, Due, MovesOfDay
+from engagement.selectors.dashboard import Backlog, DailyTransitions, Due
 from engagement.selectors.due_users import due
 from engagement.services.support import bring_back
 from engagement.states import CHECKS, Policy, State
@@ -42,10 +42,10 @@ def moves(
     number: int = 1,
     manual: bool = False,
     undone: UUID | None = None,
-) -> MovesOfDay:
+) -> DailyTransitions:
     """Of the second of March."""
     undone_job_id = None if undone is None else str(undone)
-    return MovesOfDay(date(2026, 3, 2), trigger, from_state, to_state, manual, undone_job_id, number)
+    return DailyTransitions(date(2026, 3, 2), trigger, from_state, to_state, manual, undone_job_id, number)
 
 
 def test_users_are_counted_by_state_and_no_state_is_left_out() -> None:
@@ -118,7 +118,7 @@ def test_moves_are_counted_by_day_trigger_and_states() -> None:
     make_users(2, "silent")
     make_user("goodbye_sent")
     run_job()
-    assert sorted(dashboard_selectors.moves_by_day(now=NOW)) == [
+    assert sorted(dashboard_selectors.transitions_by_day(now=NOW)) == [
         moves("goodbye_timeout", "goodbye_sent", "dormant"),
         moves("inactivity_14d", "active", "goodbye_sent", number=2),
     ]
@@ -131,13 +131,13 @@ def test_thirty_days_begin_with_the_first_instant_of_the_first(step: timedelta, 
     first = dashboard_selectors.first_instant(NOW)
     assert first.date() == NOW.date() - timedelta(days=29)
     EngagementStateTransition.objects.update(created_at=first + step)
-    assert len(dashboard_selectors.moves_by_day(now=NOW)) == counted
+    assert len(dashboard_selectors.transitions_by_day(now=NOW)) == counted
 
 
 def test_move_that_lies_ahead_is_not_counted() -> None:
     make_user("silent")
     run_job()
-    assert dashboard_selectors.moves_by_day(now=NOW - TICK) == []
+    assert dashboard_selectors.transitions_by_day(now=NOW - TICK) == []
 
 
 @pytest.mark.parametrize(("hours", "counted"), [(0, 1), (23, 1), (25, 0)])
@@ -148,7 +148,7 @@ def test_clock_that_made_an_id_may_differ_by_a_day_from_the_one_of_the_move(hour
     first = dashboard_selectors.first_instant(NOW)
     milliseconds = int((first - timedelta(hours=hours)).timestamp() * 1000)
     EngagementStateTransition.objects.update(id=UUID(int=milliseconds << 80 | 7 << 76), created_at=first)
-    assert len(dashboard_selectors.moves_by_day(now=NOW)) == counted
+    assert len(dashboard_selectors.transitions_by_day(now=NOW)) == counted
 
 
 def test_moves_by_hand_and_moves_that_undid_a_run_are_told_apart() -> None:
@@ -156,7 +156,7 @@ def test_moves_by_hand_and_moves_that_undid_a_run_are_told_apart() -> None:
     bring_back(user_id=returned.user_id, performed_by="grace", now=NOW)
     job_id = run_job().job_id
     undo(job_id)
-    assert sorted(dashboard_selectors.moves_by_day(now=LATER)) == [
+    assert sorted(dashboard_selectors.transitions_by_day(now=LATER)) == [
         moves("goodbye_timeout", "goodbye_sent", "dormant"),
         moves("run_undone", "dormant", "goodbye_sent", undone=job_id),
         moves("user_message", "goodbye_sent", "active", manual=True),

@@ -1,4 +1,4 @@
-"""What stands around the rows of a list: its title, what it is filtered by, what was looked for, how many."""
+"""The texts around the rows of a list: title, filters, search, count. Real requests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.contrib.auth.models import User
 
-from engagement.admin.search import BY_ID_ALONE, TOO_MANY
+from engagement.admin.read_only_admin import NO_SEARCH_BY_NUMBER, TOO_MANY_FOUND
 from engagement.models import (
     EngagementJobRun,
     EngagementMessage,
@@ -16,6 +16,7 @@ from engagement.models import (
     UserEngagementState,
     UserProfile,
 )
+from engagement.states import State, Trigger
 from tests.factories import make_user, make_users
 from tests.integration.admin.many_rows import fill_tables
 from tests.integration.admin.pages import MODELS, OF_USERS, list_url, text_of
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.django_db
 
+INACTIVITY = Trigger.INACTIVITY_14D.label.lower()
+
 
 def notes(client: Client, model: type[Model], **query: Any) -> list[str]:
     page = text_of(client, list_url(model), **query)
@@ -34,24 +37,24 @@ def notes(client: Client, model: type[Model], **query: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_nothing_is_said_of_a_list_that_holds_everything(viewer: Client, model: type[Model]) -> None:
+def test_complete_list_has_no_note(viewer: Client, model: type[Model]) -> None:
     fill_tables(1)
     assert notes(viewer, model) == []
 
 
-def test_nothing_is_said_of_a_day_that_is_none(viewer: Client) -> None:
+def test_invalid_day_has_no_note(viewer: Client) -> None:
     fill_tables(1)
     assert notes(viewer, UserProfile, created_at_from="soon", created_at_to="") == []
 
 
 @pytest.mark.parametrize(
-    ("model", "query", "words"),
+    ("model", "query", "summary"),
     [
         (UserEngagementState, {"state__exact": "dormant"}, "state: dormant"),
         (
             UserEngagementState,
             {"state__exact": ["help_flow", "dormant"], "due": "inactivity_14d"},
-            "state: getting help or dormant; due at the next run: inactivity",
+            f"state: {State.HELP_FLOW.label} or dormant; due at the next run: {INACTIVITY}",
         ),
         (UserProfile, {"reengagement_opt_out__exact": "0"}, "opted out: no"),
         (
@@ -62,57 +65,61 @@ def test_nothing_is_said_of_a_day_that_is_none(viewer: Client) -> None:
         (EngagementMessage, {"sent_at_to": "1998-07-02"}, "sent at: to 2 July 1998"),
         (EngagementMessage, {"user__exact": "0" * 32}, f"user: {'0' * 32}"),
         (EngagementJobRun, {"status__exact": "vanished"}, "status: vanished"),
-        (EngagementJobRun, {"check": "goodbye_timeout"}, "check: no reply to the goodbye"),
+        (EngagementJobRun, {"check": "goodbye_timeout"}, f"check: {Trigger.GOODBYE_TIMEOUT.label.lower()}"),
     ],
 )
-def test_list_says_what_it_is_filtered_by(
-    viewer: Client, model: type[Model], query: dict[str, str], words: str
+def test_filters_are_summarised(
+    viewer: Client, model: type[Model], query: dict[str, str], summary: str
 ) -> None:
-    assert notes(viewer, model, **query) == [f"Filtered by {words}."]
+    assert notes(viewer, model, **query) == [f"Filtered by {summary}."]
 
 
 @pytest.mark.parametrize("model", OF_USERS)
-def test_search_that_begins_too_many_numbers_says_so(support: Client, model: type[Model]) -> None:
+def test_search_with_too_many_results_is_noted(support: Client, model: type[Model]) -> None:
     fill_tables(200)
     assert notes(support, model, q="9990") == []
     make_user(user__whatsapp_jid="99909@s.whatsapp.net")
-    assert notes(support, model, q="9990") == [TOO_MANY]
+    assert notes(support, model, q="9990") == [TOO_MANY_FOUND]
     assert notes(support, model, q="99909") == []
 
 
 @pytest.mark.parametrize("model", OF_USERS)
-def test_search_by_number_is_told_to_be_in_vain_to_who_may_not(viewer: Client, model: type[Model]) -> None:
+def test_search_by_number_without_permission_is_noted(viewer: Client, model: type[Model]) -> None:
     user = make_user(user__whatsapp_jid="5511999990042@s.whatsapp.net")
-    assert notes(viewer, model, q="5511999990042") == [BY_ID_ALONE]
+    assert notes(viewer, model, q="5511999990042") == [NO_SEARCH_BY_NUMBER]
     assert notes(viewer, model, q=str(user.user_id)) == []
 
 
-def test_empty_list_promises_nothing_that_cannot_be_done(viewer: Client) -> None:
+@pytest.mark.parametrize(
+    "query", [{"q": "anna"}, {"reengagement_opt_out__exact": "1"}, {"preferred_destination": "group"}]
+)
+def test_list_without_results_suggests_to_clear_the_filters(viewer: Client, query: dict[str, str]) -> None:
+    make_user()
+    page = text_of(viewer, list_url(UserProfile), **query)
+    assert "Try a different search or clear the filters." in page
+    assert "Create a new item" not in page
+    assert '<a href="?"' in page
+
+
+def test_list_of_an_empty_table_does_not_mention_filters(viewer: Client) -> None:
     page = text_of(viewer, list_url(UserProfile))
-    assert "There are no rows yet." in page
-    assert "Show all" not in page
-    for query in ({"q": "somebody"}, {"reengagement_opt_out__exact": "1"}):
-        page = text_of(viewer, list_url(UserProfile), **query)
-        assert "No row fits" in page
-        assert "Create a new item" not in page
-        assert '<a href="?"' in page
+    assert "The list is empty." in page
+    assert "lear the filters" not in page.lower()
 
 
 @pytest.mark.parametrize(
-    ("model", "one", "two"),
-    [(UserEngagementState, "1 user", "2 users"), (EngagementJobRun, "1 run", "2 runs")],
+    ("model", "counts"),
+    [(UserEngagementState, ("1 user", "2 users")), (EngagementJobRun, ("1 run", "2 runs"))],
 )
-def test_rows_are_counted_as_what_they_stand_for(
-    viewer: Client, model: type[Model], one: str, two: str
-) -> None:
-    for words in (one, two):
+def test_rows_are_counted_with_a_noun(viewer: Client, model: type[Model], counts: tuple[str, str]) -> None:
+    for count in counts:
         fill_tables(1) if model is EngagementJobRun else make_users(1)
-        assert re.search(rf"^\s*{words}\s*$", text_of(viewer, list_url(model)), re.MULTILINE)
+        assert re.search(rf"^\s*{count}\s*$", text_of(viewer, list_url(model)), re.MULTILINE)
 
 
-def test_accounts_are_not_called_as_the_users_are(admin_client: Client) -> None:
-    person = User.objects.get()
-    for page in ("/admin/auth/user/", f"/admin/auth/user/{person.pk}/change/"):
+def test_users_of_django_are_called_accounts(admin_client: Client) -> None:
+    account = User.objects.get()
+    for page in ("/admin/auth/user/", f"/admin/auth/user/{account.pk}/change/"):
         path = text_of(admin_client, page).partition("<h1")[2].partition("</h1>")[0]
         assert re.search(r'<a href="/admin/auth/user/"[^>]*>\s*Accounts\s*</a>', path)
         assert "Users" not in path

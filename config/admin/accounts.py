@@ -1,4 +1,4 @@
-"""Who may log in, in the manner of the theme."""
+"""Pages for accounts and groups in the theme's style."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
+# The import of Django's classes has registered them.
 admin.site.unregister(User)
 admin.site.unregister(Group)
 
 
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]  # generic for mypy alone
-    """Accounts that nobody deletes or renames: their names stand for what their owners did by hand.
+    """Accounts cannot be deleted or renamed, because the audit log has their names.
 
-    Whoever leaves is made inactive.
+    The account of a person who leaves is made inactive.
     """
 
     form = UserChangeForm

@@ -1,0 +1,248 @@
+"""Support actions in lists and on pages: buttons, confirmation, execution, report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+import structlog
+from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError
+from django.http import HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+
+from engagement.admin.filters import now_of
+from engagement.admin.read_only_admin import ReadOnlyAdmin
+from engagement.formatting import count_text
+from engagement.selectors.user_history import has_profile
+from engagement.services.resilience.errors import ErrorKind, describe, error_kind, loggable
+from engagement.services.resilience.transactions import in_transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from django.contrib.auth.models import AbstractBaseUser
+    from django.db.models import Model, QuerySet
+    from django.http import HttpRequest, HttpResponse
+    from django.urls import URLPattern
+
+log = structlog.get_logger("engagement")
+
+ROW_LOCK_WAIT: Final = timedelta(seconds=3)
+"""How long one row waits for a lock."""
+TOTAL_LOCK_WAIT: Final = timedelta(seconds=10)
+"""How long all selected rows wait together. The web server ends a request after 30 seconds."""
+MIN_LOCK_WAIT: Final = timedelta(milliseconds=1)
+"""Zero would mean no limit."""
+
+
+class ActionRequest(NamedTuple):
+    """One user or message to act on, by one staff account, at one time."""
+
+    target_id: UUID
+    account: AbstractBaseUser
+    now: datetime
+
+
+class ActionResult(NamedTuple):
+    """The result of an action on one user or message."""
+
+    text: str
+    is_done: bool = True
+    cancelled: int = 0
+    """Pending messages that the action cancelled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupportAction:
+    """An action on users or messages."""
+
+    name: str
+    """In URLs and forms."""
+    label: str
+    permission: str
+    question: str
+    """On the confirmation page, for one row or several."""
+    perform: Callable[[ActionRequest], ActionResult]
+    """Runs inside a transaction."""
+    is_destructive: bool = False
+
+
+class Button(NamedTuple):
+    """A link to a confirmation page."""
+
+    label: str
+    url: str
+
+
+def skipped(reason: str) -> ActionResult:
+    """The result of an action that changed nothing."""
+    return ActionResult(f"skipped because {reason}", is_done=False)
+
+
+class SupportActionsAdmin(ReadOnlyAdmin):
+    """A list with actions on selected rows, and pages with a button for each useful action."""
+
+    support_actions: Sequence[SupportAction] = ()
+    change_form_outer_before_template = "engagement/buttons.html"
+
+    def list_actions(self, request: HttpRequest) -> dict[str, Any]:
+        allowed = {
+            action.name: (partial(_act_on_chosen, action), action.name, action.label)
+            for action in self.allowed_actions(request)
+        }
+        return {**allowed, **super().list_actions(request)}
+
+    def allowed_actions(self, request: HttpRequest) -> list[SupportAction]:
+        """The actions that the staff account may perform."""
+        return [action for action in self.support_actions if request.user.has_perm(action.permission)]
+
+    def useful_actions(self, row: Any) -> Collection[SupportAction]:  # noqa: ARG002  subclasses use the row
+        """The actions that would change something."""
+        return self.support_actions
+
+    def buttons(
+        self, request: HttpRequest, row: Any, *, useful: Collection[SupportAction] | None = None
+    ) -> list[Button]:
+        """A button for each allowed and useful action. A page that knows more of the row passes `useful`."""
+        useful = self.useful_actions(row) if useful is None else useful
+        allowed = self.allowed_actions(request)
+        return [Button(action.label, self.act_url(row.pk, action)) for action in allowed if action in useful]
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        if "buttons" not in context:
+            context["buttons"] = self.buttons(request, context["original"])
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_urls(self) -> list[URLPattern]:
+        url = path(
+            "<uuid:row_id>/act/<slug:name>/",
+            self.admin_site.admin_view(self.act_on_one),
+            name=f"{self.opts.app_label}_{self.opts.model_name}_act",
+        )
+        return [url, *super().get_urls()]
+
+    def act_url(self, row_id: UUID, action: SupportAction) -> str:
+        """The URL of the action on one row."""
+        return reverse(
+            f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_act",
+            args=(row_id, action.name),
+        )
+
+    def act_on_one(self, request: HttpRequest, row_id: UUID, name: str) -> HttpResponse:
+        """Ask for confirmation, or perform the action and go back."""
+        action = next((action for action in self.allowed_actions(request) if action.name == name), None)
+        if action is None or not self.has_view_permission(request):
+            raise PermissionDenied
+        row = get_object_or_404(self.get_queryset(request), pk=row_id)
+        back = self.back_url(row)
+        if request.method == "POST":
+            self.perform(request, action, [row])
+            return HttpResponseRedirect(back)
+        return self.confirm(request, action, [row], back=back)
+
+    def back_url(self, row: Any) -> str:
+        """The user's page, or the row's own page if the user has no profile."""
+        user_id = self.user_id_of(row)
+        model, key = ("userprofile", user_id) if has_profile(user_id) else (self.opts.model_name, row.pk)
+        return reverse(f"{self.admin_site.name}:engagement_{model}_change", args=(key,))
+
+    def confirm(
+        self, request: HttpRequest, action: SupportAction, rows: Collection[Model], *, back: str
+    ) -> TemplateResponse:
+        """The confirmation page."""
+        context = {
+            **self.admin_site.each_context(request),
+            "title": action.label,
+            "opts": self.opts,
+            "action": action,
+            "submit_variant": "danger" if action.is_destructive else "primary",
+            "rows": rows,
+            "checkbox_name": ACTION_CHECKBOX_NAME,
+            "back": back,
+        }
+        return TemplateResponse(request, "engagement/confirm_action.html", context)
+
+    def perform(self, request: HttpRequest, action: SupportAction, rows: Collection[Any]) -> None:
+        """Act on each row in a transaction of its own, and report the results."""
+        # The admin admits only accounts that are logged in.
+        account = cast("AbstractBaseUser", request.user)
+        now = now_of(request)
+        deadline = monotonic() + TOTAL_LOCK_WAIT.total_seconds()
+        results = [
+            _performed(action, ActionRequest(self.target_id_of(row), account, now), deadline=deadline)
+            for row in rows
+        ]
+        for level, is_done in ((messages.SUCCESS, True), (messages.WARNING, False)):
+            if reported := [result for result in results if result.is_done is is_done]:
+                report = _report(reported, with_counts=len(results) > 1)
+                self.message_user(request, f"{action.label}: {report}.", level)
+
+    def target_id_of(self, row: Any) -> UUID:
+        """The id that the actions of this list take."""
+        target_id: UUID = row.pk
+        return target_id
+
+    def user_id_of(self, row: Any) -> UUID:
+        """The user of the row."""
+        user_id: UUID = row.user_id
+        return user_id
+
+
+def _report(results: Collection[ActionResult], *, with_counts: bool) -> str:
+    counts = Counter(result.text for result in results if result.text)
+    report = [f"{text} ({count:,})" if with_counts else text for text, count in counts.items()]
+    if cancelled := sum(result.cancelled for result in results):
+        report.append(f"{count_text(cancelled, 'pending message')} cancelled")
+    return "; ".join(report)
+
+
+def _performed(action: SupportAction, request: ActionRequest, *, deadline: float) -> ActionResult:
+    """Act on one row in a transaction. An error does not stop the action on other rows."""
+    left = timedelta(seconds=deadline - monotonic())
+    wait = max(min(left, ROW_LOCK_WAIT), MIN_LOCK_WAIT)
+    try:
+        return in_transaction(partial(action.perform, request), lock_timeout=wait, whole_tables=True)
+    except DatabaseError as error:
+        _log_failure(error, action=action, request=request)
+        if error_kind(error) is ErrorKind.CONFLICT:
+            return skipped("another change is in progress; try again")
+        return ActionResult("failed; the log has the reason", is_done=False)
+
+
+def _log_failure(error: DatabaseError, *, action: SupportAction, request: ActionRequest) -> None:
+    log.error(
+        "engagement_action_failed",
+        action=action.name,
+        target_id=str(request.target_id),
+        error=describe(error),
+        exc_info=loggable(error),
+    )
+
+
+def _act_on_chosen(
+    action: SupportAction, model_admin: SupportActionsAdmin, request: HttpRequest, rows: QuerySet[Any]
+) -> HttpResponse | None:
+    """Ask for confirmation of an action on selected rows, or perform it once confirmed."""
+    chosen = model_admin.chosen(request, rows)
+    if not chosen:
+        return None
+    if "confirmed" not in request.POST:
+        return model_admin.confirm(request, action, chosen, back=request.get_full_path())
+    model_admin.perform(request, action, chosen)
+    if missing := len(set(request.POST.getlist(ACTION_CHECKBOX_NAME))) - len(chosen):
+        sentence = f"{count_text(missing, 'selected row')} skipped: no longer in this list."
+        model_admin.message_user(request, f"{action.label}: {sentence}", messages.WARNING)
+    return None
