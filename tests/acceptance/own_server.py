@@ -37,10 +37,17 @@ class OwnServer:
 
     @property
     def url(self) -> str:
-        return f"postgresql://postgres@/{DATABASE}?host={self.server.socket_folder()}&port={PORT}"
+        return f"postgresql://postgres@/{DATABASE}?host={self._sockets}&port={PORT}"
+
+    @property
+    def _sockets(self) -> Path:
+        """A link to the socket folder, which is a new one at each start: clients keep their address."""
+        return self.server.folder.with_name("sockets")
 
     def start(self) -> None:
-        self.server.socket_folder()
+        sockets = self.server.socket_folder()
+        self._sockets.unlink(missing_ok=True)
+        self._sockets.symlink_to(sockets)
 
     def crash(self) -> None:
         """What `pg_ctl stop -m immediate` does: no goodbye to the clients, no clean shutdown."""
