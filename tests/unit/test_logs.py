@@ -125,9 +125,7 @@ def test_events_below_the_level_are_not_logged() -> None:
         ("LOG_FORMAT", "LOG_FORMAT must be one of auto, json, text, not 'loud'."),
     ],
 )
-def test_invalid_setting_ends_in_one_sentence(
-    command: str, variable: str, sentence: str
-) -> None:
+def test_invalid_setting_ends_in_one_sentence(command: str, variable: str, sentence: str) -> None:
     assert run_process(command, **{variable: "loud"}) == ("", f"manage.py: {sentence}\n", 1)
 
 
