@@ -5,11 +5,11 @@ import os
 import sys
 
 INTERRUPTED = 130
-"""The exit code of a program that SIGINT ended, as shells count."""
+"""The exit code that shells report for a program ended by SIGINT."""
 
 
 def main() -> None:
-    """Run one command; a mistake in the environment ends in one sentence and exit code 1."""
+    """Run one command. An error in the environment ends with one sentence and exit code 1."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     try:
         from django.core.exceptions import ImproperlyConfigured

@@ -1,4 +1,4 @@
-"""Logs: structured, on stderr, JSON lines for programs and readable text on a terminal."""
+"""Logging: structured events on stderr, as JSON lines for programs or as text on a terminal."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ FORMATS: Final = ("auto", "json", "text")
 
 
 class StderrHandler(logging.StreamHandler[TextIO]):
-    """Writes to whatever sys.stderr is at that moment, so that a progress bar can step aside."""
+    """Writes to the current sys.stderr, which a progress bar replaces while it is shown."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
 
     @property
-    def stream(self) -> TextIO:  # type: ignore[override]  # read anew for every record
+    def stream(self) -> TextIO:  # type: ignore[override]  # read for every record
         return sys.stderr
 
     def emit(self, record: logging.LogRecord) -> None:
-        # A process may be started without a stderr.
+        # A process can be started without stderr.
         if sys.stderr is not None:
             super().emit(record)
 
 
 def configure_logs(*, level: str, log_format: str) -> None:
-    """Send structlog's and the standard library's records to stderr in one format.
+    """Send the records of structlog and of the standard library to stderr in one format.
 
-    `log_format` is json, text, or auto: text where stderr is a terminal. Raises
-    ImproperlyConfigured, with one sentence, for another format or an unknown level.
+    `log_format` is json, text, or auto: text if stderr is a terminal, otherwise json. May be
+    repeated. Raises ImproperlyConfigured with one sentence for an unknown format or level.
     """
     if level.upper() not in LEVELS:
         raise ImproperlyConfigured(f"LOG_LEVEL must be one of {', '.join(LEVELS)}, not {level!r}.")
@@ -80,14 +80,14 @@ def configure_logs(*, level: str, log_format: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # At DEBUG this logger writes every statement with its parameters, JIDs among them.
+    # At DEBUG, this logger writes every statement with its parameters, which include addresses.
     logging.getLogger("django.db.backends").setLevel(logging.WARNING)
-    # Below, it tells of every login; above, that somebody is locked out, but not who.
+    # Below WARNING, it logs every login. A warning says that an account is locked out, but not which one.
     logging.getLogger("axes").setLevel(logging.WARNING)
 
 
 def redact_values(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Take addresses and phone numbers out of every text of an event, nested ones and tracebacks included."""
+    """Redact addresses and phone numbers in all texts of an event, also in nested values and tracebacks."""
     return {key: _redacted(value) for key, value in event.items()}
 
 
@@ -98,5 +98,5 @@ def _redacted(value: object) -> object:
         return {_redacted(key): _redacted(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_redacted(item) for item in value]
-    # Also what is no text yet, such as an exception: its text may hold an address.
+    # Other objects too, such as exceptions: their text can contain an address.
     return redact(str(value))

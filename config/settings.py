@@ -1,4 +1,4 @@
-"""Settings of the project. Secure unless DEBUG is switched on; every value comes from the environment."""
+"""Settings of the project, from environment variables. They are secure unless DEBUG is on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ environ.Env.read_env(BASE_DIR / ".env")
 
 
 def flag(name: str, *, default: bool = False) -> bool:
-    """A yes-or-no variable, read strictly: a typing error must not switch a safeguard off."""
+    """Read a boolean. Other values are an error: a typing error must not turn off a safeguard."""
     text = env.str(name, default="").strip().lower()
     if text in {"", "on", "true", "yes", "1", "off", "false", "no", "0"}:
         return text in {"on", "true", "yes", "1"} if text else default
@@ -40,10 +40,10 @@ CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 INSTALLED_APPS = [
     "engagement",
-    # Before the admin, whose templates it replaces.
-    "config.admin.app_configs.ThemeConfig",
+    # Before the admin, because it overrides its templates.
+    "config.admin.apps.ThemeConfig",
     "unfold.contrib.filters",
-    "config.admin.app_configs.AdminConfig",
+    "config.admin.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.humanize",
@@ -51,7 +51,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
-    "config.admin.app_configs.LoginThrottlingConfig",
+    "config.admin.apps.LoginThrottlingConfig",
 ]
 
 MIDDLEWARE = [
@@ -64,7 +64,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    # The last: it answers in place of the login when there were too many.
+    # The last: after too many failed attempts, it replaces the login's response.
     "axes.middleware.AxesMiddleware",
 ]
 
@@ -118,10 +118,10 @@ STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    # Names without a hash: a page must not fail because `collectstatic` was forgotten after an update.
+    # Without hashes in the names: a page must work even if `collectstatic` did not run after an update.
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
 }
-# In development without `collectstatic`.
+# Development does not need `collectstatic`.
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
 
 SECURE_SSL_REDIRECT = not DEBUG
@@ -130,15 +130,15 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = not DEBUG
 SECURE_HSTS_PRELOAD = not DEBUG
 SESSION_COOKIE_SECURE = not DEBUG
 CSRF_COOKIE_SECURE = not DEBUG
-# Whoever leaves the screen alone at night is logged out in the morning.
+# A session of the evening has expired in the morning.
 SESSION_COOKIE_AGE = 12 * 60 * 60
 X_FRAME_OPTIONS = "DENY"
 if flag("BEHIND_TLS_PROXY"):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    AXES_CLIENT_IP_CALLABLE = "config.admin.visitors.address_behind_proxy"
+    AXES_CLIENT_IP_CALLABLE = "config.admin.login.address_behind_proxy"
 
-# Everything comes from this server. The theme's Alpine.js evaluates what stands in its templates, hence
-# 'unsafe-eval', and sets style attributes; neither scripts nor style sheets may stand in a page.
+# Pages load from this server only, and inline scripts and style sheets are forbidden. The theme's Alpine.js
+# evaluates expressions in its templates, which needs 'unsafe-eval', and sets style attributes.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'self'"],
@@ -156,26 +156,25 @@ CONTENT_SECURITY_POLICY = {
 UNFOLD = {
     "SITE_TITLE": "Engagement",
     "SITE_HEADER": "Engagement",
-    "SITE_SUBHEADER": "One polite goodbye, then silence",
     "SITE_SYMBOL": "waving_hand",
     "SITE_URL": None,
-    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "config.admin.theme.icon"}],
-    "COLORS": "config.admin.theme.no_colors",
-    "STYLES": ["config.admin.theme.style_sheet"],
-    "SCRIPTS": ["config.admin.theme.script"],
-    "SIDEBAR": {"navigation": "config.admin.theme.navigation"},
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "config.admin.site.icon"}],
+    "COLORS": "config.admin.site.no_colors",
+    "STYLES": ["config.admin.site.style_sheet"],
+    "SCRIPTS": ["config.admin.site.script"],
+    "SIDEBAR": {"navigation": "config.admin.site.navigation"},
     "LOGIN": {"form": "config.admin.login.LoginForm"},
     "DASHBOARD_CALLBACK": "engagement.admin.dashboard_page.dashboard",
 }
 
-# In the database, which all processes of the server share; there is no cache that they do. By name and
-# address together: from elsewhere nobody can lock a colleague out.
+# Failed logins are counted in the database, because the server's processes share no cache. They are counted
+# by name and address together, so that nobody can lock a colleague out from another address.
 AXES_HANDLER = "config.admin.login.LoginThrottle"
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_RESET_ON_SUCCESS = True
-# Whoever tries again too soon does not wait longer for it.
+# An attempt during the lockout does not extend it.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_LOCKOUT_TEMPLATE = "locked_out.html"
 AXES_DISABLE_ACCESS_LOG = True
@@ -185,5 +184,5 @@ AXES_VERBOSE = False
 LOGGING_CONFIG = None
 configure_logs(level=env.str("LOG_LEVEL", default="INFO"), log_format=env.str("LOG_FORMAT", default="auto"))
 
-# As text: engagement.conf knows names, defaults and bounds.
+# As text: engagement.conf has the names, defaults and bounds.
 globals().update({name: text for name, text in os.environ.items() if name.startswith("ENGAGEMENT_")})

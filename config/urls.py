@@ -1,4 +1,4 @@
-"""The addresses of the admin. Loading them loads all that only a web server needs."""
+"""The URLs of the admin. Importing this module loads the code that only a web server needs."""
 
 from axes.apps import AppConfig as LoginThrottling
 from django.contrib import admin

@@ -1,4 +1,4 @@
-"""The WSGI entry point, for the admin."""
+"""The WSGI entry point of the admin."""
 
 import os
 

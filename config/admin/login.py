@@ -1,7 +1,8 @@
-"""Who may try to log in, and how often."""
+"""Login: the form, the limit on failed attempts and the visitor's address."""
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 from axes.attempts import get_cool_off_threshold
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 FAILURES_PER_ADDRESS: Final = 50
-"""Ten colleagues behind one address may each mistype as often as one may; whoever tries one password
-after the other on all names there are may not."""
+"""High enough for ten colleagues who share an address, low enough to stop an attempt to use one
+password on many names."""
 
 
 class LoginForm(AuthenticationForm):  # type: ignore[misc]  # untyped
-    """The theme's, which would hand names of any length on to tables that have no room for them."""
+    """The theme's form, with a limit on the length of names: the tables of attempts have one."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -31,7 +32,7 @@ class LoginForm(AuthenticationForm):  # type: ignore[misc]  # untyped
 
 
 class LoginThrottle(AxesDatabaseHandler):  # type: ignore[misc]  # untyped
-    """Counts by name and address, as the settings say, and all failures of one address together."""
+    """Counts failures by name and address, as the settings say, and all failures of one address."""
 
     def get_failures(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> int:
         of_name: int = super().get_failures(request, credentials)
@@ -40,8 +41,28 @@ class LoginThrottle(AxesDatabaseHandler):  # type: ignore[misc]  # untyped
         return of_name
 
     def _from_address(self, request: HttpRequest) -> int:
-        address = request.axes_ip_address  # type: ignore[attr-defined]  # axes puts it there
+        address = request.axes_ip_address  # type: ignore[attr-defined]  # set by axes
         attempts = AccessAttempt.objects.filter(
             ip_address=address, attempt_time__gte=get_cool_off_threshold(request)
         )
         return attempts.aggregate(failures=Sum("failures_since_start"))["failures"] or 0
+
+
+def address_behind_proxy(request: HttpRequest) -> str:
+    """Return the address that our own proxy saw: the last one, because visitors can forge the others.
+
+    Some proxies add the visitor's port. If the header has no valid address, it is the proxy's own.
+    """
+    forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip()
+    return _address(forwarded) or str(request.META["REMOTE_ADDR"])
+
+
+def _address(text: str) -> str | None:
+    """`192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1` or `[2001:db8::1]:4711`, without the port."""
+    bare = text.partition("]")[0].lstrip("[")
+    if bare.count(":") == 1:
+        bare = bare.partition(":")[0]
+    try:
+        return str(ip_address(bare))
+    except ValueError:
+        return None

@@ -1,4 +1,7 @@
-"""The site of the admin: the theme's, but for what it does not expect to be asked."""
+"""The admin site and the callables that the theme's settings name.
+
+The settings name them as text, so that commands that show no pages do not load this module.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.paginator import InvalidPage
 from django.http import Http404
+from django.templatetags.static import static
+from django.urls import reverse
 from unfold.sites import UnfoldAdminSite
 
 if TYPE_CHECKING:
@@ -14,13 +19,63 @@ if TYPE_CHECKING:
 
 
 class Site(UnfoldAdminSite):
+    """The theme's site without two of its server errors."""
+
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        """All but the way to a row's page elsewhere: no row has one, and what is no id would fail."""
+        """Leave out "view on site": no row has such a page, and an id that is not a number would fail."""
         return [url for url in super().get_urls() if getattr(url, "name", "") != "view_on_site"]
 
     def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """What the side bar finds. A page that there is not is one that was not found, and no failure."""
+        """Search from the sidebar. A page number that does not exist is a 404, not a server error."""
         try:
             return super().search(request, extra_context)
         except InvalidPage as error:
             raise Http404 from error
+
+
+def style_sheet(_request: HttpRequest) -> str:
+    return static("engagement/admin.css")
+
+
+def script(_request: HttpRequest) -> str:
+    return static("engagement/admin.js")
+
+
+def icon(_request: HttpRequest) -> str:
+    return static("engagement/icon.svg")
+
+
+def no_colors(_request: HttpRequest) -> dict[str, dict[str, str]]:
+    """Set no colors in the page, which the content security policy forbids: the style sheet sets them."""
+    return {}
+
+
+def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """Return the sidebar's links that the account has permission to open."""
+    lists = [
+        {"title": "Dashboard", "icon": "dashboard", "link": reverse("admin:index")},
+        _list(request, "Users", icon="person", model="engagement.userprofile"),
+        _list(request, "States", icon="flag", model="engagement.userengagementstate"),
+        _list(request, "Transitions", icon="history", model="engagement.engagementstatetransition"),
+        _list(request, "Messages", icon="mail", model="engagement.engagementmessage"),
+        _list(request, "Runs", icon="schedule", model="engagement.engagementjobrun"),
+    ]
+    accounts = [
+        _list(request, "Accounts", icon="badge", model="auth.user"),
+        _list(request, "Groups", icon="group", model="auth.group"),
+    ]
+    groups: list[dict[str, Any]] = [{"items": _allowed(lists)}]
+    if allowed := _allowed(accounts):
+        groups.append({"title": "Access", "separator": True, "items": allowed})
+    return groups
+
+
+def _list(request: HttpRequest, title: str, *, icon: str, model: str) -> dict[str, Any] | None:
+    app, name = model.split(".")
+    if not request.user.has_perm(f"{app}.view_{name}"):
+        return None
+    return {"title": title, "icon": icon, "link": reverse(f"admin:{app}_{name}_changelist")}
+
+
+def _allowed(items: list[dict[str, Any] | None]) -> list[dict[str, Any]]:
+    return [item for item in items if item]

@@ -1,38 +1,28 @@
-"""What Django sees of the private server."""
+"""The database backend: the connection and `manage.py dbshell`."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from subprocess import SubprocessError
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db.backends.postgresql import base, client
 from django.db.utils import OperationalError
 
-from config.private_postgresql import server
-from config.private_postgresql.library import LibraryMissingError
-from config.private_postgresql.place import Place, PlaceRefusedError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-PROJECT = Path(__file__).resolve().parents[2]
+from config.private_postgresql.server import PORT, SERVER, ServerRefusedError, installed_programs
 
 
 class DatabaseClient(client.DatabaseClient):
-    """`manage.py dbshell`: needs a running server, and psql, which came with it."""
+    """`manage.py dbshell`, with the psql of the private server."""
 
-    def runshell(self, parameters: Iterable[str]) -> None:
-        address = use_private_server(self.connection.settings_dict)
-        if shutil.which(self.executable_name) is None:
-            self.executable_name = str(address.programs / "psql")
+    def runshell(self, parameters: Any) -> None:
+        use_private_server(self.connection.settings_dict)
+        self.executable_name = str(installed_programs() / "psql")
         super().runshell(parameters)
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """A PostgreSQL connection whose server is started by the first attempt to connect."""
+    """A PostgreSQL connection that starts the private server when it connects."""
 
     client_class = DatabaseClient
 
@@ -41,17 +31,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return super().get_connection_params()
 
 
-def use_private_server(settings: dict[str, Any]) -> server.Address:
-    """Start the server if need be and put its address into a connection's settings.
-
-    Raises ImproperlyConfigured where somebody has to change something first, OperationalError
-    where the server does not start.
-    """
+def use_private_server(settings: dict[str, Any]) -> None:
+    """Start the server if necessary and put its address into the settings of a connection."""
     try:
-        address = server.running(Place(project=PROJECT, user_id=os.geteuid()))
-    except (PlaceRefusedError, LibraryMissingError) as error:
+        settings.update(HOST=SERVER.socket_folder(), PORT=PORT)
+    except ServerRefusedError as error:
         raise ImproperlyConfigured(str(error)) from error
-    except server.StartFailedError as error:
-        raise OperationalError(str(error)) from error
-    settings.update(HOST=address.host, PORT=str(address.port))
-    return address
+    except (OSError, SubprocessError) as error:
+        sentence = f"the private PostgreSQL did not start: {error} (`make clean` gives it new data)."
+        raise OperationalError(sentence) from error

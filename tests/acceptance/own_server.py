@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from config.private_postgresql import process, server
-from config.private_postgresql.place import Place
+from config.private_postgresql.server import PORT, PrivateServer
 from tests.acceptance.runs import wait_until
 from tests.running import run_process
 
@@ -25,12 +24,12 @@ TABLES = "user_profiles, user_engagement_states, engagement_state_transitions, e
 class OwnServer:
     """A server on a data folder of its own, reached through its socket file."""
 
-    place: Place
+    server: PrivateServer
 
     @classmethod
     def started(cls, project: Path) -> OwnServer:
-        """With the app's tables. As root the server runs as another account, which `Place` sees to."""
-        own = cls(Place(project=project, user_id=os.geteuid()))
+        """With the app's tables."""
+        own = cls(PrivateServer(project))
         own.start()
         migrated = run_process("migrate", "--verbosity", "0", DATABASE_URL=own.url)
         assert migrated.code == 0, migrated.err
@@ -38,19 +37,24 @@ class OwnServer:
 
     @property
     def url(self) -> str:
-        address = server.running(self.place)
-        return f"postgresql://postgres@/{DATABASE}?host={address.host}&port={address.port}"
+        return f"postgresql://postgres@/{DATABASE}?host={self._sockets}&port={PORT}"
+
+    @property
+    def _sockets(self) -> Path:
+        """A link to the socket folder, which is a new one at each start: clients keep their address."""
+        return self.server.folder.with_name("sockets")
 
     def start(self) -> None:
-        server.running(self.place)
+        sockets = self.server.socket_folder()
+        self._sockets.unlink(missing_ok=True)
+        self._sockets.symlink_to(sockets)
 
     def crash(self) -> None:
         """What `pg_ctl stop -m immediate` does: no goodbye to the clients, no clean shutdown."""
-        data = self.place.link.resolve() / "data"
-        pid = process.server_pid(data)
-        assert pid is not None
-        os.kill(pid, signal.SIGQUIT)
-        wait_until(lambda: process.server_pid(data) is None, "the server does not end")
+        process = self.server.process()
+        assert process is not None
+        os.kill(process[0], signal.SIGQUIT)
+        wait_until(lambda: not self.server.pid_file.exists(), "the server does not end")
 
     def connect(self) -> psycopg.Connection:
         return psycopg.connect(self.url, autocommit=True)
@@ -60,4 +64,4 @@ class OwnServer:
             connection.execute(f"TRUNCATE {TABLES}")
 
     def remove(self) -> None:
-        self.place.remove()
+        self.server.remove()

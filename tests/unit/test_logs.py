@@ -1,4 +1,4 @@
-"""What the project writes to stderr, seen from outside: in processes of their own."""
+"""What the project logs to stderr. Each test runs a program in a process of its own."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ except ValueError:
 
 
 def run_program(program: str, **environment: str) -> Outcome:
-    """Run a few lines of Python that have `log`, structlog and logging."""
+    """Run a few lines of Python that can use `log`, structlog and logging."""
     done = subprocess.run(
         [sys.executable, "-c", SET_UP + program],
         cwd=PROJECT,
@@ -55,14 +55,14 @@ def environment_with(**environment: str) -> dict[str, str]:
 
 
 def logged(program: str, **environment: str) -> list[dict[str, Any]]:
-    """The objects that the program logged; every line of stderr must be one."""
+    """Return the objects that the program logged; every line of stderr must be one."""
     outcome = run_program(program, **environment)
     assert (outcome.out, outcome.code) == ("", 0), outcome.err
     return [json.loads(line) for line in outcome.err.splitlines()]
 
 
 def on_a_terminal(program: str, **environment: str) -> str:
-    """What the program writes to a stderr that is a terminal."""
+    """Return what the program writes to stderr if that is a terminal."""
     ours, theirs = pty.openpty()
     with os.fdopen(ours, "rb", buffering=0) as reader:
         command = [sys.executable, "-c", SET_UP + program]
@@ -73,7 +73,7 @@ def on_a_terminal(program: str, **environment: str) -> str:
         return reader.read(65_536).decode()
 
 
-def test_each_line_is_a_json_object_where_nobody_watches() -> None:
+def test_each_line_is_a_json_object_without_a_terminal() -> None:
     first, second = logged("log.info('one', users=3); log.warning('two')")
     assert first.pop("timestamp") < second.pop("timestamp")
     assert first == {"event": "one", "users": 3, "level": "info", "logger": "engagement"}
@@ -85,7 +85,7 @@ def test_timestamp_is_iso_8601_in_utc() -> None:
     assert event["timestamp"].endswith("Z")
 
 
-def test_event_of_several_lines_stays_one_line() -> None:
+def test_event_with_line_breaks_stays_one_line() -> None:
     assert [event["event"] for event in logged(r"log.info('one\ntwo')")] == ["one\ntwo"]
 
 
@@ -100,11 +100,11 @@ def test_terminal_gets_text() -> None:
     assert "{" not in written
 
 
-def test_json_is_json_on_a_terminal_too() -> None:
+def test_json_format_applies_to_a_terminal_too() -> None:
     assert json.loads(on_a_terminal("log.info('one')", LOG_FORMAT="json"))["event"] == "one"
 
 
-def test_text_can_be_asked_for_where_nobody_watches_and_has_no_colours() -> None:
+def test_text_format_without_a_terminal_has_no_colours() -> None:
     outcome = run_program("log.info('one', users=3)", LOG_FORMAT="text")
     assert "one" in outcome.err
     assert "users=3" in outcome.err
@@ -112,7 +112,7 @@ def test_text_can_be_asked_for_where_nobody_watches_and_has_no_colours() -> None
     assert "\x1b" not in outcome.err
 
 
-def test_level_leaves_out_what_is_below_it() -> None:
+def test_events_below_the_level_are_not_logged() -> None:
     program = "log.info('one'); log.error('two'); logging.getLogger('other').warning('three')"
     assert [event["event"] for event in logged(program, LOG_LEVEL="error")] == ["two"]
 
@@ -125,23 +125,23 @@ def test_level_leaves_out_what_is_below_it() -> None:
         ("LOG_FORMAT", "LOG_FORMAT must be one of auto, json, text, not 'loud'."),
     ],
 )
-def test_value_that_makes_no_sense_ends_in_one_sentence(command: str, variable: str, sentence: str) -> None:
+def test_invalid_setting_ends_in_one_sentence(command: str, variable: str, sentence: str) -> None:
     assert run_process(command, **{variable: "loud"}) == ("", f"manage.py: {sentence}\n", 1)
 
 
-def test_addresses_and_numbers_are_taken_out_of_every_value() -> None:
+def test_addresses_and_numbers_are_redacted_in_every_value() -> None:
     (event,) = logged(f"log.info('to {JID}', error='from {NUMBER}', user_id='{USER_ID}')")
     assert (event["event"], event["error"]) == ("to [address]", "from [number]")
     assert event["user_id"] == USER_ID
 
 
-def test_addresses_and_numbers_are_taken_out_of_nested_values() -> None:
+def test_addresses_and_numbers_are_redacted_in_nested_values() -> None:
     (event,) = logged(f"log.info('x', a={{'b': ['{JID}', ('{NUMBER}', 3)]}}, c={{'{JID}': None}})")
     assert event["a"] == {"b": ["[address]", ["[number]", 3]]}
     assert event["c"] == {"[address]": None}
 
 
-def test_addresses_and_numbers_are_taken_out_of_what_is_no_text_yet() -> None:
+def test_addresses_and_numbers_are_redacted_in_objects_that_are_not_text() -> None:
     (event,) = logged(f"log.info('x', error=ValueError('{JID}'), kinds={{'{NUMBER}'}})")
     assert (event["error"], event["kinds"]) == ("[address]", ["[number]"])
 
@@ -152,14 +152,14 @@ def test_uuid_and_time_are_logged_as_their_text() -> None:
     assert (event["u"], event["d"]) == (USER_ID, "2026-03-02")
 
 
-def test_numbers_and_truth_values_keep_their_types() -> None:
+def test_numbers_and_booleans_keep_their_types() -> None:
     (event,) = logged("log.info('x', count=12345678, share=0.25, dry_run=False, nothing=None)")
     values = (event["count"], event["share"], event["dry_run"], event["nothing"])
     assert values == (12345678, 0.25, False, None)
 
 
 @pytest.mark.parametrize("log_format", ["json", "text"])
-def test_addresses_are_taken_out_of_tracebacks(log_format: str) -> None:
+def test_addresses_are_redacted_in_tracebacks(log_format: str) -> None:
     outcome = run_program(FAILING, LOG_FORMAT=log_format)
     assert "Traceback" in outcome.err
     assert "ValueError: no such user: [address]" in outcome.err
@@ -173,7 +173,7 @@ def test_traceback_stays_on_the_line_of_its_event() -> None:
     assert event["exception"].startswith("Traceback")
 
 
-def test_standard_librarys_loggers_speak_the_same_way() -> None:
+def test_standard_library_loggers_use_the_same_format() -> None:
     (event,) = logged(f"logging.getLogger('other').error('to %s', '{JID}', extra={{'phone': '{NUMBER}'}})")
     assert event.pop("timestamp")
     assert event == {"event": "to [address]", "level": "error", "logger": "other", "phone": "[number]"}

@@ -1,4 +1,4 @@
-"""How times look in the admin: the day first, 24 hours, and UTC, as all of this project's are."""
+"""Formats of dates and times in the admin: day first, 24 hours, in UTC."""
 
 DATE_FORMAT = "j M Y"
 TIME_FORMAT = "H:i"

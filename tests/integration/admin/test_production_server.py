@@ -1,4 +1,4 @@
-"""The one command of production, as a process of its own: gunicorn, static files, TLS in front."""
+"""gunicorn with production settings, static files and a TLS proxy in front, in a process of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PRODUCTION: Final = {
     "DEBUG": "off",
-    "SECRET_KEY": "a-long-secret-of-a-test-that-nobody-else-will-ever-use",
+    "SECRET_KEY": "a-long-secret-that-only-this-test-uses-0123456789",
     "ALLOWED_HOSTS": "127.0.0.1",
     "BEHIND_TLS_PROXY": "on",
 }
@@ -35,7 +35,7 @@ class _Stay(HTTPRedirectHandler):
 
 
 class Answer(NamedTuple):
-    """What a server says."""
+    """A response."""
 
     status: int
     headers: Message
@@ -43,7 +43,7 @@ class Answer(NamedTuple):
 
 
 def get(url: str, **headers: str) -> Answer:
-    """Ask for a page, and take whatever comes."""
+    """Return the response to a request, also if it is an error."""
     try:
         response = build_opener(_Stay).open(Request(url, headers=headers), timeout=30)  # noqa: S310  our own
     except HTTPError as error:
@@ -54,7 +54,7 @@ def get(url: str, **headers: str) -> Answer:
 
 @pytest.fixture
 def server(transactional_db: None) -> Iterator[str]:
-    """The address of a server in production."""
+    """The address of a server with production settings."""
     environment = {**os.environ, **PRODUCTION, "DATABASE_URL": database_url()}
     collect = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity=0"]
     subprocess.run(collect, cwd=PROJECT, env=environment, check=True)
@@ -72,7 +72,7 @@ def server(transactional_db: None) -> Iterator[str]:
     assert found, "".join(lines)
 
 
-def test_pages_come_with_their_files_and_all_safeguards(server: str) -> None:
+def test_pages_have_static_files_and_security_headers(server: str) -> None:
     plain = get(f"{server}/admin/login/")
     assert (plain.status, plain.headers["Location"].split(":")[0]) == (301, "https")
     page = get(f"{server}/admin/login/", **{"X-Forwarded-Proto": "https"})
@@ -89,4 +89,4 @@ def test_pages_come_with_their_files_and_all_safeguards(server: str) -> None:
             assert answer.headers["Content-Encoding"] == "gzip", file
     answer = get(f"{server}/nothing", **{"X-Forwarded-Proto": "https"})
     assert answer.status == 404
-    assert "There is nothing here" in answer.text
+    assert "Page not found" in answer.text

@@ -1,4 +1,4 @@
-"""What stands between the admin and the internet."""
+"""Protection of the admin: login attempts, headers, cookies, error pages and staff accounts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.test import Client, RequestFactory
 from freezegun import freeze_time
 
-from config.admin.visitors import address_behind_proxy
+from config.admin.login import address_behind_proxy
 from engagement.models import UserProfile
 from tests.factories import make_user
 from tests.integration.admin.pages import list_url, page_url
@@ -30,7 +30,7 @@ START: Final = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
 
 @pytest.fixture(autouse=True)
 def quick_passwords(settings: Settings) -> None:
-    """What makes guessing slow would make these tests slow."""
+    """Slow password hashes would make these tests slow."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
@@ -45,14 +45,14 @@ def log_in(password: str, *, name: str = "ada", address: str = "192.0.2.1") -> A
 
 @pytest.mark.usefixtures("ada")
 class TestThrottling:
-    def test_guessing_is_stopped_and_the_right_password_with_it(self) -> None:
+    def test_lockout_after_failed_attempts_also_refuses_the_right_password(self) -> None:
         codes = [log_in(f"guess {number}").status_code for number in range(LIMIT)]
         assert codes == [200] * (LIMIT - 1) + [429]
         answer = log_in(PASSWORD)
         assert answer.status_code == 429
         assert "Too many attempts" in answer.content.decode()
 
-    def test_it_ends_after_a_quarter_of_an_hour(self) -> None:
+    def test_lockout_ends_after_15_minutes(self) -> None:
         with freeze_time(START) as clock:
             for number in range(LIMIT):
                 log_in(f"guess {number}")
@@ -61,30 +61,30 @@ class TestThrottling:
             clock.tick(2)
             assert log_in(PASSWORD).status_code == 302
 
-    def test_one_password_tried_on_many_names_is_stopped_and_nobody_elsewhere(self) -> None:
+    def test_one_password_tried_on_many_names_locks_out_that_address_only(self) -> None:
         codes = [log_in("1234", name=f"name {number}").status_code for number in range(50)]
         assert codes == [200] * 49 + [429]
         assert log_in(PASSWORD).status_code == 429
         assert log_in(PASSWORD, address="192.0.2.66").status_code == 302
 
-    def test_many_names_from_one_address_are_forgotten_after_a_quarter_of_an_hour(self) -> None:
+    def test_lockout_of_an_address_ends_after_15_minutes(self) -> None:
         with freeze_time(START) as clock:
             for number in range(50):
                 log_in("1234", name=f"name {number}")
             clock.tick(15 * 60 + 1)
             assert log_in(PASSWORD).status_code == 302
 
-    def test_name_that_is_too_long_is_a_wrong_name(self) -> None:
+    def test_too_long_name_is_a_form_error(self) -> None:
         answer = log_in(PASSWORD, name="a" * 300)
         assert answer.status_code == 200
         assert "at most 150 characters" in answer.content.decode()
 
-    def test_nobody_is_locked_out_from_elsewhere(self) -> None:
+    def test_failed_attempts_from_another_address_do_not_lock_out(self) -> None:
         for number in range(LIMIT):
             log_in(f"guess {number}", address="192.0.2.66")
         assert log_in(PASSWORD).status_code == 302
 
-    def test_success_takes_back_what_was_mistyped(self) -> None:
+    def test_successful_login_resets_failed_attempts(self) -> None:
         for _ in range(2):
             for number in range(LIMIT - 1):
                 log_in(f"guess {number}")
@@ -110,15 +110,13 @@ class TestThrottling:
         ("", "127.0.0.1"),
     ],
 )
-def test_proxy_tells_who_the_visitor_is_and_visitors_do_not(forwarded: str, address: str) -> None:
+def test_visitors_address_comes_from_the_proxy_and_not_from_the_visitor(forwarded: str, address: str) -> None:
     request = RequestFactory().get("/", headers={"X-Forwarded-For": forwarded})
     assert address_behind_proxy(request) == address
 
 
 @pytest.mark.parametrize("url", ["/admin/login/", "/admin/", "/admin/engagement/userprofile/", "/nothing"])
-def test_pages_may_load_nothing_from_elsewhere_and_run_no_inline_script(
-    admin_client: Client, url: str
-) -> None:
+def test_pages_load_from_this_server_only_and_run_no_inline_script(admin_client: Client, url: str) -> None:
     response = admin_client.get(url)
     policy = dict(
         part.strip().split(" ", 1) for part in response.headers["Content-Security-Policy"].split(";")
@@ -131,13 +129,13 @@ def test_pages_may_load_nothing_from_elsewhere_and_run_no_inline_script(
 
 def test_cookies_are_secure_in_production() -> None:
     settings = run_process("diffsettings", "--all", DEBUG="off").out.splitlines()
-    # The hashes mark what differs from Django's own defaults.
+    # The hashes mark settings that differ from Django's defaults.
     for name in ("SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE", "SESSION_COOKIE_HTTPONLY"):
         assert f"{name} = True" in [line.removeprefix("### ") for line in settings]
 
 
 @pytest.mark.usefixtures("ada")
-def test_cookies_are_out_of_reach_of_scripts_and_short_lived() -> None:
+def test_session_cookies_are_hidden_from_scripts_and_expire_after_12_hours() -> None:
     cookie = log_in(PASSWORD).cookies["sessionid"]
     assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
     assert cookie["max-age"] == 12 * 60 * 60
@@ -145,7 +143,7 @@ def test_cookies_are_out_of_reach_of_scripts_and_short_lived() -> None:
 
 @pytest.fixture
 def broken_page(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The page of a user, which fails with their address in its hands."""
+    """The page of a user, which fails with their address in the exception."""
     user = make_user(user__whatsapp_jid="5511999990042@s.whatsapp.net")
 
     def fail(profile: UserProfile, **_: object) -> None:
@@ -163,13 +161,13 @@ def test_failing_page_shows_and_logs_no_address_and_no_secret(
     settings: Settings,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    settings.SECRET_KEY = "of-which-nobody-may-hear"  # noqa: S105  of a test
+    settings.SECRET_KEY = "secret-of-this-test"  # noqa: S105  of a test
     client: Client = request.getfixturevalue(by)
     client.raise_request_exception = False
     response = client.get(broken_page)
     assert response.status_code == 500
     page, log = response.content.decode(), capsys.readouterr().err
-    assert "Something went wrong" in page
+    assert "Something went wrong on our side" in page
     assert "RuntimeError" in log
     for text in (page, log):
         assert "5511999990042" not in text
@@ -180,12 +178,12 @@ def test_failing_page_shows_and_logs_no_address_and_no_secret(
 @pytest.mark.parametrize(
     ("url", "code", "sentence"),
     [
-        ("/admin/nothing/", 404, "There is nothing here"),
-        ("/admin/auth/user/", 403, "You may not do this"),
-        ("/admin/engagement/userprofile/?whatsapp_jid=5511999990042", 400, "This cannot be asked for"),
+        ("/admin/nothing/", 404, "Page not found"),
+        ("/admin/auth/user/", 403, "You don't have access to this page"),
+        ("/admin/engagement/userprofile/?whatsapp_jid=5511999990042", 400, "This request is not valid"),
     ],
 )
-def test_refusal_is_told_in_a_sentence_that_repeats_nothing(
+def test_error_page_has_one_sentence_and_repeats_no_input(
     viewer: Client, url: str, code: int, sentence: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG):
@@ -195,14 +193,14 @@ def test_refusal_is_told_in_a_sentence_that_repeats_nothing(
     assert "5511999990042" not in response.content.decode() + caplog.text
 
 
-def test_form_without_its_token_is_told_so(ada: User) -> None:
+def test_form_without_csrf_token_gets_an_error_page(ada: User) -> None:
     client = Client(enforce_csrf_checks=True)
     response = client.post(LOGIN, {"username": "ada", "password": PASSWORD})
     assert response.status_code == 403
     assert "no longer valid" in response.content.decode()
 
 
-def test_accounts_are_for_those_who_manage_them(
+def test_staff_accounts_need_the_permission_to_manage_them(
     viewer: Client, support: Client, admin_client: Client
 ) -> None:
     for page in ("/admin/auth/user/", "/admin/auth/group/", "/admin/auth/user/add/"):
@@ -214,7 +212,7 @@ def test_accounts_are_for_those_who_manage_them(
         assert admin_client.get(f"/admin/auth/user/{person.pk}/{page}/").status_code == 200
 
 
-def test_account_stays_with_its_name_for_what_its_owner_did(admin_client: Client) -> None:
+def test_staff_account_cannot_be_deleted_or_renamed(admin_client: Client) -> None:
     person = User.objects.create_user("grace", password=PASSWORD)
     page = f"/admin/auth/user/{person.pk}"
 
@@ -236,6 +234,6 @@ def test_account_stays_with_its_name_for_what_its_owner_did(admin_client: Client
     assert (person.username, person.is_active) == ("grace", False)
 
 
-def test_users_are_not_offered_to_who_may_not_see_them(client: Client) -> None:
+def test_users_are_not_linked_without_the_permission_to_see_them(client: Client) -> None:
     client.force_login(User.objects.create_user("staff", is_staff=True))
     assert list_url(UserProfile) not in client.get("/admin/").content.decode()

@@ -1,4 +1,4 @@
-"""Processes that use a private server, and how to look at one from outside."""
+"""Processes that use a private server, and a look at one from outside."""
 
 from __future__ import annotations
 
@@ -11,45 +11,43 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from config.private_postgresql import process
-from config.private_postgresql.place import Place
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from config.private_postgresql.server import PrivateServer
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 # Uses the server until its standard input ends; answers every line with the server's address.
 USER_PROGRAM = """
-import os, sys
+import sys
 from pathlib import Path
-from config.private_postgresql import server
-from config.private_postgresql.place import Place
+from config.private_postgresql.server import PrivateServer
 
-place = Place(project=Path(sys.argv[1]), user_id=os.geteuid())
+server = PrivateServer(Path(sys.argv[1]))
 for _ in sys.stdin:
-    print(server.running(place).host, flush=True)
+    print(server.socket_folder(), flush=True)
 """
 
 
 class User:
-    """A process that uses the private server of a place."""
+    """A process that uses a private server."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
 
-    def ask(self) -> None:
+    def request_address(self) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write("where?\n")
         self.process.stdin.flush()
 
-    def hear(self) -> str:
+    def read_address(self) -> str:
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
     def address(self) -> str:
-        self.ask()
-        return self.hear()
+        self.request_address()
+        return self.read_address()
 
     def kill(self) -> None:
         self.process.kill()
@@ -57,28 +55,22 @@ class User:
 
 
 @contextmanager
-def user_of(place: Place, *packages: Path) -> Iterator[User]:
-    """Ends the process as any command ends, unless it was killed before.
-
-    It finds what it imports in `packages` first.
-    """
+def user_of(server: PrivateServer, *packages: Path) -> Iterator[User]:
+    """A process that imports from `packages` first and ends as any command ends, unless it is killed."""
+    project = server.folder.parent
     with subprocess.Popen(
-        [sys.executable, "-c", USER_PROGRAM, str(place.project)],
+        [sys.executable, "-c", USER_PROGRAM, str(project)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        cwd=place.project,
+        cwd=project,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (*packages, REPOSITORY)))},
     ) as started:
         yield User(started)
 
 
-def place_of(project: Path) -> Place:
-    return Place(project=project, user_id=os.geteuid())
-
-
 def manage(
-    clone: Place, *arguments: str, python: tuple[str, ...] = (), **variables: str
+    clone: PrivateServer, *arguments: str, python: tuple[str, ...] = (), **variables: str
 ) -> tuple[str, str, int]:
     """Output, errors and exit code of one command in a clone."""
     environment = {name: text for name, text in os.environ.items() if name != "DATABASE_URL"}
@@ -87,18 +79,15 @@ def manage(
         check=False,
         capture_output=True,
         text=True,
-        cwd=clone.project,
+        cwd=clone.folder.parent,
         env={**environment, "DEBUG": "on", "SECRET_KEY": "for-this-test", **variables},
     )
     return done.stdout, done.stderr, done.returncode
 
 
-def data_of(place: Place) -> Path:
-    return place.link.resolve() / "data"
-
-
-def server_pid(place: Place) -> int | None:
-    return process.server_pid(data_of(place))
+def pid_of(server: PrivateServer) -> int | None:
+    process = server.process()
+    return process[0] if process else None
 
 
 def query(host: str, statement: str) -> list[tuple[object, ...]]:
