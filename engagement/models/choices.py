@@ -1,4 +1,4 @@
-"""What the columns with a fixed vocabulary may hold."""
+"""The values of columns with a fixed vocabulary."""
 
 from __future__ import annotations
 
@@ -7,20 +7,15 @@ from typing import Final
 from django.db import models
 
 
-def one_of(column: str, choices: type[models.TextChoices], *, name: str) -> models.CheckConstraint:
-    """A CHECK that `column` holds one of `choices`, for the programs that are not Django."""
-    return models.CheckConstraint(condition=models.Q(**{f"{column}__in": choices.values}), name=name)
-
-
 class Destination(models.TextChoices):
-    """Where a user's messages go."""
+    """The kind of chat that receives a user's messages."""
 
     INDIVIDUAL = "individual", "individual chat"
     GROUP = "group", "group chat"
 
 
 class MessageType(models.TextChoices):
-    """What a message is for."""
+    """The purpose of a message."""
 
     WELCOME = "welcome"
     TIER_UNLOCK = "tier_unlock"
@@ -31,7 +26,7 @@ class MessageType(models.TextChoices):
 
 
 class MessageStatus(models.TextChoices):
-    """What became of a message."""
+    """The delivery status of a message."""
 
     PENDING = "pending"
     SENT = "sent"
@@ -40,7 +35,7 @@ class MessageStatus(models.TextChoices):
 
 
 class RunStatus(models.TextChoices):
-    """How a run stands. One whose process vanished stays `running`: nobody is left to say so."""
+    """The status of a run. It stays `running` if the process is killed."""
 
     RUNNING = "running", "running"
     SUCCEEDED = "succeeded", "succeeded"
@@ -50,4 +45,4 @@ class RunStatus(models.TextChoices):
 
 
 GOOD: Final = (RunStatus.SUCCEEDED.value, RunStatus.PARTIAL.value)
-"""How a run stands that has come to its end: whoever was due has moved, or has failed and was named."""
+"""The statuses of a run that processed all due users, even if some of them failed."""
