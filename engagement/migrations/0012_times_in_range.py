@@ -35,12 +35,11 @@ def refuse_times_out_of_range(apps: Apps, schema_editor: BaseDatabaseSchemaEdito
     """Raise CommandError with a line for each column that has such times, and the SQL that corrects them."""
     problems = []
     for model_name, _, columns in TIMES:
-        model = apps.get_model("engagement", model_name)
-        rows = model._default_manager.using(schema_editor.connection.alias)
+        rows = models.QuerySet(apps.get_model("engagement", model_name), using=schema_editor.connection.alias)
         counts = {f"{column}_count": models.Count("pk", filter=out_of_range(column)) for column in columns}
         found = zip(columns, rows.aggregate(**counts).values(), strict=True)
         problems += [
-            PROBLEM.format(table=model._meta.db_table, column=column, count=count)
+            PROBLEM.format(table=rows.query.get_meta().db_table, column=column, count=count)
             for column, count in found
             if count
         ]

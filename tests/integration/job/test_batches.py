@@ -171,21 +171,6 @@ def test_result_carries_the_first_hundred_errors() -> None:
     assert (result.failed, len(result.errors)) == (101, 100)
 
 
-@pytest.mark.parametrize("unreadable", ["-infinity", "4713-01-01 00:00:00+00 BC"])
-@pytest.mark.parametrize("batch_size", [1, 2, 100])
-def test_time_that_python_cannot_hold_fails_that_user_alone(unreadable: str, batch_size: int) -> None:
-    users = make_users(5, "silent")
-    execute(
-        "UPDATE user_engagement_states SET last_activity_at = %s WHERE user_id = %s",
-        unreadable,
-        users[2].user_id,
-    )
-    result = run_job(batch_size=batch_size)
-    assert (result.succeeded, result.failed) == (4, 1)
-    assert result.errors[0].user_id == users[2].user_id
-    assert "timestamp too small" in result.errors[0].error
-
-
 def test_error_in_a_result_shows_no_address() -> None:
     user = make_user("silent", user__whatsapp_jid="5511999990042@s.whatsapp.net")
     fail_moves_of(user, error="cannot move 5511999990042@s.whatsapp.net, +55 11 99999-0042")
