@@ -35,7 +35,8 @@ def refuse_times_out_of_range(apps: Apps, schema_editor: BaseDatabaseSchemaEdito
     """Raise CommandError with a line for each column that has such times, and the SQL that corrects them."""
     problems = []
     for model_name, _, columns in TIMES:
-        rows = models.QuerySet(apps.get_model("engagement", model_name), using=schema_editor.connection.alias)
+        model = apps.get_model("engagement", model_name)
+        rows: models.QuerySet[models.Model] = models.QuerySet(model, using=schema_editor.connection.alias)
         counts = {f"{column}_count": models.Count("pk", filter=out_of_range(column)) for column in columns}
         found = zip(columns, rows.aggregate(**counts).values(), strict=True)
         problems += [
