@@ -1,13 +1,14 @@
--- What to put right in a database that has the assistant's tables already, before `manage.py migrate`.
+-- Finds problems in a database that already has the assistant's tables. Run it before `manage.py migrate`.
 --
 --     psql --dbname engagement --file docs/sql/adoption_check.sql
 --
--- Run it as the user who will run `migrate`. It only reads. Each row says what it concerns (`migrate`
--- would fail; the `job` would go wrong; do it `afterwards`, when migrate has run), the problem and the
--- remedy. No row for `migrate` or `job` means: go ahead. A long table is read once, not locked.
+-- Run it as the database user who will run `migrate`. It only reads. Each row has three columns: what the
+-- problem affects, the problem, and the remedy. A problem of `migrate` makes the migration fail. A problem
+-- of the `job` makes the job fail or give wrong results. An `afterwards` row is work for after `migrate`.
+-- Without rows for `migrate` and `job` the database is ready. Tables are read and not locked.
 --
--- The first answer is about the shape of the tables, the second about their rows. Put the shape right
--- first: where a column is missing the second ends with an error that names it.
+-- The first result is about tables and columns, the second about rows. Correct the first one first: if a
+-- column is missing, the second query ends with an error that names the column.
 
 WITH expected (table_name, column_name, data_type, is_required, default_value) AS (VALUES
     ('user_profiles', 'user_id', 'uuid', true, NULL),
@@ -48,19 +49,20 @@ WITH expected (table_name, column_name, data_type, is_required, default_value) A
     ('engagement_message_queue', 'idempotency_key', 'text', true, NULL),
     ('engagement_message_queue', 'created_at', 'timestamp with time zone', true, 'now()')
 ),
--- What later migrations will want to call their own.
+-- Names that the later migrations use.
 name (taken) AS (VALUES
     ('message_pending_idx'), ('message_user_idx'), ('transition_user_idx'), ('state_active_idx'),
     ('state_goodbye_sent_idx'), ('state_remind_later_idx'), ('message_idempotency_key_unique'),
     ('user_profiles_destination_known'), ('engagement_state_known'), ('goodbye_sent_has_its_dates'),
     ('remind_later_has_its_date'), ('transition_from_state_known'), ('transition_to_state_known'),
     ('transition_trigger_known'), ('message_type_known'), ('message_destination_known'),
-    ('message_status_known'), ('engagement_job_runs'), ('job_run_started_idx'), ('job_run_good_idx'),
-    ('state_last_activity_at_in_range'), ('state_goodbye_sent_at_in_range'),
-    ('state_goodbye_expires_at_in_range'), ('state_remind_at_in_range'), ('state_created_at_in_range'),
-    ('state_updated_at_in_range'), ('profile_opt_out_changed_at_in_range'),
-    ('profile_created_at_in_range'), ('profile_updated_at_in_range'), ('message_scheduled_for_in_range'),
-    ('message_sent_at_in_range'), ('message_created_at_in_range'), ('transition_created_at_in_range')
+    ('message_status_known'), ('message_failed_idx'), ('profile_jid_idx'), ('profile_created_idx'),
+    ('profile_left_alone_idx'), ('engagement_job_runs'), ('job_run_started_idx'), ('job_run_good_idx'),
+    ('profile_opt_out_changed_at_in_range'), ('profile_created_at_in_range'),
+    ('profile_updated_at_in_range'), ('state_last_activity_at_in_range'),
+    ('state_goodbye_sent_at_in_range'), ('state_goodbye_expires_at_in_range'), ('state_remind_at_in_range'),
+    ('state_created_at_in_range'), ('state_updated_at_in_range'), ('transition_created_at_in_range'),
+    ('message_scheduled_for_in_range'), ('message_sent_at_in_range'), ('message_created_at_in_range')
 ),
 found_table AS (
     SELECT table_name, to_regclass(table_name) AS oid FROM (SELECT DISTINCT table_name FROM expected) AS names
@@ -71,7 +73,7 @@ found_column AS (
     FROM found_table JOIN pg_attribute ON attrelid = oid
     WHERE attnum > 0 AND NOT attisdropped
 ),
--- Unique constraints and indexes that hold for all rows, with their columns.
+-- Unique constraints and indexes without a condition, with their columns.
 found_key AS (
     SELECT table_name, index_class.relname AS key_name, conname, NOT indimmediate AS is_deferrable,
         ARRAY(
@@ -93,8 +95,8 @@ SELECT 'migrate' AS concerns, format('%s does not exist', table_name) AS problem
     'take its CREATE TABLE from: manage.py sqlmigrate engagement 0001' AS remedy
 FROM found_table WHERE oid IS NULL
 UNION ALL
-SELECT 'migrate', format('%s is a view, or otherwise no ordinary table', table_name),
-    'give that another name, or the tables to a schema of their own'
+SELECT 'migrate', format('%s is not an ordinary table (a view, for example)', table_name),
+    'rename it, or put the tables into a schema of their own'
 FROM found_table JOIN pg_class USING (oid) WHERE relkind <> 'r'
 UNION ALL
 SELECT 'migrate', format('%s does not belong to this user, %s', table_name, current_user),
@@ -153,7 +155,7 @@ WHERE NOT EXISTS (
     WHERE found_key.table_name = needed_key.table_name AND columns = ARRAY[needed_key.column_name]
 )
 UNION ALL
--- Django would have made this one in the migration that is only recorded.
+-- The first migration makes this one, but on an adopted database it is only recorded.
 SELECT 'job', 'user_engagement_states.user_id has no foreign key to user_profiles',
     'ALTER TABLE user_engagement_states ADD FOREIGN KEY (user_id) REFERENCES user_profiles (user_id)'
     ' DEFERRABLE INITIALLY DEFERRED;'
@@ -164,7 +166,7 @@ WHERE to_regclass('user_engagement_states') IS NOT NULL AND NOT EXISTS (
 )
 UNION ALL
 SELECT 'job',
-    format('engagement_message_queue has another unique key, %s (%s): a goodbye that meets it would be lost',
+    format('engagement_message_queue has another unique key, %s (%s): a goodbye that violates it would be dropped silently',
         key_name, array_to_string(columns, ', ')),
     CASE WHEN conname IS NULL THEN format('DROP INDEX %I;', key_name)
          ELSE format('ALTER TABLE engagement_message_queue DROP CONSTRAINT %I;', conname) END
@@ -181,7 +183,7 @@ SELECT 'migrate', format('the name %s is taken, by a constraint of %s', taken, t
 FROM name JOIN pg_constraint ON conname = taken JOIN found_table ON found_table.oid = conrelid
 WHERE conindid = 0
 UNION ALL
-SELECT 'afterwards', format('the idempotency key will be unique twice, for %s is there too', key_name),
+SELECT 'afterwards', format('the idempotency key will be unique twice: drop %s', key_name),
     CASE WHEN conname IS NULL THEN format('DROP INDEX %I;', key_name)
          ELSE format('ALTER TABLE engagement_message_queue DROP CONSTRAINT %I;', conname) END
 FROM found_key WHERE table_name = 'engagement_message_queue' AND columns = ARRAY['idempotency_key']
@@ -194,10 +196,10 @@ ORDER BY concerns DESC, problem;
 SELECT concerns, format('%s of %s: %s', row_count, table_name, what) AS problem, remedy
 FROM (
     SELECT 'migrate', 'user_profiles', 'preferred_destination is neither individual nor group',
-        'UPDATE each to what it means',
+        'UPDATE each to individual or group',
         count(*) FILTER (WHERE preferred_destination::text NOT IN ('individual', 'group')) FROM user_profiles
     UNION ALL
-    SELECT 'job', 'user_profiles', 'NULL where there must be a value',
+    SELECT 'job', 'user_profiles', 'NULL in a column that needs a value',
         'UPDATE each; the columns are those that may not be NULL',
         count(*) FILTER (WHERE num_nulls(
             preferred_destination, locale, reengagement_opt_out, created_at, updated_at) > 0)
@@ -209,50 +211,26 @@ FROM (
     FROM user_engagement_states
     UNION ALL
     SELECT 'migrate', 'user_engagement_states', 'goodbye_sent without goodbye_sent_at or goodbye_expires_at',
-        'UPDATE them to dormant, or give them the two dates: without these no run would ever end their wait',
+        'UPDATE them to dormant, or set both times: without them no run ends the state',
         count(*) FILTER (WHERE state::text = 'goodbye_sent' AND num_nulls(goodbye_sent_at, goodbye_expires_at) > 0)
     FROM user_engagement_states
     UNION ALL
     SELECT 'migrate', 'user_engagement_states', 'remind_later without remind_at',
-        'UPDATE them to dormant, or give them the date',
+        'UPDATE them to dormant, or set the time',
         count(*) FILTER (WHERE state::text = 'remind_later' AND remind_at IS NULL)
     FROM user_engagement_states
     UNION ALL
-    SELECT 'job', 'user_engagement_states', 'NULL where there must be a value',
+    SELECT 'job', 'user_engagement_states', 'NULL in a column that needs a value',
         'UPDATE each; the columns are those that may not be NULL',
         count(*) FILTER (WHERE num_nulls(user_id, state, last_activity_at, created_at, updated_at) > 0)
     FROM user_engagement_states
-    UNION ALL
-    SELECT 'migrate', 'user_engagement_states', 'a time outside the years 1970 to 2999', 'UPDATE each; infinity is outside, too',
-        count(*) FILTER (WHERE NOT (last_activity_at >= '1970-01-01Z' AND last_activity_at < '3000-01-01Z')
-            OR NOT (goodbye_sent_at >= '1970-01-01Z' AND goodbye_sent_at < '3000-01-01Z')
-            OR NOT (goodbye_expires_at >= '1970-01-01Z' AND goodbye_expires_at < '3000-01-01Z')
-            OR NOT (remind_at >= '1970-01-01Z' AND remind_at < '3000-01-01Z')
-            OR NOT (created_at >= '1970-01-01Z' AND created_at < '3000-01-01Z')
-            OR NOT (updated_at >= '1970-01-01Z' AND updated_at < '3000-01-01Z'))
-    FROM user_engagement_states
-    UNION ALL
-    SELECT 'migrate', 'user_profiles', 'a time outside the years 1970 to 2999', 'UPDATE each; infinity is outside, too',
-        count(*) FILTER (WHERE NOT (created_at >= '1970-01-01Z' AND created_at < '3000-01-01Z')
-            OR NOT (updated_at >= '1970-01-01Z' AND updated_at < '3000-01-01Z'))
-    FROM user_profiles
-    UNION ALL
-    SELECT 'migrate', 'engagement_message_queue', 'a time outside the years 1970 to 2999', 'UPDATE each; infinity is outside, too',
-        count(*) FILTER (WHERE NOT (scheduled_for >= '1970-01-01Z' AND scheduled_for < '3000-01-01Z')
-            OR NOT (sent_at >= '1970-01-01Z' AND sent_at < '3000-01-01Z')
-            OR NOT (created_at >= '1970-01-01Z' AND created_at < '3000-01-01Z'))
-    FROM engagement_message_queue
-    UNION ALL
-    SELECT 'migrate', 'engagement_state_transitions', 'a time outside the years 1970 to 2999', 'UPDATE each; infinity is outside, too',
-        count(*) FILTER (WHERE NOT (created_at >= '1970-01-01Z' AND created_at < '3000-01-01Z'))
-    FROM engagement_state_transitions
     UNION ALL
     SELECT 'job', 'user_engagement_states', 'the user has another row',
         'DELETE all but one of each user',
         count(user_id) - count(DISTINCT user_id)
     FROM user_engagement_states
     UNION ALL
-    SELECT 'job', 'user_engagement_states', 'the user has no profile, and would never get a goodbye',
+    SELECT 'job', 'user_engagement_states', 'the user has no profile and would never be sent a goodbye',
         'INSERT the profiles, or DELETE the rows',
         count(*) FILTER (WHERE NOT EXISTS (
             SELECT FROM user_profiles WHERE user_profiles.user_id = user_engagement_states.user_id))
@@ -265,37 +243,60 @@ FROM (
     FROM engagement_state_transitions
     UNION ALL
     SELECT 'migrate', 'engagement_state_transitions', 'an unknown trigger',
-        'UPDATE each to the trigger that it means, or move the rows to a table of your own',
+        'UPDATE each to a known trigger, or move the rows to a table of your own',
         count(*) FILTER (WHERE trigger::text NOT IN (
             'inactivity_14d', 'user_message', 'goodbye_response_1', 'goodbye_response_2',
             'goodbye_response_3', 'goodbye_timeout', 'reminder_due', 'run_undone'))
     FROM engagement_state_transitions
     UNION ALL
     SELECT 'migrate', 'engagement_message_queue', 'an unknown message_type',
-        'UPDATE each to the type that it means, or move the rows to a table of your own',
+        'UPDATE each to a known type, or move the rows to a table of your own',
         count(*) FILTER (WHERE message_type::text NOT IN
             ('welcome', 'tier_unlock', 'goodbye', 'weekly_review', 'reminder', 'help_restart'))
     FROM engagement_message_queue
     UNION ALL
     SELECT 'migrate', 'engagement_message_queue', 'destination is neither individual nor group',
-        'UPDATE each to what it means',
+        'UPDATE each to individual or group',
         count(*) FILTER (WHERE destination::text NOT IN ('individual', 'group')) FROM engagement_message_queue
     UNION ALL
     SELECT 'migrate', 'engagement_message_queue', 'an unknown status', 'UPDATE each to one of the four',
         count(*) FILTER (WHERE status::text NOT IN ('pending', 'sent', 'failed', 'cancelled'))
     FROM engagement_message_queue
     UNION ALL
-    SELECT 'migrate', 'engagement_message_queue', 'the idempotency key is another message''s too',
-        'UPDATE all but one: put the id behind the key',
+    SELECT 'migrate', 'engagement_message_queue', 'another message has the same idempotency key',
+        'UPDATE all but one: append the id to the key',
         count(idempotency_key) - count(DISTINCT idempotency_key)
     FROM engagement_message_queue
     UNION ALL
-    SELECT 'job', 'engagement_message_queue', 'NULL where there must be a value',
+    SELECT 'job', 'engagement_message_queue', 'NULL in a column that needs a value',
         'UPDATE each; the columns are those that may not be NULL',
         count(*) FILTER (WHERE num_nulls(
             user_id, message_type, message_key, message_params, destination, destination_jid, scheduled_for,
             status, retry_count, idempotency_key, created_at) > 0)
     FROM engagement_message_queue
+    UNION ALL
+    SELECT 'migrate', table_name, format('%s is before 1970 or after 2999', column_name),
+        format('UPDATE %1$s SET %2$s = least(greatest(%2$s, ''1970-01-01Z''), ''2999-12-31Z'')'
+            ' WHERE %2$s < ''1970-01-01Z'' OR %2$s >= ''3000-01-01Z'';', table_name, column_name),
+        count(*)
+    FROM (
+        SELECT 'user_profiles', time.*
+        FROM user_profiles, LATERAL (VALUES ('created_at', created_at), ('updated_at', updated_at)) AS time
+        UNION ALL
+        SELECT 'user_engagement_states', time.*
+        FROM user_engagement_states, LATERAL (VALUES
+            ('last_activity_at', last_activity_at), ('goodbye_sent_at', goodbye_sent_at),
+            ('goodbye_expires_at', goodbye_expires_at), ('remind_at', remind_at),
+            ('created_at', created_at), ('updated_at', updated_at)) AS time
+        UNION ALL
+        SELECT 'engagement_state_transitions', 'created_at', created_at FROM engagement_state_transitions
+        UNION ALL
+        SELECT 'engagement_message_queue', time.*
+        FROM engagement_message_queue, LATERAL (VALUES
+            ('scheduled_for', scheduled_for), ('sent_at', sent_at), ('created_at', created_at)) AS time
+    ) AS stored (table_name, column_name, value)
+    WHERE value < '1970-01-01Z' OR value >= '3000-01-01Z'
+    GROUP BY table_name, column_name
 ) AS counted (concerns, table_name, what, remedy, row_count)
 WHERE row_count > 0
 ORDER BY concerns DESC, problem;

@@ -1,4 +1,4 @@
-"""The assistant's tables: columns, constraints, indexes. No rules live here, and no save() overrides."""
+"""The tables: columns, constraints and indexes. There are no rules and no save() methods here."""
 
 from engagement import lookups  # noqa: F401  registers any_of
 from engagement.models.choices import GOOD, Destination, MessageStatus, MessageType, RunStatus

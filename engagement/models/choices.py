@@ -1,38 +1,14 @@
-"""What columns may hold: choices, ranges of times, and the CHECKs that enforce them."""
+"""The values of columns with a fixed vocabulary."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Final
 
 from django.db import models
 
-FIRST_INSTANT: Final = datetime(1970, 1, 1, tzinfo=UTC)
-END_OF_TIME: Final = datetime(3000, 1, 1, tzinfo=UTC)
-"""The times that tables may hold lie from FIRST_INSTANT to just before END_OF_TIME."""
-
-
-def one_of(column: str, choices: type[models.TextChoices], *, name: str) -> models.CheckConstraint:
-    """A CHECK that `column` holds one of `choices`, for the programs that are not Django."""
-    return models.CheckConstraint(condition=models.Q(**{f"{column}__in": choices.values}), name=name)
-
-
-def within_range(prefix: str, *columns: str) -> tuple[models.CheckConstraint, ...]:
-    """A CHECK for each column that its time lies in a range that every program can compute with.
-
-    PostgreSQL also stores 'infinity' and years before 1, which Python cannot read.
-    """
-    return tuple(
-        models.CheckConstraint(
-            condition=models.Q(**{f"{column}__gte": FIRST_INSTANT, f"{column}__lt": END_OF_TIME}),
-            name=f"{prefix}_{column}_in_range",
-        )
-        for column in columns
-    )
-
 
 class Destination(models.TextChoices):
-    """The kind of chat that a user's messages go to."""
+    """The kind of chat that receives a user's messages."""
 
     INDIVIDUAL = "individual", "individual chat"
     GROUP = "group", "group chat"
@@ -50,7 +26,7 @@ class MessageType(models.TextChoices):
 
 
 class MessageStatus(models.TextChoices):
-    """What has happened to a message."""
+    """The delivery status of a message."""
 
     PENDING = "pending"
     SENT = "sent"
@@ -59,7 +35,7 @@ class MessageStatus(models.TextChoices):
 
 
 class RunStatus(models.TextChoices):
-    """The status of a run. If its process is killed it stays `running`."""
+    """The status of a run. It stays `running` if the process is killed."""
 
     RUNNING = "running", "running"
     SUCCEEDED = "succeeded", "succeeded"
@@ -69,4 +45,4 @@ class RunStatus(models.TextChoices):
 
 
 GOOD: Final = (RunStatus.SUCCEEDED.value, RunStatus.PARTIAL.value)
-"""The statuses of a run that reached its end: all due users were moved, or failed and were reported."""
+"""The statuses of a run that processed all due users, even if some of them failed."""

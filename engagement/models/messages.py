@@ -8,7 +8,8 @@ from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
 from engagement.fields import WrittenField
-from engagement.models.choices import Destination, MessageStatus, MessageType, one_of, within_range
+from engagement.models.choices import Destination, MessageStatus, MessageType
+from engagement.models.constraints import one_of, times_in_range
 from engagement.models.users import UserProfile
 
 
@@ -39,10 +40,10 @@ class MessageInsert(models.Model):
 
 
 class EngagementMessage(models.Model):
-    """A message to be sent by the assistant.
+    """A message for the assistant to send.
 
-    Its idempotency key stays taken for ever, unless the run that queued it is undone before it is sent.
-    `user` has no foreign-key constraint, for the reasons given at EngagementStateTransition.
+    The idempotency key is permanent. It is freed only if the run that queued the message is undone before
+    the message is sent. `user` has no foreign-key constraint; EngagementStateTransition explains why.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
@@ -77,21 +78,22 @@ class EngagementMessage(models.Model):
             one_of("message_type", MessageType, name="message_type_known"),
             one_of("destination", Destination, name="message_destination_known"),
             one_of("status", MessageStatus, name="message_status_known"),
-            # The only unique constraint beside the primary key: ignore_conflicts hides all of them.
-            # Not unique=True, which adds a LIKE index to a text column, and nothing reads that.
+            *times_in_range("message", "scheduled_for", "sent_at", "created_at"),
+            # The only unique constraint besides the primary key, because ignore_conflicts hides all
+            # conflicts. unique=True would add a second index to a text column, for LIKE, with no reader.
             models.UniqueConstraint(fields=("idempotency_key",), name="message_idempotency_key_unique"),
-            *within_range("message", "scheduled_for", "sent_at", "created_at"),
         )
         indexes = (
-            # Read by the sender: the messages that are due.
+            # Read by the sender: pending messages that are due.
             models.Index(
                 fields=("scheduled_for",),
                 condition=models.Q(status=MessageStatus.PENDING),
                 name="message_pending_idx",
             ),
-            # Read by the admin and the explanation: the messages of a user.
+            # Read by the admin and by explain_engagement: the messages of one user.
             models.Index(fields=("user", "created_at"), name="message_user_idx"),
-            # Read by the admin: the failed messages. The job, which queues pending ones, adds nothing to it.
+            # Read by the admin: the number and the list of failed messages. The job queues pending
+            # messages only, so this index costs it nothing.
             models.Index(
                 fields=("id",), condition=models.Q(status=MessageStatus.FAILED), name="message_failed_idx"
             ),

@@ -1,4 +1,4 @@
-"""The ledger of the daily job's runs."""
+"""The ledger of the daily job: one row for each run."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from django.db import models
 from django.db.models.functions import Least, Now
 from uuid_utils.compat import uuid7
 
-from engagement.models.choices import GOOD, RunStatus, one_of, within_range
+from engagement.models.choices import GOOD, RunStatus
+from engagement.models.constraints import one_of, times_in_range
 
 
 class EngagementJobRun(models.Model):
-    """One run of the daily job: what was asked, and what it did. Written by `engagement.services.job.ledger`.
+    """One run of the daily job: its options and its result. `engagement.services.job.ledger` writes it.
 
-    `now` is the instant for which the run asked who is due; all other times are the database's own.
+    `now` is the time that the run compares with. All other times come from the database's clock.
     """
 
     job_id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
@@ -36,14 +37,14 @@ class EngagementJobRun(models.Model):
     checks = models.JSONField(
         default=dict,
         db_default=models.Value({}, models.JSONField()),
-        help_text="The counts of each check that was asked for.",
+        help_text="Counts per check.",
     )
     errors = models.JSONField(
         default=list,
         db_default=models.Value([], models.JSONField()),
-        help_text="The first users who failed; the log has them all.",
+        help_text="The first users who failed. The log lists all of them.",
     )
-    failure = models.TextField(null=True, blank=True, help_text="Why the run could not go on.")
+    failure = models.TextField(null=True, blank=True, help_text="The error that stopped the run.")
     options = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
     host = models.TextField(default="", db_default="")
     pid = models.IntegerField("process id", null=True, blank=True)
@@ -54,16 +55,16 @@ class EngagementJobRun(models.Model):
         verbose_name = "run"
         constraints = (
             one_of("status", RunStatus, name="job_run_status_known"),
+            *times_in_range("job_run", "now", "started_at", "last_seen_at", "finished_at"),
             models.CheckConstraint(
                 condition=models.Q(status=RunStatus.RUNNING, finished_at__isnull=True)
                 | ~models.Q(status=RunStatus.RUNNING) & models.Q(finished_at__isnull=False),
                 name="job_run_finished_unless_running",
             ),
-            *within_range("job_run", "now", "started_at", "last_seen_at", "finished_at"),
         )
         indexes = (
-            # Read by the admin's list, by check_engagement_runs (the runs since the last good one) and by
-            # the safety limit (the usual number of goodbyes).
+            # Read by the admin's list, by check_engagement_runs (runs since the last good one) and by the
+            # safety limit (the usual number of goodbyes).
             models.Index(fields=("-started_at",), name="job_run_started_idx"),
             # Read by check_engagement_runs: the latest good run.
             models.Index(
@@ -74,5 +75,5 @@ class EngagementJobRun(models.Model):
         )
 
     def __str__(self) -> str:
-        # Without the status, which is out of date if the process was killed.
+        # No status here: after a killed process it would be wrong.
         return str(self.job_id)

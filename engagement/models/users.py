@@ -1,4 +1,4 @@
-"""Users, their states, and the audit log of their transitions."""
+"""Users, their current state and their state transitions."""
 
 from __future__ import annotations
 
@@ -7,32 +7,33 @@ from django.db import models
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
-from engagement.models.choices import Destination, one_of, within_range
+from engagement.models.choices import Destination
+from engagement.models.constraints import one_of, times_in_range
 from engagement.states import State, Trigger
 
 
 class UserProfile(models.Model):
-    """A user of the assistant, and how to reach them."""
+    """A user of the assistant: address, preferences and consent."""
 
     user_id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
     whatsapp_jid = models.TextField(
         "WhatsApp JID",
         null=True,
         blank=True,
-        help_text="Where this user's messages go; without one the user cannot be reached.",
+        help_text="The address for this user's messages. A user without one receives none.",
     )
     preferred_destination = models.TextField(
         choices=Destination.choices, default=Destination.INDIVIDUAL, db_default=Destination.INDIVIDUAL
     )
     locale = models.TextField(default="pt-BR", db_default="pt-BR")
     reengagement_opt_out = models.BooleanField(
-        "opted out", default=False, db_default=False, help_text="Wants no goodbyes."
+        "opted out", default=False, db_default=False, help_text="Does not want goodbyes."
     )
     opt_out_changed_at = models.DateTimeField(
         null=True,
         blank=True,
         editable=False,
-        help_text="When the user last opted out or in, as far as the services know.",
+        help_text="The last time that a service recorded an opt-out or opt-in.",
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -42,14 +43,14 @@ class UserProfile(models.Model):
         verbose_name = "user"
         constraints = (
             one_of("preferred_destination", Destination, name="user_profiles_destination_known"),
-            *within_range("profile", "opt_out_changed_at", "created_at", "updated_at"),
+            *times_in_range("profile", "opt_out_changed_at", "created_at", "updated_at"),
         )
         indexes = (
-            # Read by the admin: users by address, or by the beginning of one.
+            # Read by the admin: search by address or by the start of an address.
             models.Index(fields=("whatsapp_jid",), opclasses=("text_pattern_ops",), name="profile_jid_idx"),
             # Read by the admin: the newest users.
             models.Index(fields=("created_at", "user_id"), name="profile_created_idx"),
-            # Read by the dashboard and by the skip counts of the job: the few users who get no goodbye.
+            # Read by the dashboard and by the job's skip counts: users who opted out or have no address.
             models.Index(
                 fields=("user_id",),
                 condition=models.Q(reengagement_opt_out=True)
@@ -68,7 +69,7 @@ class UserProfile(models.Model):
 
 
 class UserEngagementState(models.Model):
-    """The state of one user. Only `engagement.services.state_machine` changes it."""
+    """The current state of one user. Only `engagement.services.state_machine` changes it."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
     user = models.OneToOneField(UserProfile, on_delete=models.CASCADE, related_name="engagement_state")
@@ -85,7 +86,11 @@ class UserEngagementState(models.Model):
         verbose_name = "state"
         constraints = (
             one_of("state", State, name="engagement_state_known"),
-            # Without these times, no check would ever move the user out of the state.
+            *times_in_range(
+                "state", "last_activity_at", "goodbye_sent_at", "goodbye_expires_at", "remind_at"
+            ),
+            *times_in_range("state", "created_at", "updated_at"),
+            # Without these times no check would end the state.
             models.CheckConstraint(
                 condition=~models.Q(state=State.GOODBYE_SENT)
                 | models.Q(goodbye_sent_at__isnull=False, goodbye_expires_at__isnull=False),
@@ -95,14 +100,9 @@ class UserEngagementState(models.Model):
                 condition=~models.Q(state=State.REMIND_LATER) | models.Q(remind_at__isnull=False),
                 name="remind_later_has_its_date",
             ),
-            *within_range(
-                "state",
-                *("last_activity_at", "goodbye_sent_at", "goodbye_expires_at", "remind_at"),
-                *("created_at", "updated_at"),
-            ),
         )
         indexes = (
-            # Read by the check inactivity_14d, which claims in this order, and by its skip counts.
+            # Read by the check inactivity_14d, in this order, and by its skip counts.
             models.Index(
                 fields=("last_activity_at", "user"),
                 condition=models.Q(state=State.ACTIVE),
@@ -128,10 +128,10 @@ class UserEngagementState(models.Model):
 
 
 class EngagementStateTransition(models.Model):
-    """One transition of one user. Append-only: only the state machine adds rows, and none is changed.
+    """One transition of one user. The state machine adds rows and never changes them.
 
-    `user` has no foreign-key constraint: the locked state row proves that the user exists, and the log
-    outlives the user.
+    `user` has no foreign-key constraint. The log outlives the user, and the state machine has locked the
+    user's state row, so the user exists when the row is written.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
@@ -155,11 +155,11 @@ class EngagementStateTransition(models.Model):
             one_of("from_state", State, name="transition_from_state_known"),
             one_of("to_state", State, name="transition_to_state_known"),
             one_of("trigger", Trigger, name="transition_trigger_known"),
-            *within_range("transition", "created_at"),
+            *times_in_range("transition", "created_at"),
         )
         indexes = (
-            # Read by the history of a user: admin, explanation, undo, and the state machine, which asks
-            # since when a user has been dormant.
+            # Read by the admin, explain_engagement and undo_engagement_run (the history of one user) and
+            # by the state machine (the time since which a user has been dormant).
             models.Index(fields=("user", "created_at"), name="transition_user_idx"),
         )
 

@@ -1,4 +1,4 @@
-"""Databases with tables that somebody else made: as found, and adopted."""
+"""Databases with the tables of another program: before and after adoption."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ADOPTED: Final = f"{NAME}_adopted"
 
 @pytest.fixture(scope="package")
 def owner(django_db_setup: None) -> Iterator[None]:
-    """Whom the tables belong to, as long as there are tests here."""
+    """Create the role that owns the tables, for the tests of this package."""
     foreign_database.drop(NAME, FOUND, ADOPTED)
     foreign_database.drop_roles([OWNER, JOB, ASSISTANT])
     foreign_database.create_owner()
@@ -31,7 +31,7 @@ def owner(django_db_setup: None) -> Iterator[None]:
 
 @pytest.fixture(scope="package")
 def foreign_template(owner: None) -> ForeignDatabase:
-    """The tables as found, to be copied or left as they are."""
+    """The tables before adoption. Tests copy them or do not change them."""
     database = foreign_database.create(FOUND)
     database.execute(FOREIGN_TABLES.read_text())
     return database
@@ -39,14 +39,14 @@ def foreign_template(owner: None) -> ForeignDatabase:
 
 @pytest.fixture
 def foreign(foreign_template: ForeignDatabase) -> Iterator[ForeignDatabase]:
-    """The tables as found."""
+    """The tables before adoption."""
     yield foreign_database.create(NAME, like=foreign_template.name)
     foreign_database.drop(NAME)
 
 
 @pytest.fixture(scope="package")
 def adopted_template(foreign_template: ForeignDatabase) -> ForeignDatabase:
-    """The tables adopted as the guide says, to be copied."""
+    """The tables after adoption by the guide. Tests copy them."""
     database = foreign_database.create(ADOPTED, like=foreign_template.name)
     outcome = database.manage("migrate", "--fake-initial", "--verbosity", "0")
     assert outcome.code == 0, outcome.err
@@ -58,13 +58,13 @@ def adopted_template(foreign_template: ForeignDatabase) -> ForeignDatabase:
 
 @pytest.fixture
 def unguarded(adopted_template: ForeignDatabase) -> Iterator[ForeignDatabase]:
-    """Adopted, but for the policies."""
+    """The tables after adoption, without policies."""
     yield foreign_database.create(NAME, like=adopted_template.name)
     foreign_database.drop(NAME)
 
 
 @pytest.fixture
 def adopted(unguarded: ForeignDatabase) -> ForeignDatabase:
-    """Adopted, with roles and policies."""
+    """The tables after adoption, with roles and policies."""
     unguarded.run_script("row_level_security.sql")
     return unguarded

@@ -1,4 +1,4 @@
-"""A database that had the assistant's tables before this project came, with users of its own."""
+"""A database with tables that another program created, and with roles of its own."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ ASSISTANT: Final = "engagement_assistant"
 
 
 def role_name(role: str) -> str:
-    """A role under a name of this test's own: roles belong to the whole server."""
+    """Return a unique name for `role`, because roles belong to the whole server."""
     return f"{role}_test_{os.getpid()}"
 
 
 @dataclass(frozen=True, slots=True)
 class ForeignDatabase:
-    """The database `name`, on the server of the tests. It belongs to OWNER, who is no superuser."""
+    """The database `name` on the server of the tests. Its owner, OWNER, is not a superuser."""
 
     name: str
 
     def url(self, role: str | None = None) -> str:
-        """How `role` logs in; without one, the superuser of the tests."""
+        """Return the URL for `role`, or for the superuser of the tests."""
         user, address = database_url().split("@", maxsplit=1)
         _, _, parameters = address.partition("?")
         login = f"postgresql://{role_name(role)}:{PASSWORD}" if role else user
@@ -50,7 +50,7 @@ class ForeignDatabase:
         return psycopg.connect(self.url(role), autocommit=True)
 
     def execute(self, statements: str) -> None:
-        """As OWNER does it."""
+        """Execute `statements` as OWNER."""
         with self.connect(OWNER) as connection:
             connection.execute(_in_own_names(statements))
 
@@ -59,7 +59,7 @@ class ForeignDatabase:
             return connection.execute(query.encode(), parameters or None).fetchall()
 
     def run_script(self, name: str) -> None:
-        """A script of docs/sql, as somebody who may create roles."""
+        """Run a script of docs/sql as a superuser, who may create roles."""
         with self.connect() as connection:
             connection.execute(_in_own_names((SCRIPTS / name).read_text()))
 
@@ -84,7 +84,7 @@ def create(name: str, *, like: str = "template0") -> ForeignDatabase:
 
 
 def let_in(*roles: str) -> None:
-    """Give roles that a script made a password."""
+    """Set a password for roles that a script created."""
     with another_connection() as superuser:
         for role in roles:
             superuser.execute(_with_password("ALTER ROLE {} PASSWORD {}", role))
@@ -97,7 +97,7 @@ def drop(*names: str) -> None:
 
 
 def drop_roles(roles: Sequence[str]) -> None:
-    """Once no database knows them any more."""
+    """Drop roles. Drop the databases that use them first."""
     with another_connection() as superuser:
         for role in roles:
             superuser.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role_name(role))))

@@ -1,4 +1,4 @@
-"""What other people's tables may be like, and what adoption_check.sql says of it."""
+"""Problems of tables that another program created, and the findings of adoption_check.sql."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ USER: Final = "00000000-0000-4000-8000-000000000001"
 
 
 class Obstacle(NamedTuple):
-    """A change of tables that could be adopted before it, and the finding of the check."""
+    """A change to tables that are ready to be adopted, and the finding that it causes."""
 
     change: str
     concerns: str
@@ -72,7 +72,7 @@ SHAPES: Final = {
         "job",
         "user_engagement_states.user_id is not unique",
     ),
-    "states of nobody": Obstacle(
+    "states without a foreign key": Obstacle(
         "ALTER TABLE user_engagement_states DROP CONSTRAINT fk_user_engagement_states_profiles",
         "job",
         "user_engagement_states.user_id has no foreign key to user_profiles",
@@ -81,20 +81,20 @@ SHAPES: Final = {
         "CREATE UNIQUE INDEX once ON engagement_message_queue (user_id, message_type)",
         "job",
         "engagement_message_queue has another unique key, once (message_type, user_id): a goodbye"
-        " that meets it would be lost",
+        " that violates it would be dropped silently",
     ),
     "index of the same name": Obstacle(
         "CREATE INDEX message_pending_idx ON engagement_message_queue (status)",
         "migrate",
         "the name message_pending_idx is taken, by an index or a table",
     ),
-    "rule of the same name": Obstacle(
+    "constraint of the same name": Obstacle(
         "ALTER TABLE engagement_message_queue ADD CONSTRAINT message_status_known CHECK (status <> '')",
         "migrate",
         "the name message_status_known is taken, by a constraint of engagement_message_queue",
     ),
 }
-"""Of columns, keys and names. The remedy is SQL that puts it right."""
+"""Columns, keys and names. The remedy is SQL that corrects the problem."""
 
 CONTENTS: Final = {
     "unknown destination": Obstacle(
@@ -117,12 +117,12 @@ CONTENTS: Final = {
         "migrate",
         "1 of user_engagement_states: remind_later without remind_at",
     ),
-    "move to an unknown state": Obstacle(
+    "transition to an unknown state": Obstacle(
         "UPDATE engagement_state_transitions SET to_state = 'asleep'",
         "migrate",
         "1 of engagement_state_transitions: an unknown state",
     ),
-    "move from an unknown state": Obstacle(
+    "transition from an unknown state": Obstacle(
         "UPDATE engagement_state_transitions SET from_state = 'asleep'",
         "migrate",
         "1 of engagement_state_transitions: an unknown state",
@@ -147,35 +147,35 @@ CONTENTS: Final = {
         "migrate",
         "1 of engagement_message_queue: an unknown status",
     ),
-    "one key twice": Obstacle(
+    "duplicate idempotency key": Obstacle(
         "ALTER TABLE engagement_message_queue DROP CONSTRAINT uq_engagement_message_queue_key;"
         "INSERT INTO engagement_message_queue (user_id, message_type, message_key, destination,"
         " destination_jid, idempotency_key) SELECT user_id, message_type, message_key, destination,"
         " destination_jid, idempotency_key FROM engagement_message_queue",
         "migrate",
-        "1 of engagement_message_queue: the idempotency key is another message's too",
+        "1 of engagement_message_queue: another message has the same idempotency key",
     ),
 }
-"""Rows at which `migrate` fails."""
+"""Rows that make `migrate` fail."""
 
 UNSEEN_BY_MIGRATE: Final = {
-    "opted out, perhaps": Obstacle(
+    "opt-out is null": Obstacle(
         "ALTER TABLE user_profiles ALTER COLUMN reengagement_opt_out DROP NOT NULL;"
         "UPDATE user_profiles SET reengagement_opt_out = NULL",
         "job",
-        "1 of user_profiles: NULL where there must be a value",
+        "1 of user_profiles: NULL in a column that needs a value",
     ),
-    "no last activity": Obstacle(
+    "last activity is null": Obstacle(
         "ALTER TABLE user_engagement_states ALTER COLUMN last_activity_at DROP NOT NULL;"
         "UPDATE user_engagement_states SET last_activity_at = NULL",
         "job",
-        "1 of user_engagement_states: NULL where there must be a value",
+        "1 of user_engagement_states: NULL in a column that needs a value",
     ),
-    "message of no type": Obstacle(
+    "message type is null": Obstacle(
         "ALTER TABLE engagement_message_queue ALTER COLUMN message_type DROP NOT NULL;"
         "UPDATE engagement_message_queue SET message_type = NULL",
         "job",
-        "1 of engagement_message_queue: NULL where there must be a value",
+        "1 of engagement_message_queue: NULL in a column that needs a value",
     ),
     "two states": Obstacle(
         "ALTER TABLE user_engagement_states DROP CONSTRAINT uq_user_engagement_states_user;"
@@ -183,35 +183,27 @@ UNSEEN_BY_MIGRATE: Final = {
         "job",
         "1 of user_engagement_states: the user has another row",
     ),
-    "no profile": Obstacle(
+    "state without a profile": Obstacle(
         "ALTER TABLE user_engagement_states DROP CONSTRAINT fk_user_engagement_states_profiles;"
         "DELETE FROM user_profiles",
         "job",
-        "1 of user_engagement_states: the user has no profile, and would never get a goodbye",
+        "1 of user_engagement_states: the user has no profile and would never be sent a goodbye",
     ),
 }
-"""Rows that `migrate` lets pass, and with which the job goes wrong."""
+"""Rows that `migrate` accepts and that make the job fail or give wrong results."""
 
-TIMES: Final = {
-    "last activity": Obstacle(
-        "UPDATE user_engagement_states SET last_activity_at = '-infinity'",
-        "migrate",
-        "1 of user_engagement_states: a time outside the years 1970 to 2999",
-    ),
-    "profile": Obstacle(
-        "UPDATE user_profiles SET created_at = '0044-03-15 12:00:00Z BC'",
-        "migrate",
-        "1 of user_profiles: a time outside the years 1970 to 2999",
-    ),
-    "message": Obstacle(
-        "UPDATE engagement_message_queue SET scheduled_for = '3000-01-01Z'",
-        "migrate",
-        "1 of engagement_message_queue: a time outside the years 1970 to 2999",
-    ),
-    "transition": Obstacle(
-        "UPDATE engagement_state_transitions SET created_at = 'infinity'",
-        "migrate",
-        "1 of engagement_state_transitions: a time outside the years 1970 to 2999",
-    ),
-}
-"""Rows that the migration 0012 refuses."""
+TIMES: Final = (
+    "user_profiles.created_at",
+    "user_profiles.updated_at",
+    "user_engagement_states.last_activity_at",
+    "user_engagement_states.goodbye_sent_at",
+    "user_engagement_states.goodbye_expires_at",
+    "user_engagement_states.remind_at",
+    "user_engagement_states.created_at",
+    "user_engagement_states.updated_at",
+    "engagement_state_transitions.created_at",
+    "engagement_message_queue.scheduled_for",
+    "engagement_message_queue.sent_at",
+    "engagement_message_queue.created_at",
+)
+"""Columns with a time, which must be from 1970 to 2999."""

@@ -1,7 +1,8 @@
-"""The app on a database that had the tables before: the job, messages and the loader, with few privileges."""
+"""The app on existing tables: the job, messages and the loader, with few privileges."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -46,22 +47,22 @@ KEY_CONSTRAINT: Final = "uq_engagement_message_queue_key"
 
 
 def settle(database: ForeignDatabase, *, due: int) -> None:
-    """Have users of every kind in the tables, and all of them where this assistant has its users."""
+    """Add users of every kind to the tables, and to the foreign program's table of users."""
     with database.connect() as superuser:
-        # Without the foreign keys for a moment: profiles first, then those whom they are profiles of.
+        # Without checking foreign keys, because the profiles come before the users.
         superuser.execute("SET session_replication_role = replica")
         seed(superuser, due=due)
         superuser.execute("INSERT INTO accounts.users (id) SELECT user_id FROM user_profiles")
 
 
 def contents(database: ForeignDatabase) -> dict[str, list[tuple[Any, ...]]]:
-    """All rows, but for the one column that migrations add to these tables."""
+    """Return all rows, without the column that migrations add."""
     row = "to_jsonb(row) - 'opt_out_changed_at'"
     return {table: database.rows(f"SELECT {row} FROM {table} AS row ORDER BY 1") for table in TABLES}
 
 
 def without_the_triggers_doing(after: Snapshot, *, before: Snapshot) -> Snapshot:
-    """With the `updated_at` that the job wrote and the trigger replaced."""
+    """Return `after` with the `updated_at` that the job wrote before the trigger replaced it."""
     states = {
         user_id: row if row == before.states[user_id] else row._replace(updated_at=NOW)
         for user_id, row in after.states.items()
@@ -70,7 +71,7 @@ def without_the_triggers_doing(after: Snapshot, *, before: Snapshot) -> Snapshot
 
 
 def speak(database: ForeignDatabase, text: str) -> str:
-    """Somebody who was told goodbye writes; returns their id."""
+    """Let a user who was sent a goodbye write `text`; return their id."""
     ((user_id,),) = database.rows(
         "SELECT user_id FROM user_engagement_states WHERE state = 'goodbye_sent' ORDER BY user_id LIMIT 1"
     )
@@ -89,7 +90,7 @@ def test_adopted_tables_have_what_migrations_make(adopted: ForeignDatabase, ques
     assert adopted.rows(question, list(TABLES)) == expected
 
 
-def test_adoption_changes_no_row_and_takes_nothing_away(foreign: ForeignDatabase) -> None:
+def test_adoption_changes_no_row_and_removes_no_constraint(foreign: ForeignDatabase) -> None:
     settle(foreign, due=100)
     before, constraints = contents(foreign), foreign.rows(CONSTRAINTS)
     outcome = foreign.manage("migrate", "--fake-initial", "--verbosity", "0")
@@ -106,6 +107,26 @@ def test_three_tables_of_four_are_not_adopted(foreign: ForeignDatabase) -> None:
     assert foreign.rows("SELECT to_regclass('engagement_message_queue')") == [(None,)]
 
 
+def test_times_out_of_range_stop_the_migration_until_its_sql_corrects_them(foreign: ForeignDatabase) -> None:
+    settle(foreign, due=10)
+    count, times = "SELECT count(*)::text FROM user_engagement_states", "ORDER BY remind_at DESC LIMIT 1"
+    ((users,),) = foreign.rows(count)
+    foreign.execute("UPDATE user_engagement_states SET remind_at = 'infinity', created_at = '-infinity'")
+    outcome = foreign.manage("migrate", "--fake-initial", "--verbosity", "0")
+    assert outcome.code == 1
+    problems = [line.split(" Correct this with: ") for line in outcome.err.strip().splitlines()]
+    assert [problem for problem, _ in problems] == [
+        f"CommandError: user_engagement_states.remind_at is before 1970 or after 2999 in {users} row(s).",
+        f"user_engagement_states.created_at is before 1970 or after 2999 in {users} row(s).",
+    ]
+    for _, remedy in problems:
+        foreign.execute(remedy)
+    assert foreign.manage("migrate", "--verbosity", "0").code == 0
+    assert foreign.rows(f"SELECT remind_at, created_at FROM user_engagement_states {times}") == [
+        (datetime(2999, 12, 31, tzinfo=UTC), datetime(1970, 1, 1, tzinfo=UTC))
+    ]
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_job_runs_on_an_adopted_database(adopted: ForeignDatabase, workers: str) -> None:
     settle(adopted, due=400)
@@ -118,7 +139,7 @@ def test_job_runs_on_an_adopted_database(adopted: ForeignDatabase, workers: str)
         assert_invariants(before, after, [Run(NOW, outcome.json)])
 
 
-def test_job_s_user_writes_and_reads_the_ledger_also_behind_policies(adopted: ForeignDatabase) -> None:
+def test_job_role_writes_and_reads_the_ledger_behind_policies(adopted: ForeignDatabase) -> None:
     adopted.execute("ALTER TABLE engagement_job_runs ENABLE ROW LEVEL SECURITY")
     settle(adopted, due=10)
     run = adopted.manage(*FIRST_RUN, role=JOB)
@@ -127,7 +148,7 @@ def test_job_s_user_writes_and_reads_the_ledger_also_behind_policies(adopted: Fo
     assert (check.code, run.json["job_id"] in check.out) == (0, True), check
 
 
-def test_message_is_taken_in_on_an_adopted_database(adopted: ForeignDatabase) -> None:
+def test_message_is_received_on_an_adopted_database(adopted: ForeignDatabase) -> None:
     settle(adopted, due=100)
     assert adopted.manage(*FIRST_RUN, role=JOB).code == 0
     user_id = speak(adopted, "oi")
@@ -136,7 +157,7 @@ def test_message_is_taken_in_on_an_adopted_database(adopted: ForeignDatabase) ->
     ]
 
 
-def test_wish_to_be_left_alone_is_kept_on_an_adopted_database(adopted: ForeignDatabase) -> None:
+def test_opt_out_is_stored_on_an_adopted_database(adopted: ForeignDatabase) -> None:
     settle(adopted, due=100)
     assert adopted.manage(*FIRST_RUN, role=JOB).code == 0
     user_id = speak(adopted, "parar")
@@ -146,7 +167,7 @@ def test_wish_to_be_left_alone_is_kept_on_an_adopted_database(adopted: ForeignDa
     ) == [(True, True)]
 
 
-def test_operator_can_look_ahead_explain_and_undo_on_an_adopted_database(adopted: ForeignDatabase) -> None:
+def test_operator_can_forecast_explain_and_undo_on_an_adopted_database(adopted: ForeignDatabase) -> None:
     settle(adopted, due=100)
     run = adopted.manage(*FIRST_RUN, role=JOB).json
     ((user_id,),) = adopted.rows("SELECT user_id FROM engagement_state_transitions LIMIT 1")
@@ -156,9 +177,7 @@ def test_operator_can_look_ahead_explain_and_undo_on_an_adopted_database(adopted
     assert (undo.code, undo.json["undone"]) == (0, run["succeeded"]), undo
 
 
-def test_loader_refuses_users_whom_the_assistant_does_not_know(
-    adopted: ForeignDatabase, tmp_path: Path
-) -> None:
+def test_loader_refuses_users_unknown_to_the_assistant(adopted: ForeignDatabase, tmp_path: Path) -> None:
     log = tmp_path / "log.csv"
     log.write_text("user,occurred_at\nana,2026-03-01T06:00:00Z\n")
     outcome = adopted.manage("load_activity_log", str(log), role=ASSISTANT)
@@ -169,7 +188,7 @@ def test_loader_refuses_users_whom_the_assistant_does_not_know(
     assert adopted.rows("SELECT count(*) FROM user_profiles") == [(0,)]
 
 
-def test_loader_adds_users_whom_the_assistant_knows(adopted: ForeignDatabase, tmp_path: Path) -> None:
+def test_loader_adds_users_known_to_the_assistant(adopted: ForeignDatabase, tmp_path: Path) -> None:
     log = tmp_path / "log.csv"
     log.write_text("user,occurred_at\nana,2026-03-01T06:00:00Z\n")
     adopted.execute(f"INSERT INTO accounts.users (id) VALUES ('{user_id_of('ana')}')")
@@ -179,7 +198,7 @@ def test_loader_adds_users_whom_the_assistant_knows(adopted: ForeignDatabase, tm
 
 
 @pytest.mark.parametrize("policies", ["", "FOR SELECT"], ids=["no policy", "a policy to read"])
-def test_job_without_policies_finds_nobody_and_says_so(unguarded: ForeignDatabase, policies: str) -> None:
+def test_job_without_policies_moves_no_user(unguarded: ForeignDatabase, policies: str) -> None:
     settle(unguarded, due=10)
     if policies:
         for table in TABLES[:2]:
@@ -188,7 +207,7 @@ def test_job_without_policies_finds_nobody_and_says_so(unguarded: ForeignDatabas
     assert (outcome.code, outcome.json["succeeded"]) == (0, 0)
 
 
-def test_second_unique_key_can_go_after_migrate(foreign: ForeignDatabase) -> None:
+def test_foreign_unique_key_can_be_dropped_after_migrate(foreign: ForeignDatabase) -> None:
     assert foreign.manage("migrate", "--fake-initial", "--verbosity", "0").code == 0
     foreign.execute(f"ALTER TABLE engagement_message_queue DROP CONSTRAINT {KEY_CONSTRAINT}")
     keys = foreign.rows(
@@ -198,7 +217,7 @@ def test_second_unique_key_can_go_after_migrate(foreign: ForeignDatabase) -> Non
     assert keys == [("message_idempotency_key_unique",)]
 
 
-def test_adoption_can_be_taken_back_and_repeated_after_an_undo(adopted: ForeignDatabase) -> None:
+def test_adoption_can_be_reversed_and_repeated_after_an_undo(adopted: ForeignDatabase) -> None:
     settle(adopted, due=100)
     run = adopted.manage(*FIRST_RUN, role=JOB).json
     assert adopted.manage("undo_engagement_run", run["job_id"], role=ASSISTANT).code == 0
@@ -209,7 +228,7 @@ def test_adoption_can_be_taken_back_and_repeated_after_an_undo(adopted: ForeignD
     assert adopted.rows(moves_back) == [(run["succeeded"],)]
 
 
-def test_adoption_can_be_taken_back(foreign: ForeignDatabase) -> None:
+def test_adoption_can_be_reversed(foreign: ForeignDatabase) -> None:
     settle(foreign, due=100)
     columns = foreign.rows(COLUMNS, list(TABLES))
     before = contents(foreign)

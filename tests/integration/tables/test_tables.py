@@ -1,9 +1,9 @@
-"""The tables as a program that is not Django meets them: through plain SQL."""
+"""The tables as a program without Django sees them: through plain SQL."""
 
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -132,7 +132,7 @@ INDEXES: Final = {
 
 USER: Final = "00000000-0000-4000-8000-000000000001"
 
-MOVE: Final = {
+TRANSITION: Final = {
     "user_id": USER,
     "from_state": "active",
     "to_state": "goodbye_sent",
@@ -149,7 +149,7 @@ MESSAGE: Final = {
 NEEDED: Final[dict[str, dict[str, Any]]] = {
     "user_profiles": {},
     "user_engagement_states": {"user_id": USER},
-    "engagement_state_transitions": MOVE,
+    "engagement_state_transitions": TRANSITION,
     "engagement_message_queue": MESSAGE,
     "engagement_job_runs": {},
 }
@@ -217,6 +217,31 @@ REFUSED: Final = [
 ]
 
 
+TIMES: Final = {
+    "user_profiles": ("profile", ("opt_out_changed_at", "created_at", "updated_at")),
+    "user_engagement_states": (
+        "state",
+        (
+            "last_activity_at",
+            "goodbye_sent_at",
+            "goodbye_expires_at",
+            "remind_at",
+            "created_at",
+            "updated_at",
+        ),
+    ),
+    "engagement_state_transitions": ("transition", ("created_at",)),
+    "engagement_message_queue": ("message", ("scheduled_for", "sent_at", "created_at")),
+    "engagement_job_runs": ("job_run", ("now", "started_at", "last_seen_at", "finished_at")),
+}
+RANGES: Final = {
+    f"{prefix}_{column}_in_range": (table, column)
+    for table, (prefix, columns) in TIMES.items()
+    for column in columns
+}
+"""The constraint of each column with a time."""
+
+
 def rows(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters or None)
@@ -224,7 +249,7 @@ def rows(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
 
 
 def insert(table: str, **values: Any) -> dict[str, Any]:
-    """Insert one row by naming these columns alone; returns the whole row."""
+    """Insert a row with only these columns; return the whole row."""
     with connection.cursor() as cursor:
         columns, marks = ", ".join(values), ", ".join(["%s"] * len(values))
         what = f"({columns}) VALUES ({marks})" if values else "DEFAULT VALUES"
@@ -235,19 +260,19 @@ def insert(table: str, **values: Any) -> dict[str, Any]:
 
 
 def insert_needed(table: str, **values: Any) -> dict[str, Any]:
-    """Insert a row that has what the table needs, and `values`; its user exists."""
+    """Insert a row with the required columns and `values`, after its user; return the whole row."""
     if table not in {"user_profiles", "engagement_job_runs"}:
         insert("user_profiles", user_id=USER)
     return insert(table, **{**NEEDED[table], **values})
 
 
 def statement_time() -> Any:
-    """What PostgreSQL's clock said lately, so that a default may lie after it."""
+    """Return the time at which PostgreSQL started the current statement."""
     return rows("SELECT statement_timestamp()")[0][0]
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_table_has_exactly_the_columns_of_the_design(table: str) -> None:
+def test_table_has_exactly_these_columns(table: str) -> None:
     found = rows(
         "SELECT column_name || ' ' || data_type || CASE is_nullable WHEN 'YES' THEN ' null' ELSE '' END"
         " FROM information_schema.columns WHERE table_schema = current_schema AND table_name = %s",
@@ -257,7 +282,7 @@ def test_table_has_exactly_the_columns_of_the_design(table: str) -> None:
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_table_has_exactly_the_indexes_that_have_a_reader(table: str) -> None:
+def test_table_has_exactly_these_indexes(table: str) -> None:
     found = rows("SELECT indexname, indexdef FROM pg_indexes WHERE tablename = %s", table)
     assert {
         name: definition.partition("INDEX")[0].removeprefix("CREATE ") + definition.partition("btree ")[2]
@@ -291,11 +316,11 @@ def test_profile_without_any_value_has_every_default() -> None:
     }
 
 
-def test_profile_needs_no_more_than_a_user_id() -> None:
+def test_profile_needs_only_a_user_id() -> None:
     assert insert("user_profiles", user_id=USER)["user_id"] == UUID(USER)
 
 
-def test_state_needs_no_more_than_a_user_id() -> None:
+def test_state_needs_only_a_user_id() -> None:
     before = statement_time()
     row = insert_needed("user_engagement_states")
     assert row.pop("id").version == 4
@@ -309,15 +334,15 @@ def test_state_needs_no_more_than_a_user_id() -> None:
     }
 
 
-def test_transition_needs_no_more_than_the_move() -> None:
+def test_transition_needs_only_user_states_and_trigger() -> None:
     before = statement_time()
     row = insert_needed("engagement_state_transitions")
     assert row.pop("id").version == 4
     assert before <= row.pop("created_at") <= statement_time()
-    assert row == {**MOVE, "user_id": UUID(USER), "metadata": "{}"}
+    assert row == {**TRANSITION, "user_id": UUID(USER), "metadata": "{}"}
 
 
-def test_message_needs_no_more_than_what_to_send_where() -> None:
+def test_message_needs_only_content_destination_and_key() -> None:
     before = statement_time()
     row = insert_needed("engagement_message_queue")
     assert row.pop("id").version == 4
@@ -360,7 +385,7 @@ def test_state_needs_a_profile() -> None:
     insert("user_engagement_states", user_id=USER)
     with pytest.raises(IntegrityError, match="violates foreign key constraint"), transaction.atomic():
         execute("SET CONSTRAINTS ALL IMMEDIATE")
-    execute("DELETE FROM user_engagement_states")  # or the test's own end would ask again
+    execute("DELETE FROM user_engagement_states")  # or the check at the end of the test fails
 
 
 @pytest.mark.parametrize(("table", "values"), ALLOWED)
@@ -375,21 +400,36 @@ def test_constraint_refuses(constraint: str, table: str, values: dict[str, Any])
         insert_needed(table, **values)
 
 
-def test_every_check_constraint_is_asked_here() -> None:
-    """But for the ranges of times, which test_time_ranges asks."""
+@pytest.mark.parametrize("value", ["infinity", "-infinity", "1969-12-31 23:59:59.999999Z", "3000-01-01Z"])
+@pytest.mark.parametrize("constraint", RANGES)
+def test_time_out_of_range_is_refused(constraint: str, value: str) -> None:
+    table, column = RANGES[constraint]
+    finished = {"status": "failed"} if column == "finished_at" else {}
+    with pytest.raises(IntegrityError, match=f'check constraint "{constraint}"'):
+        insert_needed(table, **finished, **{column: value})
+
+
+@pytest.mark.parametrize("value", ["1970-01-01T00:00:00Z", "2999-12-31T23:59:59.999999Z"])
+@pytest.mark.parametrize("constraint", RANGES)
+def test_first_and_last_time_in_range_are_accepted(constraint: str, value: str) -> None:
+    table, column = RANGES[constraint]
+    finished = {"status": "failed"} if column == "finished_at" else {}
+    assert insert_needed(table, **finished, **{column: value})[column] == datetime.fromisoformat(value)
+
+
+def test_every_check_constraint_is_tested_here() -> None:
     found = rows(
         "SELECT conname FROM pg_constraint WHERE contype = 'c' AND conrelid = ANY (%s::regclass[])",
         list(TABLES),
     )
-    names = {name for (name,) in found if not name.endswith("_in_range")}
-    assert names == {constraint for constraint, _, _ in REFUSED}
+    assert {name for (name,) in found} == {constraint for constraint, _, _ in REFUSED} | {*RANGES}
 
 
-def test_every_check_constraint_holds_for_old_rows_too() -> None:
+def test_every_check_constraint_is_validated() -> None:
     assert rows("SELECT conname FROM pg_constraint WHERE contype = 'c' AND NOT convalidated") == []
 
 
-def test_idempotency_key_is_unique_whoever_the_message_is_for() -> None:
+def test_idempotency_key_is_unique_across_users() -> None:
     insert_needed("engagement_message_queue", status="cancelled")
     with pytest.raises(IntegrityError, match="message_idempotency_key_unique"):
         insert("engagement_message_queue", **{**MESSAGE, "user_id": UUID(int=7)})
@@ -403,7 +443,7 @@ def test_audit_log_and_messages_outlive_their_user() -> None:
     assert rows("SELECT count(*) FROM engagement_state_transitions, engagement_message_queue") == [(1,)]
 
 
-def test_ids_made_here_are_version_7_and_ascend() -> None:
+def test_ids_from_the_orm_are_version_7_and_ascending() -> None:
     ids = [UserProfile.objects.create().pk for _ in range(100)]
     assert {user_id.version for user_id in ids} == {7}
     assert ids == sorted(ids)
@@ -420,5 +460,5 @@ def test_each_check_reads_its_own_index_in_order(check: Check, position: Positio
     plan = page.explain()
     assert f"using state_{check.state}_idx" in plan
     assert "Sort" not in plan
-    # Where the last page ended is where the index is entered, not what is left out of all before it.
+    # The scan starts where the last page ended; it does not read and filter the rows before.
     assert bool(re.search(f"Index Cond:.*{check.due_column} >= ", plan)) == (position is not None)
