@@ -14,6 +14,7 @@ from uuid_utils import uuid7
 
 from engagement.message_catalogue import check_message
 from engagement.models import EngagementMessage, MessageInsert, MessageStatus, MessageType
+from engagement.postgres import text_arrays
 from engagement.states import require_aware
 
 if TYPE_CHECKING:
@@ -131,7 +132,8 @@ def _insert(messages: Sequence[NewMessage], *, now: datetime) -> list[MessageIns
         )
         for message in messages
     ]
-    return MessageInsert.objects.bulk_create(rows, ignore_conflicts=True)
+    with text_arrays():
+        return MessageInsert.objects.bulk_create(rows, ignore_conflicts=True)
 
 
 def _written(moment: datetime) -> str:
