@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from typing import TYPE_CHECKING, Any, Final
@@ -33,6 +34,10 @@ class Command(SentenceCommand):
         "Say goodbye to whoever has been silent for 14 days, and let whoever did not answer go dormant."
         " Safe to run at any time, twice, and on several machines at once."
     )
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        gc.disable()  # The rows of a batch hold no cycles: searching them is an eighth of Python's time.
+        super().run_from_argv(argv)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_now(parser, "run")

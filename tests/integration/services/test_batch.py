@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -83,30 +81,3 @@ def test_batch_within_another_transaction_is_refused_before_anybody_moves() -> N
             move_batch(CHECKS[0], UserEngagementState.objects.all(), context=CONTEXT)
     assert isinstance(raised.value.__cause__, RuntimeError)
     assert not UserEngagementState.objects.exclude(state="active").exists()
-
-
-@pytest.mark.parametrize("is_enabled", [True, False])
-@pytest.mark.parametrize("refused", [None, RuntimeError("refused")])
-def test_garbage_is_searched_for_between_batches_if_it_was_before(
-    monkeypatch: pytest.MonkeyPatch, *, is_enabled: bool, refused: Exception | None
-) -> None:
-    seen: list[bool] = []
-
-    def read(*_: object) -> list[DueUser]:
-        seen.append(gc.isenabled())
-        if refused:
-            raise refused
-        return []
-
-    monkeypatch.setattr(due_users, "read_due_users", read)
-    was_enabled = gc.isenabled()
-    (gc.enable if is_enabled else gc.disable)()
-    try:
-        with suppress(BatchError):
-            move_batch(CHECKS[0], UserEngagementState.objects.none(), context=CONTEXT)
-        afterwards = gc.isenabled()
-    finally:
-        (gc.enable if was_enabled else gc.disable)()
-
-    assert seen == [False]
-    assert afterwards is is_enabled
