@@ -9,7 +9,7 @@ class EngagementConfig(AppConfig):
     def ready(self) -> None:
         from engagement import system_checks  # noqa: F401  registers them
 
-        # Permissions exist only then, so that a migration would come too early.
+        # Permissions are created after all migrations, so that a migration cannot use them.
         post_migrate.connect(_make_groups, sender=self)
 
 

@@ -1,6 +1,7 @@
 """Bulk writing to PostgreSQL: a batch travels as a few arrays of text instead of thousands of values.
 
-The figures are the time of one run for each user, without the tool and with it.
+The figures are microseconds of Python for each row of a batch of 1,000, without the tool and with it.
+Together they reduce the insert into the message queue from 64 µs to 17 µs.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ class TextArray(list[str | None]):
 
 
 class TextArrayDumper(ListDumper):
-    """Writes a TextArray: 1 µs instead of 18 µs, because psycopg searches each element with a regex."""
+    """Writes a TextArray as one text; psycopg searches each element with a regex.
+
+    30 µs become 17 µs for the message queue, and 11 µs become 4 µs for the audit log.
+    """
 
     def dump(self, obj: list[Any]) -> Buffer | None:
         """The text of the array. psycopg writes arrays that are empty, hold None or need escapes."""
@@ -60,7 +64,7 @@ def _with_text_arrays(
 @models.ForeignKey.register_lookup
 @models.UUIDField.register_lookup
 class AnyOf(Lookup):
-    """`= ANY (array)`: the same as `in`, with one parameter for all ids."""
+    """`= ANY (array)`: the same as `in`, with one parameter for all ids. 5.5 µs become 2.4 µs."""
 
     lookup_name = "any_of"
     prepare_rhs = False
@@ -71,7 +75,7 @@ class AnyOf(Lookup):
 
 
 class WrittenField(TextField):
-    """A column of any type whose values are text already: 43 µs instead of 56 µs.
+    """A column of any type whose values are text already. 48 µs become 30 µs.
 
     bulk_create asks the field to convert every value of every row, and psycopg to write it. The caller has
     written these values, and those that many rows share only once.
@@ -93,7 +97,7 @@ class WrittenField(TextField):
 
 
 class MessageInsert(models.Model):
-    """The columns that a new row of the message queue sets: 53 µs instead of 76 µs.
+    """The columns that a new row of the message queue sets. 64 µs become 48 µs.
 
     bulk_create takes longer with every column. The database has defaults for the others.
     """

@@ -114,11 +114,11 @@ def _cancel(messages: QuerySet[EngagementMessage]) -> int:
 
 def _insert(messages: Sequence[NewMessage], *, now: datetime) -> list[MessageInsert]:
     _check(messages)
-    # A batch has few times, and each is written once.
+    # A batch has few different times: convert each of them once.
     written = cache(_written)
     rows = [
         MessageInsert(
-            # By position, in the order of the model's fields: by name, Django takes twice as long.
+            # Positional, in the order of the model's fields: Django takes twice as long with keywords.
             str(uuid7()),
             str(message.user_id),
             str(message.message_type),
