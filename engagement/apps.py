@@ -8,11 +8,8 @@ class EngagementConfig(AppConfig):
 
     def ready(self) -> None:
         from engagement import system_checks  # noqa: F401  registers them
-        from engagement.arrays import write_text_arrays_in_one_go
 
-        write_text_arrays_in_one_go()
-
-        # Permissions exist only then, so that a migration would come too early.
+        # Permissions are created after all migrations, so that a migration cannot use them.
         post_migrate.connect(_make_groups, sender=self)
 
 

@@ -1,10 +1,10 @@
 """The tables: columns, constraints and indexes. There are no rules and no save() methods here."""
 
-from engagement import lookups  # noqa: F401  registers any_of
 from engagement.models.choices import GOOD, Destination, MessageStatus, MessageType, RunStatus
-from engagement.models.messages import EngagementMessage, MessageInsert
+from engagement.models.messages import EngagementMessage
 from engagement.models.runs import EngagementJobRun
 from engagement.models.users import EngagementStateTransition, UserEngagementState, UserProfile
+from engagement.postgres import MessageInsert
 
 __all__ = [
     "GOOD",

@@ -7,36 +7,9 @@ from django.db import models
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
-from engagement.fields import WrittenField
 from engagement.models.choices import Destination, MessageStatus, MessageType
 from engagement.models.constraints import one_of, times_in_range
 from engagement.models.users import UserProfile
-
-
-class MessageInsert(models.Model):
-    """The columns with which a row enters the queue; the database has defaults for the others.
-
-    Values are text, and columns few, because the time that bulk_create takes grows with both.
-    """
-
-    id = WrittenField(column_type="uuid", primary_key=True)
-    user_id = WrittenField(column_type="uuid")
-    message_type = WrittenField(column_type="text")
-    message_key = WrittenField(column_type="text")
-    message_params = WrittenField(column_type="jsonb")
-    destination = WrittenField(column_type="text")
-    destination_jid = WrittenField(column_type="text")
-    scheduled_for = WrittenField(column_type="timestamptz")
-    idempotency_key = WrittenField(column_type="text")
-    created_at = WrittenField(column_type="timestamptz")
-
-    class Meta:
-        managed = False
-        db_table = "engagement_message_queue"
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return f"{self.message_type} for {self.user_id}"
 
 
 class EngagementMessage(models.Model):

@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 
 from engagement.conf import engagement_settings
 from engagement.models import UserEngagementState, UserProfile
+from engagement.postgres import TextArray
 from engagement.selectors import audit_log, due_users
 from engagement.states import (
     TARGETS,
@@ -326,10 +327,10 @@ def _write_audit_log(transitions: Sequence[Transition]) -> None:
             [
                 first.trigger,
                 first.created_at,
-                [str(transition.id) for transition in transitions],
-                [str(transition.user_id) for transition in transitions],
-                [transition.from_state for transition in transitions],
-                [transition.to_state for transition in transitions],
+                TextArray(str(transition.id) for transition in transitions),
+                TextArray(str(transition.user_id) for transition in transitions),
+                TextArray(transition.from_state for transition in transitions),
+                TextArray(transition.to_state for transition in transitions),
                 json.dumps([transition.metadata for transition in transitions]),
             ],
         )

@@ -26,15 +26,15 @@ PORT: Final = 6432
 NAME: Final = "pooled"
 SAMPLE: Final = PROJECT / "docs" / "deploy" / "pgbouncer.ini"
 
-# Where Debian puts it is on root's path alone.
+# Debian's folder for it is on root's path only.
 PROGRAM: Final = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 
 @contextmanager
 def transaction_pooler() -> Iterator[str]:
-    """The URL of a pooler that has fewer sessions than the test has runs."""
+    """Run a pooler with fewer sessions than the test has runs; yields its URL."""
     account = _account()
-    # Not pytest's folder: another account may not enter that one.
+    # Not pytest's folder, which another account may not enter.
     with TemporaryDirectory() as name:
         folder = Path(name)
         _write_configuration(folder)
@@ -55,7 +55,7 @@ def transaction_pooler() -> Iterator[str]:
 
 
 def _write_configuration(folder: Path) -> None:
-    """The sample of the docs, but for what differs from one machine to the next."""
+    """Write the sample of the docs, with the addresses and the pool size of this test."""
     configuration = ConfigParser(interpolation=None)
     configuration.read(SAMPLE)
     server = " ".join(f"{key}='{value}'" for key, value in _server().items() if value)
@@ -80,7 +80,7 @@ def _server() -> dict[str, Any]:
 
 
 def _account() -> int:
-    """PgBouncer refuses to run as root; then it is whoever may reach the server's socket."""
+    """The account for PgBouncer, which refuses to run as root: then the owner of the server's socket."""
     if os.geteuid() != 0:
         return os.geteuid()
     socket_folder = Path(str(_server()["host"] or "/"))

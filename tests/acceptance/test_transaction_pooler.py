@@ -39,7 +39,7 @@ OPEN_TRANSACTIONS: Final = """
 """
 
 KEPT_BY_THE_POOLER: Final = {"application_name", "client_encoding", "DateStyle", "TimeZone"}
-"""What the pooler sets again for each of its clients."""
+"""The pooler sets these for each of its clients."""
 
 READ_IN_PAGES: Final = """
 import os, psycopg
@@ -50,7 +50,7 @@ with psycopg.connect(os.environ["DATABASE_URL"]) as other:
     other.execute("SELECT")
     print(1 + sum(1 for _ in rows))
 """
-"""In the middle of its rows, another client takes the session that has sent the first of them."""
+"""Between two rows another client takes the session that has sent the first one."""
 
 pytestmark = pytest.mark.skipif(
     PROGRAM is None, reason="pgbouncer is not installed (on Debian: apt install pgbouncer)"
@@ -69,7 +69,7 @@ def start_pooled(url: str, size: Size, *arguments: str) -> subprocess.Popen[str]
     )
 
 
-def test_more_runs_than_the_pool_has_sessions_move_everybody_once(
+def test_more_runs_than_the_pool_has_sessions_move_every_user_once(
     onlooker: psycopg.Connection, pooler: str, size: Size
 ) -> None:
     seed(onlooker, due=size.due)
@@ -90,7 +90,10 @@ def test_run_killed_behind_the_pooler_leaves_nothing_to_repair(
     process = start_pooled(pooler, size)
     wait_for_moves(onlooker, size.due // 3)
     kill(process)
-    wait_until(lambda: value(onlooker, OPEN_TRANSACTIONS) == 0, "the pooler keeps what the killed run began")
+    wait_until(
+        lambda: value(onlooker, OPEN_TRANSACTIONS) == 0,
+        "the pooler does not roll back the transaction of the killed run",
+    )
     assert 0 < count_moves(onlooker) < size.due
     rest = end_of(start_pooled(pooler, size))
     assert rest.code == 0
@@ -110,7 +113,7 @@ def test_cursor_of_the_server_is_lost_in_the_pool_unless_the_setting_is_on(
 
 
 def settings_left_behind(url: str) -> set[str]:
-    """What is set in any of the pool's sessions, for whoever comes next."""
+    """The settings that remain in any of the pool's sessions."""
     found: set[str] = set()
     with ExitStack() as transactions:
         for _ in range(POOL_SIZE):

@@ -16,11 +16,13 @@ TABLES: Final = (
     "user_profiles",
 )
 
-_FILL: Final = """
+_FILL_PROFILES: Final = """
     INSERT INTO user_profiles (user_id, whatsapp_jid)
     SELECT md5('user' || number)::uuid, '9990000' || number || '@s.whatsapp.net'
-    FROM generate_series(1, %(users)s) AS number;
+    FROM generate_series(1, %s) AS number
+"""
 
+_FILL_STATES: Final = """
     INSERT INTO user_engagement_states (user_id, last_activity_at)
     SELECT
         md5('user' || number)::uuid,
@@ -51,7 +53,8 @@ def fill(*, users: int, due: int) -> None:
     """Empty the tables, put `users` into them of whom `due` are due, and let PostgreSQL come to rest."""
     with connection.cursor() as cursor:
         cursor.execute(f"TRUNCATE {', '.join(TABLES)}")
-        cursor.execute(_FILL, {"users": users, "due": due, "now": NOW})
+        cursor.execute(_FILL_PROFILES, [users])
+        cursor.execute(_FILL_STATES, {"users": users, "due": due, "now": NOW})
         for table in TABLES:
             cursor.execute(f"VACUUM ANALYZE {table}")
         cursor.execute("CHECKPOINT")

@@ -39,19 +39,24 @@ def test_vanished_server_is_noticed_within_a_minute_unless_the_url_says_otherwis
     assert usual["OPTIONS"]["keepalives_idle"] + 3 * usual["OPTIONS"]["keepalives_interval"] <= 60
 
 
-def test_nothing_is_switched_off_without_a_pooler() -> None:
-    database = database_settings(url=URL, behind_pooler=False, development=False)
+@pytest.mark.parametrize("behind_pooler", [False, True])
+@pytest.mark.parametrize(
+    "url", [URL, f"{URL}?sslmode=require", f"{URL}?server_side_binding=off&prepare_threshold=5", ""]
+)
+def test_values_are_bound_on_the_server_and_nothing_is_prepared(url: str, *, behind_pooler: bool) -> None:
+    database = database_settings(url=url, behind_pooler=behind_pooler, development=True)
 
-    assert "DISABLE_SERVER_SIDE_CURSORS" not in database
-    assert "prepare_threshold" not in database.get("OPTIONS", {})
-
-
-@pytest.mark.parametrize("url", [URL, f"{URL}?sslmode=require", ""])
-def test_behind_a_pooler_nothing_outlives_a_transaction(url: str) -> None:
-    database = database_settings(url=url, behind_pooler=True, development=True)
-
-    assert database["DISABLE_SERVER_SIDE_CURSORS"] is True
+    assert database["OPTIONS"]["server_side_binding"] is True
     assert database["OPTIONS"]["prepare_threshold"] is None
+
+
+@pytest.mark.parametrize("url", [URL, ""])
+def test_server_side_cursors_are_off_behind_a_pooler_only(url: str) -> None:
+    direct = database_settings(url=url, behind_pooler=False, development=True)
+    pooled = database_settings(url=url, behind_pooler=True, development=True)
+
+    assert "DISABLE_SERVER_SIDE_CURSORS" not in direct
+    assert pooled["DISABLE_SERVER_SIDE_CURSORS"] is True
 
 
 def test_pooler_setting_keeps_the_options_of_the_url() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from typing import TYPE_CHECKING, Any, Final
@@ -34,6 +35,10 @@ class Command(SentenceCommand):
         " users dormant who did not answer a goodbye in time or whose reminder is due. Safe to run at any"
         " time, repeatedly, and on several machines at once."
     )
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        gc.disable()  # The rows of a batch hold no cycles: searching them is an eighth of Python's time.
+        super().run_from_argv(argv)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_now(parser, "run")

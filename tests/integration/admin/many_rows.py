@@ -34,7 +34,8 @@ _FILL = """
 def fill_tables(count: int) -> None:
     """Add `count` users, each with a state, a transition and a message, and as many runs."""
     with connection.cursor() as cursor:
-        cursor.execute(_FILL, {"count": count, "now": NOW})
+        for statement in _FILL.split(";"):
+            cursor.execute(statement, {"count": count, "now": NOW})
 
 
 def fill_history_of(user_id: object, count: int) -> None:

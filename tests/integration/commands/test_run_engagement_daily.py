@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import signal
@@ -10,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from freezegun import freeze_time
 
+from engagement.management.commands.run_engagement_daily import Command
 from engagement.models import EngagementMessage, EngagementStateTransition, UserEngagementState
 from engagement.services.job.result import RunResult
 from engagement.states import State
@@ -236,3 +238,15 @@ class TestInAProcessOfItsOwn:
         next_run = run_process("run_engagement_daily", "--json", "--now", NOW.isoformat())
         assert (next_run.code, next_run.json["succeeded"]) == (0, 9)
         assert EngagementMessage.objects.count() == EngagementStateTransition.objects.count() == 9
+
+
+def test_only_a_process_of_its_own_collects_no_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+    monkeypatch.setattr(Command, "handle", lambda *_, **__: seen.append(gc.isenabled()))
+    try:
+        run_command("run_engagement_daily")
+        Command().run_from_argv(["manage.py", "run_engagement_daily"])
+    finally:
+        gc.enable()
+
+    assert seen == [True, False]
