@@ -1,4 +1,4 @@
-"""The crontab to copy: each line is read, and run by the shell that cron would run it with."""
+"""The crontab: each line is parsed, and run by the shell that cron uses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VARIABLE: Final = re.compile(r"(\w+)=(.*)")
 
 
 class Entry(NamedTuple):
-    """A line of a crontab of the system."""
+    """A line of a system crontab."""
 
     schedule: str
     account: str
@@ -34,7 +34,7 @@ class Entry(NamedTuple):
 
 
 def entries(text: str) -> list[Entry]:
-    """All lines that are neither comments nor variables."""
+    """All lines except comments and variables."""
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     found = [ENTRY.fullmatch(line) for line in lines if not VARIABLE.fullmatch(line)]
     assert all(found)
@@ -43,7 +43,7 @@ def entries(text: str) -> list[Entry]:
 
 @pytest.fixture
 def daily(tmp_path: Path) -> str:
-    """The command of the daily run, as it would be on this machine."""
+    """The command of the daily run, with the paths of this machine."""
     environment = tmp_path / "engagement.env"
     settings = {"SECRET_KEY": "for this test; it's secret", "DATABASE_URL": database_url()}
     environment.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in settings.items()))
@@ -56,7 +56,7 @@ def daily(tmp_path: Path) -> str:
 
 
 def run(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """As cron does: a bare environment, and the shell."""
+    """Run a command as cron does, with a minimal environment."""
     return subprocess.run(
         ["/bin/sh", "-c", command],
         env={"PATH": "/usr/bin:/bin", "PYTHON": sys.executable, **environment},
@@ -67,20 +67,20 @@ def run(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_lines_are_entries_of_the_system_s_crontab() -> None:
+def test_lines_are_entries_of_a_system_crontab() -> None:
     text = (DEPLOY / "engagement.cron").read_text()
     assert [(entry.schedule, entry.account) for entry in entries(text)] == [
         (CRON_SCHEDULE, "engagement"),
         ("0 9 * * *", "engagement"),
     ]
     assert "CRON_TZ=UTC" in text.splitlines()
-    # cron would make a new line of it.
+    # cron replaces % by a newline.
     assert not any("%" in entry.command for entry in entries(text))
 
 
-def test_look_is_so_late_that_the_run_of_yesterday_is_too_old() -> None:
-    look = entries((DEPLOY / "engagement.cron").read_text())[1]
-    minute, hour, *_ = look.schedule.split()
+def test_check_is_late_enough_for_the_run_of_yesterday_to_be_too_old() -> None:
+    check = entries((DEPLOY / "engagement.cron").read_text())[1]
+    minute, hour, *_ = check.schedule.split()
     assert is_too_old_for(time(int(hour), int(minute)))
 
 
@@ -103,7 +103,7 @@ def test_bad_run_prints_its_exit_code(daily: str, tmp_path: Path) -> None:
     assert "DATABASE_URL is not set" in (tmp_path / "log.jsonl").read_text()
 
 
-def test_shell_and_reference_know_every_variable_of_the_environment_file() -> None:
+def test_variables_of_the_environment_file_are_settings_and_readable_by_the_shell() -> None:
     path = DEPLOY / "engagement.env"
     lines = [line.removeprefix("#") for line in path.read_text().splitlines()]
     written = {match[1]: shlex.split(match[2])[0] for line in lines if (match := VARIABLE.fullmatch(line))}

@@ -1,4 +1,4 @@
-"""The CronJob to copy: its command, its schedule, and what it makes of exit codes."""
+"""The CronJob: its command, its schedule, and its policy for exit codes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests.project.deploy.sample_files import CRON_SCHEDULE, DEPLOY, NOT_TO_BE_REPEATED
+from tests.project.deploy.sample_files import CRON_SCHEDULE, DEPLOY, NOT_RETRIED
 from tests.project.docs.command_lines import parse
 from tests.project.docs.markdown import REFERENCE, named_in, section
 
@@ -34,7 +34,7 @@ def test_run_starts_when_the_schedule_says(spec: Any) -> None:
     assert (spec["schedule"], spec["timeZone"]) == (CRON_SCHEDULE, "Etc/UTC")
 
 
-def test_command_is_understood_and_is_no_shell(container: Any) -> None:
+def test_command_can_be_parsed_and_runs_without_a_shell(container: Any) -> None:
     program, script, *arguments = container["command"] + container["args"]
     assert (program, script) == ("python", "manage.py")
     assert parse(" ".join(arguments))["json"]
@@ -45,19 +45,19 @@ def test_runs_may_overlap_and_end_on_a_day(spec: Any, job: Any) -> None:
     assert job["activeDeadlineSeconds"] + spec["startingDeadlineSeconds"] < 24 * 60 * 60
 
 
-def test_what_would_end_the_same_way_is_not_tried_again(job: Any, container: Any) -> None:
+def test_exit_codes_that_a_retry_cannot_change_fail_the_job(job: Any, container: Any) -> None:
     fail, ignore = job["podFailurePolicy"]["rules"]
     assert fail["action"] == "FailJob"
     assert fail["onExitCodes"]["operator"] == "In"
     assert fail["onExitCodes"]["containerName"] == container["name"]
-    assert set(fail["onExitCodes"]["values"]) == NOT_TO_BE_REPEATED
-    # Ignored exit codes would start the pod again for ever.
+    assert set(fail["onExitCodes"]["values"]) == NOT_RETRIED
+    # Ignored exit codes would restart the pod for ever.
     assert (ignore["action"], "onExitCodes" in ignore) == ("Ignore", False)
-    # The policy asks for it.
+    # The policy requires it.
     assert job["template"]["spec"]["restartPolicy"] == "Never"
 
 
-def test_settings_come_from_the_secret_that_the_comment_makes(container: Any) -> None:
+def test_settings_come_from_the_secret_that_the_comment_creates(container: Any) -> None:
     (source,) = container["envFrom"]
     assert f"create secret generic {source['secretRef']['name']} " in TEXT
     known = named_in(section(REFERENCE, "Settings"), first_column="variable")

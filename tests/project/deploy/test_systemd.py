@@ -1,4 +1,4 @@
-"""The units to copy: valid, locked up, and right about exit codes."""
+"""The systemd units: valid, sandboxed, and correct about exit codes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from engagement.schedule import DEFAULT_RUN_TIME
-from tests.project.deploy.sample_files import DEPLOY, NOT_TO_BE_REPEATED, PLACE, is_too_old_for, sample
+from tests.project.deploy.sample_files import DEPLOY, NOT_RETRIED, PROJECT_FOLDER, is_too_old_for, sample
 from tests.project.docs.command_lines import parse
 from tests.project.docs.markdown import prose, section
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 UNITS: Final = sorted(path.name for path in DEPLOY.iterdir() if path.suffix in {".service", ".timer"})
 SERVICES: Final = [name for name in UNITS if name.endswith(".service")]
 EXPOSURE_IN_PERCENT: Final = 15
-"""What `systemd-analyze security` may say at the most; without any of the locks it says 96."""
+"""The highest rating allowed by `systemd-analyze security`; without the sandbox it is 96."""
 
 needs_systemd: Final = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None,
@@ -30,7 +30,7 @@ needs_systemd: Final = pytest.mark.skipif(
 
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
-    """A folder with the units as they would be on this machine."""
+    """A folder with the units, with the paths of this machine."""
     for name in UNITS:
         (tmp_path / name).write_text(sample(name))
     return tmp_path
@@ -69,7 +69,7 @@ def test_mistake_in_a_unit_would_be_found(units: Path) -> None:
 
 @needs_systemd
 @pytest.mark.parametrize("name", SERVICES)
-def test_service_is_locked_up(units: Path, name: str) -> None:
+def test_service_is_sandboxed(units: Path, name: str) -> None:
     code, table = analyze(
         units, "security", "--offline=true", f"--threshold={EXPOSURE_IN_PERCENT}", f"./{name}"
     )
@@ -78,7 +78,7 @@ def test_service_is_locked_up(units: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_command_of_a_service_is_understood(name: str) -> None:
+def test_command_of_a_service_can_be_parsed(name: str) -> None:
     (command,) = (value for key, value in directives(name) if key == "ExecStart")
     _, _, line = command.partition("manage.py ")
     parse(line)
@@ -88,26 +88,26 @@ def test_run_starts_when_the_schedule_says() -> None:
     assert ("OnCalendar", f"*-*-* {DEFAULT_RUN_TIME:%H:%M:%S} UTC") in directives("engagement-daily.timer")
 
 
-def test_run_that_was_missed_is_caught_up() -> None:
+def test_missed_run_is_started_later() -> None:
     assert ("Persistent", "true") in directives("engagement-daily.timer")
 
 
-def test_look_is_so_late_that_the_run_of_yesterday_is_too_old() -> None:
+def test_check_is_late_enough_for_the_run_of_yesterday_to_be_too_old() -> None:
     daily = dict(directives("engagement-daily.service"))
     pause = timedelta(minutes=int(daily["RestartSec"].removesuffix("min")))
-    tries_again = int(daily["StartLimitBurst"]) - 1
-    _, look_at, _ = dict(directives("engagement-check.timer"))["OnCalendar"].split()
-    assert is_too_old_for(time.fromisoformat(look_at), late_by=tries_again * pause)
+    retries = int(daily["StartLimitBurst"]) - 1
+    _, check_at, _ = dict(directives("engagement-check.timer"))["OnCalendar"].split()
+    assert is_too_old_for(time.fromisoformat(check_at), late_by=retries * pause)
 
 
-def test_service_repeats_only_what_may_help() -> None:
+def test_service_retries_only_what_a_retry_can_change() -> None:
     name = "engagement-daily.service"
     fine = exit_codes(name, "SuccessExitStatus")
     assert fine == {3, 143}
-    assert exit_codes(name, "RestartPreventExitStatus") | (fine - {143}) == NOT_TO_BE_REPEATED
+    assert exit_codes(name, "RestartPreventExitStatus") | (fine - {143}) == NOT_RETRIED
 
 
-def test_services_are_locked_up_alike() -> None:
+def test_services_have_the_same_sandbox() -> None:
     daily, check = (set(directives(name)) for name in SERVICES[::-1])
     differing = {key for key, _ in daily ^ check}
     assert differing <= {
@@ -122,7 +122,7 @@ def test_services_are_locked_up_alike() -> None:
     }
 
 
-def test_units_look_for_the_project_where_the_guide_puts_it() -> None:
-    guide = section(DEPLOY.parent / "operating.md", "Put it in")
-    assert PLACE in guide
-    assert all(name in guide for name in UNITS)
+def test_units_use_the_folder_of_the_guide() -> None:
+    guide = DEPLOY.parent / "operating.md"
+    assert PROJECT_FOLDER in section(guide, "Install")
+    assert all(name in section(guide, "Schedule") for name in UNITS)

@@ -1,4 +1,4 @@
-"""The command lines of the guides and of the files to copy, read by the commands' own parsers."""
+"""The command lines in the guides and deployment files, read by the commands' own parsers."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ _SHELL: Final = re.compile(r"\s(?:\d?>>?|\|\|?|&&|;|#).*|[)`].*|' .*")
 
 
 def command_lines() -> Iterator[tuple[Path, str]]:
-    """Every call of manage.py: the file, and what stands behind `manage.py`."""
+    """Every call of manage.py: the file, and the arguments."""
     for path in GUIDES:
         text = path.read_text()
-        # A long synopsis goes on in the next line.
+        # A long synopsis continues on the next line.
         blocks = [re.sub(r"\n\s+(?=\[)", " ", block) for block in code_blocks(text)]
         for line in [*"\n".join(blocks).splitlines(), *code(text)]:
             yield from _calls(path, line)
@@ -62,13 +62,13 @@ def parser_of(name: str) -> CommandParser:
 
 
 def parse(line: str) -> dict[str, Any]:
-    """What the command's parser makes of a line, be it a call or a synopsis. Raises CommandError."""
+    """The parsed arguments of a call or a synopsis. Raises CommandError."""
     words = [PLACEHOLDERS.get(word, word) for word in shlex.split(re.sub(r"[\[\]…]", " ", line))]
     return vars(parser_of(words[0]).parse_args(words[1:]))
 
 
 def options_of(name: str) -> set[str]:
-    """The options of a command that are its own."""
+    """The options that a command adds to those of every command."""
     common = set(_options(CommandParserOfNothing().create_parser("manage.py", "nothing")))
     return set(_options(parser_of(name))) - common
 

@@ -1,4 +1,4 @@
-"""Reading the guides: sections, tables, code."""
+"""Parse the guides: sections, tables, code."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ _HEADING: Final = re.compile(r"^(#+) (.+)$", re.MULTILINE)
 
 
 def prose(text: str) -> str:
-    """A text without its blocks of code."""
+    """A text without its fenced code blocks."""
     return _FENCE.sub("", text)
 
 
 def code_blocks(text: str) -> list[str]:
-    """What stands in blocks of code, fenced ones."""
+    """The contents of the fenced code blocks."""
     return [block.partition("\n")[2].removesuffix("```") for block in _FENCE.findall(text)]
 
 
 def code(text: str) -> list[str]:
-    """What stands between backticks."""
+    """The inline code."""
     return _CODE.findall(prose(text))
 
 
 def section(path: Path, heading: str) -> str:
-    """What stands below a heading, up to the next one of the same rank or a higher one."""
+    """The text below a heading, up to the next heading of the same or a higher level."""
     text = path.read_text()
     (found,) = (match for match in _HEADING.finditer(text) if match[2].replace("`", "") == heading)
-    behind = text[found.end() :]
-    ends = (match.start() for match in _HEADING.finditer(behind) if len(match[1]) <= len(found[1]))
-    return behind[: next(ends, None)]
+    rest = text[found.end() :]
+    ends = (match.start() for match in _HEADING.finditer(rest) if len(match[1]) <= len(found[1]))
+    return rest[: next(ends, None)]
 
 
 def headings(text: str) -> list[str]:
@@ -49,7 +49,7 @@ def headings(text: str) -> list[str]:
 
 
 def rows(text: str, *, first_column: str) -> Iterator[list[str]]:
-    """The rows of the tables of a text whose first column has this heading."""
+    """The rows of all tables whose first column has this heading."""
     is_wanted = False
     for line in prose(text).splitlines():
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")] if line.startswith("|") else []
@@ -61,10 +61,10 @@ def rows(text: str, *, first_column: str) -> Iterator[list[str]]:
 
 
 def named_in(text: str, *, first_column: str) -> set[str]:
-    """What the first column of such tables has between backticks."""
+    """The inline code in the first column of such tables."""
     return {name for cells in rows(text, first_column=first_column) for name in code(cells[0])}
 
 
 def anchor(heading: str) -> str:
-    """The name under which a heading can be linked to, as code hosts make it."""
+    """The fragment of a link to a heading, as code hosts generate it."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")

@@ -1,4 +1,4 @@
-"""Links between the guides lead somewhere."""
+"""Links between the guides have a target."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ LINK: Final = re.compile(r"\]\(([^)\s]+)\)")
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=[str(path.relative_to(PROJECT)) for path in GUIDES])
-def test_every_link_of_a_guide_leads_somewhere(guide: Path) -> None:
+def test_every_link_of_a_guide_has_a_target(guide: Path) -> None:
     links = [link for link in LINK.findall(prose(guide.read_text())) if "://" not in link]
-    assert [link for link in links if not leads_somewhere(guide, link)] == []
+    assert [link for link in links if not has_target(guide, link)] == []
 
 
-def leads_somewhere(guide: Path, link: str) -> bool:
+def has_target(guide: Path, link: str) -> bool:
     name, _, fragment = link.partition("#")
     target = guide.parent / name if name else guide
     return target.exists() and (
@@ -30,7 +30,7 @@ def leads_somewhere(guide: Path, link: str) -> bool:
     )
 
 
-def test_every_guide_is_linked_from_the_front_door() -> None:
-    front_door = PROJECT / "README.md"
-    linked = {(PROJECT / link.partition("#")[0]).resolve() for link in LINK.findall(front_door.read_text())}
-    assert set(GUIDES) - linked == {front_door}
+def test_every_guide_is_linked_from_the_readme() -> None:
+    readme = PROJECT / "README.md"
+    linked = {(PROJECT / link.partition("#")[0]).resolve() for link in LINK.findall(readme.read_text())}
+    assert set(GUIDES) - linked == {readme}

@@ -1,4 +1,4 @@
-"""The reference says what the code does: each table is compared with it."""
+"""The reference agrees with the code: each of its tables is compared."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 COMMANDS: Final = {name for name, app in get_commands().items() if app == "engagement"}
 SETTINGS_OF_PROJECT: Final = re.compile(r'\b(?:flag|env\.\w+)\(\s*"([A-Z_]+)"')
-NUMBERS: Final = list(rows(section(REFERENCE, "Of the job: rules"), first_column="variable"))
+NUMBERS: Final = list(rows(section(REFERENCE, "Run settings: numbers"), first_column="variable"))
 CHECK_NAMES: Final = {check.name for check in CHECKS}
 COMMAND_LINES: Final = sorted({(str(path.relative_to(PROJECT)), line) for path, line in command_lines()})
 
 
 def documented_commands() -> dict[str, str]:
-    """The names of the commands that have a section, with its heading."""
+    """The commands that have a section, each with its heading."""
     titles = headings(section(REFERENCE, "Commands"))
     return {title.strip("`").split()[0]: title.replace("`", "") for title in titles}
 
@@ -50,30 +50,28 @@ def settings_of_the_code() -> set[str]:
 
 @cache
 def texts_of_the_code() -> tuple[str, ...]:
-    """All texts in the code of the app; what is filled in is left out of them."""
-    return tuple(text for tree in trees() for node in ast.walk(tree) for text in texts_in(node))
+    """All string constants in the app; of an f-string its constant parts."""
+    return tuple(text for node in nodes() if (text := text_of(node)))
 
 
-def trees() -> Iterator[ast.Module]:
+def nodes() -> Iterator[ast.AST]:
     for path in sorted((PROJECT / "engagement").rglob("*.py")):
         if "migrations" not in path.parts:
-            yield ast.parse(path.read_text())
+            yield from ast.walk(ast.parse(path.read_text()))
 
 
-def texts_in(node: ast.AST) -> Iterator[str]:
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        yield node.value
+def text_of(node: ast.AST) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 def events_of_the_code() -> set[str]:
-    """The first argument of whatever writes a log."""
-    calls = (node for tree in trees() for node in ast.walk(tree) if isinstance(node, ast.Call))
-    first = (text for call in calls for argument in call.args[:1] for text in texts_in(argument))
+    """First arguments that look like the name of an event."""
+    first = {text_of(node.args[0]) for node in nodes() if isinstance(node, ast.Call) and node.args}
     return {text for text in first if re.fullmatch(r"engagement(_[a-z]+){2,}", text)}
 
 
 def paths(value: Any, prefix: str = "") -> Iterator[str]:
-    """Where JSON has its values: a dot between keys, [] behind a list; NAME is a check's, STATE a state's."""
+    """The paths of all values: a dot between keys, [] after a list, NAME for a check, STATE for a state."""
     if isinstance(value, dict) and value:
         for key, item in value.items():
             yield from paths(item, ".".join(filter(None, [prefix, name_of_key(key, among=value.keys())])))
@@ -91,17 +89,17 @@ def name_of_key(key: str, *, among: KeysView[str]) -> str:
 
 
 def outcomes(folder: Path) -> dict[str, Outcome]:
-    """What the commands print of users with whom everything has happened that can."""
-    told, poisoned, timed_out = make_user("silent"), make_user("silent"), make_user("goodbye_sent")
+    """What the commands print about users who are moved, skipped, failed and undone."""
+    moved, poisoned, timed_out = make_user("silent"), make_user("silent"), make_user("goodbye_sent")
     make_user("silent", user__reengagement_opt_out=True)
     log, now = folder / "log.csv", NOW.isoformat()
     log.write_text("user,occurred_at\nana,2026-03-01T06:00:00Z\n")
     fail_moves_of(poisoned)
     run = run_command("run_engagement_daily", "--json", "--now", now)
-    explanation = run_command("explain_engagement", str(told.user_id), "--json", "--now", now)
+    explanation = run_command("explain_engagement", str(moved.user_id), "--json", "--now", now)
     message = run_command("receive_message", str(timed_out.user_id), "oi", "--json")
     execute("DROP FUNCTION at_move CASCADE")
-    fail_moves_of(told)
+    fail_moves_of(moved)
     return {
         "run_engagement_daily": run,
         "explain_engagement": explanation,
@@ -159,7 +157,7 @@ def test_every_option_of_a_command_is_in_its_section(name: str) -> None:
 
 
 @pytest.mark.parametrize(("path", "line"), COMMAND_LINES)
-def test_every_command_line_of_the_guides_is_understood(path: str, line: str) -> None:
+def test_every_command_line_of_the_guides_can_be_parsed(path: str, line: str) -> None:
     parse(line)
 
 
@@ -167,7 +165,7 @@ def test_options_that_guides_name_alone_exist() -> None:
     known = {option for name in get_commands() for option in options_of(name)}
     named = {re.split(r"[ =]", text)[0] for path in GUIDES for text in code(path.read_text())}
     options = {name for name in named if name.startswith("--") and len(name) > 2}
-    # One of every command, and one of pytest's.
+    # --help belongs to every command, --faults to pytest.
     assert options - known <= {"--help", "--faults"}
 
 
@@ -191,9 +189,9 @@ def test_guides_name_no_log_event_that_does_not_exist() -> None:
     assert looks_like_one <= events
 
 
-def test_sentences_that_operators_are_told_about_exist() -> None:
-    told = named_in(section(DOCS / "operating.md", "What to do when it says …"), first_column="it says")
-    sentences = {text for text in told if " " in text}
+def test_messages_in_the_troubleshooting_table_exist() -> None:
+    messages = named_in(section(DOCS / "operating.md", "Troubleshooting"), first_column="message")
+    sentences = {text for text in messages if " " in text}
     pieces = {piece for text in sentences for piece in re.split(r"\s*…\s*", text) if piece}
     assert {piece for piece in pieces if not any(piece in text for text in texts_of_the_code())} == set()
 
