@@ -124,11 +124,11 @@ OTHER_COMMANDS = {
         2,
         "unrecognized arguments: --limit",
     ),
-    "unknown run": (["undo_engagement_run", NOBODY], 1, f"The audit log has no move of a run {NOBODY}"),
+    "unknown run": (["undo_engagement_run", NOBODY], 1, f"The audit log has no transition of a run {NOBODY}"),
     "unknown run, dry": (
         ["undo_engagement_run", NOBODY, "--dry-run"],
         1,
-        f"has no move of a run {NOBODY}",
+        f"has no transition of a run {NOBODY}",
     ),
 }
 

@@ -36,6 +36,7 @@ KEYS = [
     "skipped",
     "skipped_by_reason",
     "duration_ms",
+    "still_due",
     "checks",
     "errors",
 ]
@@ -64,6 +65,7 @@ def test_json_has_the_fixed_keys() -> None:
         "skipped": 2,
         "skipped_by_reason": {"opted_out": 1, "no_destination": 1},
         "duration_ms": 0,
+        "still_due": 0,
         "checks": {
             "inactivity_14d": {"processed": 2, "succeeded": 2, "failed": 0, "skipped": 2},
             "goodbye_timeout": {"processed": 0, "succeeded": 0, "failed": 0, "skipped": 0},
