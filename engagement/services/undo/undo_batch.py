@@ -162,7 +162,7 @@ def _claim(moves: Sequence[Transition], *, lock: bool) -> _Claim:
     goodbyes = [move for move in moves if _sends_goodbye(move) and move.user_id in states]
     messages = user_history.messages_of([_goodbye_key(move) for move in goodbyes])
     unsent = messages.filter(status__in=UNSENT, sent_at=None)
-    free = unsent.select_for_update(skip_locked=True) if lock else unsent
+    free = unsent.select_for_update(skip_locked=True, no_key=True) if lock else unsent
     return _Claim(
         states=states,
         unsent={message.id for message in user_history.read_queued(free)},
