@@ -1,12 +1,13 @@
-"""What several tests share."""
+"""Options and fixtures of all tests."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
+from django.test import TransactionTestCase
 
-from tests.database import execute, heal
+from tests.database import delete_committed_rows, execute, heal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,14 +25,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--screenshots",
         action="store_true",
-        help="make the pictures of docs/screenshots anew, of the sample data; needs Chromium",
+        help="make the pictures of docs/screenshots again, from the sample data; needs Chromium",
     )
 
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """Let no session of a process that a test has killed keep the test database from being dropped."""
-    yield
+    """Empty the tables cheaply after a test that commits, and end all sessions before the database is dropped.
+
+    Django truncates every table and creates permissions again, which takes longer than most tests.
+    A process that a test has killed may still have a session.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _test: delete_committed_rows())
+        yield
     with django_db_blocker.unblock():
         execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -41,6 +48,6 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
 
 @pytest.fixture
 def committed(transactional_db: None) -> Iterator[None]:
-    """Tests that need rows other connections can see; what they do to the tables is taken back."""
+    """For tests whose rows other connections must see; removes what `tests.database` adds to the tables."""
     yield
     heal()

@@ -8,7 +8,9 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import get_commands
+from django.test import override_settings
 
 from engagement.models import EngagementMessage, EngagementStateTransition, UserEngagementState
 from engagement.states import State
@@ -191,14 +193,14 @@ def due_user(committed: None) -> Iterator[UserEngagementState]:
 
 @pytest.mark.parametrize(("arguments", "sentence"), ARGUMENTS.values(), ids=ARGUMENTS.keys())
 def test_wrong_arguments(due_user: UserEngagementState, arguments: list[str], sentence: str) -> None:
-    assert_one_sentence(run_process("run_engagement_daily", *arguments), code=2, sentence=sentence)
+    assert_one_sentence(run_command("run_engagement_daily", *arguments), code=2, sentence=sentence)
 
 
 @pytest.mark.parametrize(("words", "code", "sentence"), OTHER_COMMANDS.values(), ids=OTHER_COMMANDS.keys())
 def test_wrong_arguments_of_other_commands(
     due_user: UserEngagementState, words: list[str], code: int, sentence: str
 ) -> None:
-    outcome = run_process(*words, LOG_LEVEL="CRITICAL")
+    outcome = run_command(*words)
     assert_one_sentence(outcome, code=code, sentence=sentence)
     assert "5511999990000" not in outcome.err
 
@@ -238,13 +240,23 @@ def test_every_command_is_in_the_list() -> None:
     assert {name for name, *_ in EVERY_COMMAND} == ours
 
 
+@pytest.mark.parametrize("words", EVERY_COMMAND, ids=" ".join)
+def test_unknown_option_ends_the_process_of_every_command(
+    due_user: UserEngagementState, words: list[str]
+) -> None:
+    outcome = run_process(*words, "--nonsense")
+    assert_one_sentence(outcome, code=2, sentence="unrecognized arguments: --nonsense")
+
+
 @pytest.mark.parametrize(("environment", "sentence"), WRONG_SETTINGS.values(), ids=WRONG_SETTINGS.keys())
 @pytest.mark.parametrize("words", EVERY_COMMAND, ids=" ".join)
-def test_wrong_settings_are_told_by_every_command(
+def test_every_command_refuses_wrong_settings(
     due_user: UserEngagementState, words: list[str], environment: dict[str, str], sentence: str
 ) -> None:
     words = [str(due_user.user_id) if word == NOBODY else word for word in words]
-    assert_one_sentence(run_process(*words, **environment), code=1, sentence=sentence)
+    with override_settings(**environment), pytest.raises(ImproperlyConfigured) as error:
+        run_command(*words)
+    assert sentence in str(error.value)
 
 
 @pytest.mark.django_db
