@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own, to be broken as they like. All settings are the defaults."""
+"""A PostgreSQL server that tests may crash. All settings are the defaults."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ TABLES = "user_profiles, user_engagement_states, engagement_state_transitions, e
 
 @dataclass(frozen=True, slots=True)
 class OwnServer:
-    """A server on a data folder of its own, reached through its socket file."""
+    """A server with its own data folder, reached through its socket file."""
 
     place: Place
 
     @classmethod
     def started(cls, project: Path) -> OwnServer:
-        """With the app's tables. As root the server runs as another account, which `Place` sees to."""
+        """A running server with the app's tables."""
         own = cls(Place(project=project, user_id=os.geteuid()))
         own.start()
         migrated = run_process("migrate", "--verbosity", "0", DATABASE_URL=own.url)
@@ -45,7 +45,7 @@ class OwnServer:
         server.running(self.place)
 
     def crash(self) -> None:
-        """What `pg_ctl stop -m immediate` does: no goodbye to the clients, no clean shutdown."""
+        """Stop as `pg_ctl stop -m immediate` does, without a clean shutdown."""
         data = self.place.link.resolve() / "data"
         pid = process.server_pid(data)
         assert pid is not None

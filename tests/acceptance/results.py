@@ -1,4 +1,4 @@
-"""What a run prints must add up, and be what the tables say."""
+"""Checks that the result of a run adds up and agrees with the tables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.acceptance.due import DAY
+from tests.reference.rules import due_check
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 ERRORS_IN_RESULT: Final = 100
 ENDED: Final = {"succeeded", "partial"}
-"""The statuses of a run that came to its end."""
+"""The statuses of a run that was not cut short."""
 
 
 def wrong_in_counts(result: Mapping[str, Any], moved: Counter[tuple[str | None, str]]) -> Iterator[str]:
-    """`moved`: by run and check, how many moves the audit log has."""
+    """`moved`: how many transitions the audit log has for each run and check."""
     job_id, failures = result["job_id"], Counter(error["check_type"] for error in result["errors"])
     for name, counts in result["checks"].items():
         if counts["succeeded"] != moved[job_id, name]:
@@ -40,7 +40,7 @@ def wrong_in_failures(result: Mapping[str, Any], *, blamable: Collection[UUID]) 
     """`blamable`: the due users whom the database refused to move."""
     innocent = {error["user_id"] for error in result["errors"]} - {str(user_id) for user_id in blamable}
     if innocent:
-        yield f"{len(innocent)} users were blamed for what was not their fault: {result['errors'][:3]}"
+        yield f"{len(innocent)} users failed without a fault of theirs: {result['errors'][:3]}"
     ended = result["status"] in ENDED
     if ended and result["status"] != ("partial" if result["failed"] else "succeeded"):
         yield f"status {result['status']} with {result['failed']} failed"
@@ -49,14 +49,14 @@ def wrong_in_failures(result: Mapping[str, Any], *, blamable: Collection[UUID]) 
 
 
 def wrong_in_skipped(result: Mapping[str, Any], before: Snapshot) -> Iterator[str]:
-    """A run that did not end may have counted nobody."""
+    """A run that was cut short may not have counted them."""
     if result["status"] not in ENDED:
         return
-    cutoff_at = datetime.fromisoformat(result["now"]) - 14 * DAY
+    now = datetime.fromisoformat(result["now"])
     silent = [
         before.profiles[user.user_id]
         for user in before.states.values()
-        if user.state == "active" and user.last_activity_at < cutoff_at
+        if due_check(user, now=now) == "inactivity_14d"
     ]
     opted_out = sum(profile.reengagement_opt_out for profile in silent)
     unreachable = sum(not (profile.reengagement_opt_out or profile.whatsapp_jid) for profile in silent)

@@ -26,6 +26,7 @@ from engagement.states import (
     transition_metadata,
 )
 from tests.factories import NOW, TICK
+from tests.reference.rules import TRANSITIONS
 
 if TYPE_CHECKING:
     from engagement.states import Timestamps
@@ -33,21 +34,9 @@ if TYPE_CHECKING:
 ANA: Final = UUID("0197f3a0-0000-7000-8000-000000000001")
 POLICY: Final = Policy()
 
-TEN: Final = {
-    ("active", "inactivity_14d"): "goodbye_sent",
-    ("goodbye_sent", "user_message"): "active",
-    ("goodbye_sent", "goodbye_response_1"): "help_flow",
-    ("goodbye_sent", "goodbye_response_2"): "remind_later",
-    ("goodbye_sent", "goodbye_response_3"): "dormant",
-    ("goodbye_sent", "goodbye_timeout"): "dormant",
-    ("help_flow", "user_message"): "active",
-    ("remind_later", "user_message"): "active",
-    ("remind_later", "reminder_due"): "dormant",
-    ("dormant", "user_message"): "active",
-}
-"""The table of the design, written down a second time."""
-
-REFUSED: Final = sorted(set(product(State.values, Trigger.values)) - set(TEN) - {("active", "user_message")})
+REFUSED: Final = sorted(
+    set(product(State.values, Trigger.values)) - set(TRANSITIONS) - {("active", "user_message")}
+)
 
 SOURCES: Final = {
     "inactivity_14d": "scheduler",
@@ -99,12 +88,12 @@ def entering(state: str, *, now: datetime = NOW, policy: Policy = POLICY) -> Tim
 
 
 def test_every_pair_of_state_and_trigger_is_asked_here() -> None:
-    assert (len(State), len(Trigger), len(TEN), len(REFUSED)) == (5, 8, 10, 29)
+    assert (len(State), len(Trigger), len(TRANSITIONS), len(REFUSED)) == (5, 8, 10, 29)
 
 
-@pytest.mark.parametrize(("state", "trigger"), TEN)
+@pytest.mark.parametrize(("state", "trigger"), TRANSITIONS)
 def test_each_of_the_ten_leads_where_the_design_says(state: str, trigger: str) -> None:
-    assert next_state(user_status(state), Trigger(trigger)) == TEN[state, trigger]
+    assert next_state(user_status(state), Trigger(trigger)) == TRANSITIONS[state, trigger]
 
 
 def test_message_from_an_active_user_moves_nobody() -> None:
@@ -123,9 +112,9 @@ def test_no_trigger_but_the_undoing_of_a_run_is_without_a_target() -> None:
     assert set(Trigger) - set(TARGETS) == {Trigger.RUN_UNDONE}
 
 
-@pytest.mark.parametrize("trigger", sorted({trigger for _, trigger in TEN}))
+@pytest.mark.parametrize("trigger", sorted({trigger for _, trigger in TRANSITIONS}))
 def test_each_trigger_has_one_target(trigger: str) -> None:
-    assert {TARGETS[Trigger(trigger)].value} == {to for (_, by), to in TEN.items() if by == trigger}
+    assert {TARGETS[Trigger(trigger)].value} == {to for (_, by), to in TRANSITIONS.items() if by == trigger}
 
 
 @pytest.mark.parametrize(
