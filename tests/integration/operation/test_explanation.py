@@ -17,7 +17,7 @@ from engagement.selectors.user_history import STATE_TIMES
 from engagement.services.explanation import Explanation, NextStep, NextStepKind, UnknownUser, explain_user
 from engagement.services.state_machine import transition_state
 from engagement.states import Trigger
-from tests.database import execute
+from tests.database import all_rows, execute
 from tests.factories import NOW, TICK, UserProfileFactory, make_user
 from tests.integration.operation.random_users import (
     HOUR,
@@ -27,7 +27,6 @@ from tests.integration.operation.random_users import (
     taken_back,
     users,
 )
-from tests.integration.operation.tables import all_rows
 from tests.running import run_job
 
 pytestmark = pytest.mark.django_db
