@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
+from django.db import connection
 from django.test import TransactionTestCase
 
 from tests.database import delete_committed_rows, execute, heal
@@ -13,6 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_django.plugin import DjangoDbBlocker
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are processors: many tests wait for a lock or for another process."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,11 +38,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """Empty the tables cheaply after a test that commits, and end all sessions before the database is dropped.
+    """Make commits and the tests' clean-up cheap, and end all sessions before the database is dropped.
 
-    Django truncates every table and creates permissions again, which takes longer than most tests.
-    A process that a test has killed may still have a session.
+    Django truncates every table after a test that commits and creates all permissions again, which takes
+    longer than most tests. A process that a test has killed may still have a session.
     """
+    with django_db_blocker.unblock():
+        # No test crashes this server, so no commit has to wait for the disk.
+        execute(f"ALTER DATABASE {connection.settings_dict['NAME']} SET synchronous_commit = off")
+        connection.close()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _test: delete_committed_rows())
         yield
