@@ -1,4 +1,4 @@
-"""The tests on other Pythons: `nox -f tests/noxfile.py`. Options of pytest go after `--`."""
+"""The tests on the newest Python: `nox -f tests/noxfile.py`. Options of pytest go after `--`."""
 
 from __future__ import annotations
 
@@ -57,14 +57,6 @@ def _version(python: str) -> tuple[int, ...]:
     except (OSError, subprocess.CalledProcessError):
         return (0,)
     return tuple(map(int, answer.split()))
-
-
-@nox.session(python=".".join(map(str, BASE)))
-def tests(session: nox.Session) -> None:
-    """Run the tests with the pinned requirements."""
-    session.chdir(PROJECT)
-    session.install("--require-hashes", "--requirement", "requirements/development.txt")
-    session.run("python", "-m", "pytest", *session.posargs)
 
 
 @nox.session(python=newest_python() or False)

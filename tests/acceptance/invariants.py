@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.acceptance.due import Expected, due_users, expected_transition
-from tests.acceptance.results import wrong_in_counts, wrong_in_failures, wrong_in_skipped
 from tests.acceptance.rows import Message
 from tests.reference.rules import (
     GOODBYE_TEXT,
     GOODBYE_WAIT,
     SILENCE,
     days_inactive,
+    due_check,
     former_timestamps,
     goodbye_key,
     timestamps_of,
@@ -24,13 +25,15 @@ from tests.reference.rules import (
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
-    from datetime import datetime
     from uuid import UUID
 
     from tests.acceptance.rows import Snapshot, Transition, UserState
 
 NOBODY: Final[frozenset[UUID]] = frozenset()
 COMPLAINTS_SHOWN: Final = 20
+ERRORS_IN_RESULT: Final = 100
+ENDED: Final = {"succeeded", "partial"}
+"""The statuses of a run that was not cut short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,10 +218,10 @@ class _Judge:
         )
         results = [run.result for run in self.runs if run.result is not None]
         for result in results:
-            yield from wrong_in_counts(result, moved)
-            yield from wrong_in_failures(result, blamable=self.poisoned & self.due.keys())
+            yield from _wrong_in_counts(result, moved)
+            yield from _wrong_in_failures(result, blamable=self.poisoned & self.due.keys())
             if not self.written_by_others:  # the number changes while others write
-                yield from wrong_in_skipped(result, self.before)
+                yield from _wrong_in_skipped(result, self.before)
         strangers = {job_id for job_id, _ in moved} - {result["job_id"] for result in results}
         silent = len(self.runs) - len(results)
         if len(strangers) > silent:
@@ -228,3 +231,48 @@ class _Judge:
 def _row_after(former: UserState, row: Transition) -> UserState:
     timestamps: dict[str, Any] = {**timestamps_of(row.to_state, since=row.created_at)}
     return former._replace(state=row.to_state, updated_at=row.created_at, **timestamps)
+
+
+def _wrong_in_counts(result: Mapping[str, Any], moved: Counter[tuple[str | None, str]]) -> Iterator[str]:
+    """`moved`: how many transitions the audit log has for each run and check."""
+    job_id, failures = result["job_id"], Counter(error["check_type"] for error in result["errors"])
+    for name, counts in result["checks"].items():
+        if counts["succeeded"] != moved[job_id, name]:
+            yield f"{name} counts {counts['succeeded']} moved, the tables say {moved[job_id, name]}"
+        if counts["processed"] != counts["succeeded"] + counts["failed"]:
+            yield f"{name}: processed is not succeeded + failed: {counts}"
+        if counts["failed"] != failures[name] and len(result["errors"]) < ERRORS_IN_RESULT:
+            yield f"{name} counts {counts['failed']} failed and names {failures[name]}"
+    for key in ("processed", "succeeded", "failed", "skipped"):
+        if result[key] != sum(counts[key] for counts in result["checks"].values()):
+            yield f"{key} is not the sum of the checks: {result}"
+    if result["skipped"] != sum(result["skipped_by_reason"].values()):
+        yield f"skipped is not the sum of its reasons: {result}"
+
+
+def _wrong_in_failures(result: Mapping[str, Any], *, blamable: Collection[UUID]) -> Iterator[str]:
+    """`blamable`: the due users whom the database refused to move."""
+    innocent = {error["user_id"] for error in result["errors"]} - {str(user_id) for user_id in blamable}
+    if innocent:
+        yield f"{len(innocent)} users failed without a fault of theirs: {result['errors'][:3]}"
+    ended = result["status"] in ENDED
+    if ended and result["status"] != ("partial" if result["failed"] else "succeeded"):
+        yield f"status {result['status']} with {result['failed']} failed"
+    if ended and result["failed"] != len(blamable):
+        yield f"{result['failed']} failed, but {len(blamable)} could not be moved"
+
+
+def _wrong_in_skipped(result: Mapping[str, Any], before: Snapshot) -> Iterator[str]:
+    """A run that was cut short may not have counted them."""
+    if result["status"] not in ENDED:
+        return
+    now = datetime.fromisoformat(result["now"])
+    silent = [
+        before.profiles[user.user_id]
+        for user in before.states.values()
+        if due_check(user, now=now) == "inactivity_14d"
+    ]
+    opted_out = sum(profile.reengagement_opt_out for profile in silent)
+    unreachable = sum(not (profile.reengagement_opt_out or profile.whatsapp_jid) for profile in silent)
+    if result["skipped_by_reason"] != {"opted_out": opted_out, "no_destination": unreachable}:
+        yield f"{result['skipped_by_reason']} skipped, not {opted_out} and {unreachable}"
