@@ -1,4 +1,4 @@
-"""The people who look at the admin."""
+"""Staff accounts and their browsers."""
 
 from __future__ import annotations
 
@@ -14,15 +14,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+def logged_in(name: str) -> tuple[User, Client]:
+    """A new staff account and its browser."""
+    account, client = User.objects.create_user(name, is_staff=True), Client()
+    client.force_login(account)
+    return account, client
+
+
 @pytest.fixture
 def member_of(db: None) -> Callable[[str], Client]:
-    """The browser of somebody who belongs to a group."""
+    """The browser of a staff account in a group."""
 
     def log_in(group_name: str) -> Client:
-        person = User.objects.create_user(f"somebody of {group_name}", is_staff=True)
-        person.groups.add(Group.objects.get(name=group_name))
-        client = Client()
-        client.force_login(person)
+        account, client = logged_in(f"somebody of {group_name}")
+        account.groups.add(Group.objects.get(name=group_name))
         return client
 
     return log_in
@@ -30,25 +35,23 @@ def member_of(db: None) -> Callable[[str], Client]:
 
 @pytest.fixture
 def viewer(member_of: Callable[[str], Client]) -> Client:
-    """Sees and cannot act, and sees no address."""
+    """May view, but sees no address and may not act."""
     return member_of(VIEWERS)
 
 
 @pytest.fixture
 def support(member_of: Callable[[str], Client]) -> Client:
-    """Sees everything and may do what can be done by hand."""
+    """May view everything and take manual actions."""
     return member_of(SUPPORT)
 
 
 @pytest.fixture
 def account_that_may(db: None) -> Callable[..., Client]:
-    """The browser of somebody who has the permissions with these codenames, and no group."""
+    """The browser of a staff account with these permissions and no group."""
 
     def log_in(*codenames: str) -> Client:
-        person = User.objects.create_user(f"may {' '.join(codenames)}", is_staff=True)
-        person.user_permissions.set(Permission.objects.filter(codename__in=codenames))
-        client = Client()
-        client.force_login(person)
+        account, client = logged_in(f"may {' '.join(codenames)}")
+        account.user_permissions.set(Permission.objects.filter(codename__in=codenames))
         return client
 
     return log_in

@@ -1,4 +1,4 @@
-"""Databases with tables that somebody else made: as found, and adopted."""
+"""Databases whose tables another project made, before and after the adoption."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ADOPTED: Final = f"{NAME}_adopted"
 
 @pytest.fixture(scope="package")
 def owner(django_db_setup: None) -> Iterator[None]:
-    """Whom the tables belong to, as long as there are tests here."""
+    """The role that owns the tables, for the tests of this folder."""
     foreign_database.drop(NAME, FOUND, ADOPTED)
     foreign_database.drop_roles([OWNER, JOB, ASSISTANT])
     foreign_database.create_owner()
@@ -31,7 +31,7 @@ def owner(django_db_setup: None) -> Iterator[None]:
 
 @pytest.fixture(scope="package")
 def foreign_template(owner: None) -> ForeignDatabase:
-    """The tables as found, to be copied or left as they are."""
+    """The template with the tables as found."""
     database = foreign_database.create(FOUND)
     database.execute(FOREIGN_TABLES.read_text())
     return database
@@ -46,7 +46,7 @@ def foreign(foreign_template: ForeignDatabase) -> Iterator[ForeignDatabase]:
 
 @pytest.fixture(scope="package")
 def adopted_template(foreign_template: ForeignDatabase) -> ForeignDatabase:
-    """The tables adopted as the guide says, to be copied."""
+    """The template with the tables adopted as the guide says."""
     database = foreign_database.create(ADOPTED, like=foreign_template.name)
     outcome = database.manage("migrate", "--fake-initial", "--verbosity", "0")
     assert outcome.code == 0, outcome.err
@@ -58,7 +58,7 @@ def adopted_template(foreign_template: ForeignDatabase) -> ForeignDatabase:
 
 @pytest.fixture
 def unguarded(adopted_template: ForeignDatabase) -> Iterator[ForeignDatabase]:
-    """Adopted, but for the policies."""
+    """Adopted, without the policies."""
     yield foreign_database.create(NAME, like=adopted_template.name)
     foreign_database.drop(NAME)
 
