@@ -83,11 +83,16 @@ _TAKE_KEYS: Final = """
 """
 
 
-def seed(connection: psycopg.Connection, *, due: int) -> Snapshot:
-    """Store `due` due users and others that are not due; returns the tables."""
+def seed(connection: psycopg.Connection, *, due: int) -> None:
+    """Store `due` due users, and others that are not due."""
     for kind in (*DUE, *NOT_DUE):
         count = due * kind.per_hundred // 100
         connection.execute(_INSERT.format_map(kind._asdict()), {"now": NOW, "count": count})
     connection.execute(_TAKE_KEYS, {"now": NOW, "count": due // 50})
     connection.execute("ANALYZE user_profiles, user_engagement_states")
+
+
+def seeded(connection: psycopg.Connection, *, due: int) -> Snapshot:
+    """The tables after `seed`."""
+    seed(connection, due=due)
     return take_snapshot(connection)

@@ -13,7 +13,7 @@ from psycopg import sql
 from tests.acceptance.invariants import assert_invariants
 from tests.acceptance.rows import take_snapshot
 from tests.acceptance.runs import count_moves, run_of, run_to_the_end
-from tests.acceptance.seeding import seed
+from tests.acceptance.seeding import seeded
 from tests.database import lose_connection_at_first_move
 from tests.running import PROJECT, database_url
 
@@ -73,7 +73,7 @@ def url_of_role(onlooker: psycopg.Connection) -> Iterator[str]:
 def test_job_runs_with_these_privileges(
     onlooker: psycopg.Connection, url_of_role: str, size: Size, workers: int
 ) -> None:
-    before = seed(onlooker, due=size.due)
+    before = seeded(onlooker, due=size.due)
     outcome = run_to_the_end("--workers", str(workers), DATABASE_URL=url_of_role)
     assert (outcome.code, outcome.json["status"]) == (0, "succeeded"), outcome
     assert_invariants(before, take_snapshot(onlooker), [run_of(outcome)])
@@ -82,7 +82,7 @@ def test_job_runs_with_these_privileges(
 def test_privileges_are_enough_to_find_out_whether_a_batch_was_committed(
     onlooker: psycopg.Connection, url_of_role: str
 ) -> None:
-    before = seed(onlooker, due=100)
+    before = seeded(onlooker, due=100)
     lose_connection_at_first_move()
     onlooker.execute("GRANT USAGE ON SEQUENCE faults TO PUBLIC")
     outcome = run_to_the_end(DATABASE_URL=url_of_role)
@@ -92,7 +92,7 @@ def test_privileges_are_enough_to_find_out_whether_a_batch_was_committed(
 
 
 def test_role_can_do_nothing_else(onlooker: psycopg.Connection, url_of_role: str) -> None:
-    before = seed(onlooker, due=100)
+    before = seeded(onlooker, due=100)
     with psycopg.connect(url_of_role, autocommit=True) as job:
         assert [statement for statement in FORBIDDEN if is_allowed(job, statement)] == []
     assert take_snapshot(onlooker) == before

@@ -28,7 +28,7 @@ from tests.acceptance.runs import (
     wait_until,
     wait_until_waiting,
 )
-from tests.acceptance.seeding import seed
+from tests.acceptance.seeding import seeded
 
 if TYPE_CHECKING:
     from random import Random
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 def test_killed_runs_leave_nothing_to_repair_and_the_next_one_finishes(
     onlooker: psycopg.Connection, size: Size, chance: Random, workers: int
 ) -> None:
-    before = seed(onlooker, due=size.due)
+    before = seeded(onlooker, due=size.due)
     arguments = ("--batch-size", str(size.batch), "--workers", str(workers))
     for number in range(size.kills):
         process = start_run(*arguments)
@@ -76,7 +76,7 @@ def test_stopped_run_finishes_its_batch_and_the_next_one_the_rest(
     number: signal.Signals,
     code: int,
 ) -> None:
-    before = seed(onlooker, due=size.due)
+    before = seeded(onlooker, due=size.due)
     held_up = chance.choice(first_goodbyes(before))
     take_key(other, held_up)
     process = start_run("--batch-size", str(size.batch))
@@ -96,7 +96,7 @@ def test_stopped_run_finishes_its_batch_and_the_next_one_the_rest(
 def test_second_signal_ends_the_run_at_once_and_changes_no_user(
     onlooker: psycopg.Connection, size: Size
 ) -> None:
-    before = seed(onlooker, due=size.due)
+    before = seeded(onlooker, due=size.due)
     with onlooker.transaction():
         # The run can begin a batch but not commit it.
         onlooker.execute("LOCK TABLE engagement_message_queue IN EXCLUSIVE MODE")

@@ -10,7 +10,7 @@ from tests.acceptance.due import due_users, first_goodbyes, take_key
 from tests.acceptance.invariants import assert_invariants
 from tests.acceptance.rows import take_snapshot
 from tests.acceptance.runs import end_of, finish, run_of, run_to_the_end, start_run, wait_until_waiting
-from tests.acceptance.seeding import seed
+from tests.acceptance.seeding import seeded
 from tests.factories import NOW
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def log_until(process: subprocess.Popen[str], event: str) -> str:
 def test_deadlock_costs_a_retry_and_no_user_fails(
     onlooker: psycopg.Connection, other: psycopg.Connection
 ) -> None:
-    before = seed(onlooker, due=DUE)
+    before = seeded(onlooker, due=DUE)
     claimed_first, *_, claimed_too = first_goodbyes(before)[:90]
     # PostgreSQL ends the session whose deadlock_timeout is over first: that of the run.
     other.execute("SET LOCAL deadlock_timeout = '1min'")
@@ -58,7 +58,7 @@ def test_deadlock_costs_a_retry_and_no_user_fails(
 def test_lock_timeout_costs_a_retry_and_no_user_fails(
     onlooker: psycopg.Connection, other: psycopg.Connection
 ) -> None:
-    before = seed(onlooker, due=DUE)
+    before = seeded(onlooker, due=DUE)
     take_key(other, first_goodbyes(before)[42])
     process = start_run("--batch-size", "100", ENGAGEMENT_LOCK_TIMEOUT_SECONDS="1")
     log = log_until(process, "engagement_batch_retried")
@@ -72,7 +72,7 @@ def test_lock_timeout_costs_a_retry_and_no_user_fails(
 def test_users_with_locked_rows_are_left_for_the_next_run(
     onlooker: psycopg.Connection, other: psycopg.Connection
 ) -> None:
-    before = seed(onlooker, due=DUE)
+    before = seeded(onlooker, due=DUE)
     writing_in, *_, opting_out = first_goodbyes(before)
     other.execute("UPDATE user_engagement_states SET updated_at = now() WHERE user_id = %s", [writing_in])
     other.execute("UPDATE user_profiles SET updated_at = now() WHERE user_id = %s", [opting_out])

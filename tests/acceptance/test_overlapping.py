@@ -19,7 +19,7 @@ from tests.acceptance.runs import (
     wait_for_the_end_of_sessions,
     wait_until_waiting,
 )
-from tests.acceptance.seeding import seed
+from tests.acceptance.seeding import seeded
 
 if TYPE_CHECKING:
     import subprocess
@@ -43,7 +43,7 @@ def start_together(onlooker: psycopg.Connection, size: Size) -> list[subprocess.
 
 
 def test_four_runs_at_once_move_each_user_once(onlooker: psycopg.Connection, size: Size) -> None:
-    before = seed(onlooker, due=size.due)
+    before = seeded(onlooker, due=size.due)
     outcomes = [end_of(process) for process in start_together(onlooker, size)]
     assert [outcome.code for outcome in outcomes] == [0] * RUNS, outcomes
     assert sum(outcome.json["succeeded"] > 0 for outcome in outcomes) > 1, "they did not overlap"
@@ -51,7 +51,7 @@ def test_four_runs_at_once_move_each_user_once(onlooker: psycopg.Connection, siz
 
 
 def test_four_runs_lose_no_user_when_one_is_killed(onlooker: psycopg.Connection, size: Size) -> None:
-    before = seed(onlooker, due=size.due)
+    before = seeded(onlooker, due=size.due)
     killed, *others = start_together(onlooker, size)
     wait_for_moves(onlooker, size.due // 4)
     kill(killed)

@@ -15,7 +15,7 @@ from tests.acceptance.due import due_users
 from tests.acceptance.invariants import assert_invariants
 from tests.acceptance.rows import Snapshot, take_snapshot
 from tests.acceptance.runs import finish, run_of, run_to_the_end
-from tests.acceptance.seeding import seed
+from tests.acceptance.seeding import seeded
 from tests.database import fail_moves_of, heal
 from tests.factories import NOW, make_users
 from tests.running import run_job
@@ -47,7 +47,7 @@ def poison_some(before: Snapshot, chance: Random) -> set[UUID]:
 def test_exactly_the_poisoned_users_fail_and_stay_as_they_were(
     onlooker: psycopg.Connection, size: Size, chance: Random, workers: int
 ) -> None:
-    before = seed(onlooker, due=size.due)
+    before = seeded(onlooker, due=size.due)
     poisoned = poison_some(before, chance)
     outcome = run_to_the_end("--batch-size", str(size.batch), "--workers", str(workers))
     assert (outcome.code, outcome.json["status"]) == (3, "partial")

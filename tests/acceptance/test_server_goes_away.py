@@ -26,7 +26,7 @@ from tests.acceptance.runs import (
     wait_until,
     wait_until_waiting,
 )
-from tests.acceptance.seeding import seed
+from tests.acceptance.seeding import seeded
 from tests.database import execute
 from tests.running import Outcome
 
@@ -75,7 +75,7 @@ def server(shared_server: OwnServer, db: None) -> OwnServer:
 def test_run_survives_repeated_ends_of_its_sessions(
     onlooker: psycopg.Connection, size: Size, chance: Random, workers: int
 ) -> None:
-    before = seed(onlooker, due=size.due)
+    before = seeded(onlooker, due=size.due)
     process = start_run("--batch-size", str(size.batch), "--workers", str(workers))
     for _ in range(size.kills):
         more = chance.randrange(1, size.due // size.kills)
@@ -94,7 +94,7 @@ def test_run_survives_repeated_ends_of_its_sessions(
 def test_sessions_that_end_in_the_first_batches_cost_no_user_and_no_count(
     onlooker: psycopg.Connection, workers: int, batch: int, moment: str
 ) -> None:
-    before = seed(onlooker, due=100)
+    before = seeded(onlooker, due=100)
     lose_sessions(2 * workers, moment=moment)
     outcome = run_to_the_end("--batch-size", str(batch), "--workers", str(workers))
     assert (outcome.code, outcome.json["status"]) == (0, "succeeded")
@@ -120,7 +120,7 @@ def lose_sessions(times: int, *, moment: str) -> None:
 
 def test_run_continues_after_a_crash_of_the_server(server: OwnServer, size: Size, chance: Random) -> None:
     with server.connect() as onlooker:
-        before = seed(onlooker, due=size.due)
+        before = seeded(onlooker, due=size.due)
         process = start_run("--batch-size", str(size.batch), DATABASE_URL=server.url)
         wait_for_moves(onlooker, chance.randrange(1, size.due // 2))
     server.crash()
@@ -141,7 +141,7 @@ def test_server_that_stays_away_ends_the_run_in_one_sentence_and_the_next_run_do
         "DATABASE_URL": server.url,
     }
     with server.connect() as onlooker:
-        before = seed(onlooker, due=size.due)
+        before = seeded(onlooker, due=size.due)
         process = start_run("--batch-size", str(size.batch), **impatient)
         wait_for_moves(onlooker, chance.randrange(1, size.due // 2))
     server.crash()
@@ -161,7 +161,7 @@ def test_stop_ends_workers_that_wait_for_the_server_and_the_next_run_does_the_re
     server: OwnServer, size: Size
 ) -> None:
     with server.connect() as onlooker, closing(server.connect()) as other:
-        before = seed(onlooker, due=size.due)
+        before = seeded(onlooker, due=size.due)
         other.execute("BEGIN; LOCK TABLE engagement_message_queue IN EXCLUSIVE MODE")
         # Without a stop they would wait all day.
         patient = {"ENGAGEMENT_RECONNECT_LIMIT_SECONDS": "86400", "DATABASE_URL": server.url}
@@ -201,7 +201,7 @@ def test_batch_that_was_committed_while_its_connection_broke_is_counted_once(
     PostgreSQL reports "the transaction has already committed locally", but the client is gone.
     """
     with server.connect() as onlooker, server.connect() as other:
-        before = seed(onlooker, due=size.due)
+        before = seeded(onlooker, due=size.due)
         other.execute("BEGIN")
         take_key(other, first_goodbyes(before)[0])
         process = start_run("--batch-size", str(size.batch), DATABASE_URL=server.url)

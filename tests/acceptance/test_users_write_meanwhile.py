@@ -10,7 +10,7 @@ import pytest
 from tests.acceptance.invariants import assert_invariants
 from tests.acceptance.rows import take_snapshot
 from tests.acceptance.runs import end_of, finish, run_of, start_run, value
-from tests.acceptance.seeding import seed
+from tests.acceptance.seeding import seeded
 from tests.database import another_connection
 from tests.factories import NOW
 
@@ -117,7 +117,7 @@ def opt_outs(onlooker: psycopg.Connection) -> Iterator[None]:
 def test_user_who_writes_or_opts_out_during_the_run_gets_no_goodbye_afterwards(
     onlooker: psycopg.Connection, size: Size, chance: Random, workers: int
 ) -> None:
-    before = seed(onlooker, due=size.due)
+    before = seeded(onlooker, due=size.due)
     with Meanwhile(chance, size) as others:
         # Large batches leave more time between the claim and the commit.
         process = start_run("--batch-size", str(10 * size.batch), "--workers", str(workers))
