@@ -17,8 +17,8 @@ SAMPLE_NOW := 1998-07-01T06:00:00Z
 # Where `make admin` listens.
 PORT := 8000
 
-# Tests in parallel, each process with a database of its own; `make test ARGS=-n0` runs them in one.
-PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
+# Tests in parallel, each process with its own database; `make test ARGS=-n0` runs them in one process.
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 
 # How many users are due in the benchmark.
 SIZE := 10000

@@ -1,17 +1,25 @@
-"""What several tests share."""
+"""Options and fixtures of all tests."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
+from django.db import connection
+from django.test import TransactionTestCase
 
-from tests.database import execute, heal
+from tests.database import delete_committed_rows, execute, heal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_django.plugin import DjangoDbBlocker
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are processors: many tests wait for a lock or for another process."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,14 +32,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--screenshots",
         action="store_true",
-        help="make the pictures of docs/screenshots anew, of the sample data; needs Chromium",
+        help="make the pictures of docs/screenshots again, from the sample data; needs Chromium",
     )
 
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """Let no session of a process that a test has killed keep the test database from being dropped."""
-    yield
+    """Make commits and the tests' clean-up cheap, and end all sessions before the database is dropped.
+
+    Django truncates every table after a test that commits and creates all permissions again, which takes
+    longer than most tests. A process that a test has killed may still have a session.
+    """
+    with django_db_blocker.unblock():
+        # No test crashes this server, so no commit has to wait for the disk.
+        execute(f"ALTER DATABASE {connection.settings_dict['NAME']} SET synchronous_commit = off")
+        connection.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _test: delete_committed_rows())
+        yield
     with django_db_blocker.unblock():
         execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -41,6 +59,6 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
 
 @pytest.fixture
 def committed(transactional_db: None) -> Iterator[None]:
-    """Tests that need rows other connections can see; what they do to the tables is taken back."""
+    """For tests whose rows other connections must see; removes what `tests.database` adds to the tables."""
     yield
     heal()

@@ -1,4 +1,4 @@
-"""Faults provoked in the database itself, and a second connection to look and interfere with."""
+"""The tables, faults that the database provokes, and a second connection that observes and interferes."""
 
 from __future__ import annotations
 
@@ -9,23 +9,36 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from django.db import connection
 
+from engagement.models import (
+    EngagementMessage,
+    EngagementStateTransition,
+    UserEngagementState,
+    UserProfile,
+)
 from tests.running import database_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from engagement.models import UserEngagementState
-
+MODELS: Final = (UserProfile, UserEngagementState, EngagementStateTransition, EngagementMessage)
 DEADLINE_SECONDS: Final = 30
 
 GATE: Final = 14
-"""The advisory lock at which `wait_at_gate` makes moves wait."""
+"""The advisory lock that transitions wait for after `wait_at_gate`."""
 
 AT_THE_GATE: Final = """
     pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
     WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()
 """
-"""Whoever waits there; not in other databases of the same server."""
+"""The sessions of this database that wait for it."""
+
+
+FILLED_BY_MIGRATIONS: Final = {
+    "auth_group",
+    "auth_group_permissions",
+    "auth_permission",
+    "django_content_type",
+}
 
 
 def execute(sql: str, *parameters: Any) -> None:
@@ -35,13 +48,13 @@ def execute(sql: str, *parameters: Any) -> None:
 
 @contextmanager
 def another_connection(**options: Any) -> Iterator[psycopg.Connection]:
-    """A foreign program's connection, in autocommit unless `autocommit=False`."""
+    """The connection of another program, in autocommit unless `autocommit=False`."""
     with psycopg.connect(database_url(), **{"autocommit": True, **options}) as other:
         yield other
 
 
 def fail_moves_of(*users: UserEngagementState, error: str = "poisoned", code: str = "P0001") -> None:
-    """From now on PostgreSQL refuses to move these users."""
+    """Make PostgreSQL refuse to move these users."""
     execute("CREATE TABLE IF NOT EXISTS poisoned_users (user_id uuid PRIMARY KEY)")
     execute(
         "INSERT INTO poisoned_users SELECT unnest(%s::uuid[]) ON CONFLICT DO NOTHING",
@@ -57,9 +70,9 @@ def fail_moves_of(*users: UserEngagementState, error: str = "poisoned", code: st
 
 
 def fail_first_moves(times: int, *, code: str) -> None:
-    """Make the next `times` batches fail with this code, and then no more.
+    """Make the next `times` batches fail with this code.
 
-    A sequence counts, because a rollback does not take its steps back.
+    A sequence counts them, because a rollback does not reset it.
     """
     execute("CREATE SEQUENCE faults")
     on_every_move(
@@ -72,18 +85,18 @@ def fail_first_moves(times: int, *, code: str) -> None:
 
 
 def lose_connection_at_first_move() -> None:
-    """Make the server end the session of the first batch in the middle of its work."""
+    """Make the server end the session in the middle of the first batch."""
     execute("CREATE SEQUENCE faults")
     on_every_move("IF nextval('faults') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;")
 
 
 def wait_at_gate() -> None:
-    """Make every move wait while somebody holds the advisory lock GATE."""
+    """Make every transition wait while a session holds the advisory lock GATE."""
     on_every_move(f"PERFORM pg_advisory_xact_lock_shared({GATE});")
 
 
 def on_every_move(body: str) -> None:
-    """Run PL/pgSQL before each update of a state. Goes with the test's transaction, or with `heal`."""
+    """Run PL/pgSQL before each update of a state, until the test's transaction ends or `heal` is called."""
     execute(
         f"""
         CREATE FUNCTION at_move() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} RETURN NEW; END $$;
@@ -93,8 +106,20 @@ def on_every_move(body: str) -> None:
     )
 
 
+def all_rows() -> list[list[dict[str, Any]]]:
+    """All rows of the four tables, to compare before and after."""
+    return [[*model._default_manager.order_by("pk").values()] for model in MODELS]
+
+
+def delete_committed_rows() -> None:
+    """Empty all tables but those that migrations fill."""
+    names = set(connection.introspection.django_table_names(only_existing=True)) - FILLED_BY_MIGRATIONS
+    # Users refer to each other's rows: the checks of foreign keys wait for the end of the transaction.
+    execute(";".join(f"DELETE FROM {name}" for name in sorted(names)))
+
+
 def heal() -> None:
-    """Undo all of the above, where no transaction does."""
+    """Remove the faults above; for tests that commit."""
     execute(
         "DROP FUNCTION IF EXISTS at_move() CASCADE; DROP TABLE IF EXISTS poisoned_users;"
         " DROP SEQUENCE IF EXISTS faults"
@@ -103,7 +128,7 @@ def heal() -> None:
 
 @contextmanager
 def closed_gate() -> Iterator[psycopg.Connection]:
-    """Hold the gate of `wait_at_gate` shut while inside."""
+    """Hold the lock of `wait_at_gate` inside the block."""
     with another_connection() as other:
         other.execute("SELECT pg_advisory_lock(%s)", [GATE])
         yield other
@@ -114,15 +139,15 @@ def wait_for_somebody_at_the_gate(other: psycopg.Connection, *, count: int = 1) 
     sql = f"SELECT count(*) FROM {AT_THE_GATE}"
     deadline_at = monotonic() + DEADLINE_SECONDS
     while other.execute(sql).fetchone() != (count,):
-        assert monotonic() < deadline_at, "nobody came to the gate"
+        assert monotonic() < deadline_at, f"fewer than {count} sessions wait for the lock"
 
 
 def wait_for_somebody_at_a_row(other: psycopg.Connection) -> None:
-    """Return once a session of this database waits for a row that another one has locked."""
+    """Return once a session of this database waits for a row that another session has locked."""
     sql = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
         " AND wait_event_type = 'Lock' AND wait_event IN ('transactionid', 'tuple')"
     )
     deadline_at = monotonic() + DEADLINE_SECONDS
     while other.execute(sql).fetchone() == (0,):
-        assert monotonic() < deadline_at, "nobody waits"
+        assert monotonic() < deadline_at, "no session waits for a row"

@@ -1,4 +1,4 @@
-"""Errors as Django and the job raise them, for tests that need no database to fail."""
+"""Errors as Django and a run raise them, for tests without a database."""
 
 from __future__ import annotations
 

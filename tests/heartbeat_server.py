@@ -1,4 +1,4 @@
-"""A monitoring service on this machine, in good and in bad health."""
+"""A monitoring service on this machine, healthy or faulty."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Ping(NamedTuple):
-    """What the service was told."""
+    """A request to the service."""
 
     method: str
     path: str
@@ -25,7 +25,7 @@ class Ping(NamedTuple):
 
 
 class Service(NamedTuple):
-    """Its address, and the pings that arrived."""
+    """The address of the service, and the pings that arrived."""
 
     url: str
     pings: list[Ping]
@@ -33,7 +33,7 @@ class Service(NamedTuple):
 
 @contextmanager
 def healthy_service(*, status: int = 200, redirect: int | None = None) -> Iterator[Service]:
-    """A service that answers with `status`, or first sends every ping on with `redirect`."""
+    """A service that answers with `status`, or redirects every ping first."""
     pings: list[Ping] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -68,14 +68,14 @@ def healthy_service(*, status: int = 200, redirect: int | None = None) -> Iterat
 
 @contextmanager
 def sick_service(treat: Callable[[socket.socket], None]) -> Iterator[str]:
-    """A service that does to every connection what `treat` does; yields its URL."""
+    """A service that calls `treat` for every connection; yields its URL."""
     over = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
             while not over.is_set():
                 client, _ = server.accept()
-                # The other side may leave at any moment.
+                # The client may close the connection at any time.
                 with client, suppress(OSError):
                     treat(client)
 
@@ -90,13 +90,13 @@ def sick_service(treat: Callable[[socket.socket], None]) -> Iterator[str]:
 
 
 def never_answer(client: socket.socket) -> None:
-    """Read until the other side gives up."""
+    """Read until the client gives up."""
     while client.recv(4096):
         pass
 
 
 def reset(client: socket.socket) -> None:
-    """Cut the connection off without a farewell."""
+    """Reset the connection."""
     client.recv(1)
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
@@ -108,7 +108,7 @@ def talk_nonsense(client: socket.socket) -> None:
 
 
 def answer_byte_by_byte(client: socket.socket) -> None:
-    """Send a byte whenever the other side might be about to lose its patience, and never come to the end."""
+    """Send one byte every fifth of a second, without end."""
     client.settimeout(0.2)
     for byte in b"HTTP/1.1 200 OK\r\nX-Slow: " + 1_000 * b"z":
         client.sendall(bytes([byte]))
@@ -116,7 +116,7 @@ def answer_byte_by_byte(client: socket.socket) -> None:
 
 
 def wait_for_silence(client: socket.socket) -> None:
-    """Take what comes for a fifth of a second; raises OSError when the other side is gone."""
+    """Read for a fifth of a second; raises OSError when the client is gone."""
     try:
         while client.recv(4096):
             pass

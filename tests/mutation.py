@@ -1,8 +1,8 @@
-"""Whether the tests notice when the rules are broken bit by bit: `python -m tests.mutation [PATH …]`.
+"""Mutation testing: `python -m tests.mutation [PATH …]`.
 
-Runs mutmut, which changes one expression at a time and asks the tests that come by it, and prints what
-share of the changes a test has noticed. The copies stay in `mutants`; `.venv/bin/mutmut show NAME` shows
-a change.
+Runs mutmut, which changes one expression at a time and runs the tests that execute it, and prints the share
+of changes that a test has noticed. The changed copies stay in `mutants`; `.venv/bin/mutmut show NAME` shows a
+change.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NOT_ASKED: Final = {"not checked", "skipped"}
 
 WORKERS: Final = ("tests/integration/job/test_workers.py",)
 REPLAYS: Final = ("tests/integration/replay/test_shares.py", "tests/integration/replay/test_left_behind.py")
-"""The quick ones first: the first that notices ends the asking."""
+"""The quick tests first: the first failure ends the run."""
 BY_PROCESSES: Final = {
     "engagement.services.resilience.workers": (*WORKERS, *REPLAYS),
     "engagement.services.job.heartbeat": ("tests/integration/job/test_heartbeat.py",),
@@ -36,10 +36,10 @@ BY_PROCESSES: Final = {
     "engagement.services.undo.undo_run": ("tests/integration/operation/test_undo_beside_others.py",),
     "engagement.services.job.parallel": (*WORKERS, "tests/acceptance/test_server_goes_away.py"),
 }
-"""By module: the tests whose processes do what it does, which mutmut does not see."""
+"""The tests that execute a module in other processes, where mutmut does not see it."""
 
 PATIENCE_SECONDS: Final = 300.0
-"""A change that makes a process wait for ever is one that a test has noticed."""
+"""A change that makes a process wait this long counts as noticed."""
 
 
 def main(paths: list[str]) -> int:
@@ -52,7 +52,7 @@ def main(paths: list[str]) -> int:
 
 
 def results(modules: list[str]) -> dict[str, dict[str, str]]:
-    """By module: what became of each change that was asked about."""
+    """The status of each tested change, by module."""
     command = [*MUTMUT, "results", "--all", "true"]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     found: defaultdict[str, dict[str, str]] = defaultdict(dict)
@@ -64,9 +64,9 @@ def results(modules: list[str]) -> dict[str, dict[str, str]]:
 
 
 def ask_processes(name: str, *, module: str, status: str) -> str:
-    """Ask about what was missed once more, where forked workers and started commands come by it.
+    """Test a missed change again, with the tests whose workers and commands execute it.
 
-    Raises CalledProcessError where the tests themselves cannot be asked: that is no answer.
+    Raises CalledProcessError when the tests themselves cannot run.
     """
     tests = BY_PROCESSES.get(module, WORKERS if status == "no tests" else ())
     if status in CAUGHT or not tests:

@@ -1,4 +1,4 @@
-"""The tests on other Pythons: `nox -f tests/noxfile.py`. Options of pytest go after `--`."""
+"""The tests on the newest Python: `nox -f tests/noxfile.py`. Options of pytest go after `--`."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ PROJECT: Final = Path(__file__).resolve().parent.parent
 BASE: Final = (3, 11)
 """The Python that the requirements are pinned for."""
 
-# In the folder that git ignores and `make clean` removes.
+# Git ignores this folder and `make clean` removes it.
 nox.options.envdir = str(PROJECT / ".venv" / "nox")
 nox.options.error_on_missing_interpreters = True
 
 
 def newest_python() -> str | None:
-    """The newest released Python after BASE that this machine has, and that starts."""
+    """The newest released Python after BASE on this machine that starts."""
     found = {version: python for python in _pythons() if (version := _version(python))[:2] > BASE}
     return found[max(found)] if found else None
 
 
 def newest_requirements() -> list[str]:
-    """What the tests need, in the newest versions there are; of Django too, whatever the project asks for."""
+    """The requirements of the tests in their newest versions, Django included."""
     lines = [
         line
         for name in ("base.in", "production.in", "plot.in", "development.in")
@@ -44,27 +44,19 @@ def _pythons() -> Iterator[str]:
     for minor in range(BASE[1] + 1, 100):
         if python := shutil.which(f"python3.{minor}"):
             yield python
-    # What pyenv puts on the PATH starts only if the version is switched on; the versions always do.
+    # pyenv's programs on the PATH start only if the version is active; those in its folders always do.
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     yield from map(str, sorted(pyenv.glob("versions/*/bin/python")))
 
 
 def _version(python: str) -> tuple[int, ...]:
-    """(0,) if it is a preview, or does not start."""
+    """The version, or (0,) for a preview or a Python that does not start."""
     program = "import sys; v = sys.version_info; print(*(v[:3] if v.releaselevel == 'final' else [0]))"
     try:
         answer = subprocess.run([python, "-c", program], capture_output=True, check=True, text=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return (0,)
     return tuple(map(int, answer.split()))
-
-
-@nox.session(python=".".join(map(str, BASE)))
-def tests(session: nox.Session) -> None:
-    """Run the tests with the pinned requirements."""
-    session.chdir(PROJECT)
-    session.install("--require-hashes", "--requirement", "requirements/development.txt")
-    session.run("python", "-m", "pytest", *session.posargs)
 
 
 @nox.session(python=newest_python() or False)

@@ -1,4 +1,4 @@
-"""Running the job and the commands, inside the test's process and outside it."""
+"""Run the daily job and the commands, in the test's process or in another one."""
 
 from __future__ import annotations
 
@@ -25,13 +25,12 @@ if TYPE_CHECKING:
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
 
-
 PATIENCE: Final = {"ENGAGEMENT_LOCK_TIMEOUT_SECONDS": "60"}
-"""For processes that a test makes wait: a slow machine must not look like a lock timeout."""
+"""For processes that a test keeps waiting: on a slow machine they must not meet a lock timeout."""
 
 
 class Outcome(NamedTuple):
-    """What a command leaves behind."""
+    """The output and the exit code of a command."""
 
     out: str
     err: str
@@ -62,7 +61,7 @@ def run_command(*arguments: str) -> Outcome:
 
 
 def start_process(*arguments: str, **environment: str) -> subprocess.Popen[str]:
-    """Start `manage.py` as a process of its own, on the test's database."""
+    """Start `manage.py` as a separate process on the test's database."""
     return subprocess.Popen(
         [sys.executable, "manage.py", *arguments],
         cwd=PROJECT,
@@ -75,14 +74,14 @@ def start_process(*arguments: str, **environment: str) -> subprocess.Popen[str]:
 
 
 def run_process(*arguments: str, **environment: str) -> Outcome:
-    """Run `manage.py` as a process of its own, to its end."""
+    """Run `manage.py` as a separate process and wait for its end."""
     process = start_process(*arguments, **environment)
     out, err = process.communicate(timeout=120)
     return Outcome(out, err, process.returncode)
 
 
 def database_url() -> str:
-    """How another process reaches the database of this test."""
+    """The DATABASE_URL of the test's database, for another process."""
     parameters = connection.get_connection_params()
     user = parameters.get("user") or ""
     password = f":{parameters['password']}" if parameters.get("password") else ""

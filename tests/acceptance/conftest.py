@@ -1,4 +1,4 @@
-"""What the scenarios share: their size, their chance, and a connection that looks on."""
+"""Fixtures of the scenarios: their size, random numbers, and connections beside the runs."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class Size(NamedTuple):
-    """How long a scenario goes on. Batches stay small, so that a run has many moments to be hit at."""
+    """The size of a scenario. Small batches give a run many moments at which it can be hit."""
 
     due: int
     batch: int
     kills: int
-    """Also how often its connection is ended."""
+    """Also the number of times its connection is ended."""
 
 
 SIZES: Final = {
@@ -39,10 +39,10 @@ def size(request: pytest.FixtureRequest) -> Size:
 
 @pytest.fixture
 def chance() -> Random:
-    """A new one for every test; its seed stands in the output of a test that fails."""
+    """Random numbers for one test; the output of a failed test shows the seed."""
     seed = SystemRandom().randrange(2**32)
-    print(f"The chance of this test: Random({seed})")  # noqa: T201  pytest shows it where it is needed
-    return Random(seed)  # noqa: S311  it chooses moments, not secrets
+    print(f"This test used Random({seed}).")  # noqa: T201  pytest shows it when the test fails
+    return Random(seed)  # noqa: S311  no secrets
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def onlooker(committed: None) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 def other(committed: None) -> Iterator[psycopg.Connection]:
-    """Another program's connection, whose transactions get in the way."""
+    """The connection of another program, whose transactions hold locks."""
     with another_connection(autocommit=False) as connection:
         yield connection
         connection.rollback()

@@ -1,34 +1,44 @@
-"""What must hold over the whole database after any run, whatever happened to it.
+"""What must be true of the whole database after any run, whether it succeeded, was stopped or was killed.
 
-Written without the app: plain rows, plain Python, the rules of the design once more. Sharing the
-app's own queries would share their mistakes.
+The checks use plain rows and the reference rules. The app's own queries would repeat its mistakes.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.acceptance.due import DAY, Expected, due_users, expected_move
-from tests.acceptance.results import wrong_in_counts, wrong_in_failures, wrong_in_skipped
+from tests.acceptance.due import Expected, due_users, expected_transition
 from tests.acceptance.rows import Message
+from tests.reference.rules import (
+    GOODBYE_TEXT,
+    GOODBYE_WAIT,
+    SILENCE,
+    days_inactive,
+    due_check,
+    former_timestamps,
+    goodbye_key,
+    timestamps_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from uuid import UUID
 
-    from tests.acceptance.rows import Move, Snapshot, UserState
+    from tests.acceptance.rows import Snapshot, Transition, UserState
 
-GOODBYE_WAIT: Final = timedelta(hours=48)
 NOBODY: Final[frozenset[UUID]] = frozenset()
 COMPLAINTS_SHOWN: Final = 20
+ERRORS_IN_RESULT: Final = 100
+ENDED: Final = {"succeeded", "partial"}
+"""The statuses of a run that was not cut short."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: its `now`, and what it printed with --json; None if it did not live to print anything."""
+    """One run: its `now`, and the result that it printed with --json; None if it was killed before."""
 
     now: datetime
     result: Mapping[str, Any] | None
@@ -49,13 +59,13 @@ def broken_invariants(
     poisoned: Collection[UUID] = NOBODY,
     written_by_others: Collection[UUID] = NOBODY,
 ) -> list[str]:
-    """Everything that is wrong with what `runs` made of `before`; empty if all is well.
+    """Compare the tables before and after `runs`; returns one sentence for each violation.
 
-    The runs' `now`s must lie within the 48 hours in which nobody can fall due a second time.
-    `finished`: whoever was due must have been moved, not merely may have been.
-    `poisoned`: users whom the database refused to move: they alone may, and must, have failed.
-    `written_by_others`: users whose rows another program wrote meanwhile; they need not have been
-    moved, and their rows are held to what must be true of any row.
+    The runs' `now`s must lie within 48 hours: no user falls due twice in that time.
+    `finished`: every due user must have been moved. Otherwise some may still be due.
+    `poisoned`: users that the database refused to transition. They must have failed, and no others.
+    `written_by_others`: users whose rows another program wrote during the runs. They need not have been
+    moved, and only what must be true of any row is checked for them.
     """
     judge = _Judge(before, after, runs, finished, frozenset(poisoned), frozenset(written_by_others))
     return list(judge.complaints())
@@ -70,28 +80,28 @@ class _Judge:
     poisoned: frozenset[UUID]
     written_by_others: frozenset[UUID]
     due: dict[UUID, Expected] = field(init=False, default_factory=dict)
-    moves: defaultdict[UUID, list[Move]] = field(init=False, default_factory=lambda: defaultdict(list))
+    transitions: dict[UUID, list[Transition]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         nows = [run.now for run in self.runs]
-        assert max(nows) - min(nows) <= GOODBYE_WAIT, "these runs may move somebody twice"
+        assert max(nows) - min(nows) <= GOODBYE_WAIT, "these runs may transition a user twice"
         self.due.update(due_users(self.before, now=max(nows)))
-        for move_id, move in self.after.moves.items():
-            if move_id not in self.before.moves:
-                self.moves[move.user_id].append(move)
+        for row in self.after.transitions.values():
+            if row.id not in self.before.transitions:
+                self.transitions.setdefault(row.user_id, []).append(row)
 
     def complaints(self) -> Iterator[str]:
         yield from self._about_what_was_there()
         yield from self._about_profiles()
-        yield from self._about_moves()
+        yield from self._about_transitions()
         yield from self._about_states()
         yield from self._about_messages()
         yield from self._about_counts()
 
     def _about_what_was_there(self) -> Iterator[str]:
-        """The audit log and the queue are appended to, and users neither come nor go."""
+        """Runs append to the audit log and the queue, and add or delete no user."""
         for name, old, new in (
-            ("audit row", self.before.moves, self.after.moves),
+            ("audit row", self.before.transitions, self.after.transitions),
             ("message", self.before.messages, self.after.messages),
         ):
             for key, row in old.items():
@@ -108,68 +118,68 @@ class _Judge:
             if not untouched and user_id not in self.written_by_others:
                 yield f"profile of {user_id} was touched"
 
-    def _about_moves(self) -> Iterator[str]:
-        for user_id, moves in self.moves.items():
-            if len(moves) > 1:
-                yield f"{user_id} was moved {len(moves)} times"
+    def _about_transitions(self) -> Iterator[str]:
+        for user_id, rows in self.transitions.items():
+            if len(rows) > 1:
+                yield f"{user_id} was moved {len(rows)} times"
             if user_id not in self.due:
                 yield f"{user_id} was not due and was moved"
             if user_id in self.poisoned:
                 yield f"{user_id} cannot be moved and has an audit row"
-            for move in moves:
-                yield from self._about_move(move)
+            for row in rows:
+                yield from self._about_transition(row)
         if self.finished:
-            for user_id in self.due.keys() - self.moves.keys() - self.poisoned - self.written_by_others:
+            for user_id in self.due.keys() - self.transitions.keys() - self.poisoned - self.written_by_others:
                 yield f"{user_id} was due ({self.due[user_id].trigger}) and has no audit row"
 
-    def _about_move(self, move: Move) -> Iterator[str]:
-        user = self.before.states.get(move.user_id)
-        profile = self.before.profiles.get(move.user_id)
+    def _about_transition(self, row: Transition) -> Iterator[str]:
+        user = self.before.states.get(row.user_id)
+        profile = self.before.profiles.get(row.user_id)
         if user is None or profile is None:
-            yield f"audit row {move.id} is about nobody"
+            yield f"audit row {row.id} names no user"
             return
-        if (move.from_state, move.trigger, move.to_state) != expected_move(
-            user, profile, now=move.created_at
-        ):
-            yield f"{move.user_id} made the wrong move: {move}"
-        if move.created_at not in {run.now for run in self.runs}:
-            yield f"{move.user_id} was moved at {move.created_at}, which is no run's now"
-        if move.metadata.get("trigger_source") != "scheduler":
-            yield f"audit row of {move.user_id} does not name the scheduler"
-        if move.metadata.get("days_inactive") != max((move.created_at - user.last_activity_at) // DAY, 0):
-            yield f"audit row of {move.user_id} has the wrong days of silence: {move.metadata}"
-        if move.metadata.get("former_timestamps", {}) != _timestamps(user):
-            yield f"audit row of {move.user_id} does not hold the former timestamps: {move.metadata}"
+        expected = expected_transition(user, profile, now=row.created_at)
+        if (row.from_state, row.trigger, row.to_state) != expected:
+            yield f"{row.user_id} made the wrong transition: {row}"
+        if row.created_at not in {run.now for run in self.runs}:
+            yield f"{row.user_id} was moved at {row.created_at}, which is no run's now"
+        if row.metadata.get("trigger_source") != "scheduler":
+            yield f"audit row of {row.user_id} does not name the scheduler"
+        if row.metadata.get("days_inactive") != days_inactive(user, at=row.created_at):
+            yield f"audit row of {row.user_id} has the wrong days of silence: {row.metadata}"
+        former = {name: value.isoformat() for name, value in former_timestamps(user).items()}
+        if row.metadata.get("former_timestamps", {}) != former:
+            yield f"audit row of {row.user_id} does not hold the former timestamps: {row.metadata}"
 
     def _about_states(self) -> Iterator[str]:
         for user_id, user in self.after.states.items():
-            moves = self.moves.get(user_id, [])
+            rows = self.transitions.get(user_id, [])
             if user_id in self.written_by_others:
-                yield from self._about_state_written_by_others(user, moves)
+                yield from self._about_state_written_by_others(user, rows)
                 continue
             former = self.before.states.get(user_id)
-            if moves and former:
-                if user != _row_after(former, moves[-1]):
-                    yield f"{user_id} was moved by {moves[-1].trigger} and the row does not show it: {user}"
+            if rows and former:
+                if user != _row_after(former, rows[-1]):
+                    yield f"{user_id} was moved by {rows[-1].trigger} and the row does not show it: {user}"
             elif user != former:
                 yield f"{user_id} has no audit row and was touched: {former} became {user}"
 
-    def _about_state_written_by_others(self, user: UserState, moves: list[Move]) -> Iterator[str]:
+    def _about_state_written_by_others(self, user: UserState, rows: list[Transition]) -> Iterator[str]:
         former = self.before.states.get(user.user_id)
         if user.state != "goodbye_sent" or (former and former.state == "goodbye_sent"):
             return
-        if not moves or moves[-1].to_state != "goodbye_sent":
+        if not rows or rows[-1].to_state != "goodbye_sent":
             yield f"{user.user_id} is in goodbye_sent and no audit row says so"
-        elif user.last_activity_at >= moves[-1].created_at - 14 * DAY:
-            yield f"{user.user_id} was told goodbye and was active at {user.last_activity_at}"
+        elif user.last_activity_at >= rows[-1].created_at - SILENCE:
+            yield f"{user.user_id} was sent a goodbye and was active at {user.last_activity_at}"
 
     def _about_messages(self) -> Iterator[str]:
         taken = {message.idempotency_key for message in self.before.messages.values()}
         expected = Counter(
-            (move.user_id, move.created_at)
-            for moves in self.moves.values()
-            for move in moves
-            if move.to_state == "goodbye_sent" and _key(move.user_id, move.created_at) not in taken
+            (row.user_id, row.created_at)
+            for rows in self.transitions.values()
+            for row in rows
+            if row.to_state == "goodbye_sent" and goodbye_key(row.user_id, at=row.created_at) not in taken
         )
         found: Counter[tuple[UUID, datetime]] = Counter()
         for message_id, message in self.after.messages.items():
@@ -187,7 +197,7 @@ class _Judge:
             id=message.id,
             user_id=message.user_id,
             message_type="goodbye",
-            message_key="engagement.goodbye.self_select",
+            message_key=GOODBYE_TEXT,
             message_params={},
             destination=profile.preferred_destination,
             destination_jid=profile.whatsapp_jid or "nowhere",
@@ -196,7 +206,7 @@ class _Judge:
             status="pending",
             retry_count=0,
             error_message=None,
-            idempotency_key=_key(message.user_id, message.created_at),
+            idempotency_key=goodbye_key(message.user_id, at=message.created_at),
             created_at=message.created_at,
         )
         if message != right:
@@ -204,35 +214,65 @@ class _Judge:
 
     def _about_counts(self) -> Iterator[str]:
         moved = Counter(
-            (move.metadata.get("job_id"), move.trigger) for moves in self.moves.values() for move in moves
+            (row.metadata.get("job_id"), row.trigger) for rows in self.transitions.values() for row in rows
         )
         results = [run.result for run in self.runs if run.result is not None]
         for result in results:
-            yield from wrong_in_counts(result, moved)
-            yield from wrong_in_failures(result, blamable=self.poisoned & self.due.keys())
-            if not self.written_by_others:  # the number has no one truth while others write
-                yield from wrong_in_skipped(result, self.before)
+            yield from _wrong_in_counts(result, moved)
+            yield from _wrong_in_failures(result, blamable=self.poisoned & self.due.keys())
+            if not self.written_by_others:  # the number changes while others write
+                yield from _wrong_in_skipped(result, self.before)
         strangers = {job_id for job_id, _ in moved} - {result["job_id"] for result in results}
         silent = len(self.runs) - len(results)
         if len(strangers) > silent:
-            yield f"audit rows name runs that nobody started: {strangers}"
+            yield f"audit rows name unknown runs: {strangers}"
 
 
-def _row_after(former: UserState, move: Move) -> UserState:
-    sends_goodbye = move.to_state == "goodbye_sent"
-    return former._replace(
-        state=move.to_state,
-        goodbye_sent_at=move.created_at if sends_goodbye else None,
-        goodbye_expires_at=move.created_at + GOODBYE_WAIT if sends_goodbye else None,
-        remind_at=None,
-        updated_at=move.created_at,
-    )
+def _row_after(former: UserState, row: Transition) -> UserState:
+    timestamps: dict[str, Any] = {**timestamps_of(row.to_state, since=row.created_at)}
+    return former._replace(state=row.to_state, updated_at=row.created_at, **timestamps)
 
 
-def _key(user_id: UUID, at: datetime) -> str:
-    return f"{user_id}:goodbye_sent:{at.astimezone(UTC).date().isoformat()}"
+def _wrong_in_counts(result: Mapping[str, Any], moved: Counter[tuple[str | None, str]]) -> Iterator[str]:
+    """`moved`: how many transitions the audit log has for each run and check."""
+    job_id, failures = result["job_id"], Counter(error["check_type"] for error in result["errors"])
+    for name, counts in result["checks"].items():
+        if counts["succeeded"] != moved[job_id, name]:
+            yield f"{name} counts {counts['succeeded']} moved, the tables say {moved[job_id, name]}"
+        if counts["processed"] != counts["succeeded"] + counts["failed"]:
+            yield f"{name}: processed is not succeeded + failed: {counts}"
+        if counts["failed"] != failures[name] and len(result["errors"]) < ERRORS_IN_RESULT:
+            yield f"{name} counts {counts['failed']} failed and names {failures[name]}"
+    for key in ("processed", "succeeded", "failed", "skipped"):
+        if result[key] != sum(counts[key] for counts in result["checks"].values()):
+            yield f"{key} is not the sum of the checks: {result}"
+    if result["skipped"] != sum(result["skipped_by_reason"].values()):
+        yield f"skipped is not the sum of its reasons: {result}"
 
 
-def _timestamps(user: UserState) -> dict[str, str]:
-    columns = ("goodbye_sent_at", "goodbye_expires_at", "remind_at")
-    return {name: value.isoformat() for name in columns if (value := getattr(user, name))}
+def _wrong_in_failures(result: Mapping[str, Any], *, blamable: Collection[UUID]) -> Iterator[str]:
+    """`blamable`: the due users whom the database refused to move."""
+    innocent = {error["user_id"] for error in result["errors"]} - {str(user_id) for user_id in blamable}
+    if innocent:
+        yield f"{len(innocent)} users failed without a fault of theirs: {result['errors'][:3]}"
+    ended = result["status"] in ENDED
+    if ended and result["status"] != ("partial" if result["failed"] else "succeeded"):
+        yield f"status {result['status']} with {result['failed']} failed"
+    if ended and result["failed"] != len(blamable):
+        yield f"{result['failed']} failed, but {len(blamable)} could not be moved"
+
+
+def _wrong_in_skipped(result: Mapping[str, Any], before: Snapshot) -> Iterator[str]:
+    """A run that was cut short may not have counted them."""
+    if result["status"] not in ENDED:
+        return
+    now = datetime.fromisoformat(result["now"])
+    silent = [
+        before.profiles[user.user_id]
+        for user in before.states.values()
+        if due_check(user, now=now) == "inactivity_14d"
+    ]
+    opted_out = sum(profile.reengagement_opt_out for profile in silent)
+    unreachable = sum(not (profile.reengagement_opt_out or profile.whatsapp_jid) for profile in silent)
+    if result["skipped_by_reason"] != {"opted_out": opted_out, "no_destination": unreachable}:
+        yield f"{result['skipped_by_reason']} skipped, not {opted_out} and {unreachable}"

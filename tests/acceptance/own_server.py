@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own, to be broken as they like. All settings are the defaults."""
+"""A PostgreSQL server that tests may crash. All settings are the defaults."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TABLES = "user_profiles, user_engagement_states, engagement_state_transitions, e
 
 @dataclass(frozen=True, slots=True)
 class OwnServer:
-    """A server on a data folder of its own, reached through its socket file."""
+    """A server with its own data folder, reached through its socket file."""
 
     server: PrivateServer
 

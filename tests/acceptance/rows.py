@@ -41,7 +41,7 @@ class UserState(NamedTuple):
     updated_at: datetime
 
 
-class Move(NamedTuple):
+class Transition(NamedTuple):
     """A row of engagement_state_transitions."""
 
     id: UUID
@@ -75,7 +75,7 @@ class Message(NamedTuple):
 COLUMNS: Final = {
     "user_profiles": Profile._fields,
     "user_engagement_states": UserState._fields,
-    "engagement_state_transitions": Move._fields,
+    "engagement_state_transitions": Transition._fields,
     "engagement_message_queue": Message._fields,
 }
 
@@ -85,11 +85,11 @@ class Snapshot(NamedTuple):
 
     profiles: Mapping[UUID, Profile]
     states: Mapping[UUID, UserState]
-    moves: Mapping[UUID, Move]
+    transitions: Mapping[UUID, Transition]
     messages: Mapping[UUID, Message]
 
 
-Row = TypeVar("Row", Profile, UserState, Move, Message)
+Row = TypeVar("Row", Profile, UserState, Transition, Message)
 
 
 def take_snapshot(connection: psycopg.Connection) -> Snapshot:
@@ -99,7 +99,7 @@ def take_snapshot(connection: psycopg.Connection) -> Snapshot:
         return Snapshot(
             {row.user_id: row for row in _read(connection, "user_profiles", Profile)},
             {row.user_id: row for row in _read(connection, "user_engagement_states", UserState)},
-            {row.id: row for row in _read(connection, "engagement_state_transitions", Move)},
+            {row.id: row for row in _read(connection, "engagement_state_transitions", Transition)},
             {row.id: row for row in _read(connection, "engagement_message_queue", Message)},
         )
 

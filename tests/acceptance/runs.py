@@ -1,4 +1,4 @@
-"""Runs as processes of their own, and waiting for what they do."""
+"""Runs as separate processes, and functions that wait for their effects."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEADLINE_SECONDS: Final = 60
 RUN_SECONDS: Final = 240
 
 JOB: Final = "acceptance-run"
-"""The name under which a run's connection stands in pg_stat_activity."""
+"""The application name of a run's connection in pg_stat_activity."""
 
 
 _started: Final[list[subprocess.Popen[str]]] = []
@@ -44,7 +44,7 @@ def run_to_the_end(*arguments: str, **environment: str) -> Outcome:
 
 
 def finish() -> Outcome:
-    """The next run: nothing is done to it that would need a process of its own."""
+    """The next run, in this process, because the test does not disturb it."""
     return run_command("run_engagement_daily", "--json", "--no-progress", "--now", NOW.isoformat())
 
 
@@ -54,7 +54,7 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 def kill_what_is_left() -> None:
-    """A test that failed half-way must not leave a run to the next one."""
+    """End the runs that a failed test has left."""
     while _started:
         process = _started.pop()
         if process.returncode is None:
@@ -62,7 +62,7 @@ def kill_what_is_left() -> None:
 
 
 def run_of(outcome: Outcome) -> Run:
-    """What the invariants want to know of a run that printed its result."""
+    """The run, for the invariants, from the result that it printed."""
     assert "Traceback" not in outcome.err, outcome.err
     return Run(NOW, outcome.json)
 
@@ -82,7 +82,7 @@ def wait_for_moves(
     """Return once the audit log has `count` rows, or the process has ended."""
     wait_until(
         lambda: count_moves(connection) >= count or (of is not None and of.poll() is not None),
-        f"nobody moved {count} users",
+        f"fewer than {count} users were moved",
     )
 
 
@@ -112,17 +112,18 @@ def value(connection: psycopg.Connection, sql: str, *parameters: Any) -> Any:
 
 
 def wait_until_waiting(connection: psycopg.Connection, count: int, *, name: str = JOB) -> None:
-    """Return once so many sessions, named so or with more behind it, wait for somebody's lock.
+    """Return once `count` sessions whose names begin with `name` wait for a lock.
 
-    May be asked inside the transaction that holds the lock: the views of activity are read anew.
+    Works inside the transaction that holds the lock, because it reads the activity again each time.
     """
     sql = """
         SELECT count(*) FROM pg_stat_get_activity(NULL) AS session
         WHERE application_name LIKE %s || '%%' AND wait_event_type = 'Lock'
+            AND datid = (SELECT oid FROM pg_database WHERE datname = current_database())
     """
 
     def are_waiting() -> bool:
         connection.execute("SELECT pg_stat_clear_snapshot()")
         return bool(value(connection, sql, name) == count)
 
-    wait_until(are_waiting, f"there are never {count} sessions named {name} that wait")
+    wait_until(are_waiting, f"there were never {count} waiting sessions named {name}")

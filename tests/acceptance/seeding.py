@@ -1,19 +1,22 @@
-"""A population written with plain SQL: thousands of users of every kind, in a second."""
+"""Thousands of users of every kind, written with plain SQL in a second."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from tests.acceptance.rows import take_snapshot
 from tests.factories import NOW
 
 if TYPE_CHECKING:
     import psycopg
 
+    from tests.acceptance.rows import Snapshot
+
 
 class Kind(NamedTuple):
-    """Some of the users: how many for 100 due ones, and the SQL that makes their columns.
+    """A kind of users: how many for 100 due ones, and the SQL of their columns.
 
-    In the SQL `now` is the run's, and `number` counts the users of the kind from one.
+    In the SQL, `now` is the run's and `number` counts the users of the kind from one.
     """
 
     per_hundred: int
@@ -26,7 +29,7 @@ class Kind(NamedTuple):
 
 
 SILENT: Final = "now - interval '14 days' - number * interval '1 second'"
-# Several to an instant, as an import or a foreign program leaves them.
+# Several users share an instant, as after an import.
 SILENT_TOGETHER: Final = "now - interval '20 days' - number / 7 * interval '1 second'"
 LONG_AGO: Final = "now - interval '40 days'"
 
@@ -50,7 +53,7 @@ NOT_DUE: Final = (
     Kind(3, "dormant", LONG_AGO),
 )
 
-# Groups and individuals by turns; a goodbye lasts 48 hours.
+# Groups and individuals alternate. A goodbye lasts 48 hours.
 _INSERT: Final = """
     WITH given AS (
         SELECT gen_random_uuid() AS user_id, number, %(now)s::timestamptz AS now
@@ -67,8 +70,8 @@ _INSERT: Final = """
 """
 
 
-# Told goodbye earlier today, and set back by a restored table, say: the key is taken, and no second
-# message may be queued.
+# Users that got a goodbye earlier today, and whose state was restored from a backup since: their key is
+# taken, and no second message may be queued.
 _TAKE_KEYS: Final = """
     INSERT INTO engagement_message_queue
         (user_id, message_type, message_key, destination, destination_jid, idempotency_key)
@@ -81,9 +84,15 @@ _TAKE_KEYS: Final = """
 
 
 def seed(connection: psycopg.Connection, *, due: int) -> None:
-    """Store `due` due users, and others beside them."""
+    """Store `due` due users, and others that are not due."""
     for kind in (*DUE, *NOT_DUE):
         count = due * kind.per_hundred // 100
         connection.execute(_INSERT.format_map(kind._asdict()), {"now": NOW, "count": count})
     connection.execute(_TAKE_KEYS, {"now": NOW, "count": due // 50})
     connection.execute("ANALYZE user_profiles, user_engagement_states")
+
+
+def seeded(connection: psycopg.Connection, *, due: int) -> Snapshot:
+    """The tables after `seed`."""
+    seed(connection, due=due)
+    return take_snapshot(connection)

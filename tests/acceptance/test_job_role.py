@@ -1,4 +1,4 @@
-"""The job as a database user who may do what it needs and nothing else."""
+"""A run as a database role with the privileges of docs/sql/job_role.sql and no others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from psycopg import sql
 from tests.acceptance.invariants import assert_invariants
 from tests.acceptance.rows import take_snapshot
 from tests.acceptance.runs import count_moves, run_of, run_to_the_end
-from tests.acceptance.seeding import seed
+from tests.acceptance.seeding import seeded
 from tests.database import lose_connection_at_first_move
 from tests.running import PROJECT, database_url
 
@@ -57,10 +57,10 @@ FORBIDDEN = (
 
 @pytest.fixture
 def url_of_role(onlooker: psycopg.Connection) -> Iterator[str]:
-    """How to log in as the role of the script, under a name of this test's own."""
+    """The URL of a role with the privileges of the script, under another name."""
     name = f"engagement_job_test_{os.getpid()}"
     role = sql.Identifier(name)
-    # Before PostgreSQL 15 everybody may create tables in the schema public.
+    # Before PostgreSQL 15 every role may create tables in the schema public.
     onlooker.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     onlooker.execute(re.sub(r"\bengagement_job\b", name, SCRIPT.read_text()).encode())
     onlooker.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, sql.Literal(PASSWORD)))
@@ -73,18 +73,16 @@ def url_of_role(onlooker: psycopg.Connection) -> Iterator[str]:
 def test_job_runs_with_these_privileges(
     onlooker: psycopg.Connection, url_of_role: str, size: Size, workers: int
 ) -> None:
-    seed(onlooker, due=size.due)
-    before = take_snapshot(onlooker)
+    before = seeded(onlooker, due=size.due)
     outcome = run_to_the_end("--workers", str(workers), DATABASE_URL=url_of_role)
     assert (outcome.code, outcome.json["status"]) == (0, "succeeded"), outcome
     assert_invariants(before, take_snapshot(onlooker), [run_of(outcome)])
 
 
-def test_privileges_are_enough_to_ask_whether_a_batch_was_committed(
+def test_privileges_are_enough_to_find_out_whether_a_batch_was_committed(
     onlooker: psycopg.Connection, url_of_role: str
 ) -> None:
-    seed(onlooker, due=100)
-    before = take_snapshot(onlooker)
+    before = seeded(onlooker, due=100)
     lose_connection_at_first_move()
     onlooker.execute("GRANT USAGE ON SEQUENCE faults TO PUBLIC")
     outcome = run_to_the_end(DATABASE_URL=url_of_role)
@@ -94,8 +92,7 @@ def test_privileges_are_enough_to_ask_whether_a_batch_was_committed(
 
 
 def test_role_can_do_nothing_else(onlooker: psycopg.Connection, url_of_role: str) -> None:
-    seed(onlooker, due=100)
-    before = take_snapshot(onlooker)
+    before = seeded(onlooker, due=100)
     with psycopg.connect(url_of_role, autocommit=True) as job:
         assert [statement for statement in FORBIDDEN if is_allowed(job, statement)] == []
     assert take_snapshot(onlooker) == before

@@ -1,4 +1,4 @@
-"""Runs that end before their time."""
+"""Runs that are killed or stopped."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance.in_the_way import first_goodbyes, goodbyes_in_order, take_key
+from tests.acceptance.due import first_goodbyes, goodbyes_in_order, take_key
 from tests.acceptance.invariants import assert_invariants
 from tests.acceptance.rows import take_snapshot
 from tests.acceptance.runs import (
@@ -28,7 +28,7 @@ from tests.acceptance.runs import (
     wait_until,
     wait_until_waiting,
 )
-from tests.acceptance.seeding import seed
+from tests.acceptance.seeding import seeded
 
 if TYPE_CHECKING:
     from random import Random
@@ -42,13 +42,12 @@ if TYPE_CHECKING:
 def test_killed_runs_leave_nothing_to_repair_and_the_next_one_finishes(
     onlooker: psycopg.Connection, size: Size, chance: Random, workers: int
 ) -> None:
-    seed(onlooker, due=size.due)
-    before = take_snapshot(onlooker)
+    before = seeded(onlooker, due=size.due)
     arguments = ("--batch-size", str(size.batch), "--workers", str(workers))
     for number in range(size.kills):
         process = start_run(*arguments)
         wait_for_sessions(onlooker)
-        # The first before its first batch; the others wherever chance leads, anywhere inside a batch.
+        # The first before its first batch, the others at random moments.
         more = chance.randint(1, size.due // (2 * size.kills)) if number else 0
         wait_for_moves(onlooker, count_moves(onlooker) + more, of=process)
         kill_after(process, seconds=chance.uniform(0, 0.02))
@@ -77,8 +76,7 @@ def test_stopped_run_finishes_its_batch_and_the_next_one_the_rest(
     number: signal.Signals,
     code: int,
 ) -> None:
-    seed(onlooker, due=size.due)
-    before = take_snapshot(onlooker)
+    before = seeded(onlooker, due=size.due)
     held_up = chance.choice(first_goodbyes(before))
     take_key(other, held_up)
     process = start_run("--batch-size", str(size.batch))
@@ -95,13 +93,12 @@ def test_stopped_run_finishes_its_batch_and_the_next_one_the_rest(
     assert_invariants(before, take_snapshot(onlooker), [run_of(stopped), run_of(rest)])
 
 
-def test_second_signal_ends_the_run_in_the_middle_of_its_batch_and_harms_nobody(
+def test_second_signal_ends_the_run_at_once_and_changes_no_user(
     onlooker: psycopg.Connection, size: Size
 ) -> None:
-    seed(onlooker, due=size.due)
-    before = take_snapshot(onlooker)
+    before = seeded(onlooker, due=size.due)
     with onlooker.transaction():
-        # The run can begin a batch and not end it.
+        # The run can begin a batch but not commit it.
         onlooker.execute("LOCK TABLE engagement_message_queue IN EXCLUSIVE MODE")
         process = start_run()
         wait_until_waiting(onlooker, 1)
@@ -116,7 +113,7 @@ def test_second_signal_ends_the_run_in_the_middle_of_its_batch_and_harms_nobody(
 
 def ended_by_one_more_signal(process: subprocess.Popen[str]) -> bool:
     process.send_signal(signal.SIGTERM)
-    # Signals of one number that come too fast are one.
+    # The kernel merges pending signals of the same number.
     with suppress(subprocess.TimeoutExpired):
         process.wait(timeout=0.2)
     return process.returncode is not None

@@ -1,4 +1,4 @@
-"""Others are in the way: a real deadlock, and a lock that is held for too long."""
+"""Locks of other programs: a real deadlock, and a lock that is held for too long."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.acceptance.due import due_users
-from tests.acceptance.in_the_way import first_goodbyes, take_key
+from tests.acceptance.due import due_users, first_goodbyes, take_key
 from tests.acceptance.invariants import assert_invariants
 from tests.acceptance.rows import take_snapshot
 from tests.acceptance.runs import end_of, finish, run_of, run_to_the_end, start_run, wait_until_waiting
-from tests.acceptance.seeding import seed
+from tests.acceptance.seeding import seeded
 from tests.factories import NOW
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def retries_in(log: str, sqlstate: str) -> int:
 
 
 def log_until(process: subprocess.Popen[str], event: str) -> str:
-    """What the run has logged, up to and with the first such event."""
+    """The log of the run up to the first such event."""
     assert process.stderr
     lines = []
     for line in process.stderr:
@@ -37,18 +36,17 @@ def log_until(process: subprocess.Popen[str], event: str) -> str:
     pytest.fail(f"the run ended without {event}: {''.join(lines)}")
 
 
-def test_deadlock_costs_a_retry_and_blames_nobody(
+def test_deadlock_costs_a_retry_and_no_user_fails(
     onlooker: psycopg.Connection, other: psycopg.Connection
 ) -> None:
-    seed(onlooker, due=DUE)
-    before = take_snapshot(onlooker)
+    before = seeded(onlooker, due=DUE)
     claimed_first, *_, claimed_too = first_goodbyes(before)[:90]
-    # PostgreSQL ends whoever has waited for deadlock_timeout: let it be the job.
+    # PostgreSQL ends the session whose deadlock_timeout is over first: that of the run.
     other.execute("SET LOCAL deadlock_timeout = '1min'")
     take_key(other, claimed_too)
     process = start_run("--batch-size", "100")
     wait_until_waiting(onlooker, 1)
-    # The job holds this row and waits for the key; now each waits for the other.
+    # The run holds this row and waits for the key; now each waits for the other.
     other.execute("UPDATE user_engagement_states SET updated_at = now() WHERE user_id = %s", [claimed_first])
     other.rollback()
     outcome = end_of(process)
@@ -57,11 +55,10 @@ def test_deadlock_costs_a_retry_and_blames_nobody(
     assert_invariants(before, take_snapshot(onlooker), [run_of(outcome)])
 
 
-def test_lock_timeout_costs_a_retry_and_blames_nobody(
+def test_lock_timeout_costs_a_retry_and_no_user_fails(
     onlooker: psycopg.Connection, other: psycopg.Connection
 ) -> None:
-    seed(onlooker, due=DUE)
-    before = take_snapshot(onlooker)
+    before = seeded(onlooker, due=DUE)
     take_key(other, first_goodbyes(before)[42])
     process = start_run("--batch-size", "100", ENGAGEMENT_LOCK_TIMEOUT_SECONDS="1")
     log = log_until(process, "engagement_batch_retried")
@@ -72,11 +69,10 @@ def test_lock_timeout_costs_a_retry_and_blames_nobody(
     assert_invariants(before, take_snapshot(onlooker), [run_of(outcome)])
 
 
-def test_users_whose_rows_others_hold_are_passed_over_until_the_next_run(
+def test_users_with_locked_rows_are_left_for_the_next_run(
     onlooker: psycopg.Connection, other: psycopg.Connection
 ) -> None:
-    seed(onlooker, due=DUE)
-    before = take_snapshot(onlooker)
+    before = seeded(onlooker, due=DUE)
     writing_in, *_, opting_out = first_goodbyes(before)
     other.execute("UPDATE user_engagement_states SET updated_at = now() WHERE user_id = %s", [writing_in])
     other.execute("UPDATE user_profiles SET updated_at = now() WHERE user_id = %s", [opting_out])

@@ -19,7 +19,7 @@ from tests.acceptance.runs import (
     wait_for_the_end_of_sessions,
     wait_until_waiting,
 )
-from tests.acceptance.seeding import seed
+from tests.acceptance.seeding import seeded
 
 if TYPE_CHECKING:
     import subprocess
@@ -32,7 +32,7 @@ RUNS: Final = 4
 
 
 def start_together(onlooker: psycopg.Connection, size: Size) -> list[subprocess.Popen[str]]:
-    """Start the runs, hold them at their first question, and let them go at the same instant."""
+    """Start the runs, hold them at their first query, and release them at the same instant."""
     with onlooker.transaction():
         onlooker.execute("LOCK TABLE user_engagement_states IN ACCESS EXCLUSIVE MODE")
         processes = [
@@ -42,18 +42,16 @@ def start_together(onlooker: psycopg.Connection, size: Size) -> list[subprocess.
     return processes
 
 
-def test_four_runs_at_once_move_everybody_once(onlooker: psycopg.Connection, size: Size) -> None:
-    seed(onlooker, due=size.due)
-    before = take_snapshot(onlooker)
+def test_four_runs_at_once_move_each_user_once(onlooker: psycopg.Connection, size: Size) -> None:
+    before = seeded(onlooker, due=size.due)
     outcomes = [end_of(process) for process in start_together(onlooker, size)]
     assert [outcome.code for outcome in outcomes] == [0] * RUNS, outcomes
     assert sum(outcome.json["succeeded"] > 0 for outcome in outcomes) > 1, "they did not overlap"
     assert_invariants(before, take_snapshot(onlooker), [run_of(outcome) for outcome in outcomes])
 
 
-def test_four_runs_of_which_one_is_killed_lose_nobody(onlooker: psycopg.Connection, size: Size) -> None:
-    seed(onlooker, due=size.due)
-    before = take_snapshot(onlooker)
+def test_four_runs_lose_no_user_when_one_is_killed(onlooker: psycopg.Connection, size: Size) -> None:
+    before = seeded(onlooker, due=size.due)
     killed, *others = start_together(onlooker, size)
     wait_for_moves(onlooker, size.due // 4)
     kill(killed)
@@ -61,7 +59,7 @@ def test_four_runs_of_which_one_is_killed_lose_nobody(onlooker: psycopg.Connecti
     wait_for_the_end_of_sessions(onlooker, name=f"{JOB}-0")
     runs = [KILLED, *map(run_of, outcomes)]
     assert_invariants(before, take_snapshot(onlooker), runs, finished=False)
-    # What the killed run had in hand was passed over by the others.
+    # The other runs skipped the batch of the killed one.
     assert size.due - size.batch <= count_moves(onlooker) <= size.due
     last = finish()
     assert [outcome.code for outcome in (*outcomes, last)] == [0] * RUNS

@@ -1,4 +1,4 @@
-"""Rows that the database refuses to touch, spread over many batches."""
+"""Rows that the database refuses to update, spread over many batches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.acceptance.due import due_users
 from tests.acceptance.invariants import assert_invariants
 from tests.acceptance.rows import Snapshot, take_snapshot
 from tests.acceptance.runs import finish, run_of, run_to_the_end
-from tests.acceptance.seeding import seed
+from tests.acceptance.seeding import seeded
 from tests.database import fail_moves_of, heal
 from tests.factories import NOW, make_users
 from tests.running import run_job
@@ -33,7 +33,7 @@ BATCH_SIZES: Final = (16, 64, 256)
 
 
 def poison_some(before: Snapshot, chance: Random) -> set[UUID]:
-    """From now on no move of these succeeds: due users of every check, some of them neighbours."""
+    """Make the transitions of some due users fail: users of every check, some of them neighbours."""
     due = sorted(due_users(before, now=NOW).items(), key=lambda item: (item[1], item[0]))
     step = len(due) // (POISONED - 1)
     chosen = [user_id for user_id, _ in due[chance.randrange(step) :: step]]
@@ -47,8 +47,7 @@ def poison_some(before: Snapshot, chance: Random) -> set[UUID]:
 def test_exactly_the_poisoned_users_fail_and_stay_as_they_were(
     onlooker: psycopg.Connection, size: Size, chance: Random, workers: int
 ) -> None:
-    seed(onlooker, due=size.due)
-    before = take_snapshot(onlooker)
+    before = seeded(onlooker, due=size.due)
     poisoned = poison_some(before, chance)
     outcome = run_to_the_end("--batch-size", str(size.batch), "--workers", str(workers))
     assert (outcome.code, outcome.json["status"]) == (3, "partial")
@@ -63,7 +62,7 @@ def test_exactly_the_poisoned_users_fail_and_stay_as_they_were(
 
 
 def statements_of_one_batch(size: int, *, bad: int | None) -> int:
-    """How many statements a run over one full batch takes, with one bad user in it or without."""
+    """The number of statements of a run over one full batch, with or without one bad user."""
     users = make_users(size, "silent")
     if bad is not None:
         fail_moves_of(users[bad])
@@ -81,9 +80,9 @@ def test_cost_of_one_bad_user_grows_with_the_logarithm_of_the_batch(chance: Rand
     assert len(set(good)) == 1, "a good batch costs the same whatever its size"
     extra = [statements_of_one_batch(size, bad=chance.randrange(size)) - good[0] for size in BATCH_SIZES]
     per_halving = [cost / math.log2(size) for cost, size in zip(extra, BATCH_SIZES, strict=True)]
-    # Each halving tries two halves, at no more than the whole run over a good batch costs.
+    # Each halving tries two halves; each half costs no more than a whole run over a good batch.
     assert max(per_halving) <= 2 * good[0], extra
-    # Four times the batch is two halvings more, wherever it starts from.
+    # A batch four times as large needs two halvings more.
     steps = [larger - smaller for smaller, larger in pairwise(extra)]
     assert max(steps) <= 4 * good[0], extra
     assert extra[-1] < 3 * extra[0], "it grows with the batch, not with its logarithm"

@@ -1,4 +1,4 @@
-"""The database ends the job's session, crashes, or stays away."""
+"""The database ends the sessions of a run, crashes, or stays unavailable."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance.in_the_way import first_goodbyes, take_key
+from tests.acceptance.due import first_goodbyes, take_key
 from tests.acceptance.invariants import assert_invariants
 from tests.acceptance.own_server import OwnServer
 from tests.acceptance.rows import take_snapshot
@@ -26,7 +26,7 @@ from tests.acceptance.runs import (
     wait_until,
     wait_until_waiting,
 )
-from tests.acceptance.seeding import seed
+from tests.acceptance.seeding import seeded
 from tests.database import execute
 from tests.running import Outcome
 
@@ -48,7 +48,7 @@ TERMINATE = """
 
 
 IN_THE_UPDATE = "TRIGGER at_move BEFORE UPDATE ON user_engagement_states"
-# Nothing is committed, but the client cannot know.
+# Nothing is committed, but the client does not know.
 IN_THE_COMMIT = """
     CONSTRAINT TRIGGER at_move AFTER INSERT ON engagement_state_transitions DEFERRABLE INITIALLY DEFERRED
 """
@@ -65,18 +65,17 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServe
 
 @pytest.fixture
 def server(shared_server: OwnServer, db: None) -> OwnServer:
-    """Running and empty, whatever the test before has done to it."""
+    """A running server with empty tables."""
     shared_server.start()
     shared_server.empty()
     return shared_server
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_run_whose_sessions_are_ended_again_and_again_comes_to_its_end(
+def test_run_survives_repeated_ends_of_its_sessions(
     onlooker: psycopg.Connection, size: Size, chance: Random, workers: int
 ) -> None:
-    seed(onlooker, due=size.due)
-    before = take_snapshot(onlooker)
+    before = seeded(onlooker, due=size.due)
     process = start_run("--batch-size", str(size.batch), "--workers", str(workers))
     for _ in range(size.kills):
         more = chance.randrange(1, size.due // size.kills)
@@ -95,8 +94,7 @@ def test_run_whose_sessions_are_ended_again_and_again_comes_to_its_end(
 def test_sessions_that_end_in_the_first_batches_cost_no_user_and_no_count(
     onlooker: psycopg.Connection, workers: int, batch: int, moment: str
 ) -> None:
-    seed(onlooker, due=100)
-    before = take_snapshot(onlooker)
+    before = seeded(onlooker, due=100)
     lose_sessions(2 * workers, moment=moment)
     outcome = run_to_the_end("--batch-size", str(batch), "--workers", str(workers))
     assert (outcome.code, outcome.json["status"]) == (0, "succeeded")
@@ -104,10 +102,9 @@ def test_sessions_that_end_in_the_first_batches_cost_no_user_and_no_count(
 
 
 def lose_sessions(times: int, *, moment: str) -> None:
-    """End so many sessions, each in the middle of a batch.
+    """End `times` sessions, each in the middle of a batch.
 
-    With several workers, one comes back to find that another has moved its users meanwhile. `heal`
-    takes the function away, and the trigger with it.
+    With several workers, one reconnects after another has moved its users. `heal` removes the trigger.
     """
     execute(
         f"""
@@ -121,10 +118,9 @@ def lose_sessions(times: int, *, moment: str) -> None:
     )
 
 
-def test_run_goes_on_after_a_crash_of_the_server(server: OwnServer, size: Size, chance: Random) -> None:
+def test_run_continues_after_a_crash_of_the_server(server: OwnServer, size: Size, chance: Random) -> None:
     with server.connect() as onlooker:
-        seed(onlooker, due=size.due)
-        before = take_snapshot(onlooker)
+        before = seeded(onlooker, due=size.due)
         process = start_run("--batch-size", str(size.batch), DATABASE_URL=server.url)
         wait_for_moves(onlooker, chance.randrange(1, size.due // 2))
     server.crash()
@@ -145,8 +141,7 @@ def test_server_that_stays_away_ends_the_run_in_one_sentence_and_the_next_run_do
         "DATABASE_URL": server.url,
     }
     with server.connect() as onlooker:
-        seed(onlooker, due=size.due)
-        before = take_snapshot(onlooker)
+        before = seeded(onlooker, due=size.due)
         process = start_run("--batch-size", str(size.batch), **impatient)
         wait_for_moves(onlooker, chance.randrange(1, size.due // 2))
     server.crash()
@@ -166,13 +161,12 @@ def test_stop_ends_workers_that_wait_for_the_server_and_the_next_run_does_the_re
     server: OwnServer, size: Size
 ) -> None:
     with server.connect() as onlooker, closing(server.connect()) as other:
-        seed(onlooker, due=size.due)
-        before = take_snapshot(onlooker)
+        before = seeded(onlooker, due=size.due)
         other.execute("BEGIN; LOCK TABLE engagement_message_queue IN EXCLUSIVE MODE")
-        # Left alone they would wait all day.
+        # Without a stop they would wait all day.
         patient = {"ENGAGEMENT_RECONNECT_LIMIT_SECONDS": "86400", "DATABASE_URL": server.url}
         process = start_run("--batch-size", str(size.batch), "--workers", "2", **patient)
-        # Neither has committed anything, so that nothing is in doubt.
+        # Neither has committed anything, so the result is known.
         wait_until_waiting(onlooker, 2)
         server.crash()
     wait_until_away(process, sessions=2)
@@ -190,7 +184,7 @@ def test_stop_ends_workers_that_wait_for_the_server_and_the_next_run_does_the_re
 
 
 def wait_until_away(process: subprocess.Popen[str], *, sessions: int) -> None:
-    """Return once so many have failed to connect anew; each says once then that it waits four seconds."""
+    """Return once `sessions` have failed to reconnect: each then logs once that it waits four seconds."""
     assert process.stderr
     for line in process.stderr:
         sessions -= json.loads(line).get("next_attempt_in_seconds") == 4.0
@@ -202,17 +196,16 @@ def wait_until_away(process: subprocess.Popen[str], *, sessions: int) -> None:
 def test_batch_that_was_committed_while_its_connection_broke_is_counted_once(
     server: OwnServer, size: Size
 ) -> None:
-    """A commit waits for a standby that is not there; the session that waits is ended then.
+    """A commit waits for a missing standby, and the waiting session is ended.
 
-    PostgreSQL says "the transaction has already committed locally", but not to a client that is gone.
+    PostgreSQL reports "the transaction has already committed locally", but the client is gone.
     """
     with server.connect() as onlooker, server.connect() as other:
-        seed(onlooker, due=size.due)
-        before = take_snapshot(onlooker)
+        before = seeded(onlooker, due=size.due)
         other.execute("BEGIN")
         take_key(other, first_goodbyes(before)[0])
         process = start_run("--batch-size", str(size.batch), DATABASE_URL=server.url)
-        # The ledger has been written by then: the commit that waits is to be that of a batch.
+        # The ledger is written by then, so the commit that waits is that of a batch.
         wait_until_waiting(onlooker, 1)
         with waiting_for_a_standby(onlooker):
             other.execute("ROLLBACK")

@@ -1,4 +1,4 @@
-"""Users write in and opt out while the job runs, through another program that knows nothing of Django."""
+"""Another program, without Django, records messages and opt-outs during a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.acceptance.invariants import assert_invariants
 from tests.acceptance.rows import take_snapshot
 from tests.acceptance.runs import end_of, finish, run_of, start_run, value
-from tests.acceptance.seeding import seed
+from tests.acceptance.seeding import seeded
 from tests.database import another_connection
 from tests.factories import NOW
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from tests.acceptance.conftest import Size
 
 AT_ONCE: Final = 5
-"""Users of one of the other program's transactions."""
+"""The number of users that the other program chooses at once."""
 
-# Where the job is at work now, and where it will be in a moment.
+# The users that the run moves now or next.
 NEXT_IN_LINE: Final = """
     SELECT user_id FROM user_engagement_states JOIN user_profiles USING (user_id)
     WHERE state = 'active' AND last_activity_at < %s::timestamptz - interval '14 days'
@@ -41,8 +41,8 @@ WRITE_IN: Final = """
 """
 OPT_OUT: Final = "UPDATE user_profiles SET reengagement_opt_out = true, updated_at = now() WHERE user_id = %s"
 
-# In the opt-out's transaction, behind its UPDATE: from here on the profile is locked, so a goodbye is
-# either committed and visible now, or must never come.
+# In the transaction of the opt-out, after its UPDATE: the profile is locked, so a goodbye is either committed
+# and visible now, or must never be queued.
 REMEMBER_GOODBYE: Final = """
     INSERT INTO opt_outs SELECT %s, EXISTS (
         SELECT FROM engagement_state_transitions WHERE user_id = %s AND to_state = 'goodbye_sent'
@@ -52,7 +52,7 @@ GOODBYES_AFTER_OPT_OUT: Final = """
     SELECT count(*) FROM opt_outs JOIN engagement_state_transitions USING (user_id)
     WHERE to_state = 'goodbye_sent' AND NOT had_goodbye
 """
-GOODBYES_IN_SPITE_OF_ACTIVITY: Final = """
+GOODBYES_DESPITE_ACTIVITY: Final = """
     SELECT count(*) FROM user_engagement_states
     WHERE state = 'goodbye_sent' AND last_activity_at >= %s::timestamptz - interval '14 days'
         AND goodbye_sent_at = %s
@@ -60,14 +60,14 @@ GOODBYES_IN_SPITE_OF_ACTIVITY: Final = """
 
 
 class Meanwhile:
-    """The other program: writes for one user after the other, until told to stop."""
+    """The other program: writes for one user after the other until the block ends."""
 
     def __init__(self, chance: Random, size: Size) -> None:
         self.written: set[UUID] = set()
         self.opted_out: set[UUID] = set()
         self._chance = chance
         self._size = size
-        self._enough = threading.Event()
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work)
         self._errors: list[Exception] = []
 
@@ -76,18 +76,18 @@ class Meanwhile:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        self._enough.set()
+        self._stopped.set()
         self._thread.join()
         assert not self._errors, self._errors
 
     def _work(self) -> None:
         try:
             with another_connection(autocommit=False) as connection:
-                while not self._enough.is_set():
+                while not self._stopped.is_set():
                     for user_id in self._choose(connection):
                         self._chance.choice((self._write_in, self._opt_out))(connection, user_id)
                         connection.commit()
-        except Exception as error:  # noqa: BLE001  told to the test's own thread
+        except Exception as error:  # noqa: BLE001  the test's thread reports it
             self._errors.append(error)
 
     def _choose(self, connection: psycopg.Connection) -> list[UUID]:
@@ -114,18 +114,17 @@ def opt_outs(onlooker: psycopg.Connection) -> Iterator[None]:
 
 @pytest.mark.usefixtures("opt_outs")
 @pytest.mark.parametrize("workers", [1, 3])
-def test_who_writes_in_or_opts_out_during_the_run_is_told_no_goodbye_after_that(
+def test_user_who_writes_or_opts_out_during_the_run_gets_no_goodbye_afterwards(
     onlooker: psycopg.Connection, size: Size, chance: Random, workers: int
 ) -> None:
-    seed(onlooker, due=size.due)
-    before = take_snapshot(onlooker)
+    before = seeded(onlooker, due=size.due)
     with Meanwhile(chance, size) as others:
-        # Large batches: the longer from the claim to the commit, the more can come between.
+        # Large batches leave more time between the claim and the commit.
         process = start_run("--batch-size", str(10 * size.batch), "--workers", str(workers))
         outcome = end_of(process)
     rest = finish()
     assert (outcome.code, rest.code) == (0, 0)
-    assert value(onlooker, GOODBYES_IN_SPITE_OF_ACTIVITY, NOW, NOW) == 0
+    assert value(onlooker, GOODBYES_DESPITE_ACTIVITY, NOW, NOW) == 0
     assert value(onlooker, GOODBYES_AFTER_OPT_OUT) == 0
     assert others.written
     assert others.opted_out

@@ -1,4 +1,4 @@
-"""Addresses, numbers and words of users stay in the database, whatever goes wrong with their rows."""
+"""Addresses, numbers and texts of users stay out of logs and results, whatever error their rows cause."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CONSTRAINTS: Final = """
     ALTER TABLE engagement_message_queue ADD CONSTRAINT no_groups CHECK (destination_jid !~ '@g.us');
 """
 
-# One way for each user: what people write into triggers, and what PostgreSQL itself says of rows.
+# One fault for each user: messages of triggers, and messages of PostgreSQL that quote rows.
 FAULTS: Final = {
     "an address and a number in the message": f"RAISE EXCEPTION 'not for {JID} ({NUMBER})'",
     "a number in a message of our own class": f"RAISE EXCEPTION 'no: {NUMBER}' USING ERRCODE = '23514'",
@@ -50,7 +50,7 @@ DIGITS_OF_SECRETS: Final = ("5511987654321", "120363041234567890", "99900000000"
 
 @pytest.fixture
 def failing(committed: None) -> Iterator[int]:
-    """How many users will fail, each in a way of its own, beside some who will not."""
+    """Users that fail, each for another reason, and some that do not; yields the number that fail."""
     make_users(4, "silent")
     make_users(2, "goodbye_sent")
     make_user("silent", user__whatsapp_jid=GROUP_JID, user__preferred_destination="group")
@@ -75,14 +75,14 @@ def assert_discreet(outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_no_log_and_no_result_tells_what_is_the_users_own(failing: int, level: str) -> None:
+def test_logs_and_results_have_no_personal_data(failing: int, level: str) -> None:
     outcome = run_to_the_end(LOG_LEVEL=level)
     assert (outcome.code, outcome.json["failed"]) == (3, failing)
     assert_discreet(outcome)
 
 
-def test_text_for_people_tells_no_more(failing: int) -> None:
-    """At the lowest level: a format adds no words, and higher levels leave some out."""
+def test_text_format_has_no_personal_data(failing: int) -> None:
+    """At the lowest level, because higher levels only leave lines out."""
     outcome = run_process(
         "run_engagement_daily", "--now", NOW.isoformat(), LOG_LEVEL="debug", LOG_FORMAT="text"
     )

@@ -1,4 +1,4 @@
-"""What may happen in a random life, and when."""
+"""Random events in the life of a user, and when they happen."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Final, NamedTuple
 from hypothesis import strategies as st
 
 from tests.factories import TICK
-from tests.property.hearing import TEXTS
-from tests.property.people import Newcomer
+from tests.reference.model import TEXTS
+from tests.reference.rows import Newcomer
+from tests.reference.rules import DAY
 
-DAY: Final = timedelta(days=1)
 HOUR: Final = timedelta(hours=1)
 
 
 class Moment(NamedTuple):
-    """So long after the present, or after the user's next threshold."""
+    """A period after the present, or after the user's next threshold."""
 
     period: timedelta
     zone: timezone
@@ -46,5 +46,5 @@ newcomers = st.builds(
 )
 few = st.one_of(st.none(), st.integers(1, 3))
 texts = st.sampled_from(TEXTS)
-# The clock of whoever received a message may be ahead of ours.
+# The clock of the program that received a message may be ahead of ours.
 leads = st.sampled_from([0 * TICK, 0 * TICK, 0 * TICK, TICK, HOUR])

@@ -1,50 +1,67 @@
-"""What the design says becomes of users, told a second time: plain Python, and nothing of the app.
-
-Slow and simple on purpose. Where this and the app disagree, one of them has misread the design.
-"""
+"""The state machine, the run and the inbound messages of the design, in memory, by the rules of `rules`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.property.people import Newcomer, User, UserStatus, note_activity, set_timestamps
-from tests.property.rows import AuditRow, QueueRow, StateRow
+from tests.reference.rows import (
+    AuditRow,
+    Heard,
+    Inbound,
+    MovingMessage,
+    Newcomer,
+    QueueRow,
+    StateRow,
+    Status,
+    Tally,
+    User,
+)
+from tests.reference.rules import (
+    CHECKS,
+    DAY,
+    GOODBYE_TEXT,
+    RESPONSE_TYPES,
+    TRANSITIONS,
+    UNPROMPTED_RETURN_AFTER,
+    days_inactive,
+    due_check,
+    former_timestamps,
+    goodbye_key,
+    next_check,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from datetime import datetime
     from uuid import UUID
 
-TABLE: Final[Mapping[tuple[str, str], str]] = MappingProxyType(
+ANSWERS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        ("active", "inactivity_14d"): "goodbye_sent",
-        ("goodbye_sent", "user_message"): "active",
-        ("goodbye_sent", "goodbye_response_1"): "help_flow",
-        ("goodbye_sent", "goodbye_response_2"): "remind_later",
-        ("goodbye_sent", "goodbye_response_3"): "dormant",
-        ("goodbye_sent", "goodbye_timeout"): "dormant",
-        ("help_flow", "user_message"): "active",
-        ("remind_later", "user_message"): "active",
-        ("remind_later", "reminder_due"): "dormant",
-        ("dormant", "user_message"): "active",
+        "1️⃣": "goodbye_response_1",
+        "Confused?": "goodbye_response_1",
+        " 2. ": "goodbye_response_2",
+        "OCUPADO": "goodbye_response_2",
+        "3": "goodbye_response_3",
+        "all  good!": "goodbye_response_3",
     }
 )
-REPLIES: Final = ("goodbye_response_1", "goodbye_response_2", "goodbye_response_3")
-CHECKS: Final = ("inactivity_14d", "goodbye_timeout", "reminder_due")
-RESPONSE_TYPES: Final[Mapping[str, str]] = MappingProxyType(
-    dict(zip((*REPLIES, "goodbye_timeout"), ("confused", "busy", "all_good", "timeout"), strict=True))
+WISHES: Final[Mapping[str, bool]] = MappingProxyType(
+    {"Parar.": True, "cancelar mensagens": True, "START": False, "voltar": False}
 )
+"""Texts that opt out or in."""
+TEXTS: Final = (*ANSWERS, *WISHES, "oi", "", "não quero parar", "opção 2")
 
-
-@dataclass(slots=True)
-class Tally:
-    """What one check of one run should report."""
-
-    succeeded: int
-    opted_out: int = 0
-    no_destination: int = 0
+REPLY_KEYS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "goodbye_response_1": "engagement.reply.help",
+        "goodbye_response_2": "engagement.reply.see_you_in_two_weeks",
+        "goodbye_response_3": "engagement.reply.door_is_open",
+    }
+)
+RE_ENGAGEMENT: Final = ("goodbye", "reminder", "weekly_review", "help_restart")
 
 
 @dataclass(slots=True)
@@ -55,70 +72,47 @@ class World:
     audit_log: list[AuditRow] = field(default_factory=list)
     queue: dict[str, QueueRow] = field(default_factory=dict)
 
-    def standings(self) -> list[StateRow]:
+    # The tables.
+
+    def states(self) -> list[StateRow]:
         return sorted(
-            StateRow(
-                user_id,
-                user.user_status.state,
-                user.user_status.last_activity_at,
-                user.user_status.goodbye_sent_at,
-                user.user_status.goodbye_expires_at,
-                user.user_status.remind_at,
-            )
+            StateRow(user_id, *(getattr(user.status, name) for name in StateRow._fields[1:]))
             for user_id, user in self.users.items()
-            if user.user_status
+            if user.status
         )
 
-    def moves(self) -> list[AuditRow]:
+    def transitions(self) -> list[AuditRow]:
         """User by user, each in order."""
         return sorted(self.audit_log, key=lambda row: row.user_id)
 
     def messages(self) -> list[QueueRow]:
         return sorted(self.queue.values())
 
-    def messages_are_sent(self) -> None:
-        for key, message in self.queue.items():
-            self.queue[key] = message._replace(status="sent")
-
     def threshold_of(self, user_id: UUID) -> datetime | None:
         """The instant at which something about the user changes."""
         user = self.users.get(user_id)
-        if user is None or user.user_status is None:
+        if user is None or user.status is None:
             return None
-        if user.user_status.state == "active":
-            return user.user_status.last_activity_at + timedelta(days=14)
-        if user.user_status.state == "dormant" and user.user_status.dormant_since:
-            return user.user_status.dormant_since + timedelta(days=3)
-        return user.user_status.goodbye_expires_at or user.user_status.remind_at
+        if user.status.state == "dormant" and user.status.dormant_since:
+            return user.status.dormant_since + UNPROMPTED_RETURN_AFTER
+        _, at = next_check(user.status) or ("", None)
+        return at
+
+    # Other programs.
 
     def add(self, user_id: UUID, newcomer: Newcomer, *, at: datetime) -> None:
-        """Somebody has been in this state for so long, and may have no state row."""
-        user = User(newcomer.jid, newcomer.destination, newcomer.opted_out)
+        user = self.users[user_id] = User(newcomer.jid, newcomer.destination, newcomer.opted_out)
         since = at - newcomer.for_long
         if newcomer.state:
-            user.user_status = UserStatus(newcomer.state, last_activity_at=since)
-            set_timestamps(user.user_status, at=since)
-        self.users[user_id] = user
+            user.status = Status(newcomer.state, last_activity_at=since)
+            user.status.set_timestamps(since=since)
 
-    def happens(self, user_id: UUID, trigger: str, *, at: datetime) -> str:
-        """Something happens to one user: they are moved, or it is noted, or refused, or they are unknown."""
-        user, at = self.users.get(user_id), at.astimezone(UTC)
-        if user is None or (user.user_status is None and trigger != "user_message"):
-            return "unknown"
-        if user.user_status is None:
-            user.user_status = UserStatus("active", last_activity_at=at)
-            return "noted"
-        if user.user_status.state == "active" and trigger == "user_message":
-            set_timestamps(user.user_status, at=at)
-            note_activity(user.user_status, at)
-            return "noted"
-        if (user.user_status.state, trigger) not in TABLE:
-            return f"{trigger} refused from {user.user_status.state}"
-        self.move(user_id, user.user_status, trigger, at=at)
-        return "moved"
+    def send_messages(self) -> None:
+        for key, message in self.queue.items():
+            self.queue[key] = message._replace(status="sent")
 
     def cancel(self, user_id: UUID, message_types: Collection[str]) -> int:
-        """Of the pending messages of the user; returns how many."""
+        """Cancel the user's pending messages of these types; returns how many."""
         pending = [
             message
             for message in self.queue.values()
@@ -130,121 +124,173 @@ class World:
             self.queue[message.idempotency_key] = message._replace(status="cancelled")
         return len(pending)
 
+    # Transitions.
+
+    def happens(self, user_id: UUID, trigger: str, *, at: datetime) -> str:
+        """Give one user a trigger; returns whether they are moved, or it is noted, refused, or unknown."""
+        user, at = self.users.get(user_id), at.astimezone(UTC)
+        if user is None or (user.status is None and trigger != "user_message"):
+            return "unknown"
+        if user.status is None:
+            user.status = Status("active", last_activity_at=at)
+            return "noted"
+        if user.status.state == "active" and trigger == "user_message":
+            user.status.set_timestamps(since=at)
+            user.status.note_activity(at)
+            return "noted"
+        if (user.status.state, trigger) not in TRANSITIONS:
+            return f"{trigger} refused from {user.status.state}"
+        self.move(user_id, user.status, trigger, at=at)
+        return "moved"
+
+    def move(
+        self,
+        user_id: UUID,
+        status: Status,
+        trigger: str,
+        *,
+        at: datetime,
+        heard_at: datetime | None = None,
+        **more: object,
+    ) -> None:
+        """Move a user and write the audit row, whose metadata has `more` than the transition alone."""
+        target = TRANSITIONS[status.state, trigger]
+        metadata = {**_metadata(status, trigger, at=at), **more}
+        self.audit_log.append(AuditRow(user_id, at, status.state, target, trigger, metadata))
+        status.state = target
+        status.set_timestamps(since=at)
+        if target == "dormant":
+            # Transitions may arrive in the wrong order: the later one counts.
+            status.dormant_since = max(at, status.dormant_since or at)
+        if trigger == "user_message":
+            status.note_activity(heard_at or at)
+
+    # The run.
+
     def run(
         self, *, at: datetime, checks: Collection[str], limit: int | None, dry_run: bool, job_id: UUID
     ) -> dict[str, Tally]:
-        """One run of the job; returns what each check should report."""
+        """One run; returns what each check reports."""
         tallies: dict[str, Tally] = {}
         moved: set[UUID] = set()
         at = at.astimezone(UTC)
-        for check in CHECKS:
-            if check not in checks:
-                continue
-            past = [user_id for user_id in self._past_cutoff(check, at=at) if user_id not in moved]
-            due = (
-                past
-                if check != "inactivity_14d"
-                else [user_id for user_id in past if self._may_hear(user_id)]
-            )
+        for check in (name for name in CHECKS if name in checks):
+            past = [user_id for user_id in self._past_threshold(check, at=at) if user_id not in moved]
+            skipped = [self.users[user_id] for user_id in past if not self._may_move(user_id, check)]
+            due = [user_id for user_id in past if self._may_move(user_id, check)]
             due = due if limit is None else due[: limit - len(moved)]
-            tallies[check] = Tally(len(due))
-            if check == "inactivity_14d":
-                opted_out = sum(self.users[user_id].opted_out for user_id in past)
-                mute = sum(not self._may_hear(user_id) for user_id in past)
-                tallies[check] = Tally(len(due), opted_out, mute - opted_out)
+            opted_out = sum(user.opted_out for user in skipped)
+            tallies[check] = Tally(len(due), opted_out, len(skipped) - opted_out)
             moved.update(due)
             if not dry_run:
                 self._move_due(due, check, at=at, job_id=job_id)
         return tallies
 
-    def _past_cutoff(self, check: str, *, at: datetime) -> list[UUID]:
+    def _past_threshold(self, check: str, *, at: datetime) -> list[UUID]:
         """In the order in which a limited run takes them."""
-        times: dict[UUID, datetime] = {}
-        for user_id, user in self.users.items():
-            user_status = user.user_status
-            if user_status is None:
-                continue
-            if check == "inactivity_14d" and user_status.state == "active":
-                times[user_id] = user_status.last_activity_at + timedelta(days=14)
-            if check == "goodbye_timeout" and user_status.state == "goodbye_sent":
-                assert user_status.goodbye_expires_at
-                times[user_id] = user_status.goodbye_expires_at
-            if check == "reminder_due" and user_status.state == "remind_later":
-                assert user_status.remind_at
-                times[user_id] = user_status.remind_at
-        return sorted((user_id for user_id in times if at > times[user_id]), key=lambda u: (times[u], u))
+        past = [
+            (threshold, user_id)
+            for user_id, user in self.users.items()
+            if user.status and due_check(user.status, now=at) == check
+            for _, threshold in [next_check(user.status) or (check, at)]
+        ]
+        return [user_id for _, user_id in sorted(past)]
 
-    def _may_hear(self, user_id: UUID) -> bool:
-        return bool(self.users[user_id].jid) and not self.users[user_id].opted_out
+    def _may_move(self, user_id: UUID, check: str) -> bool:
+        return check != "inactivity_14d" or self.users[user_id].may_get_goodbye
 
     def _move_due(self, due: list[UUID], check: str, *, at: datetime, job_id: UUID) -> None:
         for user_id in due:
-            user_status = self.users[user_id].user_status
-            assert user_status
-            self.move(user_id, user_status, check, at=at, more={"job_id": str(job_id)})
+            user = self.users[user_id]
+            assert user.status
+            self.move(user_id, user.status, check, at=at, job_id=str(job_id))
             if check == "inactivity_14d":
-                self._say_goodbye(user_id, at=at)
+                assert user.jid
+                key, to = goodbye_key(user_id, at=at), (user.destination, user.jid)
+                row = QueueRow(key, user_id, "goodbye", GOODBYE_TEXT, {}, *to, at, "pending")
+                self.queue.setdefault(key, row)
 
-    def _say_goodbye(self, user_id: UUID, *, at: datetime) -> None:
-        key = f"{user_id}:goodbye_sent:{at:%Y-%m-%d}"
+    # Inbound messages.
+
+    def hear(self, message: Inbound, *, now: datetime) -> Heard | None:
+        """A message arrives; None if the user is unknown."""
+        user_id, text, received_at = message
+        user = self.users.get(user_id)
+        if user is None:
+            return None
+        heard_at = min(received_at, now)
+        novelty = self._novelty(message, user, heard_at=heard_at)
+        trigger = user.moving_message.trigger if user.moving_message and novelty == "repeat" else None
+        if novelty == "new":
+            user.status = user.status or Status("active", last_activity_at=heard_at)
+            trigger = _trigger(user.status, text, heard_at)
+            if trigger:
+                self.move(user_id, user.status, trigger, at=now, heard_at=heard_at, received_at=received_at)
+                user.moving_message = MovingMessage(received_at, text, heard_at, trigger)
+            else:
+                user.status.set_timestamps(since=now)
+                user.status.note_activity(heard_at)
+        opted_out, cancelled = self.wish(user_id, opted_out=WISHES.get(text), said_at=heard_at)
+        if novelty == "new":
+            cancelled += self.cancel(user_id, ["goodbye"])
+        return Heard(novelty, trigger, opted_out, _reply_key(trigger, opted_out=opted_out), cancelled)
+
+    def wish(self, user_id: UUID, *, opted_out: bool | None, said_at: datetime) -> tuple[bool | None, int]:
+        """Opt out or in unless a later wish is known; returns the wish, and how many messages it cancels."""
         user = self.users[user_id]
-        assert user.jid
-        message = QueueRow(
-            key,
-            user_id,
-            "goodbye",
-            "engagement.goodbye.self_select",
-            {},
-            user.destination,
-            user.jid,
-            at,
-            "pending",
-        )
-        self.queue.setdefault(key, message)
+        if opted_out is None or (user.opt_out_changed_at and user.opt_out_changed_at > said_at):
+            return None, 0
+        user.opted_out, user.opt_out_changed_at = opted_out, said_at
+        return opted_out, self.cancel(user_id, RE_ENGAGEMENT) if opted_out else 0
 
-    def move(
-        self,
-        user_id: UUID,
-        user_status: UserStatus,
-        trigger: str,
-        *,
-        at: datetime,
-        heard_at: datetime | None = None,
-        more: Mapping[str, object] = MappingProxyType({}),
-    ) -> None:
-        """Move a user and write the audit row, which says `more` than the move alone."""
-        target = TABLE[user_status.state, trigger]
-        metadata = {**_metadata(user_status, trigger, at=at), **more}
-        self.audit_log.append(AuditRow(user_id, at, user_status.state, target, trigger, metadata))
-        user_status.state = target
-        set_timestamps(user_status, at=at)
-        if target == "dormant":
-            # Of two moves told in the wrong order, the later one counts.
-            user_status.dormant_since = max(at, user_status.dormant_since or at)
-        if trigger == "user_message":
-            note_activity(user_status, heard_at or at)
+    def _novelty(self, message: Inbound, user: User, *, heard_at: datetime) -> str:
+        last, status = user.moving_message, user.status
+        if last and (last.received_at, last.text) == (message.received_at, message.text):
+            return "repeat"
+        if last and heard_at < last.heard_at:
+            return "old"
+        if status and heard_at <= status.last_activity_at:
+            entered_at = self._entered_at(message.user_id, status)
+            return "old" if entered_at and heard_at < entered_at else "new"
+        return "new"
+
+    def _entered_at(self, user_id: UUID, status: Status) -> datetime | None:
+        if status.state == "active":
+            return None
+        own = (row for row in self.audit_log if row.user_id == user_id)
+        came_at = [row.created_at for row in own if row.to_state == status.state]
+        return status.goodbye_sent_at or max(came_at, default=None)
 
 
-def _metadata(user_status: UserStatus, trigger: str, *, at: datetime) -> dict[str, Any]:
+def _trigger(status: Status, text: str, heard_at: datetime) -> str | None:
+    if status.state == "active":
+        return None
+    if status.goodbye_sent_at and heard_at >= status.goodbye_sent_at:
+        return ANSWERS.get(text, "user_message")
+    return "user_message"
+
+
+def _reply_key(trigger: str | None, *, opted_out: bool | None) -> str | None:
+    if opted_out is not None:
+        return "engagement.reply.opted_out" if opted_out else "engagement.reply.opted_in"
+    return REPLY_KEYS.get(trigger or "")
+
+
+def _metadata(status: Status, trigger: str, *, at: datetime) -> dict[str, Any]:
     metadata: dict[str, Any] = {
-        "days_inactive": max((at - user_status.last_activity_at).days, 0),
+        "days_inactive": days_inactive(status, at=at),
         "trigger_source": "scheduler" if trigger in CHECKS else "user_message",
     }
     if trigger in RESPONSE_TYPES:
-        assert user_status.goodbye_sent_at
-        waited = at - user_status.goodbye_sent_at
+        assert status.goodbye_sent_at
+        waited = at - status.goodbye_sent_at
         metadata["response_type"] = RESPONSE_TYPES[trigger]
         metadata["hours_waited"] = max(waited.days * 24 + waited.seconds // 3600, 0)
-        metadata["days_since_goodbye"] = max(waited.days, 0)
-    if user_status.state == "dormant":
-        assert user_status.dormant_since
-        if at >= user_status.dormant_since + timedelta(days=3):
+        metadata["days_since_goodbye"] = max(waited // DAY, 0)
+    if status.state == "dormant":
+        assert status.dormant_since
+        if at >= status.dormant_since + UNPROMPTED_RETURN_AFTER:
             metadata["unprompted_return"] = True
-    former = {
-        "goodbye_sent_at": user_status.goodbye_sent_at,
-        "goodbye_expires_at": user_status.goodbye_expires_at,
-        "remind_at": user_status.remind_at,
-    }
-    if any(former.values()):
-        metadata["former_timestamps"] = {name: value for name, value in former.items() if value}
+    if former := former_timestamps(status):
+        metadata["former_timestamps"] = former
     return metadata

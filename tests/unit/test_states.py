@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from engagement.states import (
     CHECKS,
     TARGETS,
-    TRANSITIONS,
     Check,
     InvalidTransition,
     Policy,
@@ -27,6 +26,7 @@ from engagement.states import (
     transition_metadata,
 )
 from tests.factories import NOW, TICK
+from tests.reference.rules import TRANSITIONS
 
 if TYPE_CHECKING:
     from engagement.states import Timestamps
@@ -34,21 +34,9 @@ if TYPE_CHECKING:
 ANA: Final = UUID("0197f3a0-0000-7000-8000-000000000001")
 POLICY: Final = Policy()
 
-TEN: Final = {
-    ("active", "inactivity_14d"): "goodbye_sent",
-    ("goodbye_sent", "user_message"): "active",
-    ("goodbye_sent", "goodbye_response_1"): "help_flow",
-    ("goodbye_sent", "goodbye_response_2"): "remind_later",
-    ("goodbye_sent", "goodbye_response_3"): "dormant",
-    ("goodbye_sent", "goodbye_timeout"): "dormant",
-    ("help_flow", "user_message"): "active",
-    ("remind_later", "user_message"): "active",
-    ("remind_later", "reminder_due"): "dormant",
-    ("dormant", "user_message"): "active",
-}
-"""The transition table, independent of the code."""
-
-REFUSED: Final = sorted(set(product(State.values, Trigger.values)) - set(TEN) - {("active", "user_message")})
+REFUSED: Final = sorted(
+    set(product(State.values, Trigger.values)) - set(TRANSITIONS) - {("active", "user_message")}
+)
 
 SOURCES: Final = {
     "inactivity_14d": "scheduler",
@@ -100,12 +88,12 @@ def entering(state: str, *, now: datetime = NOW, policy: Policy = POLICY) -> Tim
 
 
 def test_every_pair_of_state_and_trigger_is_covered() -> None:
-    assert (len(State), len(Trigger), len(TEN), len(REFUSED)) == (5, 8, 10, 29)
+    assert (len(State), len(Trigger), len(TRANSITIONS), len(REFUSED)) == (5, 8, 10, 29)
 
 
-@pytest.mark.parametrize(("state", "trigger"), TEN)
+@pytest.mark.parametrize(("state", "trigger"), TRANSITIONS)
 def test_each_of_the_ten_transitions_leads_to_its_state(state: str, trigger: str) -> None:
-    assert next_state(user_in(state), Trigger(trigger)) == TEN[state, trigger]
+    assert next_state(user_in(state), Trigger(trigger)) == TRANSITIONS[state, trigger]
 
 
 def test_message_from_an_active_user_is_no_transition() -> None:

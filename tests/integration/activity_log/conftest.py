@@ -1,4 +1,4 @@
-"""What the tests of loading share."""
+"""Fixtures of the tests of activity logs."""
 
 from __future__ import annotations
 

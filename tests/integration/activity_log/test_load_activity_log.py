@@ -20,6 +20,7 @@ from engagement.replay import loading as activity_log
 from engagement.replay.activity_log import MalformedActivityLog
 from engagement.replay.loading import LoadedActivityLog, load_activity_log, user_id_of
 from engagement.states import State
+from tests.database import another_connection, wait_for_somebody_at_a_row
 from tests.integration.activity_log.logs import MICROSECOND, NOON, SAMPLE, event, state_of
 
 if TYPE_CHECKING:
@@ -235,23 +236,13 @@ def test_users_whom_another_loader_adds_meanwhile_are_not_counted(write_log: Wri
             connection.close()
 
     ours = threading.Thread(target=load_ours)
-    with transaction.atomic():
+    with another_connection() as other, transaction.atomic():
         UserProfile.objects.create(user_id=user_id_of("ben"), locale="es")
         UserEngagementState.objects.create(user_id=user_id_of("ben"), state=State.DORMANT)
         ours.start()
-        wait_until_somebody_waits_for_a_lock()
+        wait_for_somebody_at_a_row(other)
     ours.join()
 
     assert (results[0].profiles_created, results[0].states_created, results[0].already_known) == (1, 1, 1)
     assert (state_of("ben").state, state_of("ben").user.locale) == (State.DORMANT, "es")
     assert state_of("ana").state == State.ACTIVE
-
-
-def wait_until_somebody_waits_for_a_lock() -> None:
-    with connection.cursor() as cursor:
-        for _ in range(2_000):
-            # pg_sleep gives the other one time; pg_locks, unlike pg_stat_activity, is read anew each time.
-            cursor.execute("SELECT pg_sleep(0.005), count(*) FROM pg_locks WHERE NOT granted")
-            if cursor.fetchone()[1]:
-                return
-    pytest.fail("Nobody waited.")

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+def logged_in(name: str) -> tuple[User, Client]:
+    """A new staff account and its browser."""
+    account, client = User.objects.create_user(name, is_staff=True), Client()
+    client.force_login(account)
+    return account, client
+
+
 @pytest.fixture
 def account_with(db: None) -> Callable[..., Client]:
     """A client of a staff account with these permissions, and in a group if one is given."""

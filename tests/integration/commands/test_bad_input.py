@@ -224,6 +224,14 @@ def test_every_command_refuses_wrong_settings(settings: Settings, words: list[st
         run_command(*words)
 
 
+@pytest.mark.parametrize("words", EVERY_COMMAND, ids=" ".join)
+def test_unknown_option_ends_the_process_of_every_command(
+    due_user: UserEngagementState, words: list[str]
+) -> None:
+    outcome = run_process(*words, "--nonsense")
+    assert_one_sentence(outcome, code=2, sentence="unrecognized arguments: --nonsense")
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize("words", AT_ONCE, ids=" ".join)
 def test_unreachable_database_ends_every_command_in_one_sentence(words: list[str]) -> None:

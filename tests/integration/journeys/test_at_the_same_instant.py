@@ -1,7 +1,6 @@
-"""A message and the job meet on the same user at the same instant. Real connections; one of them wins.
+"""A message and a run reach the same user at the same instant, on real connections.
 
-Whoever wins, the audit log tells a story that could have happened one step after the other, and what
-the user is told does not contradict it.
+Whichever comes first, the audit log and the reply are those of one event after the other.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ from engagement.models import (
     UserEngagementState,
     UserProfile,
 )
-from engagement.services.inbound_messages import InboundResult, receive_message
 from engagement.services.preferences import opt_out
 from tests.database import (
     DEADLINE_SECONDS,
@@ -33,11 +31,14 @@ from tests.database import (
     wait_for_somebody_at_the_gate,
 )
 from tests.factories import NOW, make_user, make_users, queue_for
+from tests.integration.services.users import hear
 from tests.running import run_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from uuid import UUID
+
+    from engagement.services.inbound_messages import InboundResult
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -45,7 +46,7 @@ T = TypeVar("T")
 
 ANSWERED: Final = (["goodbye_response_2"], "remind_later", "engagement.reply.see_you_in_two_weeks")
 TIMED_OUT_AND_RETURNED: Final = (["goodbye_timeout", "user_message"], "active", None)
-"""The only two stories of an answer and a timeout: the moves, where they end, what the user is told."""
+"""The two possible results of an answer and a timeout: the triggers, the last state, and the reply."""
 
 
 @pytest.fixture
@@ -66,10 +67,6 @@ def start(threads: ThreadPoolExecutor, call: Callable[[], T]) -> Future[T]:
     return threads.submit(run)
 
 
-def hear(user: UserEngagementState, text: str) -> InboundResult:
-    return receive_message(user_id=user.user_id, text=text, received_at=NOW, now=NOW)
-
-
 def moves_of(user_id: UUID) -> list[str]:
     moves = EngagementStateTransition.objects.filter(user_id=user_id)
     return list(moves.order_by("id").values_list("trigger", flat=True))
@@ -81,8 +78,8 @@ def story_of(user: UserEngagementState, result: InboundResult) -> tuple[list[str
 
 
 @contextmanager
-def job_in_the_middle_of_its_batch(threads: ThreadPoolExecutor) -> Iterator[None]:
-    """While inside, the job has claimed who is due and is moving them; then it may commit."""
+def run_in_the_middle_of_its_batch(threads: ThreadPoolExecutor) -> Iterator[None]:
+    """Inside the block a run has claimed the due users and waits while it moves them."""
     wait_at_gate()
     with closed_gate() as gate:
         job = start(threads, run_job)
@@ -105,7 +102,7 @@ def test_timeout_before_the_answer_wins() -> None:
     assert story_of(user, hear(user, "2")) == TIMED_OUT_AND_RETURNED
 
 
-def test_job_passes_over_whose_answer_is_being_taken_in(threads: ThreadPoolExecutor) -> None:
+def test_run_passes_over_a_user_whose_answer_is_being_processed(threads: ThreadPoolExecutor) -> None:
     user = make_user("goodbye_sent")
     with transaction.atomic():
         result = hear(user, "2")
@@ -114,14 +111,14 @@ def test_job_passes_over_whose_answer_is_being_taken_in(threads: ThreadPoolExecu
     assert run_job().processed == 0
 
 
-def test_answer_waits_for_a_timeout_that_is_being_made(threads: ThreadPoolExecutor) -> None:
+def test_answer_waits_for_a_timeout_in_progress(threads: ThreadPoolExecutor) -> None:
     user = make_user("goodbye_sent")
-    with job_in_the_middle_of_its_batch(threads):
+    with run_in_the_middle_of_its_batch(threads):
         answer = start(threads, lambda: hear(user, "2"))
     assert story_of(user, answer.result(DEADLINE_SECONDS)) == TIMED_OUT_AND_RETURNED
 
 
-def test_answers_and_timeouts_of_many_users_at_once(threads: ThreadPoolExecutor) -> None:
+def test_answers_and_timeouts_of_many_users_do_not_mix(threads: ThreadPoolExecutor) -> None:
     users = make_users(40, "goodbye_sent")
     line = Barrier(3)
 
@@ -145,14 +142,14 @@ def test_answers_and_timeouts_of_many_users_at_once(threads: ThreadPoolExecutor)
 
 def test_goodbye_that_was_being_queued_is_cancelled(threads: ThreadPoolExecutor) -> None:
     user = make_user("silent")
-    with job_in_the_middle_of_its_batch(threads):
+    with run_in_the_middle_of_its_batch(threads):
         message = start(threads, lambda: hear(user, "oi"))
     assert message.result(DEADLINE_SECONDS).cancelled == 1
     assert EngagementMessage.objects.get().status == "cancelled"
     assert story_of(user, message.result())[:2] == (["inactivity_14d", "user_message"], "active")
 
 
-def test_who_writes_while_the_job_looks_is_told_no_goodbye(threads: ThreadPoolExecutor) -> None:
+def test_user_who_writes_during_the_claim_gets_no_goodbye(threads: ThreadPoolExecutor) -> None:
     user = make_user("silent")
     with transaction.atomic():
         hear(user, "oi")
@@ -161,16 +158,18 @@ def test_who_writes_while_the_job_looks_is_told_no_goodbye(threads: ThreadPoolEx
     assert not EngagementMessage.objects.exists()
 
 
-def test_who_opts_out_while_their_goodbye_is_queued_does_not_get_it(threads: ThreadPoolExecutor) -> None:
+def test_user_who_opts_out_while_the_goodbye_is_queued_does_not_get_it(threads: ThreadPoolExecutor) -> None:
     user = make_user("silent")
-    with job_in_the_middle_of_its_batch(threads):
+    with run_in_the_middle_of_its_batch(threads):
         wish = start(threads, lambda: opt_out(user_id=user.user_id, now=NOW))
     assert wish.result(DEADLINE_SECONDS).cancelled == 1
     assert EngagementMessage.objects.get().status == "cancelled"
     assert UserProfile.objects.get().reengagement_opt_out
 
 
-def test_same_answer_twice_at_once_moves_once_and_is_answered_alike(threads: ThreadPoolExecutor) -> None:
+def test_same_answer_delivered_at_once_moves_once_with_one_reply(
+    threads: ThreadPoolExecutor,
+) -> None:
     user = make_user("goodbye_sent")
     line = Barrier(4)
 

@@ -1,4 +1,4 @@
-"""Thirty days in the life of one user, one story for each path through the states."""
+"""Thirty days of one user, for each path through the states."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def ana() -> Iterator[Journey]:
         yield Journey(clock)
 
 
-def test_who_writes_every_other_week_never_hears_from_us(ana: Journey) -> None:
+def test_user_who_writes_every_other_week_gets_no_goodbye(ana: Journey) -> None:
     assert ana.writes("quanto gastei este mês?", day=14) is None
     assert ana.writes("2", day=28) is None
     ana.comes_to(30)
     assert (ana.state, ana.diary, ana.mail) == ("active", [], [])
 
 
-def test_who_stays_silent_hears_one_goodbye_and_is_left_in_peace(ana: Journey) -> None:
+def test_user_who_stays_silent_gets_one_goodbye_and_becomes_dormant(ana: Journey) -> None:
     ana.comes_to(14)
     assert (ana.state, ana.mail) == ("active", [])
     ana.comes_to(15)
     assert (ana.state, ana.mail) == ("goodbye_sent", ["day 15: goodbye sent"])
-    # 48 hours end at 06:00:00 of day 17, and they have to be over when the job runs.
+    # The 48 hours end at 06:00:00 of day 17; the run of that instant is too early.
     ana.comes_to(17)
     assert ana.state == "goodbye_sent"
     ana.comes_to(30)
@@ -45,7 +45,7 @@ def test_who_stays_silent_hears_one_goodbye_and_is_left_in_peace(ana: Journey) -
     assert ana.mail == ["day 15: goodbye sent"]
 
 
-def test_who_is_confused_is_helped_and_comes_back(ana: Journey) -> None:
+def test_confused_user_gets_help_and_comes_back(ana: Journey) -> None:
     assert ana.writes("1️⃣", day=15) == "engagement.reply.help"
     assert ana.state == "help_flow"
     assert ana.writes("não acho o botão de relatório", day=16) is None
@@ -59,7 +59,7 @@ def test_who_is_confused_is_helped_and_comes_back(ana: Journey) -> None:
     assert ana.mail == ["day 15: goodbye sent"]
 
 
-def test_who_is_busy_has_two_weeks_of_peace_and_then_as_long_as_they_like(ana: Journey) -> None:
+def test_busy_user_becomes_dormant_two_weeks_later(ana: Journey) -> None:
     assert ana.writes("ocupado!", day=15) == "engagement.reply.see_you_in_two_weeks"
     ana.comes_to(29)
     assert ana.state == "remind_later"
@@ -73,7 +73,7 @@ def test_who_is_busy_has_two_weeks_of_peace_and_then_as_long_as_they_like(ana: J
     assert ana.mail == ["day 15: goodbye sent"]
 
 
-def test_who_says_that_all_is_good_is_not_written_to_again(ana: Journey) -> None:
+def test_user_who_says_all_is_good_gets_no_more_messages(ana: Journey) -> None:
     assert ana.writes("Tudo certo.", day=16) == "engagement.reply.door_is_open"
     ana.comes_to(30)
     assert ana.state == "dormant"
@@ -84,7 +84,7 @@ def test_who_says_that_all_is_good_is_not_written_to_again(ana: Journey) -> None
     assert ana.mail == ["day 15: goodbye sent"]
 
 
-def test_who_returns_before_the_timeout_is_simply_there_again(ana: Journey) -> None:
+def test_user_who_returns_before_the_timeout_is_active(ana: Journey) -> None:
     assert ana.writes("oi! sumi, né?", day=17) is None
     ana.comes_to(30)
     assert ana.state == "active"
@@ -92,8 +92,8 @@ def test_who_returns_before_the_timeout_is_simply_there_again(ana: Journey) -> N
     assert ana.mail == ["day 15: goodbye sent"]
 
 
-def test_who_returns_after_the_timeout_did_so_unprompted(ana: Journey) -> None:
-    # Too late for an answer: the number is a message like any other.
+def test_return_after_the_timeout_counts_as_unprompted(ana: Journey) -> None:
+    # After the timeout the number is a message like any other.
     assert ana.writes("1", day=25) is None
     ana.comes_to(30)
     assert ana.state == "active"
@@ -105,13 +105,13 @@ def test_who_returns_after_the_timeout_did_so_unprompted(ana: Journey) -> None:
     assert EngagementStateTransition.objects.latest("created_at").metadata["unprompted_return"] is True
 
 
-def test_who_opts_out_is_never_told_goodbye(ana: Journey) -> None:
+def test_user_who_opts_out_gets_no_goodbye(ana: Journey) -> None:
     assert ana.writes("Parar", day=3) == "engagement.reply.opted_out"
     ana.comes_to(30)
     assert (ana.state, ana.has_opted_out, ana.diary, ana.mail) == ("active", True, [], [])
 
 
-def test_who_opts_out_between_goodbye_and_reply_is_here_and_left_alone(ana: Journey) -> None:
+def test_user_who_opts_out_after_the_goodbye_stays_active(ana: Journey) -> None:
     assert ana.writes("cancelar mensagens", day=15, hour=9) == "engagement.reply.opted_out"
     assert ana.writes("2", day=15, hour=10) is None
     ana.comes_to(30)
@@ -120,7 +120,7 @@ def test_who_opts_out_between_goodbye_and_reply_is_here_and_left_alone(ana: Jour
     assert ana.mail == ["day 15: goodbye sent"]
 
 
-def test_who_opts_out_before_the_goodbye_is_sent_never_gets_it(
+def test_user_who_opts_out_before_the_goodbye_is_sent_does_not_get_it(
     ana: Journey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -132,7 +132,7 @@ def test_who_opts_out_before_the_goodbye_is_sent_never_gets_it(
     assert ana.mail == ["day 15: goodbye cancelled"]
 
 
-def test_who_opts_in_again_may_be_told_goodbye_again(ana: Journey) -> None:
+def test_user_who_opts_in_again_gets_a_goodbye(ana: Journey) -> None:
     ana.writes("stop", day=2)
     assert ana.writes("start", day=10) == "engagement.reply.opted_in"
     ana.comes_to(30)

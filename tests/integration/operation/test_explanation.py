@@ -17,6 +17,7 @@ from engagement.selectors.user_history import STATE_TIMES
 from engagement.services.explanation import Explanation, UnknownUser, explain_user
 from engagement.services.state_machine import transition_state
 from engagement.states import SkipReason, Trigger
+from tests.database import all_rows
 from tests.factories import NOW, TICK, UserProfileFactory, make_user
 from tests.integration.operation.random_users import (
     HOUR,
@@ -26,7 +27,6 @@ from tests.integration.operation.random_users import (
     taken_back,
     users,
 )
-from tests.integration.operation.tables import all_rows
 from tests.running import run_job
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from engagement.selectors import audit_log
 from engagement.services.state_machine import transition_state
 from engagement.services.undo.undo_run import UnknownRun
 from engagement.states import Trigger
-from tests.database import fail_moves_of
+from tests.database import all_rows, fail_moves_of
 from tests.factories import NOW, TICK, make_user, make_users
 from tests.integration.operation.random_users import (
     compared_with_the_job,
@@ -27,8 +27,7 @@ from tests.integration.operation.random_users import (
     taken_back,
     users,
 )
-from tests.integration.operation.tables import all_rows, all_users
-from tests.integration.operation.undoing import LATER, not_undone, stored, undo
+from tests.integration.operation.undoing import LATER, all_users, not_undone, stored, undo
 from tests.running import run_job
 
 if TYPE_CHECKING:

@@ -21,8 +21,7 @@ from tests.database import (
     wait_for_somebody_at_the_gate,
 )
 from tests.factories import make_users
-from tests.integration.operation.tables import all_users
-from tests.integration.operation.undoing import undo
+from tests.integration.operation.undoing import all_users, undo
 from tests.running import run_job, run_process, start_process
 
 if TYPE_CHECKING:

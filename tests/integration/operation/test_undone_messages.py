@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from engagement.models import EngagementMessage
+from tests.database import all_rows
 from tests.factories import make_user
-from tests.integration.operation.tables import all_rows
 from tests.integration.operation.undoing import LATER, not_undone, stored, undo
 from tests.running import run_job
 

@@ -1,12 +1,13 @@
-"""Taking runs back, two hours after they ran."""
+"""Undo of a run, two hours after it, and the users before and after."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from engagement.models import UserEngagementState
 from engagement.services.undo.undo_run import UndoRequest, undo_run
+from tests.database import all_rows
 from tests.factories import NOW
 
 if TYPE_CHECKING:
@@ -27,3 +28,9 @@ def not_undone(result: UndoResult) -> dict[str, int]:
 
 def stored(user: UserEngagementState) -> UserEngagementState:
     return UserEngagementState.objects.get(pk=user.pk)
+
+
+def all_users() -> list[Any]:
+    """Profiles and states, but for when these were last written."""
+    profiles, states, *_ = all_rows()
+    return [*profiles, *({**row, "updated_at": None} for row in states)]

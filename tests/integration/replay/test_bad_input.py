@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from tests.integration.commands.test_bad_input import UNREACHABLE, assert_one_sentence
-from tests.running import run_process
+from tests.running import run_command, run_process
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +73,7 @@ def test_wrong_arguments_of_a_replay(tmp_path: Path, arguments: list[str], sente
     log.write_text(GOOD)
     folder.mkdir()
     typed = [argument.format(folder=folder) for argument in arguments]
-    outcome = run_process("replay_activity_log", str(log), *typed, DATABASE_URL=UNREACHABLE)
+    outcome = run_command("replay_activity_log", str(log), *typed)
     assert_one_sentence(outcome, code=2, sentence=sentence)
 
 
@@ -84,7 +84,7 @@ def test_log_that_cannot_be_replayed(
     log = tmp_path / "log.csv"
     if content is not None:
         log.write_bytes(content if isinstance(content, bytes) else content.encode())
-    outcome = run_process("replay_activity_log", str(log), *arguments, DATABASE_URL=UNREACHABLE)
+    outcome = run_command("replay_activity_log", str(log), *arguments)
     assert_one_sentence(outcome, code=1, sentence=sentence)
     assert str(log) in outcome.err
 

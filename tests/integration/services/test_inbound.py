@@ -20,13 +20,13 @@ from engagement.models import (
 from engagement.services.inbound_messages import receive_message
 from engagement.services.state_machine import EngagementStateNotFound
 from engagement.states import State
+from tests.database import all_rows
 from tests.factories import NOW, UserProfileFactory, make_user, queue_for
-from tests.integration.services.hearing import (
+from tests.integration.services.users import (
     DAY,
     SECOND,
     STATES,
     a_user_in,
-    everything,
     hear,
     state_of,
     status_of_messages,
@@ -95,7 +95,7 @@ def test_audit_row_names_the_message_and_never_its_text() -> None:
         "text_digest": metadata["text_digest"],
     }
     assert len(metadata["text_digest"]) == 16
-    assert "segredo" not in str(everything())
+    assert "segredo" not in str(all_rows())
 
 
 def test_digest_of_a_text_is_another_one_for_every_user() -> None:
@@ -138,7 +138,7 @@ def test_first_message_ever_creates_the_state_and_is_heeded() -> None:
 def test_user_without_a_profile_is_not_found() -> None:
     with pytest.raises(EngagementStateNotFound):
         receive_message(user_id=uuid4(), text="stop", received_at=NOW, now=NOW)
-    assert everything() == [[], [], [], []]
+    assert all_rows() == [[], [], [], []]
 
 
 @pytest.mark.parametrize("text", ["\0", "\ud800", "a" * 1_000_000])
@@ -151,11 +151,11 @@ def test_no_text_is_too_odd(text: str) -> None:
 def test_message_goes_with_the_callers_transaction() -> None:
     user = make_user("goodbye_sent")
     queue_for(user, MessageType.GOODBYE)
-    before = everything()
+    before = all_rows()
     with transaction.atomic():
         hear(user, "stop")
         transaction.set_rollback(True)
-    assert everything() == before
+    assert all_rows() == before
 
 
 def test_message_takes_few_statements() -> None:

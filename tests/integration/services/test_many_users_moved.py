@@ -18,7 +18,7 @@ from engagement.services.state_machine import (
 )
 from engagement.states import InvalidTransition, Policy, State, Trigger
 from tests.factories import NOW, make_user, make_users
-from tests.integration.services.moving import count_audit_rows, stored
+from tests.integration.services.users import count_audit_rows, stored
 
 pytestmark = pytest.mark.django_db
 

@@ -10,13 +10,13 @@ from engagement.models import (
     EngagementStateTransition,
     MessageType,
 )
+from tests.database import all_rows
 from tests.factories import NOW, TICK, make_user, queue_for
-from tests.integration.services.hearing import (
+from tests.integration.services.users import (
     DAY,
     SECOND,
     STATES,
     a_user_in,
-    everything,
     hear,
     state_of,
     status_of_messages,
@@ -122,10 +122,10 @@ def test_clock_that_is_behind_makes_no_answer_of_what_came_before_the_goodbye() 
 def test_message_that_was_counted_takes_back_no_goodbye_that_came_after_it(step: timedelta) -> None:
     user = make_user("silent")
     run_job()
-    before = everything()
+    before = all_rows()
     result = hear(user, "oi", user.last_activity_at + step, now=NOW + SECOND)
     assert (result.novelty, result.transition, result.reply_key, result.cancelled) == ("old", None, None, 0)
-    assert everything() == before
+    assert all_rows() == before
 
 
 @pytest.mark.parametrize("state", ["dormant", "help_flow", "remind_later"])
@@ -163,10 +163,10 @@ def test_goodbye_queued_for_an_active_user_is_cancelled_by_the_very_message_that
 def test_message_from_before_an_answer_does_not_undo_the_answer() -> None:
     user = make_user("goodbye_sent")
     hear(user, "2")
-    before = everything()
+    before = all_rows()
     result = hear(user, "oi", NOW - TICK)
     assert (result.novelty, result.transition, result.reply_key) == ("old", None, None)
-    assert everything() == before
+    assert all_rows() == before
 
 
 def test_late_answer_to_a_goodbye_that_ran_out_brings_the_user_back() -> None:

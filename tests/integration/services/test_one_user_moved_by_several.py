@@ -14,7 +14,7 @@ from engagement.services.state_machine import transition_state
 from engagement.states import Trigger
 from tests.database import DEADLINE_SECONDS, another_connection, execute, wait_for_somebody_at_a_row
 from tests.factories import NOW, UserProfileFactory, make_user
-from tests.integration.services.moving import count_audit_rows, move, stored
+from tests.integration.services.users import count_audit_rows, move, stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

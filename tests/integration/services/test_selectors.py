@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from engagement.selectors import audit_log
 from tests.factories import NOW, make_user
-from tests.integration.services.moving import move
+from tests.integration.services.users import move
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from engagement.services.state_machine import EngagementStateNotFound, transitio
 from engagement.states import InvalidTransition, Policy, Trigger
 from tests.database import execute
 from tests.factories import NOW, TICK, UserProfileFactory, make_user
-from tests.integration.services.moving import count_audit_rows, move, stored
+from tests.integration.services.users import count_audit_rows, move, stored
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -13,7 +13,7 @@ from engagement.models import (
 )
 from engagement.services.preferences import opt_in, opt_out
 from tests.factories import NOW, make_user, queue_for
-from tests.integration.services.hearing import (
+from tests.integration.services.users import (
     DAY,
     SECOND,
     hear,

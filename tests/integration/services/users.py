@@ -1,9 +1,9 @@
-"""What the tests of messages in share."""
+"""One user: what happens to them through the services, and what the tables say afterwards."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from engagement.models import (
     EngagementMessage,
@@ -12,13 +12,22 @@ from engagement.models import (
     UserProfile,
 )
 from engagement.services.inbound_messages import InboundResult, receive_message
+from engagement.services.state_machine import transition_state
+from engagement.states import Trigger
 from tests.factories import NOW, TICK, make_user
+
+if TYPE_CHECKING:
+    from engagement.states import Transition
 
 SECOND: Final = timedelta(seconds=1)
 DAY: Final = timedelta(days=1)
 TOLD_AT: Final = NOW - timedelta(hours=48) - TICK
-"""When the users of the trait `goodbye_sent` were told goodbye."""
+"""When users of the trait `goodbye_sent` got their goodbye."""
 STATES: Final = ["active", "goodbye_sent", "help_flow", "remind_later", "dormant"]
+
+
+def a_user_in(state: str, **fields: Any) -> UserEngagementState:
+    return make_user(*{state} - {"active"}, **fields)
 
 
 def hear(
@@ -27,8 +36,10 @@ def hear(
     return receive_message(user_id=user.user_id, text=text, received_at=at, now=now or max(at, NOW))
 
 
-def a_user_in(state: str, **fields: Any) -> UserEngagementState:
-    return make_user(*{state} - {"active"}, **fields)
+def move(
+    user: UserEngagementState, trigger: str, *, now: datetime = NOW, **options: Any
+) -> Transition | None:
+    return transition_state(user_id=user.user_id, trigger=Trigger(trigger), now=now, **options)
 
 
 def stored(user: UserEngagementState) -> dict[str, Any]:
@@ -39,9 +50,8 @@ def state_of(user: UserEngagementState) -> str:
     return str(stored(user)["state"])
 
 
-def everything() -> list[list[dict[str, Any]]]:
-    tables = (UserProfile, UserEngagementState, EngagementStateTransition, EngagementMessage)
-    return [[{**row} for row in table.objects.order_by("pk").values()] for table in tables]
+def count_audit_rows() -> int:
+    return EngagementStateTransition.objects.count()
 
 
 def status_of_messages() -> dict[str, str]:
