@@ -7,8 +7,7 @@ from django.db import models
 from django.db.models.functions import Least, Now
 from uuid_utils.compat import uuid7
 
-from engagement.models.choices import GOOD, RunStatus
-from engagement.models.constraints import one_of, times_in_range
+from engagement.models.choices import GOOD, RunStatus, one_of, times_in_range
 
 
 class EngagementJobRun(models.Model):

@@ -7,8 +7,7 @@ from django.db import models
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
-from engagement.models.choices import Destination
-from engagement.models.constraints import one_of, times_in_range
+from engagement.models.choices import Destination, one_of, times_in_range
 from engagement.states import State, Trigger
 
 

@@ -31,7 +31,7 @@ def log_file() -> Path:
         pytest.skip("only the log of the private server can be read")
     with connection.cursor() as cursor:
         cursor.execute("SHOW data_directory")
-        return Path(cursor.fetchone()[0]) / "log"
+        return Path(cursor.fetchone()[0]).with_name("log")
 
 
 def test_failed_batch_leaves_no_address_in_the_log_of_the_server(committed: None, log_file: Path) -> None:

@@ -186,6 +186,14 @@ class World:
                 self._move_due(due, check, at=at, job_id=job_id)
         return tallies
 
+    def still_due(self, *, at: datetime, checks: Collection[str]) -> int:
+        """The users whom a run would move now."""
+        return sum(
+            self._may_move(user_id, check)
+            for check in checks
+            for user_id in self._past_threshold(check, at=at.astimezone(UTC))
+        )
+
     def _past_threshold(self, check: str, *, at: datetime) -> list[UUID]:
         """In the order in which a limited run takes them."""
         past = [

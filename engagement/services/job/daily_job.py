@@ -11,7 +11,6 @@ from django.db import Error as DatabaseError
 
 from engagement.conf import engagement_settings, refuse_misspelt_names
 from engagement.selectors import due_users
-from engagement.services.job import safety_limit
 from engagement.services.job.check_run import check_runs_of, count_due, count_skipped, move_users
 from engagement.services.job.heartbeat import Heartbeat
 from engagement.services.job.ledger import RunLedger
@@ -19,6 +18,7 @@ from engagement.services.job.parallel import move_with_workers
 from engagement.services.job.progress import RunProgress
 from engagement.services.job.request import RunRequest
 from engagement.services.job.result import Outcome, RunResult, log_completed, outcome_of
+from engagement.services.job.safety_limit import has_safety_limit, reason_to_stop
 from engagement.services.resilience.retries import RetryPolicy
 from engagement.services.resilience.stop import StopRequest
 from engagement.services.resilience.transactions import in_transaction
@@ -128,7 +128,7 @@ class _Run:
         """Count the skipped users, and the due ones where their number is needed before anyone moves."""
         for name, skipped in count_skipped(self._check_runs).items():
             self._progress.checks[name].skipped = skipped
-        is_limited = safety_limit.is_set(self._settings) and not self._request.allow_large_run
+        is_limited = has_safety_limit(self._settings) and not self._request.allow_large_run
         wanting = [listener for listener in self._progress.listeners if listener.wants_due_count]
         if not (self._request.dry_run or is_limited or wanting):
             return True
@@ -141,9 +141,7 @@ class _Run:
         if is_limited:
             goodbyes = sum(due.get(check.name, 0) for check in CHECKS if check.sends_goodbye)
             retries = RetryPolicy.of(self._settings, stop=self._stop)
-            self._too_large = safety_limit.reason_to_stop(
-                goodbyes=goodbyes, settings=self._settings, retries=retries
-            )
+            self._too_large = reason_to_stop(goodbyes=goodbyes, settings=self._settings, retries=retries)
         return True
 
     def _still_due(self, outcome: Outcome) -> int | None:

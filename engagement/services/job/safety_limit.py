@@ -20,7 +20,7 @@ RUNS_REMEMBERED: Final = 30
 """The usual number of goodbyes is the median of this many runs: about a month."""
 
 
-def is_set(settings: EngagementSettings) -> bool:
+def has_safety_limit(settings: EngagementSettings) -> bool:
     """Whether the settings have a safety limit."""
     return bool(settings.max_goodbyes or settings.max_goodbye_share)
 
