@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -12,7 +14,10 @@ if TYPE_CHECKING:
 DEFAULT_RUN_TIME: Final = time(6, tzinfo=UTC)
 
 YEARS: Final = range(1970, 3000)
-"""The years in which a time of the rules lies."""
+"""The years of all times that are accepted from outside; the rules add and subtract days within them."""
+
+_ISO_8601: Final = re.compile(r"[\dW-]+T[\d:.,]+(Z|[+-]\d\d(:?\d\d)?)", re.ASCII)
+"""The shape alone: `fromisoformat` checks the rest, but takes any separator and seconds in an offset."""
 
 
 class NextStepKind(StrEnum):
@@ -42,19 +47,6 @@ class NextStep(NamedTuple):
     """The first scheduled run that moves the user, if nothing prevents it."""
 
 
-def utc_timestamp(text: str) -> datetime:
-    """The instant that `text` names, in UTC. Raises ValueError with the form that it must have."""
-    try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is not None:
-            return moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("must lie in the years 1 to 9999 of UTC") from None
-    except ValueError:
-        pass
-    raise ValueError("must be an ISO 8601 time with an offset, such as 1997-01-01T12:00:00Z")
-
-
 def first_run_after(instant: datetime, *, run_time: time) -> datetime:
     """The first scheduled run strictly after `instant` (aware). `run_time` is in UTC."""
     run_at = datetime.combine(instant.astimezone(UTC).date(), run_time)
@@ -72,3 +64,21 @@ def coming_runs(now: datetime, *, count: int, run_time: time) -> list[datetime]:
     while len(runs) < count:
         runs.append(first_run_after(runs[-1], run_time=run_time))
     return runs
+
+
+def utc_timestamp(text: str) -> datetime:
+    """Parse an ISO 8601 time with an offset, and return it in UTC.
+
+    Raises ValueError; its message says what `text` must be, and does not repeat it.
+    """
+    try:
+        moment = datetime.fromisoformat(text) if _ISO_8601.fullmatch(text) else None
+    except ValueError:
+        moment = None
+    if moment is None:
+        raise ValueError("must be an ISO 8601 time with an offset, such as 1997-01-01T12:00:00Z")
+    with suppress(OverflowError):
+        moment = moment.astimezone(UTC)
+    if moment.year not in YEARS:
+        raise ValueError(f"must lie in the years {YEARS[0]} to {YEARS[-1]}")
+    return moment

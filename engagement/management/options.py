@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from argparse import ArgumentTypeError
-from datetime import timedelta
+from datetime import date, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
+from engagement.privacy import redact
 from engagement.schedule import YEARS, utc_timestamp
 
 if TYPE_CHECKING:
@@ -18,19 +21,42 @@ if TYPE_CHECKING:
 
 
 SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-"""The units of a duration."""
+"""What the units of a duration last."""
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 MAX_DURATION: Final = timedelta(days=3650)
 
 
 def timestamp(text: str) -> datetime:
     """An instant in UTC, from ISO 8601 with an offset."""
     try:
-        instant = utc_timestamp(text)
+        return utc_timestamp(text)
     except ValueError as error:
-        raise ArgumentTypeError(f"{error}, not {text[:40]!r}") from None
-    if instant.year not in YEARS:
-        raise ArgumentTypeError(f"must lie in the years {YEARS[0]} to {YEARS[-1]}, not {text[:40]!r}")
-    return instant
+        raise ArgumentTypeError(f"{error}, not {redact(text[:40])!r}") from None
+
+
+def calendar_date(text: str) -> date:
+    """A date, written as 1997-01-31."""
+    try:
+        day = date.fromisoformat(text) if _DATE.fullmatch(text) else None
+    except ValueError:
+        day = None
+    if day is None or day.year not in YEARS:
+        raise ArgumentTypeError(
+            f"must be a date such as 1997-01-31, in the years {YEARS[0]} to {YEARS[-1]}, not {text[:40]!r}"
+        )
+    return day
+
+
+def svg_file(text: str) -> Path:
+    """The path of an SVG file that can be written; an existing file is replaced."""
+    path = Path(text)
+    if path.suffix != ".svg":
+        raise ArgumentTypeError(f"must be the name of a file that ends in .svg, not {text[-80:]!r}")
+    if not path.parent.is_dir():
+        raise ArgumentTypeError(f"the folder of {text[-80:]!r} does not exist; make it first")
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ArgumentTypeError(f"{text[-80:]!r} cannot be written; choose another place")
+    return path
 
 
 def identifier(text: str) -> UUID:

@@ -1,4 +1,4 @@
-"""Fills the tables from an activity log: a profile and a state row for everybody who is in it."""
+"""Fills the tables from an activity log: a profile and a state row for each of its users."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from engagement.models import UserEngagementState, UserProfile
 from engagement.replay.activity_log import open_activity_log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from datetime import datetime
     from pathlib import Path
 
     from engagement.replay.activity_log import Event
 
 ACTIVITY_LOG_NAMESPACE: Final = UUID("792433fe-d160-46f0-9a1f-1fd62149906c")
-"""The project's own. It never changes: the ids of all loaded users follow from it."""
+"""It never changes: the ids of all loaded users follow from it."""
 
 CHUNK_SIZE: Final = 2_000
-"""Users per statement: enough to make the round trips cheap, few enough to keep the statements small."""
+"""Users per statement: few round trips, and statements of a moderate size."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedActivityLog:
-    """What was in the file and what became of it.
+    """The contents of the file, and what was added.
 
-    Every one of `users` is counted once in `states_created`, `already_known` or `not_here_yet`.
+    `users` is the sum of `states_created`, `already_known` and `not_here_yet`.
     """
 
     events: int
@@ -37,92 +37,63 @@ class LoadedActivityLog:
     profiles_created: int
     states_created: int
     already_known: int
-    """Had a state row, which was left as it was."""
+    """Users who had a state row, which was not changed."""
     not_here_yet: int
-    """Did nothing until after `as_of`."""
-    ignored_columns: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Contents:
-    """What is in the file."""
-
-    events: int
-    latest: Mapping[str, Event]
-    """By user: the latest event not after `as_of`."""
-    not_here_yet: int
+    """Users whose first event is later than `as_of`."""
     ignored_columns: tuple[str, ...]
 
 
 def user_id_of(user: str) -> UUID:
-    """The id of the user whom an activity log calls `user`: the same in every log and every run."""
+    """The id of the user whom an activity log calls `user`: the same in every log."""
     return uuid5(ACTIVITY_LOG_NAMESPACE, user)
 
 
 def load_activity_log(*, path: Path, as_of: datetime, now: datetime) -> LoadedActivityLog:
-    """Add the users of the log at `path` as they were at `as_of` (aware): active since their last event.
+    """Add the users of the log at `path` as active since their last event up to `as_of` (aware).
 
-    `now` becomes `created_at` and `updated_at` of the new rows.
-
-    What a user's latest event not after `as_of` says of them holds; of two at the same time, the
-    later line. Whoever has a state row is left alone, and so is a profile that is there already.
-
-    Reads the whole file first, then opens one transaction; all users are added or none. May be
-    repeated, and run beside itself. Raises MalformedActivityLog.
+    That event also gives the profile; of two at the same time, the later line does. State rows and
+    profiles that exist are not changed. `now` becomes `created_at` and `updated_at` of the new rows.
+    Transaction: opens one after the whole file is read; all users are added or none.
+    Repeatable, also concurrently. Raises MalformedActivityLog.
     """
-    contents = _read(path, as_of=as_of)
-    # In one order for everybody, or two loaders could wait for each other.
-    people = sorted((user_id_of(user), event) for user, event in contents.latest.items())
-    profiles_created = states_created = 0
-    with transaction.atomic():
-        for chunk in _chunks(people):
-            profiles, states = _add(chunk, now=now)
-            profiles_created += profiles
-            states_created += states
-    return LoadedActivityLog(
-        events=contents.events,
-        users=len(people) + contents.not_here_yet,
-        profiles_created=profiles_created,
-        states_created=states_created,
-        already_known=len(people) - states_created,
-        not_here_yet=contents.not_here_yet,
-        ignored_columns=contents.ignored_columns,
-    )
-
-
-def _read(path: Path, *, as_of: datetime) -> _Contents:
-    """Keep one event per user: a log may be much longer than the list of its users."""
-    events = 0
+    events = profiles_created = states_created = 0
     latest: dict[str, Event] = {}
-    seen_later: set[str] = set()
+    users = set()
     with open_activity_log(path) as log:
         for event in log.events:
             events += 1
-            if event.occurred_at > as_of:
-                seen_later.add(event.user)
-                continue
+            users.add(event.user)
             known = latest.get(event.user)
-            if known is None or event.occurred_at >= known.occurred_at:
+            if event.occurred_at <= as_of and (not known or event.occurred_at >= known.occurred_at):
                 latest[event.user] = event
-    return _Contents(events, latest, len(seen_later - latest.keys()), log.ignored_columns)
+    # Sorted, so that two loaders lock rows in the same order.
+    rows = sorted((user_id_of(user), event) for user, event in latest.items())
+    with transaction.atomic():
+        for start in range(0, len(rows), CHUNK_SIZE):
+            profiles, states = _add(dict(rows[start : start + CHUNK_SIZE]), now=now)
+            profiles_created += profiles
+            states_created += states
+    return LoadedActivityLog(
+        events=events,
+        users=len(users),
+        profiles_created=profiles_created,
+        states_created=states_created,
+        already_known=len(latest) - states_created,
+        not_here_yet=len(users) - len(latest),
+        ignored_columns=log.ignored_columns,
+    )
 
 
-def _chunks(people: list[tuple[UUID, Event]]) -> Iterator[dict[UUID, Event]]:
-    for start in range(0, len(people), CHUNK_SIZE):
-        yield dict(people[start : start + CHUNK_SIZE])
+def _add(users: Mapping[UUID, Event], *, now: datetime) -> tuple[int, int]:
+    """Add the users who have no state row, in five statements; returns the new profiles and states.
 
-
-def _add(people: Mapping[UUID, Event], *, now: datetime) -> tuple[int, int]:
-    """Add those who have no state row; five statements. How many profiles and state rows were added.
-
-    Other programs may add the same users meanwhile: their rows stay and are not counted. A profile
-    counts as added if it was missing before and its state row is one of ours.
+    Rows that another program adds meanwhile stay and are not counted.
     """
-    states = UserEngagementState.objects
-    known = set(states.filter(user_id__in=people).values_list("user_id", flat=True))
-    missing = {user_id: event for user_id, event in people.items() if user_id not in known}
-    with_profile = set(UserProfile.objects.filter(user_id__in=missing).values_list("user_id", flat=True))
-    UserProfile.objects.bulk_create(
+    states, profiles = UserEngagementState.objects, UserProfile.objects
+    known = set(states.filter(user_id__in=users).values_list("user_id", flat=True))
+    missing = {user_id: event for user_id, event in users.items() if user_id not in known}
+    with_profile = set(profiles.filter(user_id__in=missing).values_list("user_id", flat=True))
+    profiles.bulk_create(
         [profile_of(user_id, event, now=now) for user_id, event in missing.items()], ignore_conflicts=True
     )
     rows = [
@@ -137,7 +108,7 @@ def _add(people: Mapping[UUID, Event], *, now: datetime) -> tuple[int, int]:
 
 
 def profile_of(user_id: UUID, event: Event, *, now: datetime) -> UserProfile:
-    """What an event says of its user, as a profile that is yet to be stored."""
+    """An unsaved profile with what an event says about its user."""
     return UserProfile(
         user_id=user_id,
         locale=event.locale,

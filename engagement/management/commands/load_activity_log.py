@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 class Command(SentenceCommand):
     help = (
-        "Add the users of an activity log, each active since their last event. Users who are there"
-        " already are left as they are, so that the same log may be loaded again."
+        "Add the users of an activity log, each active since their last event. Existing users are not"
+        " changed, so the same log can be loaded again."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -37,14 +37,14 @@ class Command(SentenceCommand):
             "file",
             metavar="FILE",
             type=Path,
-            help="CSV, plain or gzipped, with the columns user and occurred_at, and if you like"
+            help="CSV, plain or gzipped, with the columns user and occurred_at, and optionally"
             " locale, whatsapp_jid and reengagement_opt_out",
         )
         parser.add_argument(
             "--as-of",
             metavar="TIMESTAMP",
             type=timestamp,
-            help="leave out what happened after this instant (ISO 8601 with an offset; default: now)",
+            help="ignore events after this time (ISO 8601 with an offset; default: now)",
         )
         parser.add_argument("--json", action="store_true", help="print one JSON object instead of sentences")
 
@@ -56,7 +56,7 @@ class Command(SentenceCommand):
             loaded = load_activity_log(path=path, as_of=as_of, now=now)
         except MalformedActivityLog as error:
             raise CommandError(str(error)) from None
-        # A name that is not UTF-8 must not turn a load that worked into a failure to say so.
+        # stdout refuses bytes of a file name that are not UTF-8.
         name = str(path).encode(errors="backslashreplace").decode()
         if options["json"]:
             report = {"file": name, "as_of": as_of.isoformat(), **asdict(loaded)}

@@ -1,9 +1,11 @@
-"""`manage.py prepare_admin`: somebody who may log in, and something to look at."""
+"""`manage.py prepare_admin`: create the first administrator, and play a demonstration."""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,13 +19,11 @@ from django.utils import timezone
 from engagement.formatting import count_text
 from engagement.management.base import SentenceCommand
 from engagement.management.options import timestamp
-from engagement.management.quiet_jobs import quiet_jobs
-from engagement.models import UserProfile
 from engagement.replay.activity_log import MalformedActivityLog
-from engagement.replay.demo import DAYS, play_demonstration
-from engagement.replay.replay_player import ReplayFailed
+from engagement.replay.demo import DAYS, DatabaseNotEmpty, DemonstrationFailed, play_demonstration
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     from django.core.management.base import CommandParser
@@ -35,32 +35,36 @@ EMAIL: Final = "DJANGO_SUPERUSER_EMAIL"
 
 class Command(SentenceCommand):
     help = (
-        "Make the first administrator of the admin, if there is none: from the environment"
-        f" ({NAME}, {PASSWORD} and, if you like, {EMAIL}), else by asking. If there are no users yet, play"
-        " the last weeks of an activity log as if they were these, too."
+        "Create the first administrator if there is none: from the environment"
+        f" ({NAME}, {PASSWORD} and optionally {EMAIL}), or else by asking. With --sample, also play the last"
+        " weeks of an activity log as if they ended now, if the database has no users, messages or runs."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--sample", metavar="FILE", type=Path, help="what to play if there are no users")
+        parser.add_argument("--sample", metavar="FILE", type=Path, help="the activity log to play")
         parser.add_argument(
             "--as-of",
             metavar="TIMESTAMP",
             type=timestamp,
-            help="where the log ends, which becomes today (its last event)",
+            help="the time in the log that becomes today (default: its last event)",
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         if not User.objects.filter(is_superuser=True).exists():
             self._make_administrator()
-        if options["sample"] and not UserProfile.objects.exists():
+        if options["sample"]:
             self._play(options["sample"], as_of=options["as_of"])
 
     def _play(self, path: Path, *, as_of: datetime | None) -> None:
-        self.write_result(f"Playing the last {DAYS} days of {path}, once.")
+        self.write_result(f"Playing the last {DAYS} days of {path}.")
         try:
-            with quiet_jobs():
+            with _quiet_runs():
                 played = play_demonstration(path=path, as_of=as_of, now=timezone.now())
-        except (MalformedActivityLog, ReplayFailed) as error:
+        except DatabaseNotEmpty as error:
+            # Expected whenever the command is repeated, so it does not fail.
+            self.say(str(error))
+            return
+        except (MalformedActivityLog, DemonstrationFailed) as error:
             raise CommandError(str(error)) from None
         self.write_result(
             f"{count_text(played.events, 'event')} of {count_text(played.users, 'user')} played,"
@@ -83,8 +87,21 @@ class Command(SentenceCommand):
         try:
             validate_password(password, user=User(username=name))
         except ValidationError as error:
-            raise CommandError(f"{PASSWORD} will not do: {' '.join(error.messages)}") from None
+            raise CommandError(f"{PASSWORD} was refused: {' '.join(error.messages)}") from None
         if User.objects.filter(username=name).exists():
-            raise CommandError(f"There is an account {name} already, but it is no administrator's.")
+            raise CommandError(f"The account {name} exists, but is not an administrator.")
         User.objects.create_superuser(username=name, email=os.environ.get(EMAIL, ""), password=password)
         self.write_result(f"{name} is the first administrator.")
+
+
+@contextmanager
+def _quiet_runs() -> Iterator[None]:
+    """Hide that runs start and complete, unless the level is DEBUG."""
+    log = logging.getLogger("engagement")
+    former = log.level
+    if log.getEffectiveLevel() == logging.INFO:
+        log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(former)

@@ -1,4 +1,4 @@
-"""`manage.py replay_activity_log`: what the policy would have done to the people of an activity log."""
+"""`manage.py replay_activity_log`: what a policy would have done to the users of an activity log."""
 
 from __future__ import annotations
 
@@ -10,33 +10,28 @@ from django.core.management.base import CommandError
 
 from engagement.conf import WHOLE_NUMBERS
 from engagement.management.base import WRONG_ARGUMENTS, SentenceCommand
-from engagement.management.options import whole_number
+from engagement.management.options import calendar_date, svg_file, whole_number
 from engagement.management.output.replay_plot import svg_of
 from engagement.management.output.replay_report import report
 from engagement.management.output.terminal import progress_bar
-from engagement.management.quiet_jobs import quiet_jobs
-from engagement.management.replay_arguments import calendar_date, svg_file
 from engagement.replay.activity_log import MalformedActivityLog
-from engagement.replay.replay import replay_activity_log
-from engagement.replay.replay_log import NothingToReplay
-from engagement.replay.replay_player import ReplayFailed, ReplayInterrupted
-from engagement.replay.scratch_database import NoScratchDatabase
+from engagement.replay.period import NothingToReplay
+from engagement.replay.simulation import ReplayInterrupted, replay_activity_log
 from engagement.services.job.result import SIGNAL_BASE
 from engagement.services.resilience.stop import StopRequest, stop_on_signals
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 
-    from engagement.replay.replay_result import ReplayResult
+    from engagement.replay.comparison import ReplayResult
 
 _INACTIVITY = WHOLE_NUMBERS["ENGAGEMENT_INACTIVITY_DAYS"]
 
 
 class Command(SentenceCommand):
     help = (
-        "Play an activity log day by day, with the daily job at 06:00 UTC, and count what would have"
-        " happened. In a scratch database on the same server, which is dropped afterwards: nobody's"
-        " tables are touched."
+        "Play an activity log day by day, with the daily run at 06:00 UTC, and count what would have"
+        " happened. The database is not used."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -44,7 +39,7 @@ class Command(SentenceCommand):
             "file",
             metavar="FILE",
             type=Path,
-            help="CSV, plain or gzipped, with the columns user and occurred_at, and if you like"
+            help="CSV, plain or gzipped, with the columns user and occurred_at, and optionally"
             " locale, whatsapp_jid, reengagement_opt_out and text",
         )
         parser.add_argument(
@@ -52,14 +47,15 @@ class Command(SentenceCommand):
             dest="first_date",
             type=calendar_date,
             metavar="DATE",
-            help="the first day with a job (the log's first day); what came before only counts as activity",
+            help="the first day with a run (default: the log's first day); earlier events only count as"
+            " activity",
         )
         parser.add_argument(
             "--to",
             dest="last_date",
             type=calendar_date,
             metavar="DATE",
-            help="the last day (the log's last day)",
+            help="the last day (default: the log's last day)",
         )
         parser.add_argument(
             "--inactivity-days",
@@ -68,12 +64,12 @@ class Command(SentenceCommand):
             default=[],
             type=whole_number(_INACTIVITY.minimum, _INACTIVITY.maximum),
             metavar="N",
-            help="days of silence before a goodbye (the setting ENGAGEMENT_INACTIVITY_DAYS);"
-            " several are compared",
+            help="days of silence before a goodbye (default: the setting ENGAGEMENT_INACTIVITY_DAYS);"
+            " several values are compared",
         )
         parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
         parser.add_argument(
-            "--plot", type=svg_file, metavar="FILE.svg", help="draw the users per state over time, too"
+            "--plot", type=svg_file, metavar="FILE.svg", help="also draw the users per state over time"
         )
 
     def handle(self, **options: Any) -> None:
@@ -94,16 +90,17 @@ def _refuse_contradictions(options: dict[str, Any]) -> None:
     first, last, days = options["first_date"], options["last_date"], options["inactivity_days"]
     problem = ""
     if first and last and first > last:
-        problem = f"argument --to: must not lie before --from, {first}"
+        problem = f"argument --to: must not be before --from, {first}"
     elif twice := [number for number in days if days.count(number) > 1]:
-        problem = f"argument --inactivity-days: name each policy once, but {twice[0]} is there twice"
+        problem = f"argument --inactivity-days: each value must be given once, but {twice[0]} is repeated"
     if problem:
         raise CommandError(f"{problem}. Try --help.", returncode=WRONG_ARGUMENTS)
 
 
 def _require_matplotlib() -> None:
+    """Before the replay, not after it."""
     try:
-        import matplotlib as mpl  # noqa: F401  to know before the work, not after it
+        import matplotlib as mpl  # noqa: F401
     except ImportError:
         raise CommandError(
             "--plot needs matplotlib, which is not installed;"
@@ -114,7 +111,7 @@ def _require_matplotlib() -> None:
 def _replay(options: dict[str, Any]) -> ReplayResult:
     stop = StopRequest()
     try:
-        with stop_on_signals(stop), progress_bar(shown=True, description="days") as progress, quiet_jobs():
+        with stop_on_signals(stop), progress_bar(shown=True, description="days") as progress:
             return replay_activity_log(
                 path=options["file"],
                 first_date=options["first_date"],
@@ -125,13 +122,10 @@ def _replay(options: dict[str, Any]) -> ReplayResult:
             )
     except NothingToReplay as error:
         raise CommandError(f"{_printable(options['file'])}: {error}.") from None
-    except (MalformedActivityLog, NoScratchDatabase, ReplayFailed) as error:
+    except MalformedActivityLog as error:
         raise CommandError(str(error)) from None
     except ReplayInterrupted:
-        raise CommandError(
-            "Interrupted; the scratch database is dropped.",
-            returncode=SIGNAL_BASE + (stop.signal_number or 0),
-        ) from None
+        raise CommandError("Interrupted.", returncode=SIGNAL_BASE + (stop.signal_number or 0)) from None
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -144,5 +138,5 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _printable(path: Path) -> str:
-    """A name that is not UTF-8 must not turn a replay that worked into a failure to say so."""
+    """The path with escapes for bytes that are not UTF-8, which stdout refuses."""
     return str(path).encode(errors="backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""The picture of a replay: users per state over time."""
+"""The plot of a replay: users per state over time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from engagement.replay.replay_result import PolicyResult, ReplayResult
+    from engagement.replay.comparison import PolicyResult, ReplayResult
 
 COLOURS: Final[Mapping[State, str]] = MappingProxyType(
     {
@@ -25,12 +25,12 @@ COLOURS: Final[Mapping[State, str]] = MappingProxyType(
         State.DORMANT: "#c8c8c8",
     }
 )
-"""From the bottom of the pile to its top. After Okabe and Ito: told apart with any colour vision,
-and printed in grey, each from its neighbours."""
+"""From bottom to top. The colours are Okabe and Ito's: they differ for any colour vision, and neighbours
+differ in grey print."""
 
 _STYLE: Final[Mapping[Any, Any]] = MappingProxyType(
     {
-        # Text stays text, and the same numbers give the same file.
+        # Text stays text, and the same result gives the same file.
         "svg.fonttype": "none",
         "svg.hashsalt": "replay",
         "date.converter": "concise",
@@ -42,7 +42,7 @@ _STYLE: Final[Mapping[Any, Any]] = MappingProxyType(
 
 
 def svg_of(result: ReplayResult) -> bytes:
-    """An SVG file with an area chart for each policy, one below the other, on the same axes."""
+    """An SVG file with an area chart for each policy, one below the other, with shared axes."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -67,7 +67,7 @@ def _is_ever_used(state: State, policies: Sequence[PolicyResult]) -> bool:
 
 
 def _draw(axes: Axes, policy: PolicyResult, states: Sequence[State]) -> None:
-    # Each day is a column; the last one ends where another day would begin.
+    # Each day is a step; the last one ends where the next day would begin.
     last = policy.days[-1]
     edges: Any = [*(day.date for day in policy.days), last.date + DAY]
     counts = [[day.states.get(state, 0) for day in (*policy.days, last)] for state in states]
@@ -82,7 +82,7 @@ def _draw(axes: Axes, policy: PolicyResult, states: Sequence[State]) -> None:
     comparison = policy.comparison
     axes.set_title(
         f"goodbye after {count_text(policy.inactivity_days, 'day')} of silence:"
-        f" {comparison.goodbyes:,} said, {comparison.wrong_goodbyes:,} of them wrong (back within a week)",
+        f" {comparison.goodbyes:,} sent, {comparison.wrong_goodbyes:,} of them wrong (back within a week)",
         loc="left",
         fontsize=10,
     )

@@ -1,4 +1,4 @@
-"""The result of a replay, for people."""
+"""The result of a replay as a table."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from engagement.replay.replay_result import Comparison, PolicyResult, ReplayResult
+    from engagement.replay.comparison import Comparison, PolicyResult, ReplayResult
 
 
 def report(result: ReplayResult, *, name: str) -> str:
-    """A column for each policy: what it did, whether its goodbyes were wrong, and how it left the users."""
+    """A table with a column for each policy, and lines about the log and the replay."""
     return as_text(_table(result), _lines(result, name))
 
 
@@ -34,15 +34,17 @@ def _table(result: ReplayResult) -> Table:
 
 
 def _groups(policy: PolicyResult) -> Iterator[list[tuple[str, str]]]:
-    """What is said of one policy: labels and values, in groups."""
+    """The rows of one policy, in groups: labels and values."""
     goodbyes, totals, states = policy.comparison, policy.totals, policy.days[-1].states
     yield [
-        ("goodbyes said", f"{goodbyes.goodbyes:,}"),
+        ("goodbyes sent", f"{goodbyes.goodbyes:,}"),
         ("  wrong: back in a week", f"{goodbyes.wrong_goodbyes:,}"),
         ("  wrong ones in %", _percentage_wrong(goodbyes)),
         ("  came back later", f"{goodbyes.came_back_later:,}"),
         ("  answered 1, 2 or 3", f"{goodbyes.answered:,}"),
         ("  never came back", f"{goodbyes.never_came_back:,}"),
+        ("    days waited, mean", _days(goodbyes.days_waited_mean)),
+        ("    days waited, median", _days(goodbyes.days_waited_median)),
     ]
     yield [
         ("goodbyes timed out", f"{totals.goodbye_timeouts:,}"),
@@ -56,12 +58,16 @@ def _percentage_wrong(goodbyes: Comparison) -> str:
     return f"{100 * goodbyes.wrong_goodbyes / goodbyes.goodbyes:.1f}" if goodbyes.goodbyes else "-"
 
 
+def _days(days: float | None) -> str:
+    return "-" if days is None else f"{days:.1f}"
+
+
 def _lines(result: ReplayResult, name: str) -> Iterator[str]:
     yield f"{name}: {count_text(result.events, 'event')} of {count_text(result.users, 'user')}."
     if result.unreachable:
-        yield f"Never told goodbye, for want of a whatsapp_jid: {count_text(result.unreachable, 'user')}."
+        yield f"No goodbye is possible without a whatsapp_jid: {count_text(result.unreachable, 'user')}."
     if result.history_events:
-        yield f"Before the first day, without the job: {count_text(result.history_events, 'event')}."
+        yield f"Before the first day, played without runs: {count_text(result.history_events, 'event')}."
     if result.ignored_columns:
         yield f"Columns that were not read: {', '.join(map(repr, result.ignored_columns))}."
     seconds = result.duration.total_seconds()

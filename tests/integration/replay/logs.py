@@ -1,4 +1,4 @@
-"""Activity logs as the tests want them, and replays of them."""
+"""Activity logs for the tests of replays."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MIDNIGHT: Final = datetime(2026, 3, 2, tzinfo=UTC)
-"""When the first day of most logs begins."""
+"""The beginning of most logs' first day."""
 
 DAY: Final = timedelta(days=1)
 HOUR: Final = timedelta(hours=1)
@@ -21,7 +21,7 @@ TICK: Final = timedelta(microseconds=1)
 
 
 class Row(NamedTuple):
-    """One event; its user can be reached and has not opted out, unless a test says otherwise."""
+    """One event; by default its user has an address and has not opted out."""
 
     user: str
     occurred_at: datetime
@@ -41,7 +41,7 @@ def write_log(folder: Path, rows: Iterable[Row]) -> Path:
 
 
 def replay(path: Path, *arguments: str) -> Any:
-    """What `--json` says, without what is the same for all policies."""
+    """The result of `--json`, without the keys that are common to all policies."""
     outcome = run_command("replay_activity_log", str(path), "--json", *arguments)
     assert (outcome.code, outcome.err) == (0, ""), outcome
     common = {"file", "from", "to", "users", "events"}

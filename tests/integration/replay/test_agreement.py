@@ -1,118 +1,159 @@
-"""The replay finds what a small reference finds, day by day and state by state."""
+"""The simulation and the services agree on a log that has everything that can happen in one."""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+import random
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from engagement.replay import replay as replay_service
-from tests.integration.replay.logs import DAY, HOUR, MIDNIGHT, TICK, Row, replay, write_log
-from tests.reference import replay as reference
-from tests.running import PROJECT
+from engagement.models import EngagementStateTransition
+from engagement.replay.comparison import Comparison, Counts, DayResult, Goodbye, compare
+from engagement.replay.demo import add_profiles, receive_all
+from engagement.replay.period import period_of, read_replay_log
+from engagement.replay.simulation import replay_activity_log
+from engagement.schedule import DEFAULT_RUN_TIME
+from engagement.selectors import due_users
+from engagement.states import CHECKS, RESPONSE_TYPES
+from tests.integration.replay.logs import DAY, HOUR, MIDNIGHT, TICK, Row, write_log
+from tests.running import run_job
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
     from pathlib import Path
+    from uuid import UUID
 
-pytestmark = pytest.mark.django_db
+    from pytest_django.fixtures import Settings
 
-SAMPLE: Final = PROJECT / "data" / "cdnow_activity.csv.gz"
+    from engagement.replay.period import Period, ReplayLog
 
-
-class Size(NamedTuple):
-    """How much is replayed."""
-
-    first: date
-    last: date
-    examples: int
-
-
-SIZES: Final = {
-    "quick": Size(date(1997, 1, 1), date(1997, 1, 24), examples=3),
-    "middle": Size(date(1997, 1, 1), date(1998, 6, 30), examples=20),
-    "full": Size(date(1997, 1, 1), date(1998, 6, 30), examples=200),
-}
-
-
-@pytest.fixture
-def size(request: pytest.FixtureRequest) -> Size:
-    return SIZES[request.config.getoption("--faults")]
-
-
-def expected(path: Path, *, days: int, first: date, last: date) -> Any:
-    return reference.replay(reference.read_rows(path), days=days, first=first, last=last)
-
-
-def test_sample_agrees_from_the_first_day_to_the_last(size: Size) -> None:
-    found = replay(SAMPLE, "--to", size.last.isoformat())
-    assert found == expected(SAMPLE, days=14, first=size.first, last=size.last)
-    assert found["totals"]["goodbyes"] > 0
-
-
-def test_sample_agrees_in_the_middle_with_what_came_before_as_history() -> None:
-    first, last = date(1997, 1, 12), date(1997, 1, 17)
-    found = replay(SAMPLE, "--from", str(first), "--to", str(last), "--inactivity-days", "3", "7")
-    assert found == {"policies": [expected(SAMPLE, days=days, first=first, last=last) for days in (3, 7)]}
-
-
-INSTANTS: Final = st.builds(
-    lambda day, moment: MIDNIGHT + day * DAY + moment,
-    day=st.integers(0, 45),
-    moment=st.sampled_from([0 * HOUR, 6 * HOUR - TICK, 6 * HOUR, 6 * HOUR + TICK, 12 * HOUR, DAY - TICK]),
+RUN: Final = MIDNIGHT + 6 * HOUR
+INACTIVITY_DAYS: Final = 3
+GOODBYE: Final = RUN + INACTIVITY_DAYS * DAY
+"""The run that sends a goodbye to users whose only message comes before the first run."""
+TEXTS: Final = (
+    *("1", "2.", " (3)", "CONFUSED", "ocupado", "tudo  certo", "1 2", "12"),
+    *("STOP!", "parar", "Start.", "parar de fumar", "oi", ""),
 )
-ROWS: Final = st.lists(
-    st.builds(
-        Row,
-        user=st.sampled_from([f"user {number}" for number in range(8)]),
-        occurred_at=INSTANTS,
-        text=st.sampled_from(reference.TEXTS),
-        reengagement_opt_out=st.sampled_from(["false"] * 5 + ["true"]),
-        whatsapp_jid=st.sampled_from(["99900000001@s.whatsapp.net"] * 5 + [""]),
-        # Left out, Hypothesis would make up any text: sometimes one with a NUL in it, which no log may have.
-        locale=st.sampled_from(["en", "pt-BR"]),
-    ),
-    min_size=1,
-    max_size=60,
-)
+OUT: Final = {"reengagement_opt_out": "true"}
+NO_ADDRESS: Final = {"whatsapp_jid": ""}
 
 
-def test_random_logs_with_texts_agree(size: Size, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Several processes, although there are few users.
-    monkeypatch.setattr(replay_service, "share_count", lambda _users: 2)
+def replies() -> Iterator[Row]:
+    """Each text, at several times around the goodbye; then the same message again, and a later one."""
+    moments = (-TICK, timedelta(0), TICK, 48 * HOUR, 48 * HOUR + TICK, 7 * DAY, 7 * DAY + TICK)
+    for number, text in enumerate(TEXTS):
+        for is_last, moment in enumerate((moments[number % 7], moments[(number + 1) % 7])):
+            user = f"replies {text} after {moment}"
+            yield Row(user, MIDNIGHT)
+            yield Row(user, GOODBYE + moment, text)
+            yield Row(user, GOODBYE + moment, text)
+            if not is_last:
+                yield Row(user, GOODBYE + moment + 10 * HOUR, "3")
 
-    @settings(
-        max_examples=size.examples,
-        deadline=None,
-        database=None,
-        suppress_health_check=list(HealthCheck),
+
+def wishes() -> Iterator[Row]:
+    """Opting out and in by text and by column; what the log repeats is no wish."""
+    yield from (Row("opts out by text", MIDNIGHT, "parar"), Row("opts out by text", MIDNIGHT + HOUR))
+    yield from (
+        Row("opts in by text", MIDNIGHT, **OUT),
+        Row("opts in by text", MIDNIGHT + HOUR, "voltar", **OUT),
     )
-    @given(rows=ROWS, days=st.integers(1, 20))
-    def agrees(rows: list[Row], days: int) -> None:
-        path = write_log(tmp_path, rows)
-        instants = sorted(row.occurred_at for row in rows)
-        first, last = instants[0].date(), instants[-1].date()
-        found = replay(path, "--inactivity-days", str(days))
-        assert found == expected(path, days=days, first=first, last=last)
+    yield from (Row("opts out", MIDNIGHT), Row("opts out", MIDNIGHT + HOUR, **OUT))
+    yield from (Row("opts in", MIDNIGHT, **OUT), Row("opts in", MIDNIGHT + HOUR))
+    yield from (Row("opts in late", MIDNIGHT, **OUT), Row("opts in late", MIDNIGHT + 9 * DAY))
+    yield from (Row("both at once", MIDNIGHT), Row("both at once", MIDNIGHT + HOUR, "start", **OUT))
+    yield from (
+        Row("changes", MIDNIGHT, "stop"),
+        Row("changes", MIDNIGHT, "start"),
+        Row("changes", MIDNIGHT, "stop"),
+    )
+    yield from (
+        Row("no address", MIDNIGHT, **NO_ADDRESS),
+        Row("no address", MIDNIGHT + 8 * DAY, **NO_ADDRESS),
+    )
+    yield from (Row("gets one", MIDNIGHT, **NO_ADDRESS), Row("gets one", MIDNIGHT + 8 * DAY))
+    yield from (Row("loses it", MIDNIGHT), Row("loses it", MIDNIGHT + HOUR, **NO_ADDRESS))
 
-    agrees()
+
+def same_second() -> Iterator[Row]:
+    """Several messages of one user at the same time: at that of the run, and an hour later."""
+    for at in (GOODBYE, GOODBYE + HOUR):
+        for texts in (
+            ("1", "1"),
+            ("1", "oi"),
+            ("oi", "1"),
+            ("1", "oi", "1"),
+            ("2", "", "oi"),
+            ("3", "stop", "3"),
+        ):
+            user = f"writes {texts} at {at}"
+            yield Row(user, MIDNIGHT)
+            yield from (Row(user, at, text) for text in texts)
 
 
-def test_log_with_every_kind_of_reply_agrees(tmp_path: Path) -> None:
-    """Everybody falls silent, is told goodbye, and says one of the texts at some moment after it."""
-    told_at = datetime(2026, 3, 17, 6, tzinfo=UTC)
-    moments = [timedelta(0), 48 * HOUR, 3 * DAY, 7 * DAY, 7 * DAY + TICK, 20 * DAY]
-    rows = []
-    for number, text in enumerate(reference.TEXTS):
-        for place, moment in enumerate(moments):
-            user = f"{number} {place}"
-            rows += [Row(user, MIDNIGHT + 12 * HOUR), Row(user, told_at + moment, text)]
-            rows += [Row(user, told_at + moment + 3 * HOUR, "3")] if place % 2 else []
+def around_runs() -> Iterator[Row]:
+    """Single messages just before, at and just after a run, in the period and before it."""
+    for moment in (-9 * DAY, -TICK, 6 * HOUR - TICK, 6 * HOUR, 6 * HOUR + TICK, DAY, 20 * DAY):
+        yield Row(f"writes once at {moment}", MIDNIGHT + moment)
+
+
+def anything() -> Iterator[Row]:
+    """Messages of eight users, chosen at random, but the same in each test run."""
+    choice = random.Random(14).choice  # noqa: S311  reproducible
+    moments = (timedelta(0), 6 * HOUR - TICK, 6 * HOUR, 6 * HOUR + TICK, 12 * HOUR, DAY - TICK)
+    for _ in range(120):
+        at = MIDNIGHT + choice(range(26)) * DAY + choice(moments)
+        opt_out, jid = choice(["false"] * 5 + ["true"]), choice(["99900000002@s.whatsapp.net"] * 5 + [""])
+        yield Row(f"random {choice(range(8))}", at, choice(TEXTS), opt_out, jid)
+
+
+def play_through_services(log: ReplayLog, period: Period) -> Iterator[DayResult]:
+    add_profiles(log.messages)
+    receive_all(log.until(period.begins_at))
+    for day in log.days(period, run_time=DEFAULT_RUN_TIME):
+        returns = receive_all(day.before_run)
+        checks = run_job(now=day.run_at).checks
+        returns += receive_all(day.after_run)
+        counts = Counts(*(checks[check.name].succeeded for check in CHECKS))._replace(returns=returns)
+        yield DayResult(day.run_at.date(), counts, due_users.count_by_state())
+
+
+def comparison_by_the_audit_log(log: ReplayLog) -> Comparison:
+    seen_at: dict[UUID, list[datetime]] = {}
+    for message in log.messages:
+        seen_at.setdefault(message.user_id, []).append(message.event.occurred_at)
+    transitions = list(EngagementStateTransition.objects.order_by("created_at"))
+    goodbyes = [
+        Goodbye(
+            move.user_id,
+            move.created_at,
+            max(at for at in seen_at[move.user_id] if at < move.created_at),
+        )
+        for move in transitions
+        if move.to_state == "goodbye_sent"
+    ]
+    answers = {
+        (move.user_id, move.created_at)
+        for move in transitions
+        if move.trigger in RESPONSE_TYPES and move.trigger != "goodbye_timeout"
+    }
+    return compare(goodbyes=goodbyes, answers=answers, seen_at=seen_at)
+
+
+@pytest.mark.django_db
+def test_simulation_finds_each_day_what_the_services_do(tmp_path: Path, settings: Settings) -> None:
+    settings.ENGAGEMENT_INACTIVITY_DAYS = INACTIVITY_DAYS
+    settings.ENGAGEMENT_REMIND_AFTER_DAYS = 5
+    rows = [*replies(), *wishes(), *same_second(), *around_runs(), *anything()]
     path = write_log(tmp_path, rows)
-    last = date(2026, 4, 30)
-    found = replay(path, "--to", str(last))
-    assert found == expected(path, days=14, first=MIDNIGHT.date(), last=last)
-    assert all(found["totals"].values())
-    assert all(found["comparison"].values())
+    log = read_replay_log(path)
+    period = period_of(log, first_date=MIDNIGHT.date(), last_date=None)
+    (policy,) = replay_activity_log(path=path, first_date=period.first_date).policies
+    for found, expected in zip(policy.days, play_through_services(log, period), strict=True):
+        assert found.as_json() == expected.as_json()
+    assert policy.comparison == comparison_by_the_audit_log(log)
+    assert all(policy.totals)
+    assert all(policy.comparison)

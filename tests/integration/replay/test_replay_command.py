@@ -14,11 +14,11 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from engagement.management.output import replay_plot, replay_report
-from engagement.replay.replay_log import Period
-from engagement.replay.replay_result import Comparison, Counts, DayResult, PolicyResult, ReplayResult
+from engagement.replay.comparison import Comparison, Counts, DayResult, PolicyResult, ReplayResult
+from engagement.replay.period import Period
 from engagement.states import State
 from tests.integration.replay.logs import DAY, MIDNIGHT, Row, write_log
-from tests.running import PROJECT, run_command, run_process
+from tests.running import PROJECT, run_command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +43,15 @@ def policy(inactivity_days: int, *, days: int = 31) -> PolicyResult:
             )
             for number in range(days)
         ],
-        Comparison(1_240, wrong_goodbyes=124, came_back_later=16, answered=100, never_came_back=1_000),
+        Comparison(
+            1_240,
+            wrong_goodbyes=124,
+            came_back_later=16,
+            answered=100,
+            never_came_back=1_000,
+            days_waited_mean=14.81,
+            days_waited_median=14.5,
+        ),
     )
 
 
@@ -99,12 +107,14 @@ def test_table_shows_policies_side_by_side(monkeypatch: pytest.MonkeyPatch) -> N
         "+-------------------------+--------+---------+",
         "| goodbye after           | 7 days | 14 days |",
         "+-------------------------+--------+---------+",
-        "| goodbyes said           |  1,240 |   1,240 |",
+        "| goodbyes sent           |  1,240 |   1,240 |",
         "|   wrong: back in a week |    124 |     124 |",
         "|   wrong ones in %       |   10.0 |    10.0 |",
         "|   came back later       |     16 |      16 |",
         "|   answered 1, 2 or 3    |    100 |     100 |",
         "|   never came back       |  1,000 |   1,000 |",
+        "|     days waited, mean   |   14.8 |    14.8 |",
+        "|     days waited, median |   14.5 |    14.5 |",
         "+-------------------------+--------+---------+",
         "| goodbyes timed out      |    930 |     930 |",
         "| reminders due           |     62 |      62 |",
@@ -117,19 +127,19 @@ def test_table_shows_policies_side_by_side(monkeypatch: pytest.MonkeyPatch) -> N
         "| dormant at the end      |     31 |      31 |",
         "+-------------------------+--------+---------+",
         "log.csv: 6,200 events of 2,010 users.",
-        "Never told goodbye, for want of a whatsapp_jid: 10 users.",
-        "Before the first day, without the job: 200 events.",
+        "No goodbye is possible without a whatsapp_jid: 10 users.",
+        "Before the first day, played without runs: 200 events.",
         "Columns that were not read: 'note'.",
         "Played 62 days and 12,400 events in 2.0 s: 31 days or 6,200 events per second.",
     ]
 
 
 @pytest.mark.django_db
-def test_log_without_addresses_says_why_nobody_was_told_goodbye(tmp_path: Path) -> None:
+def test_log_without_addresses_says_why_no_goodbye_was_sent(tmp_path: Path) -> None:
     bare = tmp_path / "bare.csv"
     bare.write_text("user,occurred_at\nana,2026-03-02T12:00:00Z\nben,2026-03-02T12:00:00Z\n")
     outcome = run_command("replay_activity_log", str(bare), "--to", "2026-03-20")
-    assert "Never told goodbye, for want of a whatsapp_jid: 2 users." in outcome.out.splitlines()
+    assert "No goodbye is possible without a whatsapp_jid: 2 users." in outcome.out.splitlines()
 
 
 @pytest.mark.parametrize("columns", ["40", "60", "80"])
@@ -145,7 +155,7 @@ def test_table_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch, columns: 
     assert "…" not in text
 
 
-def test_nobody_told_goodbye_is_no_percentage() -> None:
+def test_nobody_goodbye_is_no_percentage() -> None:
     nobody = PolicyResult(14, policy(14).days, Comparison())
     assert "wrong ones in %" in replay_report.report(result(nobody), name="log.csv")
 
@@ -165,7 +175,7 @@ def test_picture_is_titled_labelled_and_reproducible(days: int) -> None:
     assert svg == replay_plot.svg_of(pair)
     told = words(svg)
     assert "2,010 users by state, at the end of each day (UTC)" in told
-    assert "goodbye after 7 days of silence: 1,240 said, 124 of them wrong (back within a week)" in told
+    assert "goodbye after 7 days of silence: 1,240 sent, 124 of them wrong (back within a week)" in told
     assert told.count("users") == 2
     assert {"active", "waiting for reply", "dormant"} <= set(told)
     assert "getting help" not in told, "nobody ever was"
@@ -176,7 +186,7 @@ def test_picture_is_written_beside_the_result(log: Path, tmp_path: Path) -> None
     target = tmp_path / "picture.svg"
     outcome = run_command("replay_activity_log", str(log), "--plot", str(target))
     assert (outcome.code, outcome.err) == (0, "")
-    assert "goodbyes said" in outcome.out
+    assert "goodbyes sent" in outcome.out
     assert "2 users by state, at the end of each day (UTC)" in words(target.read_bytes())
 
 
@@ -208,32 +218,6 @@ def test_missing_matplotlib_is_told_before_the_work(
         "--plot needs matplotlib, which is not installed;"
         " run pip install --require-hashes -r requirements/plot.txt"
     )
-
-
-# The log, and what others pay
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize(("level", "lines"), [("INFO", 0), ("DEBUG", 32)])
-def test_jobs_that_go_well_are_no_news(log: Path, level: str, lines: int) -> None:
-    outcome = run_process("replay_activity_log", str(log), "--json", LOG_LEVEL=level)
-    assert outcome.code == 0
-    assert outcome.err.count("engagement_job_") == lines
-    assert level == "DEBUG" or outcome.err == ""
-
-
-@pytest.mark.django_db
-def test_job_that_fails_is_logged_and_ends_the_replay(
-    log: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    def fail(*_arguments: Any, **_request: Any) -> None:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr("engagement.services.job.batch.goodbye_for", fail)
-    outcome = run_command("replay_activity_log", str(log))
-    assert (outcome.out, outcome.code) == ("", 1)
-    assert outcome.err == "The job of 2026-03-16 failed: 1 user could not be moved; the log says why."
-    assert "engagement_user_failed" in capfd.readouterr().err
 
 
 def test_other_commands_do_not_wait_for_matplotlib() -> None:
