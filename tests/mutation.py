@@ -25,14 +25,10 @@ CAUGHT: Final = {"killed", "timeout"}
 NOT_ASKED: Final = {"not checked", "skipped"}
 
 WORKERS: Final = ("tests/integration/job/test_workers.py",)
-REPLAYS: Final = ("tests/integration/replay/test_shares.py", "tests/integration/replay/test_left_behind.py")
-"""The quick tests first: the first failure ends the run."""
 BY_PROCESSES: Final = {
-    "engagement.services.resilience.workers": (*WORKERS, *REPLAYS),
+    "engagement.services.resilience.workers": WORKERS,
     "engagement.services.job.heartbeat": ("tests/integration/job/test_heartbeat.py",),
     "engagement.services.job.ledger": ("tests/integration/job/test_ledger_of_processes.py",),
-    "engagement.replay.replay_shares": REPLAYS,
-    "engagement.replay.scratch_database": ("tests/integration/replay/test_left_behind.py",),
     "engagement.services.undo.undo_run": ("tests/integration/operation/test_undo_beside_others.py",),
     "engagement.services.job.parallel": (*WORKERS, "tests/acceptance/test_server_goes_away.py"),
 }
