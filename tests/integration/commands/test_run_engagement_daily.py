@@ -159,9 +159,7 @@ def test_without_now_the_clock_is_used() -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(
-    "text", ["2026-03-02T06:00:00Z", "2026-03-02T03:00:00-03:00"]
-)
+@pytest.mark.parametrize("text", ["2026-03-02T06:00:00Z", "2026-03-02T03:00:00-03:00"])
 def test_now_is_an_instant_in_any_offset(text: str) -> None:
     outcome = run_command("run_engagement_daily", "--json", "--now", text)
     assert datetime.fromisoformat(outcome.json["now"]) == NOW
