@@ -46,15 +46,20 @@ class MessageType(models.TextChoices):
     WEEKLY_REVIEW = "weekly_review"
     REMINDER = "reminder"
     HELP_RESTART = "help_restart"
+    REPLY = "reply"
 
 
 class MessageStatus(models.TextChoices):
     """The delivery status of a message."""
 
     PENDING = "pending"
+    SENDING = "sending"
+    """A sender has claimed it. Committed before the first byte leaves."""
     SENT = "sent"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+    """The sender could not tell whether it was sent. A receipt or a person resolves it."""
 
 
 class RunStatus(models.TextChoices):

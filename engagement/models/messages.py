@@ -43,6 +43,19 @@ class EngagementMessage(models.Model):
     retry_count = models.IntegerField(default=0, db_default=0)
     error_message = models.TextField(null=True, blank=True)
 
+    # Written by the sender.
+    attempt_id = models.UUIDField(null=True, blank=True)
+    claimed_at = models.DateTimeField(null=True, blank=True)
+    claim_expires_at = models.DateTimeField(null=True, blank=True)
+    next_attempt_at = models.DateTimeField(null=True, blank=True)
+    backend = models.TextField(null=True, blank=True)
+    provider_message_id = models.TextField("provider message ID", null=True, blank=True)
+    delivered_at = models.DateTimeField(null=True, blank=True)
+    read_at = models.DateTimeField(null=True, blank=True)
+    failed_at = models.DateTimeField(null=True, blank=True)
+    error_code = models.TextField(null=True, blank=True)
+    outcome_reason = models.TextField(null=True, blank=True)
+
     class Meta:
         db_table = "engagement_message_queue"
         verbose_name = "message"
@@ -54,6 +67,8 @@ class EngagementMessage(models.Model):
             # The only unique constraint besides the primary key, because ignore_conflicts hides all
             # conflicts. unique=True would add a second index to a text column, for LIKE, with no reader.
             models.UniqueConstraint(fields=("idempotency_key",), name="message_idempotency_key_unique"),
+            *times_in_range("message", "claimed_at", "claim_expires_at", "next_attempt_at"),
+            *times_in_range("message", "delivered_at", "read_at", "failed_at"),
         )
         indexes = (
             # Read by the sender: pending messages that are due.
@@ -68,6 +83,13 @@ class EngagementMessage(models.Model):
             # messages only, so this index costs it nothing.
             models.Index(
                 fields=("id",), condition=models.Q(status=MessageStatus.FAILED), name="message_failed_idx"
+            ),
+            # Read by receipts: the message to which a provider gave this id. Not unique: only the
+            # provider promises that.
+            models.Index(
+                fields=("provider_message_id",),
+                condition=models.Q(provider_message_id__isnull=False),
+                name="message_provider_id_idx",
             ),
         )
         permissions = (

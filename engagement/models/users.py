@@ -25,6 +25,9 @@ class UserProfile(models.Model):
         choices=Destination.choices, default=Destination.INDIVIDUAL, db_default=Destination.INDIVIDUAL
     )
     locale = models.TextField(default="pt-BR", db_default="pt-BR")
+    time_zone = models.TextField(
+        null=True, blank=True, help_text="Where it is day or night for this user, such as America/Bahia."
+    )
     reengagement_opt_out = models.BooleanField(
         "opted out", default=False, db_default=False, help_text="Does not want goodbyes."
     )
