@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from engagement.states import UserState
-
 
 class Preference(StrEnum):
     """Whether a user wants messages that they did not ask for."""
@@ -79,13 +77,12 @@ _DROPPED: Final = frozenset({"Mn", "Me", "Cf", "Cc", "Cs"})
 """Unicode categories of characters without a width: the keycap of 1️⃣, joiners, controls."""
 
 
-def trigger_of(text: str, *, user_state: UserState, heard_at: datetime) -> Trigger:
-    """The trigger of a message: a reply to the goodbye, or an ordinary message.
+def trigger_of(text: str, *, state: str, heard_at: datetime, answerable_from: datetime | None) -> Trigger:
+    """The trigger of a message: a reply to the goodbye, or a message like any other.
 
-    A reply counts only while the user is in `goodbye_sent`, and only if it came after the goodbye.
+    A reply needs a goodbye that was sent, and counts from `answerable_from` on; None if none was sent.
     """
-    sent_at = user_state.goodbye_sent_at
-    if user_state.state != State.GOODBYE_SENT or sent_at is None or heard_at < sent_at:
+    if state != State.GOODBYE_SENT or answerable_from is None or heard_at < answerable_from:
         return Trigger.USER_MESSAGE
     return REPLIES.get(plain_words(text), Trigger.USER_MESSAGE)
 

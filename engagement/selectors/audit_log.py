@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from django.db.models import Count
 
@@ -18,13 +18,6 @@ if TYPE_CHECKING:
 
 TIME_ORDERED: Final = 7
 """The version of time-ordered UUIDs, which the ORM makes."""
-
-
-class LatestTransition(NamedTuple):
-    """A user's latest row of the audit log."""
-
-    id: UUID
-    trigger: str
 
 
 def dormant_since(user_ids: Collection[UUID]) -> dict[UUID, datetime]:
@@ -92,12 +85,18 @@ def transitions_after(job_id: UUID, *, after: UUID | None, size: int) -> list[Tr
     return [Transition(*row) for row in page.values_list(*Transition._fields)]
 
 
-def latest_transitions(user_ids: Collection[UUID]) -> dict[UUID, LatestTransition]:
-    """By user: their latest transition."""
-    transitions = EngagementStateTransition.objects.filter(user_id__any_of=user_ids)
+def latest_transition_ids(user_ids: Collection[UUID], *, undone: Collection[str]) -> dict[UUID, UUID]:
+    """By user: the id of their latest transition, leaving out those in `undone` and their undoing.
+
+    Times alone do not order a history: a run may have been as of a later time than its undoing.
+    """
+    transitions = (
+        EngagementStateTransition.objects.filter(user_id__any_of=user_ids)
+        .exclude(trigger=Trigger.RUN_UNDONE)
+        .exclude(id__any_of=undone)
+    )
     latest = transitions.order_by("user_id", "-created_at", "-id").distinct("user_id")
-    rows = latest.values_list("user_id", "id", "trigger")
-    return {user_id: LatestTransition(transition_id, trigger) for user_id, transition_id, trigger in rows}
+    return dict(latest.values_list("user_id", "id"))
 
 
 def undone_transition_ids(user_ids: Collection[UUID]) -> set[str]:

@@ -7,9 +7,22 @@ from operator import and_
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.contrib.postgres.fields import ArrayField
-from django.db.models import Count, DateTimeField, F, Func, IntegerField, Q, Value
+from django.db.models import (
+    Count,
+    DateTimeField,
+    Exists,
+    F,
+    Func,
+    IntegerField,
+    OuterRef,
+    Q,
+    TextField,
+    Value,
+)
+from django.db.models.functions import Cast, Concat
 
-from engagement.models import UserEngagementState
+from engagement.models import EngagementMessage, UserEngagementState
+from engagement.selectors.goodbyes import LIVING, goodbye_key
 from engagement.states import CHECKS, SkipReason, State, UserState
 
 if TYPE_CHECKING:
@@ -90,6 +103,21 @@ def due(check: Check, *, now: datetime, policy: Policy) -> QuerySet[UserEngageme
     """Users whom the check would move now. Only a check that sends goodbyes asks for opt-out and address."""
     users = past_cutoff(check, now=now, policy=policy)
     return users.filter(MAY_GET_GOODBYE) if check.sends_goodbye else users
+
+
+def count_movable(check: Check, *, now: datetime, policy: Policy) -> int:
+    """Due users whom a run would move: all but those whose goodbye key of the day is dead.
+
+    A key is dead if it belongs to a cancelled or failed message.
+    """
+    users = due(check, now=now, policy=policy)
+    return users.filter(~_has_dead_key(now)).count() if check.sends_goodbye else users.count()
+
+
+def _has_dead_key(now: datetime) -> Exists:
+    key = Concat(Cast(OuterRef("user_id"), TextField()), Value(goodbye_key("", now=now)))
+    dead = EngagementMessage.objects.filter(idempotency_key=key).exclude(status__in=LIVING)
+    return Exists(dead)
 
 
 def skipped_users(check: Check, *, now: datetime, policy: Policy) -> QuerySet[UserEngagementState]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC
 from typing import TYPE_CHECKING
 
 from engagement import message_catalogue as messages
 from engagement.models import Destination, MessageType
+from engagement.selectors.goodbyes import goodbye_key
 from engagement.services.message_queue import NewMessage
 
 if TYPE_CHECKING:
     from datetime import datetime
-    from uuid import UUID
 
     from engagement.selectors.due_users import DueUser
 
@@ -26,10 +25,5 @@ def goodbye_for(user: DueUser, *, now: datetime) -> NewMessage:
         destination=Destination(user.destination),
         destination_jid=user.destination_jid,
         scheduled_for=now,
-        idempotency_key=goodbye_idempotency_key(user_id, now=now),
+        idempotency_key=goodbye_key(user_id, now=now),
     )
-
-
-def goodbye_idempotency_key(user_id: UUID, *, now: datetime) -> str:
-    """`{user_id}:goodbye_sent:{YYYY-MM-DD}`, with the UTC date of `now`."""
-    return f"{user_id}:goodbye_sent:{now.astimezone(UTC).date().isoformat()}"

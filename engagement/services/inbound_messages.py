@@ -13,7 +13,7 @@ from django.utils.crypto import salted_hmac
 from engagement.conf import engagement_settings
 from engagement.models import MessageType
 from engagement.replies import REPLY_TO_ANSWER, REPLY_TO_PREFERENCE, preference_in, trigger_of
-from engagement.selectors import audit_log
+from engagement.selectors import audit_log, goodbyes
 from engagement.services.message_queue import cancel_pending
 from engagement.services.preferences import set_preference
 from engagement.services.state_machine import (
@@ -77,9 +77,12 @@ class _Knowledge:
             # A reply to a goodbye does not change last_activity_at, although the user wrote then.
             if heard_at < last_message.heard_at(now=self.last_transition.created_at):
                 return Novelty.OLD
-        is_counted = heard_at <= self.user_state.last_activity_at
-        is_outlived = self.entered_at is not None and heard_at < self.entered_at
-        return Novelty.OLD if is_counted and is_outlived else Novelty.NEW
+        if self.user_state.state == State.ACTIVE or heard_at > self.user_state.last_activity_at:
+            return Novelty.NEW
+        # When another program moved the user is unknown: then a message is old that is older than the
+        # last activity.
+        entered_at = self.entered_at or self.user_state.last_activity_at
+        return Novelty.NEW if heard_at >= entered_at else Novelty.OLD
 
 
 def receive_message(*, user_id: UUID, text: str, received_at: datetime, now: datetime) -> InboundResult:
@@ -137,7 +140,13 @@ def _entered_at(user_state: UserState) -> datetime | None:
 
 def _move(known: _Knowledge, text: str, *, message: ReceivedMessage, now: datetime) -> Transition | None:
     user_state = known.user_state
-    trigger = trigger_of(text, user_state=user_state, heard_at=message.heard_at(now=now))
+    goodbye = goodbyes.goodbyes_of_waits([user_state]).get(user_state.user_id)
+    trigger = trigger_of(
+        text,
+        state=user_state.state,
+        heard_at=message.heard_at(now=now),
+        answerable_from=goodbyes.answerable_from(user_state, goodbye),
+    )
     # The clock was read before the lock was there: the user may have entered their state since.
     moved_at = max(now, known.entered_at or now)
     transitions = transition_states(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from functools import cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from django.db import transaction
 from django.db.models import F, TextField, Value
-from django.db.models.functions import Concat
+from django.db.models.functions import Concat, Greatest
 from uuid_utils import uuid7
 
 from engagement.message_catalogue import check_message
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from engagement.models import Destination
+
+
+WAIT_OVER: Final = "wait_over"
+"""Why a timeout cancels a goodbye that is still pending."""
 
 
 class NewMessage(NamedTuple):
@@ -87,6 +91,26 @@ def cancel_and_free_keys(*, message_ids: Collection[UUID]) -> None:
     )
 
 
+def cancel_unanswered(*, message_ids: Collection[UUID]) -> None:
+    """Cancel pending goodbyes whose wait is over, with the reason `wait_over`; one statement.
+
+    Transaction: needs the caller's, in which the messages were locked and seen to be pending.
+    """
+    EngagementMessage.objects.filter(pk__any_of=message_ids).update(
+        status=MessageStatus.CANCELLED, outcome_reason=WAIT_OVER
+    )
+
+
+def revive_unanswered(*, message_ids: Collection[UUID]) -> None:
+    """Make goodbyes that `cancel_unanswered` cancelled pending again; one statement.
+
+    Transaction: needs the caller's, in which the messages were locked and seen to be cancelled so.
+    """
+    EngagementMessage.objects.filter(pk__any_of=message_ids).update(
+        status=MessageStatus.PENDING, outcome_reason=None
+    )
+
+
 def cancel_messages(*, message_ids: Collection[UUID]) -> int:
     """Cancel those of the messages that are pending; returns how many.
 
@@ -100,10 +124,16 @@ def retry_messages(*, message_ids: Collection[UUID], now: datetime) -> int:
 
     The caller checks that they still make sense.
     Transaction: joins the caller's, or opens one. Repeatable: a pending message is not failed.
-    A message keeps its idempotency key and its `retry_count`.
+    A message keeps its idempotency key. Its `retry_count` is at least 1 then, which tells that a sender
+    has tried it.
     """
     failed = EngagementMessage.objects.filter(pk__any_of=message_ids, status=MessageStatus.FAILED)
-    return failed.update(status=MessageStatus.PENDING, scheduled_for=now, error_message=None)
+    return failed.update(
+        status=MessageStatus.PENDING,
+        scheduled_for=now,
+        error_message=None,
+        retry_count=Greatest("retry_count", 1),
+    )
 
 
 def _cancel(messages: QuerySet[EngagementMessage]) -> int:

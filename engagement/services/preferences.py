@@ -75,8 +75,7 @@ def set_preference(
     with transaction.atomic():
         lock_known_states(user_ids=[user_id])
         profiles = UserProfile.objects.filter(pk=user_id)
-        is_latest = Q() if said_at is None else ~Q(opt_out_changed_at__gt=said_at)
-        is_applied = profiles.filter(is_latest).update(
+        is_applied = profiles.filter(_is_latest(preference, said_at)).update(
             reengagement_opt_out=opts_out, opt_out_changed_at=said_at or now, updated_at=now
         )
         if not is_applied and not profiles.exists():
@@ -84,3 +83,19 @@ def set_preference(
         stops = is_applied and opts_out
         cancelled = cancel_pending(user_id=user_id, message_types=REENGAGEMENT) if stops else 0
     return PreferenceChange(bool(is_applied), cancelled)
+
+
+def _is_latest(preference: Preference, said_at: datetime | None) -> Q:
+    """Whether a preference is the user's latest, by the stricter reading of consent.
+
+    Opting out counts unless a later preference is known. Opting in needs proof that it came later than
+    the opt-out, which another program may have stored without its date.
+    """
+    if said_at is None:
+        return Q()
+    if preference is Preference.OPTED_OUT:
+        return ~Q(opt_out_changed_at__gt=said_at)
+    is_later = Q(opt_out_changed_at__lt=said_at) | Q(opt_out_changed_at__isnull=True, updated_at__lte=said_at)
+    return Q(reengagement_opt_out=True) & is_later | Q(reengagement_opt_out=False) & ~Q(
+        opt_out_changed_at__gt=said_at
+    )

@@ -115,6 +115,7 @@ def transition_states(
     job_id: UUID | None = None,
     message: ReceivedMessage | None = None,
     performed_by: str | None = None,
+    details: Mapping[UUID, Mapping[str, str]] | None = None,
 ) -> list[Transition]:
     """Move many users by the same rules, in a constant number of statements; returns the transitions.
 
@@ -123,7 +124,7 @@ def transition_states(
     Not repeatable with the same `user_states`: that raises StaleUserStates.
     A `user_message` does not move an active user; it sets `last_activity_at`, forward only, to `now`
     or to when `message` was received. The audit rows name the `message` that caused the transition, and
-    `performed_by`, the person who acted for the user.
+    `performed_by`, the person who acted for the user; `details` has more to say in them, by user.
     Raises InvalidTransition, before anything is written, if the trigger has no transition for one of
     them; TransactionManagementError without a transaction; ValueError for a naive `now`.
     """
@@ -139,7 +140,15 @@ def transition_states(
     since = {} if performed_by else _dormant_since(moving, trigger=trigger)
     origin = _origin(job_id=job_id, performed_by=performed_by)
     transitions = [
-        _transition(user_state, trigger, now=now, policy=policy, since=since, origin=origin, message=message)
+        _transition(
+            user_state,
+            trigger,
+            now=now,
+            policy=policy,
+            since=since,
+            origin={**origin, **(details or {}).get(user_state.user_id, {})},
+            message=message,
+        )
         for user_state in moving
     ]
     if transitions:

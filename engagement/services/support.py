@@ -11,6 +11,7 @@ from django.db import transaction
 from engagement.conf import engagement_settings
 from engagement.models import EngagementMessage, MessageStatus, MessageType, UserProfile
 from engagement.replies import Preference
+from engagement.selectors import goodbyes
 from engagement.services.message_queue import cancel_pending, retry_messages
 from engagement.services.preferences import REENGAGEMENT, set_preference
 from engagement.services.state_machine import (
@@ -21,11 +22,12 @@ from engagement.services.state_machine import (
 from engagement.states import State, Trigger, require_aware
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
     from uuid import UUID
 
     from engagement.services.preferences import PreferenceChange
-    from engagement.states import Transition
+    from engagement.states import Transition, UserState
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Retry(StrEnum):
     NO_PROFILE = "no_profile"
     """The user has no profile that would say whether they want such messages."""
     OUTDATED = "outdated"
-    """The message is a goodbye, and the user is not waiting for one any more."""
+    """The message is a goodbye, but not that of the user's present wait, or the wait is over."""
 
 
 def bring_back(*, user_id: UUID, performed_by: str, now: datetime) -> MarkedActive:
@@ -122,10 +124,18 @@ def _reason_against(message: EngagementMessage, *, now: datetime) -> Retry | Non
     opted_out = profiles.values_list("reengagement_opt_out", flat=True).first()
     if opted_out is not False and message.message_type in REENGAGEMENT:
         return Retry.OPTED_OUT if opted_out else Retry.NO_PROFILE
-    waits = any(
-        user_state.state == State.GOODBYE_SENT
+    if message.message_type == MessageType.GOODBYE and not _is_awaited(message, user_states, now=now):
+        return Retry.OUTDATED
+    return None
+
+
+def _is_awaited(message: EngagementMessage, user_states: Sequence[UserState], *, now: datetime) -> bool:
+    """Whether this is the goodbye of the user's present wait, and the wait is open."""
+    open_waits = [
+        user_state
+        for user_state in user_states
+        if user_state.state == State.GOODBYE_SENT
         and user_state.goodbye_expires_at is not None
         and now < user_state.goodbye_expires_at
-        for user_state in user_states
-    )
-    return Retry.OUTDATED if message.message_type == MessageType.GOODBYE and not waits else None
+    ]
+    return any(goodbye.id == message.pk for goodbye in goodbyes.goodbyes_of_waits(open_waits).values())

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import string
 from typing import TYPE_CHECKING, Final
-from uuid import UUID
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from engagement.replies import PREFERENCES, REPLIES, Preference, plain_words, preference_in, trigger_of
-from engagement.states import State, Trigger, UserState
+from engagement.states import State, Trigger
 from tests.factories import NOW, TICK
 
 if TYPE_CHECKING:
@@ -135,21 +134,15 @@ TEXTS: Final = {
 }
 
 
-def a_user(state: str, *, goodbye_sent_at: datetime | None = None) -> UserState:
-    return UserState(UUID(int=1), state, NOW, goodbye_sent_at, goodbye_sent_at, None)
-
-
 @pytest.mark.parametrize("text", TEXTS, ids=ascii)
 def test_user_who_was_sent_a_goodbye_can_reply(text: str) -> None:
-    user_state = a_user("goodbye_sent", goodbye_sent_at=NOW)
-    assert trigger_of(text, user_state=user_state, heard_at=NOW) == TEXTS[text]
+    assert trigger_of(text, state="goodbye_sent", heard_at=NOW, answerable_from=NOW) == TEXTS[text]
 
 
 @pytest.mark.parametrize("state", sorted(set(State.values) - {"goodbye_sent"}))
 def test_in_any_other_state_any_text_is_a_message(state: str) -> None:
     # Also where another program has left the dates of a goodbye behind.
-    user = a_user(state, goodbye_sent_at=NOW)
-    triggers = {trigger_of(text, user_state=user, heard_at=NOW) for text in TEXTS}
+    triggers = {trigger_of(text, state=state, heard_at=NOW, answerable_from=NOW) for text in TEXTS}
     assert triggers == {Trigger.USER_MESSAGE}
 
 
@@ -158,8 +151,12 @@ def test_in_any_other_state_any_text_is_a_message(state: str) -> None:
     [(NOW - TICK, "user_message"), (NOW, "goodbye_response_2"), (NOW + TICK, "goodbye_response_2")],
 )
 def test_message_before_the_goodbye_is_not_a_reply(heard_at: datetime, trigger: str) -> None:
-    user_state = a_user("goodbye_sent", goodbye_sent_at=NOW)
-    assert trigger_of("2", user_state=user_state, heard_at=heard_at) == trigger
+    assert trigger_of("2", state="goodbye_sent", heard_at=heard_at, answerable_from=NOW) == trigger
+
+
+def test_goodbye_that_was_not_sent_has_no_reply() -> None:
+    triggers = {trigger_of(text, state="goodbye_sent", heard_at=NOW, answerable_from=None) for text in TEXTS}
+    assert triggers == {Trigger.USER_MESSAGE}
 
 
 @pytest.mark.parametrize("text", [*OUT, *OUT_OF_TWO_WORDS], ids=ascii)

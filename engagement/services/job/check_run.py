@@ -11,7 +11,7 @@ from django.db import Error as DatabaseError
 
 from engagement.selectors import due_users
 from engagement.selectors.due_users import DueUser, Position, Skipped
-from engagement.services.job.batch import BatchContext, move_batch
+from engagement.services.job.batch import BatchContext, MovedBatch, move_batch
 from engagement.services.job.result import UserFailure, log_user_failed
 from engagement.services.resilience.bisect import bisect_batch
 from engagement.services.resilience.errors import BatchError, ErrorKind, describe, error_kind
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from engagement.services.job.progress import RunProgress
     from engagement.services.job.request import RunRequest
     from engagement.services.resilience.stop import StopRequest
-    from engagement.services.resilience.transactions import Batch
     from engagement.states import Check
 
 log = structlog.get_logger("engagement")
@@ -56,8 +55,8 @@ class CheckRun:
 
     def count_due(self) -> int:
         """How many users the check would move now."""
-        due = due_users.due(self.check, now=self.context.now, policy=self.context.policy)
-        return self.retries.read(due.count)
+        now, policy = self.context.now, self.context.policy
+        return self.retries.read(partial(due_users.count_movable, self.check, now=now, policy=policy))
 
     def move(self, *, batch_size: int, at_most: int | None) -> bool:
         """Move due users, longest waiting first, until none is left or `at_most` have moved.
@@ -110,11 +109,11 @@ class CheckRun:
     def _move_batch(self, users: QuerySet[UserEngagementState], retries: RetryPolicy) -> Sequence[DueUser]:
         attempt = partial(move_batch, self.check, users, context=self.context)
         batch = retries.commit(attempt, was_committed=self._was_committed)
-        self.moved += len(batch.items)
-        self.progress.moved(self.check, len(batch.items))
+        self.moved += batch.moved
+        self.progress.moved(self.check, batch.moved)
         return batch.items
 
-    def _was_committed(self, batch: Batch[DueUser]) -> bool:
+    def _was_committed(self, batch: MovedBatch) -> bool:
         user_ids = [user.user_state.user_id for user in batch.items]
         ask = partial(was_committed, transition_id=batch.written_id, user_ids=user_ids)
         return in_transaction(ask, lock_timeout=self.context.lock_timeout)

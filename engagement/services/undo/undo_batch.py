@@ -5,29 +5,31 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
+from uuid import UUID
 
 from engagement.models import MessageStatus
-from engagement.selectors import audit_log, due_users, user_history
-from engagement.services.goodbye import goodbye_idempotency_key
-from engagement.services.message_queue import cancel_and_free_keys
+from engagement.selectors import audit_log, due_users
+from engagement.selectors.goodbyes import Goodbye, goodbye_key, goodbyes_with_keys, lock_free_messages
+from engagement.services.message_queue import WAIT_OVER, cancel_and_free_keys, revive_unanswered
 from engagement.services.resilience.transactions import Batch, commit_batch
 from engagement.services.state_machine import undo_transitions
 from engagement.services.undo.undo_result import NotUndoneReason
-from engagement.states import State, Transition, Trigger, still_as_left_by
+from engagement.states import State, Transition, still_as_left_by
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime, timedelta
-    from uuid import UUID
 
-    from engagement.selectors.audit_log import LatestTransition
-    from engagement.selectors.user_history import QueuedMessage
     from engagement.states import UserState
 
 
-UNSENT: Final = (MessageStatus.PENDING, MessageStatus.CANCELLED)
-"""The statuses of messages that the sender has not tried. Support may have cancelled them already."""
+_REASONS: Final = {
+    MessageStatus.SENDING: NotUndoneReason.GOODBYE_IN_HAND,
+    MessageStatus.UNKNOWN: NotUndoneReason.GOODBYE_UNKNOWN,
+    MessageStatus.SENT: NotUndoneReason.GOODBYE_SENT,
+}
+"""Why the transition of a goodbye that a sender has tried is not undone, by status."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,7 @@ def _undo(batch: UndoneBatch, *, context: UndoContext) -> None:
         pairs = [(claim.states[transition.user_id], transition) for transition in undoing]
         written = undo_transitions(undoing=pairs, now=context.now)
         cancel_and_free_keys(message_ids=[message.id for message in messages])
+        revive_unanswered(message_ids=[UUID(text) for text in map(_cancelled_id, undoing) if text])
         batch.written_id = written[0].id
 
 
@@ -83,15 +86,17 @@ class _Claim:
     states: Mapping[UUID, UserState]
     """Of the users whom no other session has locked."""
     existing: Collection[UUID]
-    latest: Mapping[UUID, LatestTransition]
+    latest: Mapping[UUID, UUID]
     undone: Collection[str]
-    messages: Mapping[str, QueuedMessage]
+    goodbyes: Mapping[str, Goodbye]
     """By key: the goodbyes of the batch's own transitions."""
-    unsent: Collection[UUID]
-    """Messages that were not sent and that no other session has locked."""
+    free: Collection[UUID]
+    """Messages of the batch that no other session has locked."""
+    revivable: Collection[str]
+    """Messages that a timeout cancelled and nothing has changed since, as text."""
 
-    def goodbye_of(self, transition: Transition) -> QueuedMessage | None:
-        return self.messages.get(_goodbye_key(transition))
+    def goodbye_of(self, transition: Transition) -> Goodbye | None:
+        return self.goodbyes.get(goodbye_key(transition.user_id, now=transition.created_at))
 
     def reason_not_to_undo(self, transition: Transition) -> NotUndoneReason | None:
         """None if the transition can be undone."""
@@ -100,22 +105,19 @@ class _Claim:
         state = self.states.get(transition.user_id)
         if state is None:
             return NotUndoneReason.IN_USE if transition.user_id in self.existing else NotUndoneReason.DELETED
-        if not still_as_left_by(state, by=transition) or not self._is_last(transition):
+        if not still_as_left_by(state, by=transition) or self.latest[transition.user_id] != transition.id:
             return NotUndoneReason.MOVED_ON
-        message = self.goodbye_of(transition)
-        return self._reason_of(message) if message else None
+        cancelled_id = _cancelled_id(transition)
+        if cancelled_id and cancelled_id not in self.revivable:
+            return NotUndoneReason.MOVED_ON
+        goodbye = self.goodbye_of(transition)
+        return self._reason_of(goodbye) if goodbye else None
 
-    def _is_last(self, transition: Transition) -> bool:
-        """Whether the transition is the latest, or what came after it was undone."""
-        latest = self.latest[transition.user_id]
-        return latest.id == transition.id or latest.trigger == Trigger.RUN_UNDONE
-
-    def _reason_of(self, message: QueuedMessage) -> NotUndoneReason | None:
-        if message.sent_at or message.status == MessageStatus.SENT:
-            return NotUndoneReason.GOODBYE_SENT
-        if message.status == MessageStatus.FAILED:
-            return NotUndoneReason.GOODBYE_FAILED
-        return None if message.id in self.unsent else NotUndoneReason.IN_USE
+    def _reason_of(self, goodbye: Goodbye) -> NotUndoneReason | None:
+        if goodbye.was_tried:
+            sent = NotUndoneReason.GOODBYE_SENT if goodbye.sent_at else NotUndoneReason.GOODBYE_FAILED
+            return _REASONS.get(MessageStatus(goodbye.status), sent)
+        return None if goodbye.id in self.free else NotUndoneReason.IN_USE
 
 
 def _claim(transitions: Sequence[Transition], *, lock: bool) -> _Claim:
@@ -125,23 +127,26 @@ def _claim(transitions: Sequence[Transition], *, lock: bool) -> _Claim:
     claimed = rows.select_for_update(skip_locked=True, no_key=True) if lock else rows
     states = {state.user_id: state for state in due_users.read_user_states(claimed)}
     # Of the claimed users alone: a concurrent undo of the others must find their messages unlocked.
+    ours = [transition for transition in transitions if transition.user_id in states]
     keys = [
-        _goodbye_key(transition)
-        for transition in transitions
-        if transition.to_state == State.GOODBYE_SENT and transition.user_id in states
+        goodbye_key(transition.user_id, now=transition.created_at)
+        for transition in ours
+        if transition.to_state == State.GOODBYE_SENT
     ]
-    messages = user_history.messages_of(keys)
-    unsent = messages.filter(status__in=UNSENT, sent_at=None)
-    free = unsent.select_for_update(skip_locked=True, no_key=True) if lock else unsent
+    cancelled = [text for text in map(_cancelled_id, ours) if text]
+    free = lock_free_messages(keys=keys, ids=cancelled, lock=lock)
+    undone = audit_log.undone_transition_ids(user_ids)
     return _Claim(
         states=states,
-        unsent={message.id for message in user_history.read_queued(free)},
+        free=free.keys(),
         existing=set(rows.values_list("user_id", flat=True)),
-        latest=audit_log.latest_transitions(user_ids),
-        undone=audit_log.undone_transition_ids(user_ids),
-        messages={message.idempotency_key: message for message in user_history.read_queued(messages)},
+        latest=audit_log.latest_transition_ids(user_ids, undone=undone),
+        undone=undone,
+        goodbyes={goodbye.idempotency_key: goodbye for goodbye in goodbyes_with_keys(keys)},
+        revivable={str(id_) for id_, reason in free.items() if reason == WAIT_OVER},
     )
 
 
-def _goodbye_key(transition: Transition) -> str:
-    return goodbye_idempotency_key(transition.user_id, now=transition.created_at)
+def _cancelled_id(transition: Transition) -> str | None:
+    """The goodbye that a timeout cancelled, as its audit row says."""
+    return cast("str | None", transition.metadata.get("cancelled_message_id"))
