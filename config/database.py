@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from typing import Any, Final
+from urllib.parse import unquote
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from psycopg import IsolationLevel
 
 POSTGRESQL = "django.db.backends.postgresql"
 PRIVATE_POSTGRESQL = "config.private_postgresql"
@@ -19,6 +22,9 @@ OPTIONS: Final = {
     # No prepared statements. They save 1 % of a batch of 1,000 users, but PostgreSQL may plan them for any
     # state, and such a plan uses none of the partial indexes: it reads the whole table.
     "prepare_threshold": None,
+    # The rules lock rows and then read what others have committed. A role or database may have another
+    # default, under which every second message of a user would fail.
+    "isolation_level": IsolationLevel.READ_COMMITTED,
 }
 """They hold whatever the URL says."""
 
@@ -40,6 +46,9 @@ def database_settings(*, url: str, behind_pooler: bool, development: bool) -> di
     installed. `behind_pooler` makes Django work with PgBouncer and other poolers in transaction mode.
     Raises ImproperlyConfigured, with one sentence, without a server, or with another engine.
     """
+    # libpq sends it when it connects, also through a pooler. psycopg reads times in this style only, and a
+    # role or database may have another one.
+    os.environ["PGDATESTYLE"] = "ISO"
     if url:
         database = _parsed(url)
         database["OPTIONS"] = NOTICE_LOSS | database.get("OPTIONS", {}) | OPTIONS
@@ -68,6 +77,10 @@ def _parsed(url: str) -> dict[str, Any]:
     if environ.Env.DB_SCHEMES.get(scheme) == POSTGRESQL:
         with suppress(ValueError):  # a port that is no number, say
             database = dict(environ.Env.db_url_config(url))
+            # libpq's own form for a socket: postgresql://user@%2Fvar%2Frun%2Fpostgresql/name
+            host = url.partition("://")[2].partition("/")[0].rpartition("@")[2]
+            if host.lower().startswith("%2f"):
+                database["HOST"] = unquote(host.partition(":")[0])
     if not database.get("NAME"):
         # The URL is not repeated here: it holds a password.
         raise ImproperlyConfigured(

@@ -24,4 +24,5 @@ GRANT SELECT, INSERT,
 GRANT SELECT, INSERT ON engagement_state_transitions TO engagement_assistant;
 
 -- Queue and cancel messages. Undoing a run also frees the key of a cancelled goodbye.
-GRANT SELECT, INSERT, UPDATE (status, idempotency_key) ON engagement_message_queue TO engagement_assistant;
+GRANT SELECT, INSERT, UPDATE (status, idempotency_key, outcome_reason)
+    ON engagement_message_queue TO engagement_assistant;

@@ -24,9 +24,14 @@ GRANT SELECT, UPDATE (state, goodbye_sent_at, goodbye_expires_at, remind_at, upd
 GRANT SELECT, INSERT ON engagement_state_transitions TO engagement_job;
 
 -- Queue goodbyes, and see which of them are new. No reading of other messages.
-GRANT SELECT (id), INSERT ON engagement_message_queue TO engagement_job;
+GRANT INSERT,
+    SELECT (id, user_id, message_type, status, idempotency_key, retry_count, created_at, scheduled_for, sent_at,
+        claimed_at, claim_expires_at, next_attempt_at, delivered_at, read_at, failed_at),
+    UPDATE (status, outcome_reason)
+    ON engagement_message_queue TO engagement_job;
 
 -- Record each run, and read earlier ones for the usual number of goodbyes. No deletion.
 GRANT SELECT, INSERT,
-    UPDATE (status, last_seen_at, finished_at, succeeded, failed, skipped, skipped_by_reason, checks, errors, failure)
+    UPDATE (status, last_seen_at, finished_at, succeeded, failed, skipped, skipped_by_reason, checks, errors, failure,
+        still_due)
     ON engagement_job_runs TO engagement_job;

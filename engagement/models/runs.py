@@ -43,6 +43,9 @@ class EngagementJobRun(models.Model):
         db_default=models.Value([], models.JSONField()),
         help_text="The first users who failed. The log lists all of them.",
     )
+    still_due = models.IntegerField(
+        null=True, blank=True, help_text="Due users that the run left; empty if unknown."
+    )
     failure = models.TextField(null=True, blank=True, help_text="The error that stopped the run.")
     options = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
     host = models.TextField(default="", db_default="")

@@ -54,9 +54,15 @@ def answered_for(run: EngagementJobRun) -> datetime:
 
 
 def good_runs(check: Check) -> QuerySet[EngagementJobRun]:
-    """The good runs that made this check, the latest `answered_for` first."""
+    """The good runs that made this check, the latest `answered_for` first.
+
+    A run that moved nobody although users were due, because they all failed or were locked, is not good.
+    """
+    counts = f"checks__{check.name}"
+    nobody_moved = Q(succeeded=0) & Q(still_due__gt=0)
+    all_failed = Q(**{f"{counts}__succeeded": 0, f"{counts}__failed__gt": 0})
     runs = EngagementJobRun.objects.filter(status__in=GOOD, checks__has_key=check.name)
-    return runs.order_by(Least("now", "finished_at").desc())
+    return runs.exclude(nobody_moved | all_failed).order_by(Least("now", "finished_at").desc())
 
 
 def latest_runs() -> QuerySet[EngagementJobRun]:

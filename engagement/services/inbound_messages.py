@@ -16,6 +16,7 @@ from engagement.replies import REPLY_TO_ANSWER, REPLY_TO_PREFERENCE, preference_
 from engagement.selectors import audit_log, goodbyes
 from engagement.services.message_queue import cancel_pending
 from engagement.services.preferences import set_preference
+from engagement.services.resilience.retries import retry_own_transaction
 from engagement.services.state_machine import (
     lock_known_states,
     lock_states,
@@ -85,6 +86,7 @@ class _Knowledge:
         return Novelty.NEW if heard_at >= entered_at else Novelty.OLD
 
 
+@retry_own_transaction
 def receive_message(*, user_id: UUID, text: str, received_at: datetime, now: datetime) -> InboundResult:
     """Process one message of a user: move them, cancel a pending goodbye, choose the reply.
 

@@ -15,6 +15,7 @@ from uuid_utils import uuid7
 from engagement.message_catalogue import check_message
 from engagement.models import EngagementMessage, MessageInsert, MessageStatus, MessageType
 from engagement.postgres import text_arrays
+from engagement.services.resilience.retries import retry_own_transaction
 from engagement.states import require_aware
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class NewMessage(NamedTuple):
     message_params: Mapping[str, object] = MappingProxyType({})
 
 
+@retry_own_transaction
 def queue_message(*, message: NewMessage, now: datetime) -> EngagementMessage | None:
     """Queue one message, with `now` as `created_at`. Returns None if its idempotency key is taken.
 
@@ -60,6 +62,7 @@ def queue_message(*, message: NewMessage, now: datetime) -> EngagementMessage | 
         return EngagementMessage.objects.filter(pk=row.pk).first()
 
 
+@retry_own_transaction
 def queue_messages(*, messages: Iterable[NewMessage], now: datetime) -> None:
     """Queue many messages in one statement, except those whose idempotency key is taken.
 

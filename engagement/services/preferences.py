@@ -11,6 +11,7 @@ from django.db.models import Q
 from engagement.models import MessageType, UserProfile
 from engagement.replies import Preference
 from engagement.services.message_queue import cancel_pending
+from engagement.services.resilience.retries import retry_own_transaction
 from engagement.services.state_machine import lock_known_states
 from engagement.states import require_aware
 
@@ -63,6 +64,7 @@ def opt_in(*, user_id: UUID, now: datetime) -> PreferenceChange:
     return set_preference(user_id=user_id, preference=Preference.OPTED_IN, now=now)
 
 
+@retry_own_transaction
 def set_preference(
     *, user_id: UUID, preference: Preference, now: datetime, said_at: datetime | None = None
 ) -> PreferenceChange:

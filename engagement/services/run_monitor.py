@@ -40,6 +40,7 @@ class SeenRun:
             "succeeded": run.succeeded,
             "failed": run.failed,
             "skipped": run.skipped,
+            "still_due": run.still_due,
             "failure": run.failure,
             "host": run.host,
         }

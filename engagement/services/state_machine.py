@@ -15,6 +15,7 @@ from engagement.conf import engagement_settings
 from engagement.models import UserEngagementState, UserProfile
 from engagement.postgres import TextArray
 from engagement.selectors import audit_log, due_users
+from engagement.services.resilience.retries import retry_own_transaction
 from engagement.states import (
     TARGETS,
     Policy,
@@ -49,6 +50,7 @@ class StaleUserStates(Exception):
     """The rows are not as they were read: they were not locked, or were changed since."""
 
 
+@retry_own_transaction
 def transition_state(
     *,
     user_id: UUID,

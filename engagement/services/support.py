@@ -14,6 +14,7 @@ from engagement.replies import Preference
 from engagement.selectors import goodbyes
 from engagement.services.message_queue import cancel_pending, retry_messages
 from engagement.services.preferences import REENGAGEMENT, set_preference
+from engagement.services.resilience.retries import retry_own_transaction
 from engagement.services.state_machine import (
     EngagementStateNotFound,
     lock_known_states,
@@ -54,6 +55,7 @@ class Retry(StrEnum):
     """The message is a goodbye, but not that of the user's present wait, or the wait is over."""
 
 
+@retry_own_transaction
 def bring_back(*, user_id: UUID, performed_by: str, now: datetime) -> MarkedActive:
     """Make a user active, as a message from them would. The audit row names `performed_by`.
 
@@ -81,6 +83,7 @@ def bring_back(*, user_id: UUID, performed_by: str, now: datetime) -> MarkedActi
         )
 
 
+@retry_own_transaction
 def set_preference_manually(
     *, user_id: UUID, preference: Preference, now: datetime
 ) -> PreferenceChange | None:
@@ -99,6 +102,7 @@ def set_preference_manually(
         return set_preference(user_id=user_id, preference=preference, now=now)
 
 
+@retry_own_transaction
 def retry_message(*, message_id: UUID, now: datetime) -> Retry:
     """Make a failed message pending again, unless the user no longer needs it.
 

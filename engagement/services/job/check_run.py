@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from django.db import Error as DatabaseError
@@ -12,9 +12,15 @@ from django.db import Error as DatabaseError
 from engagement.selectors import due_users
 from engagement.selectors.due_users import DueUser, Position, Skipped
 from engagement.services.job.batch import BatchContext, MovedBatch, move_batch
-from engagement.services.job.result import UserFailure, log_user_failed
+from engagement.services.job.result import EveryUserFails, UserFailure, log_user_failed
 from engagement.services.resilience.bisect import bisect_batch
-from engagement.services.resilience.errors import BatchError, ErrorKind, describe, error_kind
+from engagement.services.resilience.errors import (
+    BatchError,
+    ErrorKind,
+    describe,
+    error_kind,
+    signature_of,
+)
 from engagement.services.resilience.retries import RetryPolicy
 from engagement.services.resilience.transactions import in_transaction
 from engagement.services.state_machine import was_committed
@@ -36,6 +42,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger("engagement")
 
 
+MAX_SAME_ERRORS: Final = 20
+"""If so many users fail with the same error before any is moved, the error is not about users."""
+
+
 @dataclass(slots=True, kw_only=True)
 class CheckRun:
     """Moves the users whom one check finds, and reports them to `progress`."""
@@ -45,6 +55,8 @@ class CheckRun:
     retries: RetryPolicy
     progress: RunProgress | WorkerProgress
     moved: int = 0
+    _errors: list[tuple[str, str]] = field(default_factory=list)
+    """The errors of the users who failed."""
 
     def count_skipped(self) -> Skipped:
         """Users who would get a goodbye but opted out or have no address."""
@@ -125,6 +137,9 @@ class CheckRun:
         failure = UserFailure(user_id, self.check.name, describe(error))
         self.progress.failed(failure)
         log_user_failed(failure, error)
+        self._errors.append(signature_of(error))
+        if not self.moved and len(self._errors) == MAX_SAME_ERRORS and len(set(self._errors)) == 1:
+            raise EveryUserFails(MAX_SAME_ERRORS, error)
 
 
 def check_runs_of(

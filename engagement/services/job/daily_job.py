@@ -98,10 +98,19 @@ class _Run:
         if self._too_large:
             return Outcome(is_complete=False, failure=self._too_large, failure_summary=self._too_large)
         if self._request.workers > 1:
-            return move_with_workers(self._request, self._settings, stop=self._stop, progress=self._progress)
+            return self._move_with_workers()
         batch_size = self._request.batch_size or self._settings.batch_size
         move = partial(move_users, self._check_runs, batch_size=batch_size, limit=self._request.limit)
         return outcome_of(move, stop=self._stop)
+
+    def _move_with_workers(self) -> Outcome:
+        try:
+            return move_with_workers(self._request, self._settings, stop=self._stop, progress=self._progress)
+        except OSError as error:
+            # No more processes or file descriptors are to be had.
+            failure = f"Worker processes could not be started ({error.strerror or error})."
+            failure += " Run the command again, with fewer --workers or larger limits."
+            return Outcome(is_complete=False, failure=failure, failure_summary=failure)
 
     def result(self, outcome: Outcome, *, started: float) -> RunResult:
         total = self._progress.total

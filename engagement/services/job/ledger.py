@@ -47,6 +47,7 @@ _WRITTEN_AGAIN: Final = (
     "checks",
     "errors",
     "failure",
+    "still_due",
 )
 
 log = structlog.get_logger("engagement")
@@ -82,6 +83,7 @@ class RunLedger(RunListener):
     def run_ended(self, progress: RunProgress, result: RunResult) -> None:
         row = self._row(progress)
         row.status, row.failure, row.finished_at = result.status, result.failure, Now()
+        row.still_due = result.still_due
         self._write(row, lock_timeout=self._lock_timeout)
 
     def _row(self, progress: RunProgress) -> EngagementJobRun:

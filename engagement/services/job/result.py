@@ -50,6 +50,13 @@ class UserFailure:
         return {"user_id": str(self.user_id), "check_type": self.check_name, "error": self.error}
 
 
+class EveryUserFails(Exception):
+    """The first users of a check all failed with the same error, and none was moved."""
+
+    def __init__(self, users: int, error: BaseException) -> None:
+        super().__init__(f"The first {users} users failed with the same error: {describe(error)}")
+
+
 @dataclass(slots=True)
 class CheckCounts:
     """What one check has done so far."""
@@ -190,6 +197,12 @@ def _outcome_after(error: BaseException, *, stop: StopRequest) -> Outcome:
     kind, cause = error_kind(error), cause_of(error)
     if stop.is_set() and kind in {ErrorKind.OUTAGE, ErrorKind.CONFLICT}:
         return Outcome(is_complete=False)
+    if isinstance(error, EveryUserFails):
+        return Outcome(
+            is_complete=False,
+            failure=f"{str(error).rstrip('.')}. No user was moved. Correct the cause and run it again.",
+            failure_summary="All users failed with the same error, and none was moved; the log has the error.",
+        )
     if kind is ErrorKind.DATA:
         log.error("engagement_job_crashed", error=describe(cause), exc_info=loggable(cause))
     sentence = _FAILURES[kind]

@@ -43,9 +43,15 @@ _CONFLICT_STATES: Final = frozenset(
         "40P01",  # deadlock_detected
         "55P03",  # lock_not_available: lock_timeout
         "57014",  # query_canceled: statement_timeout, or pg_cancel_backend
+        "25P04",  # transaction_timeout: a smaller part of the batch may fit
     }
 )
-_OUTAGE_STATES: Final = frozenset({"25006"})  # read_only_sql_transaction: the primary has become a standby
+_OUTAGE_STATES: Final = frozenset(
+    {
+        "25006",  # read_only_sql_transaction: the primary has become a standby
+        "25P03",  # idle_in_transaction_session_timeout: the server has closed the connection
+    }
+)
 _OUTAGE_CLASSES: Final = (
     "08",  # connection exception
     "3D",  # the database does not exist
@@ -88,6 +94,13 @@ def _kind_without_code(error: BaseException) -> ErrorKind:
 def sqlstate_of(error: BaseException) -> str | None:
     """PostgreSQL's code of an error that Django wrapped; None if the server sent none."""
     return getattr(error.__cause__, "sqlstate", None) if isinstance(error, DatabaseError) else None
+
+
+def signature_of(error: BaseException) -> tuple[str, str]:
+    """What two users' errors have in common if they have one cause: the code and the constraint."""
+    diagnosis = getattr(error.__cause__, "diag", None)
+    constraint = getattr(diagnosis, "constraint_name", None) or ""
+    return sqlstate_of(error) or type(error).__name__, constraint
 
 
 def loggable(error: BaseException) -> BaseException | None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
 import structlog
 from django.db import connection
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential, wait_random
 
+from engagement.conf import engagement_settings
 from engagement.services.resilience.errors import BatchError, ErrorKind, cause_of, describe, error_kind
+from engagement.services.resilience.stop import StopRequest
 from engagement.services.resilience.transactions import Batch, in_transaction
 
 if TYPE_CHECKING:
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from engagement.conf import EngagementSettings
-    from engagement.services.resilience.stop import StopRequest
 
+P = ParamSpec("P")
 T = TypeVar("T")
 BatchType = TypeVar("BatchType", bound=Batch[Any])
 
@@ -131,6 +133,22 @@ class RetryPolicy:
             reraise=True,
         )
         return retrying(step)
+
+
+def retry_own_transaction(service: Callable[P, T]) -> Callable[P, T]:
+    """Decorate a service that opens a transaction: retry it after conflicts with other sessions.
+
+    Within a transaction of the caller's it is called once, since only the whole transaction can be retried.
+    """
+
+    @wraps(service)
+    def call(*args: P.args, **options: P.kwargs) -> T:
+        if connection.in_atomic_block:
+            return service(*args, **options)
+        policy = RetryPolicy.of(engagement_settings(), stop=StopRequest())
+        return policy.retry_conflicts(partial(service, *args, **options))
+
+    return call
 
 
 def _is(kind: ErrorKind) -> Callable[[BaseException], bool]:
