@@ -171,7 +171,11 @@ class Simulation:
         is_return = False
         # The message that moved the user last changes nothing when it is repeated.
         if user.last_moved_by != (heard_at, text):
-            trigger = trigger_of(text, user_state=user.status, heard_at=heard_at)
+            # Goodbyes are assumed to be sent at once.
+            status = user.status
+            trigger = trigger_of(
+                text, state=status.state, heard_at=heard_at, answerable_from=status.goodbye_sent_at
+            )
             if self._move(user, trigger, now=heard_at):
                 user.last_moved_by = heard_at, text
                 is_return = user.status.state == State.ACTIVE

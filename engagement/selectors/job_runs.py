@@ -59,10 +59,11 @@ def good_runs(check: Check) -> QuerySet[EngagementJobRun]:
     A run that moved nobody although users were due, because they all failed or were locked, is not good.
     """
     counts = f"checks__{check.name}"
-    nobody_moved = Q(succeeded=0) & Q(still_due__gt=0)
-    all_failed = Q(**{f"{counts}__succeeded": 0, f"{counts}__failed__gt": 0})
+    has_moved = Q(succeeded__gt=0) | Q(still_due__isnull=True) | Q(still_due=0)
+    not_all_failed = Q(status=RunStatus.SUCCEEDED) | Q(**{f"{counts}__succeeded__gt": 0})
+    not_all_failed |= Q(**{f"{counts}__failed": 0})
     runs = EngagementJobRun.objects.filter(status__in=GOOD, checks__has_key=check.name)
-    return runs.exclude(nobody_moved | all_failed).order_by(Least("now", "finished_at").desc())
+    return runs.filter(has_moved, not_all_failed).order_by(Least("now", "finished_at").desc())
 
 
 def latest_runs() -> QuerySet[EngagementJobRun]:

@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from engagement import message_catalogue as messages
 from engagement.models import EngagementMessage, EngagementStateTransition, UserProfile
-from engagement.services.goodbye import goodbye_idempotency_key
+from engagement.selectors.goodbyes import goodbye_key
 from tests.bench.tables import NOW
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def run() -> None:
                 created_at=NOW,
             )
             EngagementMessage.objects.get_or_create(
-                idempotency_key=goodbye_idempotency_key(row.user_id, now=NOW),
+                idempotency_key=goodbye_key(row.user_id, now=NOW),
                 defaults={
                     "user_id": row.user_id,
                     "message_type": "goodbye",

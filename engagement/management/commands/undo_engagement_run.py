@@ -30,6 +30,8 @@ REASONS: Final = {
     NotUndoneReason.MOVED_ON: "changed since the run",
     NotUndoneReason.GOODBYE_SENT: "goodbye already sent",
     NotUndoneReason.GOODBYE_FAILED: "sending the goodbye was tried and failed",
+    NotUndoneReason.GOODBYE_IN_HAND: "the goodbye is being sent",
+    NotUndoneReason.GOODBYE_UNKNOWN: "the goodbye may have been sent",
     NotUndoneReason.IN_USE: "locked by another program; run the command again",
     NotUndoneReason.DELETED: "deleted since the run",
 }

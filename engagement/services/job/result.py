@@ -201,7 +201,7 @@ def _outcome_after(error: BaseException, *, stop: StopRequest) -> Outcome:
         return Outcome(
             is_complete=False,
             failure=f"{str(error).rstrip('.')}. No user was moved. Correct the cause and run it again.",
-            failure_summary="All users failed with the same error, and none was moved; the log has the error.",
+            failure_summary="All users failed with the same error; none was moved. The log has the error.",
         )
     if kind is ErrorKind.DATA:
         log.error("engagement_job_crashed", error=describe(cause), exc_info=loggable(cause))

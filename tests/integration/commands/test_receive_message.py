@@ -16,7 +16,7 @@ AT = ("--at", "2026-03-02T03:00:00-03:00")
 
 def test_json_has_transition_and_answer() -> None:
     user = make_user("goodbye_sent")
-    queue_for(user, MessageType.GOODBYE)
+    queue_for(user, MessageType.GOODBYE, status="sent", sent_at=NOW)
     outcome = run_command("receive_message", str(user.user_id), "2️⃣", *AT, "--json")
     assert (outcome.code, outcome.err) == (0, "")
     assert outcome.json == {
@@ -30,7 +30,7 @@ def test_json_has_transition_and_answer() -> None:
         },
         "preference": None,
         "reply_key": "engagement.reply.see_you_in_two_weeks",
-        "cancelled": 1,
+        "cancelled": 0,
     }
 
 
@@ -50,11 +50,10 @@ def test_json_of_an_opt_out_has_no_transition() -> None:
 
 def test_reply_is_reported_once_as_moved_and_then_as_already_processed() -> None:
     user = make_user("goodbye_sent")
-    queue_for(user, MessageType.GOODBYE)
+    queue_for(user, MessageType.GOODBYE, status="sent", sent_at=NOW)
     command = ("receive_message", str(user.user_id), "tudo certo", *AT)
     assert run_command(*command).out.splitlines() == [
         "Moved from goodbye_sent to dormant (reply 3: all good).",
-        "Pending messages cancelled: 1.",
         "Answer with: engagement.reply.door_is_open.",
     ]
     assert run_command(*command).out.splitlines() == [

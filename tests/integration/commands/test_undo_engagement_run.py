@@ -68,6 +68,8 @@ def test_undo_as_json_has_fixed_keys() -> None:
                 "moved_on": 0,
                 "goodbye_sent": 0,
                 "goodbye_failed": 0,
+                "goodbye_in_hand": 0,
+                "goodbye_unknown": 0,
                 "in_use": 0,
                 "deleted": 0,
             },

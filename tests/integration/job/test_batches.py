@@ -168,6 +168,7 @@ def test_failed_user_is_moved_by_a_later_run_once_the_cause_is_gone() -> None:
 
 
 def test_result_carries_the_first_hundred_errors() -> None:
+    make_user("silent", last_activity_at=NOW - 90 * DAY)
     fail_moves_of(*make_users(101, "silent"))
     result = run_job(batch_size=4)
     assert (result.failed, len(result.errors)) == (101, 100)
@@ -191,3 +192,16 @@ def test_request_that_makes_no_sense_is_refused(nonsense: dict[str, Any]) -> Non
     with pytest.raises(ValueError, match=r"must be 1 or more|has no offset"):
         run_job(**nonsense)
     assert count_moved() == 0
+
+
+def test_same_error_of_the_first_twenty_users_ends_the_run() -> None:
+    fail_moves_of(*make_users(30, "silent"))
+    result = run_job(batch_size=8)
+    assert (result.status, result.succeeded, result.failed, result.exit_code) == ("failed", 0, 20, 1)
+    assert str(result.failure).startswith("The first 20 users failed with the same error: poisoned")
+
+
+def test_nineteen_users_who_fail_are_failures_of_their_own() -> None:
+    fail_moves_of(*make_users(19, "silent"))
+    result = run_job(batch_size=8)
+    assert (result.status, result.failed) == ("partial", 19)

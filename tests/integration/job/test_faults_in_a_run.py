@@ -139,7 +139,7 @@ def test_missing_privilege_ends_the_run_and_blames_nobody() -> None:
         execute("RESET ROLE; DROP OWNED BY reader; DROP ROLE reader")
     assert (result.status, result.processed) == ("failed", 0)
     assert result.failure
-    assert "permission denied for table engagement_state_transitions" in result.failure
+    assert "permission denied for table engagement_message_queue" in result.failure
     assert not UserEngagementState.objects.exclude(state=State.ACTIVE).exists()
 
 

@@ -62,6 +62,7 @@ def test_more_than_fourteen_days_of_silence_queue_one_goodbye() -> None:
         "days_inactive": 14,
         "trigger_source": "scheduler",
         "job_id": str(result.job_id),
+        "goodbye_message_id": str(EngagementMessage.objects.get().pk),
     }
 
 

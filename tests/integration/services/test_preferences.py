@@ -40,7 +40,7 @@ def test_opting_out_sets_the_flag_and_cancels_re_engagement() -> None:
     changes = {"reengagement_opt_out": True, "opt_out_changed_at": NOW, "updated_at": NOW}
     assert profile(user.user_id) == before | changes
     pending = EngagementMessage.objects.filter(status="pending").values_list("message_type", flat=True)
-    assert sorted(pending) == ["tier_unlock", "welcome"]
+    assert sorted(pending) == ["reply", "tier_unlock", "welcome"]
 
 
 def test_opting_out_leaves_alone_what_was_sent_and_what_is_for_others() -> None:

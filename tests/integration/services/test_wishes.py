@@ -39,6 +39,7 @@ def test_opting_out_by_text_cancels_what_is_pending() -> None:
     assert (wishes(user), result.preference, result.cancelled) == (True, "opted_out", 4)
     assert status_of_messages() == {
         "welcome": "pending",
+        "reply": "pending",
         "tier_unlock": "pending",
         "goodbye": "cancelled",
         "reminder": "cancelled",

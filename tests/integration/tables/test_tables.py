@@ -33,6 +33,7 @@ COLUMNS: Final = {
         "whatsapp_jid text null",
         "preferred_destination text",
         "locale text",
+        "time_zone text null",
         "reengagement_opt_out boolean",
         "opt_out_changed_at timestamp with time zone null",
         "created_at timestamp with time zone",
@@ -73,6 +74,17 @@ COLUMNS: Final = {
         "error_message text null",
         "idempotency_key text",
         "created_at timestamp with time zone",
+        "attempt_id uuid null",
+        "claimed_at timestamp with time zone null",
+        "claim_expires_at timestamp with time zone null",
+        "next_attempt_at timestamp with time zone null",
+        "backend text null",
+        "provider_message_id text null",
+        "delivered_at timestamp with time zone null",
+        "read_at timestamp with time zone null",
+        "failed_at timestamp with time zone null",
+        "error_code text null",
+        "outcome_reason text null",
     },
     "engagement_job_runs": {
         "job_id uuid",
@@ -88,6 +100,7 @@ COLUMNS: Final = {
         "skipped_by_reason jsonb",
         "checks jsonb",
         "errors jsonb",
+        "still_due integer null",
         "failure text null",
         "options jsonb",
         "host text",
@@ -121,6 +134,7 @@ INDEXES: Final = {
         "message_pending_idx": "(scheduled_for) WHERE (status = 'pending'::text)",
         "message_user_idx": "(user_id, created_at)",
         "message_failed_idx": "(id) WHERE (status = 'failed'::text)",
+        "message_provider_id_idx": "(provider_message_id) WHERE (provider_message_id IS NOT NULL)",
     },
     "engagement_job_runs": {
         "engagement_job_runs_pkey": "UNIQUE (job_id)",
@@ -231,7 +245,13 @@ TIMES: Final = {
         ),
     ),
     "engagement_state_transitions": ("transition", ("created_at",)),
-    "engagement_message_queue": ("message", ("scheduled_for", "sent_at", "created_at")),
+    "engagement_message_queue": (
+        "message",
+        (
+            *("scheduled_for", "sent_at", "created_at", "claimed_at", "claim_expires_at", "next_attempt_at"),
+            *("delivered_at", "read_at", "failed_at"),
+        ),
+    ),
     "engagement_job_runs": ("job_run", ("now", "started_at", "last_seen_at", "finished_at")),
 }
 RANGES: Final = {
@@ -313,6 +333,7 @@ def test_profile_without_any_value_has_every_default() -> None:
         "locale": "pt-BR",
         "reengagement_opt_out": False,
         "opt_out_changed_at": None,
+        "time_zone": None,
     }
 
 
@@ -342,6 +363,13 @@ def test_transition_needs_only_user_states_and_trigger() -> None:
     assert row == {**TRANSITION, "user_id": UUID(USER), "metadata": "{}"}
 
 
+DELIVERY: Final = (
+    *("attempt_id", "claimed_at", "claim_expires_at", "next_attempt_at", "backend", "provider_message_id"),
+    *("delivered_at", "read_at", "failed_at", "error_code", "outcome_reason"),
+)
+"""Columns that only the sender writes."""
+
+
 def test_message_needs_only_content_destination_and_key() -> None:
     before = statement_time()
     row = insert_needed("engagement_message_queue")
@@ -355,6 +383,7 @@ def test_message_needs_only_content_destination_and_key() -> None:
         "status": "pending",
         "retry_count": 0,
         "error_message": None,
+        **dict.fromkeys(DELIVERY),
     }
 
 
@@ -370,6 +399,7 @@ def test_run_without_any_value_has_every_default() -> None:
         **dict.fromkeys(("skipped_by_reason", "checks", "options"), "{}"),
         "errors": "[]",
         "failure": None,
+        "still_due": None,
         "pid": None,
         **dict.fromkeys(("host", "version"), ""),
     }
