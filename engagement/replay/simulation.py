@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from uuid import UUID
 
+    from engagement.conf import EngagementSettings
     from engagement.replay.period import Message, Period, ReplayLog
     from engagement.states import Check, Policy
 
@@ -48,7 +49,7 @@ class ReplayInterrupted(Exception):
 class DayWatcher(Protocol):
     """Shows the progress of a replay."""
 
-    def started(self, *, due: int) -> None: ...
+    def due_counted(self, days: int, /) -> None: ...
     def day_done(self) -> None: ...
 
 
@@ -71,11 +72,13 @@ def replay_activity_log(
     started = time.monotonic()
     log = read_replay_log(path)
     period = period_of(log, first_date=first_date, last_date=last_date)
-    policy, stop = engagement_settings().policy, stop or StopRequest()
-    policies = [replace(policy, inactivity=days * DAY) for days in inactivity_days] or [policy]
+    settings, stop = engagement_settings(), stop or StopRequest()
+    policies = [replace(settings.policy, inactivity=number * DAY) for number in inactivity_days]
+    policies = policies or [settings.policy]
     if progress:
-        progress.started(due=period.days * len(policies))
-    results = [_play(log, period, policy, stop=stop, progress=progress) for policy in policies]
+        progress.due_counted(period.days * len(policies))
+    played = [replace(settings, policy=policy) for policy in policies]
+    results = [_play(log, period, each, stop=stop, progress=progress) for each in played]
     messages = log.until(period.ends_at)
     users = {message.user_id for message in messages}
     return ReplayResult(
@@ -91,11 +94,16 @@ def replay_activity_log(
 
 
 def _play(
-    log: ReplayLog, period: Period, policy: Policy, *, stop: StopRequest, progress: DayWatcher | None
+    log: ReplayLog,
+    period: Period,
+    settings: EngagementSettings,
+    *,
+    stop: StopRequest,
+    progress: DayWatcher | None,
 ) -> PolicyResult:
-    simulation, days = Simulation(policy), []
+    simulation, days = Simulation(settings.policy), []
     simulation.receive_all(log.until(period.begins_at))
-    for day in log.days(period, run_time=engagement_settings().run_time):
+    for day in log.days(period, run_time=settings.run_time):
         if stop.is_set():
             raise ReplayInterrupted
         returns = simulation.receive_all(day.before_run)
@@ -109,7 +117,7 @@ def _play(
     for message in log.messages:
         seen_at[message.user_id].append(message.event.occurred_at)
     comparison = compare(goodbyes=simulation.goodbyes, answers=simulation.answers, seen_at=seen_at)
-    return PolicyResult(policy.inactivity // DAY, days, comparison)
+    return PolicyResult(settings.policy.inactivity // DAY, days, comparison)
 
 
 @dataclass(slots=True)

@@ -70,12 +70,6 @@ def count_transitions_of_run(job_id: UUID) -> dict[str, int]:
     return dict(transitions_of_run(job_id).values_list("trigger").annotate(Count("pk")))
 
 
-def transitions_by(triggers: Collection[Trigger]) -> list[tuple[UUID, datetime]]:
-    """The users moved by one of the triggers, and when."""
-    transitions = EngagementStateTransition.objects.filter(trigger__in=triggers)
-    return list(transitions.order_by("created_at", "user_id").values_list("user_id", "created_at"))
-
-
 def transitions_after(job_id: UUID, *, after: UUID | None, size: int) -> list[Transition]:
     """The first `size` transitions of a run after the id `after`, in the order of their ids."""
     rows = transitions_of_run(job_id)

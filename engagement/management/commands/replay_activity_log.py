@@ -30,8 +30,8 @@ _INACTIVITY = WHOLE_NUMBERS["ENGAGEMENT_INACTIVITY_DAYS"]
 
 class Command(SentenceCommand):
     help = (
-        "Play an activity log day by day, with the daily run at 06:00 UTC, and count what would have"
-        " happened. The database is not used."
+        "Play an activity log day by day, with the daily run at ENGAGEMENT_RUN_TIME, and count what would"
+        " have happened. The database is not used."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -100,6 +100,3 @@ class Command(SentenceCommand):
         self.write_result(json.dumps(result.as_json()) if as_json else job_report(result))
         if sentence := result.failure or result.too_large:
             self.say(sentence)
-
-
-_ALL_NAMES: Final = frozenset(check.name for check in CHECKS)

@@ -84,9 +84,6 @@ class ProgressBar(RunListener):
     def due_counted(self, users: int) -> None:
         self._bar.update(self._task, total=users, refresh=True)
 
-    def started(self, *, due: int) -> None:
-        self.due_counted(due)
-
     def users_done(self, users: int) -> None:
         self._bar.update(self._task, advance=users, refresh=True)
 

@@ -54,6 +54,7 @@ class CheckRun:
     context: BatchContext
     retries: RetryPolicy
     progress: RunProgress | WorkerProgress
+    batch_size: int
     moved: int = 0
     _errors: list[tuple[str, str]] = field(default_factory=list)
     """The errors of the users who failed."""
@@ -65,12 +66,16 @@ class CheckRun:
         now, policy = self.context.now, self.context.policy
         return self.retries.read(partial(due_users.count_skipped, self.check, now=now, policy=policy))
 
-    def count_due(self) -> int:
+    def due(self) -> QuerySet[UserEngagementState]:
+        """The users whose time has come."""
+        return due_users.due(self.check, now=self.context.now, policy=self.context.policy)
+
+    def count_movable(self) -> int:
         """How many users the check would move now."""
         now, policy = self.context.now, self.context.policy
         return self.retries.read(partial(due_users.count_movable, self.check, now=now, policy=policy))
 
-    def move(self, *, batch_size: int, at_most: int | None) -> bool:
+    def move(self, *, at_most: int | None) -> bool:
         """Move due users, longest waiting first, until none is left or `at_most` have moved.
 
         Returns False if a stop request came first. Raises BatchError, or an error of the database,
@@ -78,7 +83,7 @@ class CheckRun:
         """
         after: Position | None = None
         while not self.retries.stop.is_set():
-            size = batch_size if at_most is None else min(batch_size, at_most - self.moved)
+            size = self.batch_size if at_most is None else min(self.batch_size, at_most - self.moved)
             if size <= 0:
                 return True
             after = self._move_page(after=after, size=size)
@@ -155,7 +160,13 @@ def check_runs_of(
     )
     retries = RetryPolicy.of(settings, stop=stop)
     return [
-        CheckRun(check=check, context=context, retries=retries, progress=progress)
+        CheckRun(
+            check=check,
+            context=context,
+            retries=retries,
+            progress=progress,
+            batch_size=request.batch_size or settings.batch_size,
+        )
         for check in request.checks_in_order
     ]
 
@@ -180,12 +191,12 @@ def count_due(check_runs: Sequence[CheckRun], *, limit: int | None) -> dict[str,
     """By check: how many users would be moved now, within the limit of the run."""
     due: dict[str, int] = {}
     for check_run in check_runs:
-        count = check_run.count_due()
+        count = check_run.count_movable()
         due[check_run.check.name] = count if limit is None else min(count, limit - sum(due.values()))
     return due
 
 
-def move_users(check_runs: Sequence[CheckRun], *, batch_size: int, limit: int | None) -> bool:
+def move_users(check_runs: Sequence[CheckRun], *, limit: int | None) -> bool:
     """Move the users who are due, check after check. Returns False if a stop request came first.
 
     Raises BatchError, or an error of the database, when it cannot go on.
@@ -193,7 +204,7 @@ def move_users(check_runs: Sequence[CheckRun], *, batch_size: int, limit: int | 
     for check_run in check_runs:
         moved = sum(other.moved for other in check_runs)
         at_most = None if limit is None else limit - moved
-        if not check_run.move(batch_size=batch_size, at_most=at_most):
+        if not check_run.move(at_most=at_most):
             return False
         check_run.progress.check_ended(check_run.check)
     return True

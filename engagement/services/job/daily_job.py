@@ -10,7 +10,6 @@ import structlog
 from django.db import Error as DatabaseError
 
 from engagement.conf import engagement_settings, refuse_misspelt_names
-from engagement.selectors import due_users
 from engagement.services.job.check_run import check_runs_of, count_due, count_skipped, move_users
 from engagement.services.job.heartbeat import Heartbeat
 from engagement.services.job.ledger import RunLedger
@@ -99,9 +98,7 @@ class _Run:
             return Outcome(is_complete=False, failure=self._too_large, failure_summary=self._too_large)
         if self._request.workers > 1:
             return self._move_with_workers()
-        batch_size = self._request.batch_size or self._settings.batch_size
-        move = partial(move_users, self._check_runs, batch_size=batch_size, limit=self._request.limit)
-        return outcome_of(move, stop=self._stop)
+        return outcome_of(partial(move_users, self._check_runs, limit=self._request.limit), stop=self._stop)
 
     def _move_with_workers(self) -> Outcome:
         try:
@@ -165,9 +162,7 @@ class _Run:
         return max(due - (total.processed if self._request.dry_run else total.failed), 0)
 
     def _count_due_now(self) -> int:
-        now, policy = self._request.now, self._settings.policy
-        checks = self._request.checks_in_order
-        return sum(due_users.due(check, now=now, policy=policy).count() for check in checks)
+        return sum(check_run.due().count() for check_run in self._check_runs)
 
 
 def _log_started(request: RunRequest) -> None:

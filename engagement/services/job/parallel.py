@@ -110,8 +110,7 @@ def _work(
     request: RunRequest, settings: EngagementSettings, send: Callable[[Any], None], stop: StopRequest
 ) -> Outcome:
     check_runs = check_runs_of(request, settings, stop=stop, progress=WorkerProgress(send))
-    batch_size = request.batch_size or settings.batch_size
-    return outcome_of(partial(move_users, check_runs, batch_size=batch_size, limit=request.limit), stop=stop)
+    return outcome_of(partial(move_users, check_runs, limit=request.limit), stop=stop)
 
 
 def _outcome(worker: Worker) -> Outcome:

@@ -146,8 +146,8 @@ def test_progress_counts_the_days_of_all_policies(tmp_path: Path) -> None:
     class Watcher:
         due = done = 0
 
-        def started(self, *, due: int) -> None:
-            self.due = due
+        def due_counted(self, days: int) -> None:
+            self.due = days
 
         def day_done(self) -> None:
             self.done += 1

@@ -455,6 +455,15 @@ def test_every_check_constraint_is_tested_here() -> None:
     assert {name for (name,) in found} == {constraint for constraint, _, _ in REFUSED} | {*RANGES}
 
 
+def test_every_time_has_a_range() -> None:
+    times = rows(
+        "SELECT table_name, column_name FROM information_schema.columns"
+        " WHERE table_name = ANY (%s::text[]) AND data_type = 'timestamp with time zone'",
+        list(TABLES),
+    )
+    assert sorted(times) == sorted(RANGES.values())
+
+
 def test_every_check_constraint_is_validated() -> None:
     assert rows("SELECT conname FROM pg_constraint WHERE contype = 'c' AND NOT convalidated") == []
 
