@@ -39,6 +39,11 @@ MAX_GOODBYES: Final = "ENGAGEMENT_MAX_GOODBYES_PER_RUN"
 MAX_GOODBYE_SHARE: Final = "ENGAGEMENT_MAX_GOODBYE_SHARE"
 HEARTBEAT_URL: Final = "ENGAGEMENT_HEARTBEAT_URL"
 RUN_TIME: Final = "ENGAGEMENT_RUN_TIME"
+SEND_HOURS: Final = "ENGAGEMENT_SEND_HOURS"
+SEND_TIME_ZONE: Final = "ENGAGEMENT_SEND_TIME_ZONE"
+SEND_RATE: Final = "ENGAGEMENT_SEND_RATE_PER_SECOND"
+SEND_ALLOW_ONLY: Final = "ENGAGEMENT_SEND_ALLOW_ONLY"
+SEND_TYPES: Final = "ENGAGEMENT_SEND_TYPES"
 
 WHOLE_NUMBERS: Final[Mapping[str, Number]] = MappingProxyType(
     {
@@ -51,9 +56,22 @@ WHOLE_NUMBERS: Final[Mapping[str, Number]] = MappingProxyType(
         "ENGAGEMENT_LOCK_TIMEOUT_SECONDS": Number(5, 1, 3600),
         "ENGAGEMENT_RECONNECT_LIMIT_SECONDS": Number(30, 0, 86_400),
         MAX_GOODBYES: Number(0, 0, 1_000_000_000),
+        "ENGAGEMENT_SEND_DAILY_CAP": Number(0, 0, 1_000_000_000),
+        "ENGAGEMENT_SEND_MAX_AGE_HOURS": Number(48, 1, 8760),
+        "ENGAGEMENT_SEND_MAX_ATTEMPTS": Number(5, 1, 100),
     }
 )
-SETTINGS: Final = (*WHOLE_NUMBERS, MAX_GOODBYE_SHARE, HEARTBEAT_URL, RUN_TIME)
+SETTINGS: Final = (
+    *WHOLE_NUMBERS,
+    MAX_GOODBYE_SHARE,
+    HEARTBEAT_URL,
+    RUN_TIME,
+    SEND_HOURS,
+    SEND_TIME_ZONE,
+    SEND_RATE,
+    SEND_ALLOW_ONLY,
+    SEND_TYPES,
+)
 """The names of all settings, in Django's settings and in the environment."""
 
 
@@ -85,7 +103,7 @@ def engagement_settings() -> EngagementSettings:
 
     Raises ImproperlyConfigured, with one sentence, for an invalid value.
     """
-    number = {name: _whole_number(name, limits) for name, limits in WHOLE_NUMBERS.items()}
+    number = {name: whole_number(name, limits) for name, limits in WHOLE_NUMBERS.items()}
     return EngagementSettings(
         policy=Policy(
             inactivity=timedelta(days=number["ENGAGEMENT_INACTIVITY_DAYS"]),
@@ -116,8 +134,8 @@ def refuse_misspelt_names() -> None:
                 raise ImproperlyConfigured(f"{name} is not a setting; did you mean {meant}?")
 
 
-def _whole_number(name: str, limits: Number) -> int:
-    raw = _raw(name)
+def whole_number(name: str, limits: Number) -> int:
+    raw = raw_setting(name)
     if raw == "":
         return limits.default
     try:
@@ -134,7 +152,7 @@ def _whole_number(name: str, limits: Number) -> int:
 
 def _share(name: str) -> Decimal:
     """A fraction, 0 by default. A Decimal, because the float 0.29 is slightly less than 29 of 100 users."""
-    raw = _raw(name)
+    raw = raw_setting(name)
     try:
         value = Decimal(str(raw or 0))
     except InvalidOperation:
@@ -148,7 +166,7 @@ def _share(name: str) -> Decimal:
 
 def _time_of_day(name: str) -> time:
     """A time in UTC, from `HH:MM`."""
-    raw = _raw(name)
+    raw = raw_setting(name)
     if raw == "":
         return DEFAULT_RUN_TIME
     if not _HOURS_AND_MINUTES.fullmatch(str(raw)):
@@ -158,7 +176,7 @@ def _time_of_day(name: str) -> time:
 
 def _web_address(name: str) -> str:
     """A URL, empty by default. The error does not repeat it, because it is a secret."""
-    raw = str(_raw(name))
+    raw = str(raw_setting(name))
     if raw and not _is_web_address(raw):
         raise ImproperlyConfigured(
             f"{name} must look like https://host/path: http or https, a host, no user name, no spaces."
@@ -180,7 +198,7 @@ _PRINTABLE: Final = re.compile(r"[!-~]+")
 _HOURS_AND_MINUTES: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
-def _raw(name: str) -> object:
-    """The setting in Django's settings; an empty string by default."""
+def raw_setting(name: str, *, default: object = "") -> object:
+    """The setting in Django's settings, as it was written; `default` if it is missing."""
     value = getattr(settings, name, None)
-    return "" if value is None else value
+    return default if value is None else value

@@ -1,6 +1,7 @@
 """The tables: columns, constraints and indexes. There are no rules and no save() methods here."""
 
-from engagement.models.choices import GOOD, Destination, MessageStatus, MessageType, RunStatus
+from engagement.models.channels import SendingChannel
+from engagement.models.choices import GOOD, IN_DOUBT, Destination, MessageStatus, MessageType, RunStatus
 from engagement.models.messages import EngagementMessage
 from engagement.models.runs import EngagementJobRun
 from engagement.models.users import EngagementStateTransition, UserEngagementState, UserProfile
@@ -8,6 +9,7 @@ from engagement.postgres import MessageInsert
 
 __all__ = [
     "GOOD",
+    "IN_DOUBT",
     "Destination",
     "EngagementJobRun",
     "EngagementMessage",
@@ -16,6 +18,7 @@ __all__ = [
     "MessageStatus",
     "MessageType",
     "RunStatus",
+    "SendingChannel",
     "UserEngagementState",
     "UserProfile",
 ]

@@ -62,6 +62,10 @@ class MessageStatus(models.TextChoices):
     """The sender could not tell whether it was sent. A receipt or a person resolves it."""
 
 
+IN_DOUBT: Final = (MessageStatus.SENDING.value, MessageStatus.UNKNOWN.value)
+"""The statuses of a message that may be on its way, or may have arrived."""
+
+
 class RunStatus(models.TextChoices):
     """The status of a run. It stays `running` if the process is killed."""
 

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from django.contrib.postgres.functions import RandomUUID
 from django.db import models
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 from uuid_utils.compat import uuid7
 
-from engagement.models.choices import Destination, MessageStatus, MessageType, one_of, times_in_range
+from engagement.models.choices import (
+    IN_DOUBT,
+    Destination,
+    MessageStatus,
+    MessageType,
+    one_of,
+    times_in_range,
+)
 from engagement.models.users import UserProfile
 
 
@@ -71,11 +78,24 @@ class EngagementMessage(models.Model):
             *times_in_range("message", "delivered_at", "read_at", "failed_at"),
         )
         indexes = (
-            # Read by the sender: pending messages that are due.
+            # Read by the sender: pending messages that are due, and by the dashboard.
             models.Index(
-                fields=("scheduled_for",),
+                Coalesce("next_attempt_at", "scheduled_for"),
+                "id",
                 condition=models.Q(status=MessageStatus.PENDING),
-                name="message_pending_idx",
+                name="message_due_idx",
+            ),
+            # Read by the sender and by check_sending: claims that have expired, and unknown outcomes.
+            models.Index(
+                fields=("claim_expires_at",),
+                condition=models.Q(status__in=IN_DOUBT),
+                name="message_in_doubt_idx",
+            ),
+            # Read by the sender for the daily cap: the people to whom something was sent of late.
+            models.Index(
+                fields=("claimed_at",),
+                condition=models.Q(claimed_at__isnull=False),
+                name="message_claimed_idx",
             ),
             # Read by the admin and by explain_engagement: the messages of one user.
             models.Index(fields=("user", "created_at"), name="message_user_idx"),

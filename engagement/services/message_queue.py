@@ -7,6 +7,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import structlog
 from django.db import transaction
 from django.db.models import F, TextField, Value
 from django.db.models.functions import Concat, Greatest
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
 
 WAIT_OVER: Final = "wait_over"
 """Why a timeout cancels a goodbye that is still pending."""
+EXPIRED_CLAIM: Final = "claim_expired"
+"""Why a message is unknown whose sender never reported an outcome."""
+
+
+log = structlog.get_logger("engagement")
 
 
 class NewMessage(NamedTuple):
@@ -92,6 +98,26 @@ def cancel_and_free_keys(*, message_ids: Collection[UUID]) -> None:
     EngagementMessage.objects.filter(pk__any_of=message_ids).update(
         status=MessageStatus.CANCELLED, idempotency_key=key
     )
+
+
+@retry_own_transaction
+def mark_expired_claims(*, now: datetime) -> int:
+    """Make messages unknown whose sender has not reported an outcome in time; returns how many.
+
+    They are never sent again by themselves: the sender may have died after it sent them.
+    Transaction: opens one, or joins the caller's. Skips messages that others have locked. Repeatable.
+    """
+    with transaction.atomic():
+        expired = EngagementMessage.objects.filter(status=MessageStatus.SENDING, claim_expires_at__lt=now)
+        locked = expired.order_by("id").select_for_update(skip_locked=True, no_key=True)
+        ids = list(locked.values_list("id", flat=True))
+        if ids:
+            EngagementMessage.objects.filter(pk__any_of=ids).update(
+                status=MessageStatus.UNKNOWN, outcome_reason=EXPIRED_CLAIM
+            )
+    if ids:
+        log.warning("engagement_claims_expired", messages=len(ids))
+    return len(ids)
 
 
 def cancel_unanswered(*, message_ids: Collection[UUID]) -> None:

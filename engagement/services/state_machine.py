@@ -158,6 +158,20 @@ def transition_states(
     return transitions
 
 
+def extend_wait(*, user_id: UUID, until: datetime) -> bool:
+    """Let a user's wait for an answer last at least until then; returns whether it does so now.
+
+    The wait counts from the telling: the sender calls this when it claims a goodbye, and when the goodbye
+    is delivered. It writes no audit row.
+    Transaction: needs the caller's, in which the state row was locked. Repeatable.
+    """
+    _require_transaction("extend_wait()")
+    waiting = UserEngagementState.objects.filter(
+        user_id=user_id, state=State.GOODBYE_SENT, goodbye_expires_at__lt=until
+    )
+    return bool(waiting.update(goodbye_expires_at=until))
+
+
 def undo_transitions(*, undoing: Sequence[tuple[UserState, Transition]], now: datetime) -> list[Transition]:
     """Undo transitions of a run, in two statements; returns the audit rows of the undoing.
 

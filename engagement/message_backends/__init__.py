@@ -1,0 +1,1 @@
+"""How one message leaves. Nothing here knows the database."""

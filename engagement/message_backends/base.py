@@ -1,0 +1,129 @@
+"""The interface of a message backend, and what it returns."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
+
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import timedelta
+    from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutgoingMessage:
+    """One message, ready to be sent."""
+
+    message_id: UUID
+    attempt_id: UUID
+    user_id: UUID
+    to: str = field(repr=False)
+    """The user's address as the profile has it, such as 5511987654321@s.whatsapp.net."""
+    message_type: str
+    message_key: str
+    params: Mapping[str, object] = field(repr=False)
+    language: str
+    """`pt-br` or `en`."""
+    text: str = field(repr=False)
+    """The message as free text."""
+    callback_data: str
+    """`{message id}:{attempt id}`, for the provider to send back with each receipt."""
+
+
+class Scope(Enum):
+    """What a refusal is about. It decides what happens to the message and to the others."""
+
+    CONFIGURATION = "configuration"
+    """The token, a permission, the payment: nothing can be sent until a person mends it."""
+    ACCOUNT = "account"
+    """The account is restricted."""
+    TEMPLATE = "template"
+    """This template cannot be used."""
+    THROTTLE = "throttle"
+    """Too fast."""
+    PLATFORM = "platform"
+    """The provider has trouble."""
+    CONNECTION = "connection"
+    """The provider was never reached, so nothing was sent."""
+    RECIPIENT = "recipient"
+    """This message can never be sent to this user."""
+    RECIPIENT_LATER = "recipient_later"
+    """This message cannot be sent to this user now."""
+    OPTED_OUT = "opted_out"
+    """The user has told the provider to stop such messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The provider has taken the message. That is no proof of delivery."""
+
+    provider_message_id: str | None = field(default=None, repr=False)
+    """Personal data: an id of WhatsApp contains the phone number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The message was definitely not sent."""
+
+    scope: Scope
+    code: str
+    retry_after: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The message may have been sent, or not."""
+
+    reason: str
+
+
+SendOutcome: TypeAlias = Accepted | Refused | Unknown
+
+
+class MessageBackend(ABC):
+    """Sends one message at a time. One instance serves one process."""
+
+    name: ClassVar[str]
+    """Stored with each message, and the key of the backend's pauses."""
+    has_receipts: ClassVar[bool] = False
+    """Whether the provider reports later what became of a message."""
+    rate_per_second: ClassVar[float] = 0
+    """The default rate; 0 for no limit."""
+    has_jitter: ClassVar[bool] = False
+    """Whether the time between two messages varies."""
+
+    @property
+    @abstractmethod
+    def max_call(self) -> timedelta:
+        """The longest that `send` takes."""
+
+    @abstractmethod
+    def send(self, message: OutgoingMessage) -> SendOutcome:
+        """Send the message. Raises nothing."""
+
+    def check(self) -> list[str]:
+        """Sentences about what is missing or wrong in the backend's settings."""
+        return []
+
+
+def load_backend(path: str) -> MessageBackend:
+    """The backend with this dotted path.
+
+    Raises ImproperlyConfigured, with one sentence, if there is none.
+    """
+    try:
+        backend = import_string(path)
+    except ImportError:
+        backend = None
+    if not (isinstance(backend, type) and issubclass(backend, MessageBackend)):
+        raise ImproperlyConfigured(
+            f"ENGAGEMENT_MESSAGE_BACKEND must be the dotted path of a message backend, such as"
+            f" engagement.message_backends.console.ConsoleBackend, not {path[:100]!r}."
+        )
+    return backend()

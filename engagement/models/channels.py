@@ -1,0 +1,39 @@
+"""What all processes that send by one backend share."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.functions import RandomUUID
+from django.db import models
+from django.db.models.functions import Now
+from uuid_utils.compat import uuid7
+
+from engagement.models.choices import times_in_range
+
+
+class SendingChannel(models.Model):
+    """The pause and the next slot of a backend, or of one template of it.
+
+    `scope` is empty for the whole backend; else it names a template: `{message key}/{language}`.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
+    backend = models.TextField()
+    scope = models.TextField(default="", db_default="", blank=True)
+    paused_until = models.DateTimeField(null=True, blank=True)
+    pause_reason = models.TextField(null=True, blank=True)
+    next_slot_at = models.DateTimeField(
+        null=True, blank=True, help_text="Before this time no further message is sent."
+    )
+    updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "engagement_sending_channels"
+        verbose_name = "sending channel"
+        default_permissions = ("view",)
+        constraints = (
+            models.UniqueConstraint(fields=("backend", "scope"), name="channel_backend_scope_unique"),
+            *times_in_range("channel", "paused_until", "next_slot_at", "updated_at"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.backend} {self.scope}".rstrip()

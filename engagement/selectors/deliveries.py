@@ -1,0 +1,145 @@
+"""What the sender and its watch read of the queue: due messages, pauses, counts. Nothing here writes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from django.db import connection
+from django.db.models import Count, F, Max, Min, Q
+from django.db.models.functions import Coalesce
+
+from engagement.models import EngagementMessage, MessageStatus, MessageType, SendingChannel
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from django.db.models import QuerySet
+
+PAGE_SIZE: Final = 50
+
+WAITING_HOURS: Final = "waiting_hours"
+WAITING_CAP: Final = "waiting_cap"
+WAITING_PAUSE: Final = "waiting_pause"
+WAITING_ALLOW_LIST: Final = "waiting_allow_list"
+"""Why the sender holds a pending message back, in its `outcome_reason`."""
+
+_DUE_AT: Final = Coalesce("next_attempt_at", "scheduled_for")
+
+
+class Candidate(NamedTuple):
+    """A message that was due when it was read. Nothing is locked."""
+
+    due_at: datetime
+    id: UUID
+    user_id: UUID
+    message_type: str
+
+
+class SentCounts(NamedTuple):
+    """What a watch asks of the queue."""
+
+    oldest_due_at: datetime | None
+    unknown: int
+    stale: int
+    not_delivered: int
+    last_sent_at: datetime | None
+
+
+def database_now() -> datetime:
+    """The database's clock. The senders of several machines agree on it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        ((now,),) = cursor.fetchall()
+    instant: datetime = now
+    return instant
+
+
+def due_messages(types: Collection[str], *, now: datetime) -> QuerySet[EngagementMessage]:
+    """Pending messages of these types whose time has come."""
+    due = EngagementMessage.objects.alias(due_at=_DUE_AT).filter(
+        status=MessageStatus.PENDING, due_at__lte=now
+    )
+    return due if set(types) == set(MessageType.values) else due.filter(message_type__in=types)
+
+
+def candidates(types: Sequence[str], *, now: datetime) -> Iterator[Candidate]:
+    """The due messages, longest waiting first, each once; before each page of others, the due replies."""
+    replies = [kind for kind in types if kind == MessageType.REPLY]
+    others = [kind for kind in types if kind != MessageType.REPLY]
+    last_reply: Candidate | None = None
+    last: Candidate | None = None
+    while True:
+        while replies and (page := _page(replies, now=now, after=last_reply)):
+            yield from page
+            last_reply = page[-1]
+        page = _page(others, now=now, after=last) if others else []
+        if not page:
+            return
+        yield from page
+        last = page[-1]
+
+
+def _page(types: Sequence[str], *, now: datetime, after: Candidate | None) -> list[Candidate]:
+    due = due_messages(types, now=now).alias(due_at=_DUE_AT)
+    if after:
+        due = due.filter(Q(due_at__gt=after.due_at) | Q(due_at=after.due_at, id__gt=after.id))
+    columns = ("id", "user_id", "message_type")
+    rows = due.order_by("due_at", "id").annotate(due=F("due_at")).values_list("due", *columns)[:PAGE_SIZE]
+    return [Candidate(*row) for row in rows]
+
+
+def channels_of(backend: str) -> dict[str, SendingChannel]:
+    """By scope: the backend's channels."""
+    return {channel.scope: channel for channel in SendingChannel.objects.filter(backend=backend)}
+
+
+def template_pauses(backend: str, *, now: datetime) -> dict[str, SendingChannel]:
+    """By scope: the templates of the backend that are paused at `now`."""
+    paused = SendingChannel.objects.filter(backend=backend, paused_until__gt=now).exclude(scope="")
+    return {channel.scope: channel for channel in paused}
+
+
+def people_sent_to(*, since: datetime) -> int:
+    """How many people were sent something that they had not asked for, since then."""
+    sent = EngagementMessage.objects.filter(claimed_at__gte=since).exclude(message_type=MessageType.REPLY)
+    sent = sent.filter(status__in=(MessageStatus.SENDING, MessageStatus.UNKNOWN, MessageStatus.SENT))
+    people: int = sent.aggregate(people=Count("user_id", distinct=True))["people"]
+    return people
+
+
+def count_waiting(types: Collection[str], *, now: datetime) -> int:
+    """Pending messages whose scheduled time has come, also those that the sender holds back."""
+    return EngagementMessage.objects.filter(
+        status=MessageStatus.PENDING, scheduled_for__lte=now, message_type__in=types
+    ).count()
+
+
+def count_pending_goodbyes() -> int:
+    """Goodbyes that wait to be sent."""
+    return EngagementMessage.objects.filter(
+        status=MessageStatus.PENDING, message_type=MessageType.GOODBYE
+    ).count()
+
+
+def sent_counts(types: Collection[str], *, now: datetime) -> SentCounts:
+    """What `check_sending` looks at. A message that the sender holds back is not due until then."""
+    oldest = due_messages(types, now=now).aggregate(oldest=Min("due_at"))["oldest"]
+    in_doubt = EngagementMessage.objects.filter(status__in=(MessageStatus.SENDING, MessageStatus.UNKNOWN))
+    stale = Q(status=MessageStatus.SENDING, claim_expires_at__lt=now)
+    unknown = Q(status=MessageStatus.UNKNOWN, claimed_at__gte=now - timedelta(days=7))
+    doubts = in_doubt.aggregate(stale=Count("pk", filter=stale), unknown=Count("pk", filter=unknown))
+    recent = EngagementMessage.objects.filter(claimed_at__gte=now - timedelta(days=1))
+    not_delivered = Q(failed_at__isnull=False, delivered_at__isnull=True, read_at__isnull=True)
+    sent = recent.filter(status=MessageStatus.SENT).aggregate(not_delivered=Count("pk", filter=not_delivered))
+    return SentCounts(
+        oldest_due_at=oldest,
+        unknown=doubts["unknown"],
+        stale=doubts["stale"],
+        not_delivered=sent["not_delivered"],
+        last_sent_at=EngagementMessage.objects.filter(
+            claimed_at__isnull=False, status=MessageStatus.SENT
+        ).aggregate(last=Max("claimed_at"))["last"],
+    )

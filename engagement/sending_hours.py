@@ -1,0 +1,90 @@
+"""When messages may be sent: hours of the day in a user's time zone, and how many fit into them. Pure."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, time, timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+_HOURS: Final = re.compile(
+    r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)",
+    re.ASCII,
+)
+DAY: Final = timedelta(days=1)
+
+
+class SendingHours(NamedTuple):
+    """From `begins` until just before `ends`, in local time. They may cross midnight."""
+
+    begins: time
+    ends: time
+
+    @classmethod
+    def parse(cls, text: str) -> SendingHours:
+        """Hours such as `09:00-20:00`. Raises ValueError for another form, and for equal ends."""
+        parts = _HOURS.fullmatch(text)
+        if not parts:
+            raise ValueError("must be hours such as 09:00-20:00")
+        hours = cls(time(int(parts[1]), int(parts[2])), time(int(parts[3]), int(parts[4])))
+        if hours.begins == hours.ends:
+            raise ValueError("must not begin and end at the same time; leave it empty for all hours")
+        return hours
+
+    @property
+    def length(self) -> timedelta:
+        """How long they last on a day without a clock change."""
+        day = datetime(2000, 1, 1, tzinfo=UTC)
+        return (datetime.combine(day, self.ends) - datetime.combine(day, self.begins)) % DAY
+
+    def include(self, instant: datetime, *, zone: tzinfo) -> bool:
+        """Whether `instant` (aware) is within the hours in `zone`."""
+        local = instant.astimezone(zone).time()
+        if self.begins < self.ends:
+            return self.begins <= local < self.ends
+        return local >= self.begins or local < self.ends
+
+    def next_open_at(self, instant: datetime, *, zone: tzinfo) -> datetime:
+        """`instant` (aware) if it is within the hours in `zone`, else when they next begin.
+
+        When clocks go back, a time of day comes twice, and the hours may begin at either.
+        """
+        if self.include(instant, zone=zone):
+            return instant
+        today = instant.astimezone(zone).date()
+        begins = (
+            datetime.combine(today + number * DAY, self.begins, tzinfo=zone)
+            .replace(fold=fold)
+            .astimezone(UTC)
+            for number in range(3)
+            for fold in (0, 1)
+        )
+        return min(begin for begin in begins if begin > instant)
+
+
+def zone_named(name: str | None) -> ZoneInfo | None:
+    """The time zone with this name; None if there is none."""
+    try:
+        return ZoneInfo(name) if name else None
+    except (ValueError, OSError):  # not found, a path, a folder
+        return None
+
+
+def messages_that_fit(
+    *,
+    within: timedelta,
+    hours: SendingHours | None,
+    seconds_per_message: float,
+    daily_cap: int,
+) -> int | None:
+    """About how many messages can be sent in the time `within`; None if nothing limits them."""
+    share = hours.length / DAY if hours else 1.0
+    limits = []
+    if seconds_per_message:
+        limits.append(within.total_seconds() * share / seconds_per_message)
+    if daily_cap:
+        limits.append(daily_cap * max(within / DAY, 1.0))
+    return int(min(limits)) if limits else None

@@ -1,0 +1,1 @@
+"""Sending queued messages, at most once, and recording their outcome."""

@@ -1,0 +1,138 @@
+"""The pace of sending: slots, pauses. In the database, so that all processes of a backend share them.
+
+Every function here locks one channel row, in a transaction of its own, and nothing else.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from django.db import transaction
+from django.db.models import Q
+
+from engagement.models import EngagementMessage, MessageStatus, SendingChannel
+from engagement.selectors.deliveries import WAITING_PAUSE, channels_of
+from engagement.services.resilience.retries import retry_own_transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+WITHOUT_END: Final = datetime(2999, 12, 31, tzinfo=UTC)
+"""The end of a pause that only `resume` ends."""
+JITTER: Final = 0.2
+"""Slots of a gateway are up to this share longer or shorter."""
+
+log = structlog.get_logger("engagement")
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The right to send one message, not before `begins_at`."""
+
+    begins_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """Nothing may be sent before `until`."""
+
+    until: datetime
+    reason: str
+
+
+def current_pause(backend: str, *, now: datetime) -> Paused | None:
+    """The pause of the whole backend, if there is one at `now`."""
+    channel = channels_of(backend).get("")
+    return _pause_of(channel, now=now) if channel else None
+
+
+@retry_own_transaction
+def reserve_slot(*, backend: str, interval: timedelta, has_jitter: bool, now: datetime) -> Slot | Paused:
+    """Reserve the next slot of the backend, `interval` after the one before, unless it is paused.
+
+    Transaction: opens one. Not repeatable: each call takes a slot.
+    """
+    with transaction.atomic():
+        channel = _locked(backend, "")
+        if paused := _pause_of(channel, now=now):
+            return paused
+        begins_at = max(channel.next_slot_at or now, now)
+        factor = random.uniform(1 - JITTER, 1 + JITTER) if has_jitter else 1.0  # noqa: S311  no secret
+        channel.next_slot_at = begins_at + interval * factor
+        channel.updated_at = now
+        channel.save(update_fields=["next_slot_at", "updated_at"])
+    return Slot(begins_at)
+
+
+@retry_own_transaction
+def slow_down(*, backend: str, until: datetime, now: datetime) -> None:
+    """Reserve no slot before `until`. Transaction: opens one. Repeatable."""
+    with transaction.atomic():
+        channel = _locked(backend, "")
+        channel.next_slot_at = max(channel.next_slot_at or until, until)
+        channel.updated_at = now
+        channel.save(update_fields=["next_slot_at", "updated_at"])
+
+
+@retry_own_transaction
+def pause_sending(*, backend: str, until: datetime, reason: str, now: datetime, scope: str = "") -> None:
+    """Pause a backend, or one template of it, at least until then. The longer of two pauses counts.
+
+    Transaction: opens one. Repeatable.
+    """
+    with transaction.atomic():
+        channel = _locked(backend, scope)
+        if channel.paused_until is not None and channel.paused_until >= until:
+            return
+        channel.paused_until, channel.pause_reason, channel.updated_at = until, reason, now
+        channel.save(update_fields=["paused_until", "pause_reason", "updated_at"])
+    log.warning(
+        "engagement_sending_paused", backend=backend, scope=scope, reason=reason, until=until.isoformat()
+    )
+
+
+@retry_own_transaction
+def resume_sending(*, backend: str, now: datetime) -> int:
+    """End all pauses of a backend, and make the messages due that they held back; returns how many pauses.
+
+    Transaction: opens one for the channels, then one for the messages. Repeatable.
+    """
+    with transaction.atomic():
+        rows = SendingChannel.objects.filter(backend=backend).order_by("scope")
+        channels = [channel for channel in rows.select_for_update(no_key=True) if channel.paused_until]
+        for channel in channels:
+            channel.paused_until, channel.pause_reason, channel.updated_at = None, None, now
+            channel.save(update_fields=["paused_until", "pause_reason", "updated_at"])
+    _release(WAITING_PAUSE)
+    if channels:
+        log.info("engagement_sending_resumed", backend=backend, pauses=len(channels))
+    return len(channels)
+
+
+def _release(reason: str) -> None:
+    """Make the pending messages due that were held back for this reason."""
+    with transaction.atomic():
+        held = EngagementMessage.objects.filter(
+            Q(outcome_reason=reason), status=MessageStatus.PENDING, next_attempt_at__isnull=False
+        ).order_by("id")
+        ids = list(held.select_for_update(no_key=True).values_list("id", flat=True))
+        _clear(ids)
+
+
+def _clear(ids: Collection[object]) -> None:
+    EngagementMessage.objects.filter(pk__any_of=ids).update(next_attempt_at=None, outcome_reason=None)
+
+
+def _locked(backend: str, scope: str) -> SendingChannel:
+    SendingChannel.objects.bulk_create([SendingChannel(backend=backend, scope=scope)], ignore_conflicts=True)
+    return SendingChannel.objects.select_for_update(no_key=True).get(backend=backend, scope=scope)
+
+
+def _pause_of(channel: SendingChannel, *, now: datetime) -> Paused | None:
+    if channel.paused_until is None or channel.paused_until <= now:
+        return None
+    return Paused(channel.paused_until, channel.pause_reason or "")

@@ -1,0 +1,274 @@
+"""Claiming one message: lock, check again, and commit it as `sending` before the first byte leaves.
+
+Locks, in this order: the user's state row, the profile, the message. Rows that another session has locked
+are skipped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final, TypeAlias
+from uuid import UUID
+
+import structlog
+from django.db import connection
+from uuid_utils.compat import uuid7
+
+from engagement import message_catalogue
+from engagement.message_backends.base import OutgoingMessage
+from engagement.models import EngagementMessage, MessageStatus, MessageType, UserEngagementState, UserProfile
+from engagement.selectors import deliveries, due_users, goodbyes
+from engagement.services.delivery.recheck import Cancel, Facts, Hold, Limits, recheck
+from engagement.services.resilience.transactions import in_transaction
+from engagement.services.state_machine import extend_wait
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from engagement.selectors.deliveries import Candidate
+    from engagement.services.delivery.settings import DeliverySettings
+
+CANNOT_BE_RENDERED: Final = "cannot_be_rendered"
+CLAIM_MARGIN: Final = timedelta(seconds=60)
+"""Time between the end of a call to the backend and the end of the claim, to record the outcome."""
+CAP_PERIOD: Final = timedelta(hours=24)
+_CAP_LOCK: Final = 0x656E_6761
+"""A key for PostgreSQL's advisory locks, so that two claims do not both take the last place of the cap."""
+
+log = structlog.get_logger("engagement")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimTerms:
+    """What all claims of a sender have in common."""
+
+    backend: str
+    max_call: timedelta
+    """The longest that a call to the backend takes."""
+    goodbye_wait: timedelta
+    settings: DeliverySettings
+    lock_timeout: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt to send a message. Its id carries the time of its claim."""
+
+    id: UUID
+    claimed_at: datetime
+
+    @classmethod
+    def at(cls, instant: datetime) -> Attempt:
+        """A new attempt, with the time in whole milliseconds, as a version 7 UUID holds it."""
+        instant = instant.replace(microsecond=instant.microsecond // 1000 * 1000)
+        nanoseconds = (instant - _EPOCH) // timedelta(milliseconds=1) * 1_000_000
+        return cls(UUID(bytes=uuid7(nanoseconds=nanoseconds).bytes), instant)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A message that this sender alone may send, now."""
+
+    message: OutgoingMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The message cannot be sent, whatever the backend says."""
+
+    reason: str
+
+
+class Eligible:
+    """The message may be sent; it was not claimed because no slot was reserved for it."""
+
+
+class Busy:
+    """Another session has locked or changed the message or its user."""
+
+
+Verdict: TypeAlias = Claim | Cancel | Hold | Failed | Eligible | Busy
+
+
+def claim_message(
+    candidate: Candidate, *, terms: ClaimTerms, attempt: Attempt, now: datetime, has_slot: bool
+) -> Verdict:
+    """Claim a message if it may be sent, or record why not.
+
+    With a slot a message that may be sent is committed as `sending`, and the wait of a goodbye is extended
+    from the claim; without one nothing is written then. A message that must not be sent any more is
+    cancelled; one that must wait gets `next_attempt_at`.
+    `now` decides what is due and open; the attempt has the database's clock.
+    Transaction: opens one, which must be the outermost. Repeatable with the same attempt: a claim that was
+    committed is found again.
+    """
+
+    def work() -> Verdict:
+        return _decide(candidate, terms=terms, attempt=attempt, now=now, has_slot=has_slot)
+
+    return in_transaction(work, lock_timeout=terms.lock_timeout)
+
+
+def preview(candidate: Candidate, *, terms: ClaimTerms, now: datetime) -> Verdict:
+    """What a claim would decide now. Transaction: none; nothing is locked or written."""
+    facts = _read(candidate, is_locked=False)
+    if facts is None:
+        return Busy()
+    limits = _limits(facts.message, terms=terms, profile=facts.profile)
+    return recheck(facts, limits=limits, now=now) or Eligible()
+
+
+def _decide(
+    candidate: Candidate, *, terms: ClaimTerms, attempt: Attempt, now: datetime, has_slot: bool
+) -> Verdict:
+    is_capped = terms.settings.daily_cap and candidate.message_type != MessageType.REPLY
+    if is_capped and has_slot:
+        _lock_cap()
+    facts = _read(candidate, is_locked=True)
+    if facts is None:
+        return Busy()
+    message = facts.message
+    if message.status == MessageStatus.SENDING and message.attempt_id == attempt.id:
+        return Claim(_outgoing(facts, attempt))
+    if message.status != MessageStatus.PENDING or (message.next_attempt_at or now) > now:
+        return Busy()
+    verdict = recheck(facts, limits=_limits(message, terms=terms, profile=facts.profile), now=now)
+    if verdict is None:
+        return _claim(facts, terms=terms, attempt=attempt) if has_slot else Eligible()
+    _record(message, verdict)
+    return verdict
+
+
+def _read(candidate: Candidate, *, is_locked: bool) -> Facts | None:
+    """The message and its user. None if one of the rows is locked by another session, or gone."""
+    states = due_users.states_of([candidate.user_id])
+    profiles = UserProfile.objects.filter(pk=candidate.user_id)
+    messages = EngagementMessage.objects.filter(pk=candidate.id)
+    if is_locked:
+        states = states.select_for_update(skip_locked=True, no_key=True)
+        profiles = profiles.select_for_update(skip_locked=True, no_key=True)
+        messages = messages.select_for_update(skip_locked=True, no_key=True)
+    user_state = next(iter(due_users.read_user_states(states)), None)
+    if user_state is None and UserEngagementState.objects.filter(user_id=candidate.user_id).exists():
+        return None
+    profile = profiles.first()
+    if profile is None and UserProfile.objects.filter(pk=candidate.user_id).exists():
+        return None
+    message = messages.first()
+    if message is None:
+        return None
+    goodbye = None
+    if message.message_type == MessageType.GOODBYE and user_state:
+        goodbye = goodbyes.goodbyes_of_waits([user_state]).get(user_state.user_id)
+    return Facts(message=message, profile=profile, user_state=user_state, goodbye=goodbye)
+
+
+def template_scope(message: EngagementMessage, profile: UserProfile | None) -> str:
+    """The name under which the message's template is paused."""
+    return f"{message.message_key}/{_language(profile)}"
+
+
+def _language(profile: UserProfile | None) -> str:
+    return message_catalogue.language_of(profile.locale if profile else "")
+
+
+def _limits(message: EngagementMessage, *, terms: ClaimTerms, profile: UserProfile | None) -> Limits:
+    paused = deliveries.template_pauses(terms.backend, now=deliveries.database_now())
+    return Limits(
+        settings=terms.settings,
+        paused_template=paused.get(template_scope(message, profile)),
+        is_capped=_is_cap_reached(terms.settings.daily_cap, message),
+    )
+
+
+def _is_cap_reached(cap: int, message: EngagementMessage) -> bool:
+    if not cap or message.message_type == MessageType.REPLY:
+        return False
+    return deliveries.people_sent_to(since=deliveries.database_now() - CAP_PERIOD) >= cap
+
+
+def _lock_cap() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_CAP_LOCK])
+
+
+def _claim(facts: Facts, *, terms: ClaimTerms, attempt: Attempt) -> Claim | Failed:
+    message, profile = facts.message, facts.profile
+    if profile is None:
+        raise AssertionError("the recheck refuses a message without a profile")
+    try:
+        outgoing = _outgoing(facts, attempt)
+    except _RENDERING_ERRORS as error:
+        log.warning("engagement_message_not_rendered", message_id=str(message.id), error=str(error))
+        return _fail(message, CANNOT_BE_RENDERED)
+    message.status = MessageStatus.SENDING
+    message.attempt_id, message.claimed_at = attempt.id, attempt.claimed_at
+    message.claim_expires_at = attempt.claimed_at + terms.max_call + CLAIM_MARGIN
+    message.backend, message.destination_jid = terms.backend, outgoing.to
+    message.next_attempt_at = message.outcome_reason = None
+    message.save(update_fields=_CLAIM_FIELDS)
+    if message.message_type == MessageType.GOODBYE:
+        extend_wait(user_id=message.user_id, until=attempt.claimed_at + terms.goodbye_wait)
+    return Claim(outgoing)
+
+
+def _outgoing(facts: Facts, attempt: Attempt) -> OutgoingMessage:
+    message, profile = facts.message, facts.profile
+    locale = profile.locale if profile else ""
+    params: Mapping[str, object] = message.message_params
+    return OutgoingMessage(
+        message_id=message.id,
+        attempt_id=attempt.id,
+        user_id=message.user_id,
+        to=((profile.whatsapp_jid if profile else None) or message.destination_jid).strip(),
+        message_type=message.message_type,
+        message_key=message.message_key,
+        params=params,
+        language=_language(profile),
+        text=message_catalogue.render(key=message.message_key, locale=locale, params=params),
+        callback_data=f"{message.id}:{attempt.id}",
+    )
+
+
+def _record(message: EngagementMessage, verdict: Cancel | Hold) -> None:
+    message.outcome_reason = verdict.reason
+    if isinstance(verdict, Cancel):
+        message.status = MessageStatus.CANCELLED
+        message.next_attempt_at = None
+        log.info("engagement_message_cancelled", message_id=str(message.id), reason=verdict.reason)
+    else:
+        message.next_attempt_at = verdict.until
+    message.save(update_fields=["status", "outcome_reason", "next_attempt_at"])
+
+
+def _fail(message: EngagementMessage, reason: str) -> Failed:
+    message.status, message.outcome_reason, message.next_attempt_at = MessageStatus.FAILED, reason, None
+    message.save(update_fields=["status", "outcome_reason", "next_attempt_at"])
+    return Failed(reason)
+
+
+_TIME_ORDERED: Final = 7
+_EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00Z")
+_RENDERING_ERRORS: Final = (
+    message_catalogue.UnknownMessageKey,
+    message_catalogue.WrongMessageParameters,
+    message_catalogue.WrongTranslation,
+)
+_CLAIM_FIELDS: Final = (
+    "status",
+    "attempt_id",
+    "claimed_at",
+    "claim_expires_at",
+    "backend",
+    "destination_jid",
+    "next_attempt_at",
+    "outcome_reason",
+)
+
+
+def attempt_time(attempt_id: UUID | None) -> datetime | None:
+    """When the attempt with this id was claimed; None for an id that carries no time."""
+    if attempt_id is None or attempt_id.version != _TIME_ORDERED:
+        return None
+    return _EPOCH + timedelta(milliseconds=attempt_id.int >> 80)

@@ -1,0 +1,280 @@
+"""How an attempt ended: accepted, refused, unknown. Rules: delivery design, sections 1 and 2.
+
+Each outcome takes the message's lock alone; a refusal that opts the user out locks state, profile and
+message, in that order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from django.db import transaction
+
+from engagement.message_backends.base import Accepted, Refused, Scope, Unknown
+from engagement.models import IN_DOUBT, EngagementMessage, MessageStatus, UserProfile
+from engagement.services.delivery.channels import pause_sending, slow_down
+from engagement.services.delivery.claim import attempt_time
+from engagement.services.message_queue import EXPIRED_CLAIM
+from engagement.services.preferences import opt_out
+from engagement.services.resilience.retries import retry_own_transaction
+from engagement.services.state_machine import lock_known_states
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from uuid import UUID
+
+MINUTE: Final = timedelta(minutes=1)
+DAY: Final = timedelta(days=1)
+MAX_RETRY_AFTER: Final = timedelta(hours=24)
+
+PAUSES: Final[Mapping[Scope, timedelta]] = {
+    Scope.CONFIGURATION: timedelta(hours=1),
+    Scope.ACCOUNT: timedelta(hours=6),
+    Scope.TEMPLATE: timedelta(hours=6),
+}
+"""How long a refusal of this scope pauses the backend or the template, unless the answer says more."""
+SLOWER: Final[Mapping[Scope, timedelta]] = {
+    Scope.THROTTLE: MINUTE,
+    Scope.CONNECTION: 0.5 * MINUTE,
+    Scope.PLATFORM: MINUTE,
+}
+"""How long nothing is sent after a refusal of this scope, unless the answer says more."""
+MAX_SLOWER: Final = timedelta(hours=1)
+COSTS_NO_ATTEMPT: Final = frozenset(
+    {Scope.CONFIGURATION, Scope.ACCOUNT, Scope.TEMPLATE, Scope.THROTTLE, Scope.CONNECTION}
+)
+"""Refusals that say nothing about the message: it was never tried."""
+FINAL: Final = frozenset({Scope.RECIPIENT, Scope.OPTED_OUT})
+
+WAITING_RETRY: Final = "waiting_retry"
+"""The `outcome_reason` of a pending message that was refused and will be tried again."""
+
+log = structlog.get_logger("engagement")
+
+
+class Ending(StrEnum):
+    """What an outcome made of a message."""
+
+    SENT = "sent"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    WAITING = "waiting"
+    """It is pending again."""
+    STALE = "stale"
+    """The attempt is not the message's present one; nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended."""
+
+    message_id: UUID
+    attempt_id: UUID
+    result: Accepted | Refused | Unknown
+
+
+def record_outcome(
+    outcome: Outcome, *, backend: str, template: str, max_attempts: int, now: datetime
+) -> Ending:
+    """Record how an attempt ended, and pause or slow down what its refusal is about.
+
+    Acceptance wins over everything; a refusal or an unknown outcome counts for the present attempt alone.
+    Transaction: one for the message, then one for the channel. Repeatable.
+    """
+    result = outcome.result
+    if isinstance(result, Accepted):
+        return accept(
+            message_id=outcome.message_id,
+            attempt_id=outcome.attempt_id,
+            provider_message_id=result.provider_message_id,
+        )
+    if isinstance(result, Unknown):
+        return _mark_unknown(outcome, reason=result.reason)
+    ending = _refuse(outcome, result, max_attempts=max_attempts, now=now)
+    hold_back(result, backend=backend, template=template, now=now)
+    return ending
+
+
+@retry_own_transaction
+def accept(*, message_id: UUID, attempt_id: UUID | None, provider_message_id: str | None) -> Ending:
+    """Record that an attempt was accepted: the message is sent, since the time of that attempt.
+
+    Without `attempt_id` it was the message's latest attempt.
+    Transaction: opens one, or joins the caller's. Locks the message. Repeatable.
+    """
+    with transaction.atomic():
+        message = locked(message_id)
+        if message is None:
+            return Ending.STALE
+        become_sent(message, attempt_id=attempt_id, provider_message_id=provider_message_id)
+    return Ending.SENT
+
+
+def become_sent(
+    message: EngagementMessage, *, attempt_id: UUID | None, provider_message_id: str | None
+) -> None:
+    """Make a locked message sent, if it is not; needs the caller's transaction."""
+    attempt_id = attempt_id or message.attempt_id
+    attempted_at = attempt_time(attempt_id)
+    if message.status != MessageStatus.SENT:
+        message.status = MessageStatus.SENT
+        message.sent_at = attempted_at or message.claimed_at
+        message.claim_expires_at = message.next_attempt_at = message.outcome_reason = None
+        message.error_code = message.error_message = None
+    message.claimed_at = message.claimed_at or attempted_at
+    message.attempt_id = message.attempt_id or attempt_id
+    message.provider_message_id = message.provider_message_id or provider_message_id
+    message.save(update_fields=_OUTCOME_FIELDS)
+
+
+@retry_own_transaction
+def _mark_unknown(outcome: Outcome, *, reason: str) -> Ending:
+    with transaction.atomic():
+        message = _present(outcome)
+        if message is None:
+            return Ending.STALE
+        message.status, message.outcome_reason = MessageStatus.UNKNOWN, reason
+        message.claim_expires_at = None
+        message.save(update_fields=_OUTCOME_FIELDS)
+    log.warning("engagement_message_unknown", message_id=str(outcome.message_id), reason=reason)
+    return Ending.UNKNOWN
+
+
+@retry_own_transaction
+def _refuse(outcome: Outcome, refusal: Refused, *, max_attempts: int, now: datetime) -> Ending:
+    with transaction.atomic():
+        if refusal.scope is Scope.OPTED_OUT:
+            _lock_user_of(outcome.message_id)
+        message = _present(outcome)
+        if message is None:
+            return Ending.STALE
+        _apply(message, refusal, max_attempts=max_attempts, now=now)
+        if refusal.scope is Scope.OPTED_OUT and UserProfile.objects.filter(pk=message.user_id).exists():
+            opt_out(user_id=message.user_id, now=now)
+    _log_refusal(message, refusal)
+    return Ending.FAILED if message.status == MessageStatus.FAILED else Ending.WAITING
+
+
+def _apply(message: EngagementMessage, refusal: Refused, *, max_attempts: int, now: datetime) -> None:
+    message.error_code = refusal.code
+    message.claim_expires_at = None
+    if refusal.scope in COSTS_NO_ATTEMPT:
+        message.status, message.outcome_reason = MessageStatus.PENDING, WAITING_RETRY
+        message.attempt_id = message.claimed_at = message.next_attempt_at = None
+    else:
+        message.retry_count += 1
+        is_final = refusal.scope in FINAL or message.retry_count >= _attempts(refusal, max_attempts)
+        message.status = MessageStatus.FAILED if is_final else MessageStatus.PENDING
+        message.outcome_reason = refusal.scope.value if is_final else WAITING_RETRY
+        message.next_attempt_at = None if is_final else now + _wait(message.retry_count, refusal)
+        message.error_message = f"{refusal.scope.value} ({refusal.code})"
+    message.save(update_fields=_OUTCOME_FIELDS)
+
+
+def _attempts(refusal: Refused, max_attempts: int) -> int:
+    """A refusal that asks for a day's wait is tried once more, and no oftener."""
+    return 2 if refusal.retry_after and refusal.retry_after >= DAY else max_attempts
+
+
+def _wait(retry_count: int, refusal: Refused) -> timedelta:
+    """1, 5, 25 ... minutes, at most a day; or what the answer says."""
+    growing = min(MINUTE * 5 ** (retry_count - 1), MAX_RETRY_AFTER)
+    return min(max(refusal.retry_after or growing, MINUTE), MAX_RETRY_AFTER)
+
+
+def hold_back(refusal: Refused, *, backend: str, template: str, now: datetime) -> None:
+    """Pause or slow down what a refusal is about; nothing for one that is about the recipient.
+
+    Transaction: the channel's own.
+    """
+    wait = refusal.retry_after or timedelta()
+    if pause := PAUSES.get(refusal.scope):
+        scope = template if refusal.scope is Scope.TEMPLATE else ""
+        until = now + min(max(pause, wait), MAX_RETRY_AFTER)
+        reason = f"{refusal.scope.value} error {refusal.code}"
+        pause_sending(backend=backend, until=until, reason=reason, now=now, scope=scope)
+    elif slower := SLOWER.get(refusal.scope):
+        slow_down(backend=backend, until=now + min(max(slower, wait), MAX_SLOWER), now=now)
+
+
+@retry_own_transaction
+def resolve_unknown(*, message_id: UUID, arrived: bool) -> bool:
+    """Record what a person found out about a message with an unknown outcome; returns whether it had one.
+
+    What has not arrived has failed, and can be retried.
+    Transaction: opens one, or joins the caller's. Locks the message. Repeatable.
+    """
+    with transaction.atomic():
+        message = locked(message_id)
+        if message is None or message.status != MessageStatus.UNKNOWN:
+            return False
+        if arrived:
+            become_sent(message, attempt_id=None, provider_message_id=None)
+        else:
+            message.status, message.outcome_reason = MessageStatus.FAILED, "did_not_arrive"
+            message.retry_count = max(message.retry_count, 1)
+            message.save(update_fields=_OUTCOME_FIELDS)
+    log.info("engagement_message_resolved", message_id=str(message_id), arrived=arrived)
+    return True
+
+
+def unknown_messages(*, backend: str, claimed_before: datetime) -> list[UUID]:
+    """The messages of a backend with an unknown outcome, claimed before then."""
+    unknown = EngagementMessage.objects.filter(
+        status=MessageStatus.UNKNOWN, backend=backend, claimed_at__lt=claimed_before
+    )
+    return list(unknown.order_by("id").values_list("id", flat=True))
+
+
+def locked(message_id: UUID) -> EngagementMessage | None:
+    """The message, locked in the caller's transaction; None if it does not exist."""
+    return EngagementMessage.objects.select_for_update(no_key=True).filter(pk=message_id).first()
+
+
+def _present(outcome: Outcome) -> EngagementMessage | None:
+    """The message, locked, if the attempt is its present one and its outcome is open.
+
+    An attempt whose claim has expired is `unknown`; its own outcome may still arrive late.
+    """
+    message = locked(outcome.message_id)
+    if message is None or message.attempt_id != outcome.attempt_id or message.status not in IN_DOUBT:
+        return None
+    is_open = message.status == MessageStatus.SENDING or message.outcome_reason == EXPIRED_CLAIM
+    return message if is_open else None
+
+
+def _lock_user_of(message_id: UUID) -> None:
+    """Lock the state and the profile before the message, as everyone does who locks several."""
+    user_ids = EngagementMessage.objects.filter(pk=message_id).values_list("user_id", flat=True)
+    for user_id in user_ids:
+        lock_known_states(user_ids=[user_id])
+        UserProfile.objects.select_for_update(no_key=True).filter(pk=user_id).first()
+
+
+def _log_refusal(message: EngagementMessage, refusal: Refused) -> None:
+    event = (
+        "engagement_message_failed"
+        if message.status == MessageStatus.FAILED
+        else "engagement_message_refused"
+    )
+    log.warning(event, message_id=str(message.id), scope=refusal.scope.value, code=refusal.code)
+
+
+_OUTCOME_FIELDS: Final[tuple[Any, ...]] = (
+    "status",
+    "attempt_id",
+    "claimed_at",
+    "claim_expires_at",
+    "next_attempt_at",
+    "provider_message_id",
+    "sent_at",
+    "retry_count",
+    "error_code",
+    "error_message",
+    "outcome_reason",
+)

@@ -1,0 +1,167 @@
+"""Receipts: what the provider reports later about a message that it accepted or refused.
+
+Receipts are repeated and come in any order. Proof of acceptance wins; receipts move forwards only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import structlog
+from django.db import transaction
+
+from engagement.conf import engagement_settings
+from engagement.message_backends.base import Refused, Scope
+from engagement.models import EngagementMessage, MessageType, UserProfile
+from engagement.services.delivery.claim import template_scope
+from engagement.services.delivery.outcomes import become_sent, hold_back, locked
+from engagement.services.preferences import opt_out
+from engagement.services.resilience.retries import retry_own_transaction
+from engagement.services.state_machine import extend_wait, lock_known_states
+from engagement.states import require_aware
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+log = structlog.get_logger("engagement")
+
+
+class ReceiptKind(StrEnum):
+    """What a receipt says."""
+
+    SENT = "sent"
+    DELIVERED = "delivered"
+    READ = "read"
+    FAILED = "failed"
+
+
+class ReceiptEffect(StrEnum):
+    """What a receipt changed."""
+
+    RECORDED = "recorded"
+    REPEATED = "repeated"
+    """It said nothing new."""
+    EARLIER_ATTEMPT = "earlier_attempt"
+    """It reports the failure of an attempt that is not the latest; nothing was changed."""
+    UNKNOWN_MESSAGE = "unknown_message"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """A receipt of the provider."""
+
+    kind: ReceiptKind
+    occurred_at: datetime
+    """The provider's time."""
+    message_id: UUID | None = None
+    attempt_id: UUID | None = None
+    """From the data that the provider sends back."""
+    provider_message_id: str | None = None
+    refusal: Refused | None = None
+    """Why it failed."""
+
+
+def callback_ids(text: str | None) -> tuple[UUID, UUID] | None:
+    """The message and the attempt in `{message id}:{attempt id}`; None for any other text."""
+    message_id, _, attempt_id = (text or "").partition(":")
+    try:
+        return UUID(message_id), UUID(attempt_id)
+    except ValueError:
+        return None
+
+
+def take_receipt(receipt: Receipt, *, now: datetime) -> ReceiptEffect:
+    """Record a receipt. A failure that is not about the recipient pauses sending, too.
+
+    Without `message_id` the message is found by the provider's id.
+    Transaction: opens one; locks the user's state row, the profile and the message, in this order, as far
+    as the receipt needs them. A pause is written in the channel's own. Repeatable.
+    Raises ValueError for a naive time.
+    """
+    require_aware(receipt.occurred_at)
+    require_aware(now)
+    found = _find(receipt)
+    if found is None:
+        log.info("engagement_receipt_unknown", kind=receipt.kind.value)
+        return ReceiptEffect.UNKNOWN_MESSAGE
+    effect = _take(receipt, found, now=now)
+    refusal = receipt.refusal
+    if effect is ReceiptEffect.RECORDED and refusal and receipt.kind is ReceiptKind.FAILED:
+        hold_back(refusal, backend=found.backend or "", template=_template_of(found), now=now)
+    return effect
+
+
+def _find(receipt: Receipt) -> EngagementMessage | None:
+    messages = EngagementMessage.objects.all()
+    if receipt.message_id:
+        return messages.filter(pk=receipt.message_id).first()
+    if receipt.provider_message_id:
+        return messages.filter(provider_message_id=receipt.provider_message_id).order_by("-id").first()
+    return None
+
+
+@retry_own_transaction
+def _take(receipt: Receipt, found: EngagementMessage, *, now: datetime) -> ReceiptEffect:
+    opts_out = receipt.refusal is not None and receipt.refusal.scope is Scope.OPTED_OUT
+    extends = receipt.kind is ReceiptKind.DELIVERED and found.message_type == MessageType.GOODBYE
+    with transaction.atomic():
+        if opts_out or extends:
+            lock_known_states(user_ids=[found.user_id])
+        if opts_out:
+            UserProfile.objects.select_for_update(no_key=True).filter(pk=found.user_id).first()
+        message = locked(found.id)
+        if message is None:
+            return ReceiptEffect.UNKNOWN_MESSAGE
+        effect = _apply(receipt, message, now=now)
+        if extends and message.delivered_at:
+            _extend(message)
+        if opts_out and effect is ReceiptEffect.RECORDED and _has_profile(message.user_id):
+            opt_out(user_id=message.user_id, now=now)
+    return effect
+
+
+def _apply(receipt: Receipt, message: EngagementMessage, *, now: datetime) -> ReceiptEffect:
+    is_latest = receipt.attempt_id is None or receipt.attempt_id == message.attempt_id
+    if receipt.kind is ReceiptKind.FAILED and not is_latest:
+        log.info("engagement_receipt_of_earlier_attempt", message_id=str(message.id))
+        return ReceiptEffect.EARLIER_ATTEMPT
+    before = _facts(message)
+    become_sent(message, attempt_id=receipt.attempt_id, provider_message_id=receipt.provider_message_id)
+    at = min(max(receipt.occurred_at, message.claimed_at or receipt.occurred_at), now)
+    match receipt.kind:
+        case ReceiptKind.DELIVERED:
+            message.delivered_at = message.delivered_at or at
+        case ReceiptKind.READ:
+            message.read_at = message.read_at or at
+        case ReceiptKind.FAILED:
+            message.failed_at = message.failed_at or at
+            message.error_code = receipt.refusal.code if receipt.refusal else message.error_code
+    message.save(update_fields=["delivered_at", "read_at", "failed_at", "error_code"])
+    return ReceiptEffect.REPEATED if _facts(message) == before else ReceiptEffect.RECORDED
+
+
+def _facts(message: EngagementMessage) -> tuple[object, ...]:
+    return (
+        message.status,
+        message.provider_message_id,
+        message.delivered_at,
+        message.read_at,
+        message.failed_at,
+    )
+
+
+def _extend(message: EngagementMessage) -> None:
+    if message.delivered_at:
+        wait = engagement_settings().policy.goodbye_wait
+        extend_wait(user_id=message.user_id, until=message.delivered_at + wait)
+
+
+def _has_profile(user_id: UUID) -> bool:
+    return UserProfile.objects.filter(pk=user_id).exists()
+
+
+def _template_of(message: EngagementMessage) -> str:
+    return template_scope(message, UserProfile.objects.filter(pk=message.user_id).first())

@@ -1,0 +1,287 @@
+"""Sending what is due: in this process, or by several workers that share the queue."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from django.db import Error as DatabaseError
+from django.utils.timezone import now as timezone_now
+
+from engagement.conf import engagement_settings
+from engagement.selectors import deliveries
+from engagement.sending_hours import messages_that_fit
+from engagement.services.delivery.channels import current_pause
+from engagement.services.delivery.claim import ClaimTerms, Eligible, preview
+from engagement.services.delivery.recheck import Cancel, Hold
+from engagement.services.delivery.result import SendCounts, SendResult, SendStatus
+from engagement.services.delivery.settings import delivery_settings
+from engagement.services.delivery.worker import Pace, Worker
+from engagement.services.job.result import Outcome, outcome_of
+from engagement.services.resilience.retries import RetryPolicy
+from engagement.services.resilience.stop import StopRequest
+from engagement.services.resilience.workers import run_workers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from engagement.conf import EngagementSettings
+    from engagement.message_backends.base import MessageBackend
+    from engagement.services.delivery.channels import Paused
+    from engagement.services.delivery.result import SendError
+    from engagement.services.delivery.settings import DeliverySettings
+    from engagement.services.job.progress import RunListener
+
+POLL_SECONDS: Final = 5.0
+"""How soon a watching sender notices a message that has become due."""
+
+log = structlog.get_logger("engagement")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendRequest:
+    """What is asked of a sender."""
+
+    backend: MessageBackend
+    limit: int | None = None
+    """The most messages that are given to the backend."""
+    workers: int = 1
+    watch: bool = False
+    """Go on until a stop is asked for."""
+    dry_run: bool = False
+    now: datetime | None = None
+    """What is due, the hours and the recheck go by this time; slots, pauses and claims by the clock."""
+
+
+def send_messages(
+    *, request: SendRequest, stop: StopRequest | None = None, progress: RunListener | None = None
+) -> SendResult:
+    """Send the messages that are due, each at most once.
+
+    Transaction: several for each message, none while the backend works; must not be called inside another.
+    With several workers it forks, so the calling process must have no other threads.
+    Repeatable, also at the same time and after a crash: a message that was claimed is not due any more,
+    and one whose outcome was lost becomes `unknown`.
+    Raises ImproperlyConfigured for impossible settings. Anything else that stops the sender ends it as
+    failed, with the reason in `failure`.
+    """
+    return _Sender(request, stop=stop or StopRequest(), progress=progress).carry_out()
+
+
+class _Sender:
+    """One call of the sender."""
+
+    def __init__(self, request: SendRequest, *, stop: StopRequest, progress: RunListener | None) -> None:
+        self._request = request
+        self._settings = engagement_settings()
+        self._delivery = delivery_settings()
+        self._stop = stop
+        self._progress = progress
+        self._retries = RetryPolicy.of(self._settings, stop=stop)
+        self._started = time.monotonic()
+        self._counts = SendCounts()
+        self._paused: Paused | None = None
+        self._due = 0
+        self._now: datetime | None = request.now
+
+    def carry_out(self) -> SendResult:
+        outcome = outcome_of(self._begin, stop=self._stop)
+        if outcome.is_complete:
+            outcome = self._run()
+        result = self._result(outcome)
+        _log_completed(result)
+        return result
+
+    def _begin(self) -> bool:
+        clock = self._retries.read(deliveries.database_now)
+        self._now = self._request.now or clock
+        self._shift = self._now - clock
+        types = [kind.value for kind in self._delivery.types]
+        self._due = self._retries.read(deliveries.due_messages(types, now=self._now).count)
+        if self._progress:
+            self._progress.due_counted(self._due)
+        return True
+
+    def _run(self) -> Outcome:
+        if self._request.dry_run:
+            return outcome_of(self._preview, stop=self._stop)
+        if self._request.workers == 1:
+            work = partial(self._work, self._request.limit)
+            outcome, self._paused = work(self._take, self._stop)
+            return outcome
+        return self._run_workers()
+
+    def _run_workers(self) -> Outcome:
+        works = [partial(self._work, limit) for limit in self._limits()]
+        try:
+            workers = run_workers(
+                works, on_message=lambda message: self._take(*message), on_poll=_nothing, stop=self._stop
+            )
+        except OSError as error:
+            failure = f"Worker processes could not be started ({error.strerror or error})."
+            return Outcome(is_complete=False, failure=failure, failure_summary=failure)
+        results = [result for worker in workers for result in worker.results]
+        self._paused = next((paused for _, paused in results if paused), None)
+        if len(results) < len(works):
+            failure = (
+                "A worker process ended before its work was done. The message that it was sending becomes"
+                " unknown; run the command again for the rest."
+            )
+            return Outcome(is_complete=False, failure=failure, failure_summary=failure)
+        failed = next((outcome for outcome, _ in results if outcome.failure), None)
+        return failed or Outcome(all(outcome.is_complete for outcome, _ in results))
+
+    def _limits(self) -> Iterator[int | None]:
+        """The limit of each worker."""
+        limit, workers = self._request.limit, self._request.workers
+        if limit is None:
+            yield from [None] * workers
+            return
+        each, left_over = divmod(limit, workers)
+        for number in range(min(workers, limit)):
+            yield each + (number < left_over)
+
+    def _work(
+        self, limit: int | None, send: Callable[..., None], stop: StopRequest
+    ) -> tuple[Outcome, Paused | None]:
+        """The life of one worker, in this process or in one of its own."""
+        report = send if stop is self._stop else lambda *message: send(message)
+        worker = Worker(
+            backend=self._request.backend,
+            terms=self._terms(),
+            pace=self._pace(),
+            retries=RetryPolicy.of(self._settings, stop=stop),
+            shift=self._shift,
+            report=report,
+        )
+        outcome = outcome_of(partial(self._loop, worker, limit, stop), stop=stop)
+        return outcome, worker.paused
+
+    def _loop(self, worker: Worker, limit: int | None, stop: StopRequest) -> bool:
+        """Send until nothing is due; with `watch`, until a stop is asked for. Whether it came to its end."""
+        while True:
+            attempted = worker.run(limit=limit)
+            if limit is not None:
+                limit -= attempted
+            if stop.is_set():
+                return False
+            if not self._request.watch or limit == 0:
+                return True
+            if not attempted:
+                stop.wait(POLL_SECONDS)
+
+    def _preview(self) -> bool:
+        terms, now = self._terms(), self._now
+        if now is None:
+            return False
+        types = [kind.value for kind in self._delivery.types]
+        for candidate in deliveries.candidates(types, now=now):
+            match preview(candidate, terms=terms, now=now):
+                case Eligible():
+                    self._counts.add("sent")
+                case Cancel():
+                    self._counts.add("cancelled")
+                case Hold():
+                    self._counts.add("waiting")
+        self._paused = current_pause(self._request.backend.name, now=deliveries.database_now())
+        return True
+
+    def _take(self, name: str, error: SendError | None) -> None:
+        self._counts.add(name, error)
+        if self._progress:
+            self._progress.users_done(1)
+
+    def _terms(self) -> ClaimTerms:
+        return ClaimTerms(
+            backend=self._request.backend.name,
+            max_call=self._request.backend.max_call,
+            goodbye_wait=self._settings.policy.goodbye_wait,
+            settings=self._delivery,
+            lock_timeout=self._settings.lock_timeout,
+        )
+
+    def _pace(self) -> Pace:
+        backend = self._request.backend
+        rate = self._delivery.rate_per_second
+        rate = backend.rate_per_second if rate is None else rate
+        return Pace(interval=timedelta(seconds=1 / rate if rate else 0), has_jitter=backend.has_jitter)
+
+    def _result(self, outcome: Outcome) -> SendResult:
+        return SendResult(
+            backend=self._request.backend.name,
+            now=self._now or timezone_now(),
+            dry_run=self._request.dry_run,
+            status=self._status(outcome),
+            due=self._due,
+            counts=self._counts,
+            paused_until=self._paused.until if self._paused else None,
+            pause_reason=self._paused.reason if self._paused else None,
+            failure=outcome.failure,
+            hint=None if outcome.failure else self._hint(),
+            signal_number=self._stop.signal_number,
+            duration_ms=round((time.monotonic() - self._started) * 1000),
+        )
+
+    def _status(self, outcome: Outcome) -> SendStatus:
+        if outcome.failure:
+            return SendStatus.FAILED
+        if not outcome.is_complete and self._stop.is_set():
+            return SendStatus.INTERRUPTED
+        if self._paused:
+            return SendStatus.PAUSED
+        has_errors = self._counts.failed or self._counts.unknown
+        return SendStatus.PARTIAL if has_errors else SendStatus.SUCCEEDED
+
+    def _hint(self) -> str | None:
+        """A sentence if more goodbyes are queued than can be sent before their wait ends."""
+        try:
+            queued = self._retries.read(deliveries.count_pending_goodbyes)
+        except DatabaseError:
+            return None
+        return goodbyes_hint(
+            queued,
+            seconds_per_message=self._pace().interval.total_seconds(),
+            settings=self._settings,
+            delivery=self._delivery,
+        )
+
+
+def goodbyes_hint(
+    queued: int, *, seconds_per_message: float, settings: EngagementSettings, delivery: DeliverySettings
+) -> str | None:
+    """A sentence if more goodbyes are queued than can be sent before their wait ends, else None."""
+    fit = messages_that_fit(
+        within=settings.policy.goodbye_wait,
+        hours=delivery.hours,
+        seconds_per_message=seconds_per_message,
+        daily_cap=delivery.daily_cap,
+    )
+    if fit is None or queued <= fit:
+        return None
+    return (
+        f"{queued:,} goodbyes are queued, but only about {fit:,} can be sent before their wait ends; the"
+        " others will be cancelled. Raise the rate or the cap, or lower ENGAGEMENT_MAX_GOODBYES_PER_RUN."
+    )
+
+
+def _nothing() -> None:
+    """Called several times a second while workers work."""
+
+
+def _log_completed(result: SendResult) -> None:
+    write: dict[SendStatus, Any] = {SendStatus.FAILED: log.error, SendStatus.PARTIAL: log.warning}
+    write.get(result.status, log.info)(
+        "engagement_sending_completed",
+        status=result.status.value,
+        backend=result.backend,
+        dry_run=result.dry_run,
+        due=result.due,
+        **result.numbers(),
+        duration_ms=result.duration_ms,
+        **({"error": result.failure} if result.failure else {}),
+    )

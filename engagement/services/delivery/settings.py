@@ -1,0 +1,118 @@
+"""The settings of the sender, typed, read in this one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from django.core.exceptions import ImproperlyConfigured
+
+from engagement.conf import (
+    SEND_ALLOW_ONLY,
+    SEND_HOURS,
+    SEND_RATE,
+    SEND_TIME_ZONE,
+    SEND_TYPES,
+    WHOLE_NUMBERS,
+    raw_setting,
+    whole_number,
+)
+from engagement.models import MessageType
+from engagement.sending_hours import SendingHours, zone_named
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+DEFAULT_HOURS: Final = "09:00-20:00"
+DEFAULT_TIME_ZONE: Final = "America/Sao_Paulo"
+MAX_RATE: Final = 1_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverySettings:
+    """The settings of the sender, typed."""
+
+    hours: SendingHours | None
+    """When re-engagement messages may be sent, in the user's time zone; None for always."""
+    time_zone: ZoneInfo
+    """The time zone of users who have none."""
+    rate_per_second: float | None
+    """Messages per second; 0 for no limit, None for the backend's own rate."""
+    daily_cap: int
+    """The most people who are sent something within 24 hours; 0 for no limit."""
+    max_age: timedelta
+    """The age, counted from `scheduled_for`, at which a message is no longer sent."""
+    max_attempts: int
+    """After so many definite failures a message has failed."""
+    allow_only: frozenset[str]
+    """The only addresses that messages are sent to; empty for all."""
+    types: tuple[MessageType, ...]
+    """The message types that this sender takes."""
+
+
+def delivery_settings() -> DeliverySettings:
+    """Read and check the settings of the sender.
+
+    Raises ImproperlyConfigured, with one sentence, for an invalid value.
+    """
+    number = {name: whole_number(name, WHOLE_NUMBERS[name]) for name in WHOLE_NUMBERS if "_SEND_" in name}
+    return DeliverySettings(
+        hours=_hours(),
+        time_zone=_time_zone(),
+        rate_per_second=_rate(),
+        daily_cap=number["ENGAGEMENT_SEND_DAILY_CAP"],
+        max_age=timedelta(hours=number["ENGAGEMENT_SEND_MAX_AGE_HOURS"]),
+        max_attempts=number["ENGAGEMENT_SEND_MAX_ATTEMPTS"],
+        allow_only=frozenset(_listed(SEND_ALLOW_ONLY)),
+        types=_types(),
+    )
+
+
+def _hours() -> SendingHours | None:
+    """Empty means all hours, so only a missing setting means the default."""
+    raw = raw_setting(SEND_HOURS, default=DEFAULT_HOURS)
+    try:
+        return SendingHours.parse(str(raw)) if raw else None
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{SEND_HOURS} {error}, not {raw!r}.") from None
+
+
+def _time_zone() -> ZoneInfo:
+    raw = str(raw_setting(SEND_TIME_ZONE) or DEFAULT_TIME_ZONE)
+    zone = zone_named(raw)
+    if zone is None:
+        raise ImproperlyConfigured(
+            f"{SEND_TIME_ZONE} must be the name of a time zone, such as America/Sao_Paulo, not {raw!r}."
+        )
+    return zone
+
+
+def _rate() -> float | None:
+    raw = raw_setting(SEND_RATE)
+    if raw == "":
+        return None
+    try:
+        rate = float(str(raw))
+    except ValueError:
+        rate = -1.0
+    if not 0 <= rate <= MAX_RATE:
+        raise ImproperlyConfigured(
+            f"{SEND_RATE} must be a number from 0 (no limit) to {MAX_RATE:.0f}, such as 0.02, not {raw!r}."
+        )
+    return rate
+
+
+def _types() -> tuple[MessageType, ...]:
+    names = _listed(SEND_TYPES) or MessageType.values
+    for name in names:
+        if name not in MessageType.values:
+            raise ImproperlyConfigured(
+                f"{SEND_TYPES} must list some of {', '.join(MessageType.values)}, not {name!r}."
+            )
+    return tuple(kind for kind in MessageType if kind.value in names)
+
+
+def _listed(name: str) -> list[str]:
+    """The items of a setting that is a text with commas."""
+    return [item.strip() for item in str(raw_setting(name)).split(",") if item.strip()]

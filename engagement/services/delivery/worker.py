@@ -1,0 +1,163 @@
+"""One worker of the sender: claims a message, sends it, records the outcome; one at a time.
+
+No lock is held and no transaction is open while the backend works.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from engagement.message_backends.base import Refused, Unknown
+from engagement.selectors import deliveries
+from engagement.services.delivery.channels import Paused, reserve_slot
+from engagement.services.delivery.claim import Attempt, Claim, Eligible, Failed, claim_message
+from engagement.services.delivery.outcomes import Ending, Outcome, record_outcome
+from engagement.services.delivery.recheck import Cancel, Hold
+from engagement.services.delivery.result import SendError
+from engagement.services.message_queue import mark_expired_claims
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from engagement.message_backends.base import MessageBackend, OutgoingMessage
+    from engagement.selectors.deliveries import Candidate
+    from engagement.services.delivery.claim import ClaimTerms, Verdict
+    from engagement.services.resilience.retries import RetryPolicy
+
+T = TypeVar("T")
+SECOND: Final = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How fast the backend may be used."""
+
+    interval: timedelta
+    """Between two messages of all processes together."""
+    has_jitter: bool
+
+
+class Worker:
+    """Sends due messages until none is left, its limit is reached, or sending is paused."""
+
+    def __init__(
+        self,
+        *,
+        backend: MessageBackend,
+        terms: ClaimTerms,
+        pace: Pace,
+        retries: RetryPolicy,
+        shift: timedelta,
+        report: Callable[[str, SendError | None], None],
+    ) -> None:
+        self._backend = backend
+        self._terms = terms
+        self._pace = pace
+        self._retries = retries
+        self._shift = shift
+        self._report = report
+        self._has_slot = False
+        self.paused: Paused | None = None
+
+    def run(self, *, limit: int | None) -> int:
+        """Send until nothing is due; returns how many messages were given to the backend.
+
+        Transaction: opens several for each message, which must be the outermost. Raises an error of the
+        database when it cannot go on.
+        """
+        self.paused = None
+        attempted = 0
+        self._retry(partial(mark_expired_claims, now=self._clock()))
+        types = [kind.value for kind in self._terms.settings.types]
+        for candidate in deliveries.candidates(types, now=self._clock() + self._shift):
+            if self._must_end() or attempted == limit:
+                break
+            attempted += self._try(candidate)
+        return attempted
+
+    def _must_end(self) -> bool:
+        return self.paused is not None or self._retries.stop.is_set()
+
+    def _try(self, candidate: Candidate) -> bool:
+        """Send one message if it may be sent; returns whether the backend got it."""
+        verdict = self._claim(candidate)
+        if isinstance(verdict, Eligible):
+            if not self._wait_for_slot():
+                return False
+            verdict = self._claim(candidate)
+        match verdict:
+            case Claim(message):
+                self._has_slot = False
+                self._send(message)
+                return True
+            case Cancel():
+                self._report("cancelled", None)
+            case Hold():
+                self._report("waiting", None)
+            case Failed(reason):
+                self._report("failed", SendError(candidate.id, "failed", reason))
+        return False
+
+    def _claim(self, candidate: Candidate) -> Verdict:
+        clock = self._clock()
+        return self._retry(
+            partial(
+                claim_message,
+                candidate,
+                terms=self._terms,
+                attempt=Attempt.at(clock),
+                now=clock + self._shift,
+                has_slot=self._has_slot,
+            )
+        )
+
+    def _wait_for_slot(self) -> bool:
+        """Reserve a slot and wait until it begins. False if sending is paused, or a stop was asked for."""
+        reserve = partial(
+            reserve_slot,
+            backend=self._backend.name,
+            interval=self._pace.interval,
+            has_jitter=self._pace.has_jitter,
+        )
+        slot = self._retry(lambda: reserve(now=self._clock()))
+        if isinstance(slot, Paused):
+            self.paused = slot
+            return False
+        self._has_slot = True
+        self._retries.stop.wait((slot.begins_at - self._clock()) / SECOND)
+        return not self._retries.stop.is_set()
+
+    def _send(self, message: OutgoingMessage) -> None:
+        result = self._backend.send(message)
+        outcome = Outcome(message.message_id, message.attempt_id, result)
+        record = partial(
+            record_outcome,
+            outcome,
+            backend=self._backend.name,
+            template=f"{message.message_key}/{message.language}",
+            max_attempts=self._terms.settings.max_attempts,
+        )
+        ending = self._retry(lambda: record(now=self._clock()))
+        self._report_ending(message, ending, result)
+
+    def _report_ending(self, message: OutgoingMessage, ending: Ending, result: object) -> None:
+        if ending is Ending.STALE:
+            ending = Ending.UNKNOWN
+        reason = ""
+        if isinstance(result, Refused):
+            reason = result.code
+        elif isinstance(result, Unknown):
+            reason = result.reason
+        is_bad = ending in {Ending.FAILED, Ending.UNKNOWN}
+        error = SendError(message.message_id, ending.value, reason) if is_bad else None
+        self._report(ending.value, error)
+
+    def _clock(self) -> datetime:
+        return self._retry(deliveries.database_now)
+
+    def _retry(self, step: Callable[[], T]) -> T:
+        return self._retries.retry_outages(partial(self._retries.retry_conflicts, step))
