@@ -69,7 +69,7 @@ def zone_named(name: str | None) -> ZoneInfo | None:
     """The time zone with this name; None if there is none."""
     try:
         return ZoneInfo(name) if name else None
-    except (ValueError, OSError):  # not found, a path, a folder
+    except (KeyError, ValueError, OSError):  # not found, a path, a folder
         return None
 
 

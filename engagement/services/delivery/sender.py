@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -93,6 +94,8 @@ class _Sender:
         outcome = outcome_of(self._begin, stop=self._stop)
         if outcome.is_complete:
             outcome = self._run()
+        with suppress(DatabaseError):
+            self._paused = self._paused or self._retries.read(self._current_pause)
         result = self._result(outcome)
         _log_completed(result)
         return result
@@ -188,8 +191,10 @@ class _Sender:
                     self._counts.add("cancelled")
                 case Hold():
                     self._counts.add("waiting")
-        self._paused = current_pause(self._request.backend.name, now=deliveries.database_now())
         return True
+
+    def _current_pause(self) -> Paused | None:
+        return current_pause(self._request.backend.name, now=deliveries.database_now())
 
     def _take(self, name: str, error: SendError | None) -> None:
         self._counts.add(name, error)

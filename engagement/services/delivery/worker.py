@@ -10,6 +10,8 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import structlog
+
 from engagement.message_backends.base import Refused, Unknown
 from engagement.selectors import deliveries
 from engagement.services.delivery.channels import Paused, reserve_slot
@@ -18,17 +20,20 @@ from engagement.services.delivery.outcomes import Ending, Outcome, record_outcom
 from engagement.services.delivery.recheck import Cancel, Hold
 from engagement.services.delivery.result import SendError
 from engagement.services.message_queue import mark_expired_claims
+from engagement.services.resilience.errors import ErrorKind, cause_of, error_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
+    from uuid import UUID
 
-    from engagement.message_backends.base import MessageBackend, OutgoingMessage
+    from engagement.message_backends.base import MessageBackend, OutgoingMessage, SendOutcome
     from engagement.selectors.deliveries import Candidate
     from engagement.services.delivery.claim import ClaimTerms, Verdict
     from engagement.services.resilience.retries import RetryPolicy
 
 T = TypeVar("T")
+log = structlog.get_logger("engagement")
 SECOND: Final = timedelta(seconds=1)
 
 
@@ -84,6 +89,17 @@ class Worker:
 
     def _try(self, candidate: Candidate) -> bool:
         """Send one message if it may be sent; returns whether the backend got it."""
+        try:
+            return self._try_to_send(candidate)
+        except Exception as error:
+            # An error that is about this message must not keep the others from being sent.
+            if error_kind(error) is not ErrorKind.DATA:
+                raise
+            reason = _log_crash("engagement_message_crashed", candidate.id, cause_of(error))
+            self._report("failed", SendError(candidate.id, "pending", reason))
+            return False
+
+    def _try_to_send(self, candidate: Candidate) -> bool:
         verdict = self._claim(candidate)
         if isinstance(verdict, Eligible):
             if not self._wait_for_slot():
@@ -132,7 +148,7 @@ class Worker:
         return not self._retries.stop.is_set()
 
     def _send(self, message: OutgoingMessage) -> None:
-        result = self._backend.send(message)
+        result = self._answer_to(message)
         outcome = Outcome(message.message_id, message.attempt_id, result)
         record = partial(
             record_outcome,
@@ -143,6 +159,13 @@ class Worker:
         )
         ending = self._retry(lambda: record(now=self._clock()))
         self._report_ending(message, ending, result)
+
+    def _answer_to(self, message: OutgoingMessage) -> SendOutcome:
+        try:
+            return self._backend.send(message)
+        except Exception as error:  # noqa: BLE001  a backend must not raise; the message may have left
+            _log_crash("engagement_backend_crashed", message.message_id, error)
+            return Unknown("backend_crashed")
 
     def _report_ending(self, message: OutgoingMessage, ending: Ending, result: object) -> None:
         if ending is Ending.STALE:
@@ -161,3 +184,9 @@ class Worker:
 
     def _retry(self, step: Callable[[], T]) -> T:
         return self._retries.retry_outages(partial(self._retries.retry_conflicts, step))
+
+
+def _log_crash(event: str, message_id: UUID, error: BaseException) -> str:
+    """Log an error that nobody foresaw, by its type: its text may hold the message or the address."""
+    log.error(event, message_id=str(message_id), error=type(error).__name__)
+    return type(error).__name__

@@ -10,6 +10,7 @@ import structlog
 from django.db import Error as DatabaseError
 
 from engagement.conf import engagement_settings, refuse_misspelt_names
+from engagement.selectors.deliveries import database_now
 from engagement.services.job.check_run import check_runs_of, count_due, count_skipped, move_users
 from engagement.services.job.heartbeat import Heartbeat
 from engagement.services.job.ledger import RunLedger
@@ -18,6 +19,7 @@ from engagement.services.job.progress import RunProgress
 from engagement.services.job.request import RunRequest
 from engagement.services.job.result import Outcome, RunResult, log_completed, outcome_of
 from engagement.services.job.safety_limit import has_safety_limit, reason_to_stop
+from engagement.services.message_queue import mark_expired_claims
 from engagement.services.resilience.retries import RetryPolicy
 from engagement.services.resilience.stop import StopRequest
 from engagement.services.resilience.transactions import in_transaction
@@ -91,7 +93,7 @@ class _Run:
 
     def carry_out(self) -> Outcome:
         """Count, then move."""
-        counting = outcome_of(self._count, stop=self._stop)
+        counting = outcome_of(self._prepare, stop=self._stop)
         if self._request.dry_run or not counting.is_complete:
             return counting
         if self._too_large:
@@ -129,6 +131,14 @@ class _Run:
     def conclude(self, result: RunResult) -> None:
         for listener in self._progress.listeners:
             listener.run_ended(self._progress, result)
+
+    def _prepare(self) -> bool:
+        if not self._request.dry_run:
+            # Before the timeouts, which tell apart what was never sent and what perhaps was.
+            retries = RetryPolicy.of(self._settings, stop=self._stop)
+            mark = partial(retries.retry_conflicts, lambda: mark_expired_claims(now=database_now()))
+            retries.retry_outages(mark)
+        return self._count()
 
     def _count(self) -> bool:
         """Count the skipped users, and the due ones where their number is needed before anyone moves."""

@@ -1,0 +1,228 @@
+"""Receipts: repeated, out of order, of earlier attempts; proof of acceptance wins."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import permutations
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from engagement.message_backends.base import Accepted, Refused, Scope, Unknown
+from engagement.models import EngagementMessage, MessageStatus, SendingChannel
+from engagement.selectors.deliveries import database_now
+from engagement.services.delivery.claim import Attempt
+from engagement.services.delivery.outcomes import accept, resolve_unknown, unknown_messages
+from engagement.services.delivery.receipts import (
+    Receipt,
+    ReceiptEffect,
+    ReceiptKind,
+    callback_ids,
+    take_receipt,
+)
+from engagement.services.support import Retry, retry_message
+from engagement.states import State
+from tests.integration.delivery.sending import (
+    DAY,
+    HOUR,
+    MINUTE,
+    ScriptedBackend,
+    goodbye_of,
+    send,
+    told_user,
+    unknown_goodbye,
+)
+from tests.running import run_job
+
+if TYPE_CHECKING:
+    from engagement.models import UserEngagementState
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def user() -> UserEngagementState:
+    return told_user()
+
+
+@pytest.fixture
+def sent(user: UserEngagementState) -> EngagementMessage:
+    """A goodbye that was accepted."""
+    send()
+    return goodbye_of(user)
+
+
+def take(message: EngagementMessage, kind: ReceiptKind, **options: Any) -> ReceiptEffect:
+    now = database_now()
+    facts = {"message_id": message.id, "attempt_id": message.attempt_id, "occurred_at": now, **options}
+    return take_receipt(Receipt(kind=kind, **facts), now=now)
+
+
+def test_callback_data_names_message_and_attempt(sent: EngagementMessage) -> None:
+    assert sent.attempt_id
+    assert callback_ids(f"{sent.id}:{sent.attempt_id}") == (sent.id, sent.attempt_id)
+    assert [callback_ids(text) for text in (None, "", "7:8", str(sent.id))] == [None] * 4
+
+
+@pytest.mark.parametrize(
+    "order", list(permutations([ReceiptKind.SENT, ReceiptKind.DELIVERED, ReceiptKind.READ]))
+)
+def test_receipts_in_any_order_and_repeated_end_the_same(
+    sent: EngagementMessage, order: tuple[ReceiptKind, ...]
+) -> None:
+    for kind in order * 3:
+        take(sent, kind)
+    sent.refresh_from_db()
+    assert (sent.status, sent.failed_at) == ("sent", None)
+    assert sent.delivered_at
+    assert sent.read_at
+
+
+def test_repeated_receipt_changes_nothing(sent: EngagementMessage) -> None:
+    assert take(sent, ReceiptKind.DELIVERED) is ReceiptEffect.RECORDED
+    before = EngagementMessage.objects.values().get()
+    assert take(sent, ReceiptKind.DELIVERED) is ReceiptEffect.REPEATED
+    assert EngagementMessage.objects.values().get() == before
+
+
+@pytest.mark.parametrize("status", ["sending", "unknown", "failed", "pending", "cancelled"])
+@pytest.mark.parametrize("kind", [ReceiptKind.SENT, ReceiptKind.DELIVERED, ReceiptKind.READ])
+def test_receipt_is_proof_whatever_the_status_is(
+    sent: EngagementMessage, status: str, kind: ReceiptKind
+) -> None:
+    EngagementMessage.objects.update(status=status, sent_at=None, provider_message_id=None)
+    take(sent, kind, provider_message_id="wamid.late")
+    sent.refresh_from_db()
+    assert (sent.status, sent.sent_at, sent.provider_message_id) == ("sent", sent.claimed_at, "wamid.late")
+
+
+def test_receipt_of_an_earlier_attempt_is_proof_too(sent: EngagementMessage) -> None:
+    earlier = Attempt.at(database_now() - HOUR)
+    EngagementMessage.objects.update(status="unknown", sent_at=None)
+    take(sent, ReceiptKind.DELIVERED, attempt_id=earlier.id)
+    sent.refresh_from_db()
+    assert (sent.status, sent.sent_at) == ("sent", earlier.claimed_at)
+
+
+def test_failure_of_an_earlier_attempt_changes_nothing(sent: EngagementMessage) -> None:
+    EngagementMessage.objects.update(status="sending")
+    before = EngagementMessage.objects.values().get()
+    earlier = Attempt.at(database_now() - HOUR).id
+    assert take(sent, ReceiptKind.FAILED, attempt_id=earlier) is ReceiptEffect.EARLIER_ATTEMPT
+    assert EngagementMessage.objects.values().get() == before
+
+
+def test_failure_after_acceptance_is_recorded_and_not_retried(sent: EngagementMessage) -> None:
+    take(sent, ReceiptKind.FAILED, refusal=Refused(Scope.RECIPIENT, "131026"))
+    sent.refresh_from_db()
+    assert (sent.status, sent.error_code) == ("sent", "131026")
+    assert sent.failed_at
+    backend = ScriptedBackend()
+    send(backend)
+    assert backend.received == []
+
+
+def test_failure_of_the_account_pauses_sending(sent: EngagementMessage) -> None:
+    take(sent, ReceiptKind.FAILED, refusal=Refused(Scope.ACCOUNT, "131031"))
+    assert SendingChannel.objects.get(scope="", backend="scripted").paused_until
+    assert send().exit_code == 5
+
+
+def test_failure_that_says_stop_opts_the_user_out(user: UserEngagementState, sent: EngagementMessage) -> None:
+    take(sent, ReceiptKind.FAILED, refusal=Refused(Scope.OPTED_OUT, "131050"))
+    user.user.refresh_from_db()
+    assert user.user.reengagement_opt_out
+
+
+def test_receipt_is_found_by_the_providers_id(sent: EngagementMessage) -> None:
+    known = sent.provider_message_id
+    effect = take(sent, ReceiptKind.READ, message_id=None, attempt_id=None, provider_message_id=known)
+    assert effect is ReceiptEffect.RECORDED
+
+
+def test_receipt_of_an_unknown_message_is_counted_as_such(sent: EngagementMessage) -> None:
+    effect = take(sent, ReceiptKind.READ, message_id=None, provider_message_id="wamid.unheard")
+    assert effect is ReceiptEffect.UNKNOWN_MESSAGE
+
+
+def test_delivery_extends_the_wait_from_its_own_time(
+    user: UserEngagementState, sent: EngagementMessage
+) -> None:
+    assert sent.claimed_at
+    EngagementMessage.objects.update(claimed_at=sent.claimed_at - 5 * HOUR)
+    delivered_at = database_now() + MINUTE
+    for at in (delivered_at, delivered_at + 9 * DAY):
+        take_receipt(
+            Receipt(kind=ReceiptKind.DELIVERED, message_id=sent.id, occurred_at=at), now=delivered_at
+        )
+    user.refresh_from_db()
+    assert user.goodbye_expires_at == delivered_at + 2 * DAY
+
+
+def test_late_acceptance_wins_over_an_unknown_outcome(user: UserEngagementState) -> None:
+    send(ScriptedBackend(Unknown("timeout")))
+    message = goodbye_of(user)
+    accept(message_id=message.id, attempt_id=message.attempt_id, provider_message_id="wamid.x")
+    message.refresh_from_db()
+    assert (message.status, message.sent_at, message.outcome_reason) == ("sent", message.claimed_at, None)
+
+
+def test_refusal_of_an_attempt_that_is_over_changes_nothing(user: UserEngagementState) -> None:
+    def lose_the_claim(_message: object) -> Refused:
+        row = goodbye_of(user)
+        accept(message_id=row.id, attempt_id=row.attempt_id, provider_message_id=None)
+        return Refused(Scope.RECIPIENT, "131026")
+
+    send(ScriptedBackend(lose_the_claim))
+    assert goodbye_of(user).status == "sent"
+
+
+# Resolving
+
+
+def test_person_resolves_an_unknown_message_as_arrived() -> None:
+    claimed_at = database_now() - HOUR
+    message = unknown_goodbye(claimed_at=claimed_at)
+    assert resolve_unknown(message_id=message.id, arrived=True)
+    message.refresh_from_db()
+    assert (message.status, message.sent_at) == ("sent", claimed_at)
+
+
+def test_message_that_did_not_arrive_has_failed_and_can_be_retried() -> None:
+    message = unknown_goodbye(claimed_at=database_now() - HOUR)
+    assert resolve_unknown(message_id=message.id, arrived=False)
+    message.refresh_from_db()
+    assert (message.status, message.retry_count) == ("failed", 1)
+    assert retry_message(message_id=message.id, now=database_now()) is Retry.QUEUED
+    assert send().counts.sent == 1
+
+
+@pytest.mark.parametrize("status", [status for status in MessageStatus if status != "unknown"])
+def test_only_unknown_messages_are_resolved(sent: EngagementMessage, status: str) -> None:
+    EngagementMessage.objects.update(status=status)
+    assert not resolve_unknown(message_id=sent.id, arrived=False)
+    sent.refresh_from_db()
+    assert sent.status == status
+
+
+def test_unknown_messages_are_found_by_backend_and_time() -> None:
+    message = unknown_goodbye(claimed_at=database_now() - HOUR)
+    EngagementMessage.objects.update(backend="scripted")
+    now = database_now()
+    assert unknown_messages(backend="scripted", claimed_before=now) == [message.id]
+    assert unknown_messages(backend="other", claimed_before=now) == []
+    assert unknown_messages(backend="scripted", claimed_before=now - 2 * HOUR) == []
+
+
+# The wait
+
+
+def test_goodbye_that_was_sent_late_still_has_its_wait() -> None:
+    user = told_user(ago=47 * HOUR)
+    send(ScriptedBackend(Accepted()))
+    run_job(now=database_now() + 2 * HOUR)
+    user.refresh_from_db()
+    assert user.state == State.GOODBYE_SENT
+    run_job(now=database_now() + 2 * DAY + timedelta(seconds=1))
+    user.refresh_from_db()
+    assert user.state == State.DORMANT
