@@ -15,6 +15,7 @@ _HOURS: Final = re.compile(
     re.ASCII,
 )
 DAY: Final = timedelta(days=1)
+MINUTE: Final = timedelta(minutes=1)
 
 
 class SendingHours(NamedTuple):
@@ -50,19 +51,14 @@ class SendingHours(NamedTuple):
     def next_open_at(self, instant: datetime, *, zone: tzinfo) -> datetime:
         """`instant` (aware) if it is within the hours in `zone`, else when they next begin.
 
-        When clocks go back, a time of day comes twice, and the hours may begin at either.
+        It looks at each minute, because a clock change may skip the begin, or bring it twice.
         """
         if self.include(instant, zone=zone):
             return instant
-        today = instant.astimezone(zone).date()
-        begins = (
-            datetime.combine(today + number * DAY, self.begins, tzinfo=zone)
-            .replace(fold=fold)
-            .astimezone(UTC)
-            for number in range(3)
-            for fold in (0, 1)
-        )
-        return min(begin for begin in begins if begin > instant)
+        minute = instant.astimezone(UTC).replace(second=0, microsecond=0)
+        while not self.include(minute, zone=zone) or minute < instant:
+            minute += MINUTE
+        return minute
 
 
 def zone_named(name: str | None) -> ZoneInfo | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
     from uuid import UUID
+
+BACKEND_SETTING: Final = "ENGAGEMENT_MESSAGE_BACKEND"
+CONSOLE: Final = "engagement.message_backends.console.ConsoleBackend"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +127,24 @@ def load_backend(path: str) -> MessageBackend:
         backend = None
     if not (isinstance(backend, type) and issubclass(backend, MessageBackend)):
         raise ImproperlyConfigured(
-            f"ENGAGEMENT_MESSAGE_BACKEND must be the dotted path of a message backend, such as"
-            f" engagement.message_backends.console.ConsoleBackend, not {path[:100]!r}."
+            f"{BACKEND_SETTING} must be the dotted path of a message backend, such as"
+            f" {CONSOLE}, not {path[:100]!r}."
         )
     return backend()
+
+
+def configured_backend() -> MessageBackend:
+    """The backend of the setting ENGAGEMENT_MESSAGE_BACKEND; in development the console by default.
+
+    Raises ImproperlyConfigured, with one sentence, if there is none, or if it lacks what it needs.
+    """
+    path = str(getattr(settings, BACKEND_SETTING, None) or (CONSOLE if settings.DEBUG else ""))
+    if not path:
+        raise ImproperlyConfigured(
+            f"{BACKEND_SETTING} must say how messages are sent, such as"
+            " engagement.message_backends.whatsapp_cloud.WhatsAppCloudBackend."
+        )
+    backend = load_backend(path)
+    for problem in backend.check():
+        raise ImproperlyConfigured(problem)
+    return backend

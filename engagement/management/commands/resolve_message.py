@@ -1,0 +1,63 @@
+"""`manage.py resolve_message`: say what became of messages whose outcome is unknown."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import CommandError
+
+from engagement.formatting import count_text
+from engagement.management.base import WRONG_ARGUMENTS, SentenceCommand
+from engagement.management.options import identifier, timestamp
+from engagement.services.delivery.outcomes import resolve_unknown, unknown_messages
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+    from uuid import UUID
+
+
+class Command(SentenceCommand):
+    help = (
+        "Record whether messages with an unknown outcome arrived. What arrived is sent; what did not has"
+        " failed, and can be retried. Without --yes, many are only counted."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("ids", nargs="*", type=identifier, metavar="ID", help="messages")
+        parser.add_argument("--backend", metavar="NAME", help="all unknown messages of this backend")
+        parser.add_argument(
+            "--claimed-before", type=timestamp, metavar="TIMESTAMP", help="only those claimed before then"
+        )
+        parser.add_argument("--yes", action="store_true", help="resolve those of --backend, not only count")
+        outcome = parser.add_mutually_exclusive_group(required=True)
+        outcome.add_argument("--arrived", action="store_true", help="the users got them")
+        outcome.add_argument("--not-arrived", action="store_true", help="the users did not get them")
+
+    def handle(self, **options: Any) -> None:
+        ids: list[UUID] = options["ids"]
+        _refuse_contradictions(options)
+        if options["backend"]:
+            ids = unknown_messages(backend=options["backend"], claimed_before=options["claimed_before"])
+            if not options["yes"]:
+                self.write_result(
+                    f"{count_text(len(ids), 'message')} of {options['backend']} would be resolved."
+                    " Repeat the command with --yes."
+                )
+                return
+        resolved = sum(resolve_unknown(message_id=each, arrived=options["arrived"]) for each in ids)
+        as_what = "sent" if options["arrived"] else "failed"
+        self.write_result(f"{count_text(resolved, 'message')} resolved as {as_what}.")
+        if resolved < len(ids):
+            self.say(f"{count_text(len(ids) - resolved, 'message')} had no unknown outcome; unchanged.")
+            sys.exit(3)
+
+
+def _refuse_contradictions(options: dict[str, Any]) -> None:
+    problem = ""
+    if bool(options["ids"]) == bool(options["backend"]):
+        problem = "give either message IDs or --backend with --claimed-before"
+    elif bool(options["backend"]) != bool(options["claimed_before"]):
+        problem = "--backend and --claimed-before belong together"
+    if problem:
+        raise CommandError(f"{problem}. Try --help.", returncode=WRONG_ARGUMENTS)

@@ -1,0 +1,99 @@
+"""Several senders, and senders beside other programs: real connections, no message twice."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.db import connection, transaction
+
+from engagement.models import EngagementMessage, UserEngagementState, UserProfile
+from engagement.selectors.deliveries import database_now
+from engagement.services.delivery.sender import SendRequest, send_messages
+from tests.factories import make_users
+from tests.integration.delivery.sending import DAY, MINUTE, ScriptedBackend, send, statuses, told_user
+from tests.running import run_job
+
+if TYPE_CHECKING:
+    from pytest_django.fixtures import Settings
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def run_at_once(backends: list[ScriptedBackend]) -> None:
+    def run(backend: ScriptedBackend) -> None:
+        try:
+            send_messages(request=SendRequest(backend=backend))
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=[backend]) for backend in backends]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_four_senders_at_once_send_each_message_once() -> None:
+    now = database_now() - MINUTE
+    make_users(60, "silent", last_activity_at=now - 20 * DAY)
+    run_job(now=now)
+    backends = [ScriptedBackend() for _ in range(4)]
+    run_at_once(backends)
+    received = Counter(message.message_id for backend in backends for message in backend.received)
+    assert set(received.values()) == {1}
+    # A message that another sender has locked is passed by; the next call sends it.
+    rest = ScriptedBackend()
+    send(rest)
+    received.update(message.message_id for message in rest.received)
+    assert len(received) == 60
+    assert set(received.values()) == {1}
+    assert statuses() == ["sent"] * 60
+
+
+@pytest.mark.parametrize("table", [UserEngagementState, UserProfile, EngagementMessage])
+def test_message_whose_rows_are_locked_is_passed_by(table: Any) -> None:
+    user = told_user()
+    locked, ended = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        try:
+            with transaction.atomic():
+                list(table.objects.filter(user_id=user.user_id).select_for_update(no_key=True))
+                locked.set()
+                ended.wait(20)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert locked.wait(20)
+    backend = ScriptedBackend()
+    try:
+        send(backend)
+    finally:
+        ended.set()
+        thread.join()
+    assert (backend.received, statuses()) == ([], ["pending"])
+    assert send().counts.sent == 1
+
+
+def test_cap_holds_for_senders_at_once(settings: Settings) -> None:
+    settings.ENGAGEMENT_SEND_DAILY_CAP = 10
+    now = database_now() - MINUTE
+    make_users(40, "silent", last_activity_at=now - 20 * DAY)
+    run_job(now=now)
+    backends = [ScriptedBackend() for _ in range(4)]
+    run_at_once(backends)
+    assert sum(len(backend.received) for backend in backends) == 10
+
+
+def test_workers_share_the_queue() -> None:
+    now = database_now() - MINUTE
+    make_users(20, "silent", last_activity_at=now - 20 * DAY)
+    run_job(now=now)
+    result = send(workers=3)
+    assert result.counts.sent + EngagementMessage.objects.filter(status="pending").count() == 20
+    assert result.status.value == "succeeded"
