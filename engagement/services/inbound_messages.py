@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from django.conf import settings
 from django.db import transaction
 from django.utils.crypto import salted_hmac
 
@@ -69,11 +70,13 @@ class _Knowledge:
     entered_at: datetime | None
     """When they entered their state, as far as that is known."""
 
-    def novelty_of(self, message: ReceivedMessage, *, now: datetime) -> Novelty:
+    def novelty_of(
+        self, message: ReceivedMessage, *under_former_keys: ReceivedMessage, now: datetime
+    ) -> Novelty:
         heard_at = message.heard_at(now=now)
         if self.last_transition:
             last_message = _message_of(self.last_transition)
-            if last_message == message:
+            if last_message in (message, *under_former_keys):
                 return Novelty.REPEAT
             # A reply to a goodbye does not change last_activity_at, although the user wrote then.
             if heard_at < last_message.heard_at(now=self.last_transition.created_at):
@@ -103,11 +106,11 @@ def receive_message(*, user_id: UUID, text: str, received_at: datetime, now: dat
     """
     require_aware(received_at)
     require_aware(now)
-    message = ReceivedMessage(received_at, _digest(user_id, text))
+    message, *under_former_keys = _messages(user_id, text, received_at=received_at)
     heard_at = message.heard_at(now=now)
     with transaction.atomic():
         known = _known(user_id, heard_at=heard_at)
-        novelty = known.novelty_of(message, now=now)
+        novelty = known.novelty_of(message, *under_former_keys, now=now)
         transition = known.last_transition if novelty is Novelty.REPEAT else None
         if novelty is Novelty.NEW:
             transition = _move(known, text, message=message, now=now)
@@ -183,7 +186,14 @@ def _message_of(move: Transition) -> ReceivedMessage:
     return ReceivedMessage(datetime.fromisoformat(received_at), text_digest)
 
 
-def _digest(user_id: UUID, text: str) -> str:
-    """A digest under the secret key and per user, from which the text cannot be looked up."""
+def _messages(user_id: UUID, text: str, *, received_at: datetime) -> list[ReceivedMessage]:
+    """The message, identified under the secret key, and under each of the former keys."""
+    keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    return [ReceivedMessage(received_at, _digest(user_id, text, key=key)) for key in keys]
+
+
+def _digest(user_id: UUID, text: str, *, key: str) -> str:
+    """A digest under a secret key and per user, from which the text cannot be looked up."""
     words = f"{user_id}:{text}".encode("utf-8", "surrogatepass")
-    return salted_hmac("engagement.inbound", words, algorithm="sha256").hexdigest()[:_DIGEST_LENGTH]
+    digest = salted_hmac("engagement.inbound", words, secret=key, algorithm="sha256")
+    return digest.hexdigest()[:_DIGEST_LENGTH]
