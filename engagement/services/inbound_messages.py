@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils.crypto import salted_hmac
 
+from engagement import message_catalogue
 from engagement.conf import engagement_settings
 from engagement.models import MessageType
 from engagement.replies import REPLY_TO_ANSWER, REPLY_TO_PREFERENCE, preference_in, trigger_of
@@ -26,6 +27,7 @@ from engagement.services.state_machine import (
 from engagement.states import ReceivedMessage, State, Transition, Trigger, require_aware
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from uuid import UUID
 
     from engagement.replies import Preference
@@ -56,6 +58,8 @@ class InboundResult:
     """The preference that the message set. None if it sets none, or if a later one is known."""
     reply_key: str | None
     """The key of the message to reply with."""
+    reply_params: Mapping[str, object]
+    """The parameters of that message."""
     cancelled: int
     """How many pending messages were cancelled."""
 
@@ -117,11 +121,13 @@ def receive_message(*, user_id: UUID, text: str, received_at: datetime, now: dat
         preference, cancelled = _set_preference(user_id, text, said_at=heard_at, now=now)
         if novelty is Novelty.NEW:
             cancelled += cancel_pending(user_id=user_id, message_types=[MessageType.GOODBYE])
+    reply_key, reply_params = _reply(transition, preference)
     return InboundResult(
         novelty=novelty,
         transition=transition,
         preference=preference,
-        reply_key=_reply_key(transition, preference),
+        reply_key=reply_key,
+        reply_params=reply_params,
         cancelled=cancelled,
     )
 
@@ -168,17 +174,24 @@ def _set_preference(
     user_id: UUID, text: str, *, said_at: datetime, now: datetime
 ) -> tuple[Preference | None, int]:
     """Opt the user out or in if the text says so and no later preference is known."""
-    preference = preference_in(text)
+    preference = preference_in(text, preferences=engagement_settings().preferences)
     if preference is None:
         return None, 0
     change = set_preference(user_id=user_id, preference=preference, said_at=said_at, now=now)
     return preference if change.is_applied else None, change.cancelled
 
 
-def _reply_key(transition: Transition | None, preference: Preference | None) -> str | None:
+def _reply(
+    transition: Transition | None, preference: Preference | None
+) -> tuple[str | None, Mapping[str, object]]:
+    """The key and the parameters of the reply."""
     if preference:
-        return REPLY_TO_PREFERENCE[preference]
-    return REPLY_TO_ANSWER.get(transition.trigger) if transition else None
+        return REPLY_TO_PREFERENCE[preference], {}
+    key = REPLY_TO_ANSWER.get(transition.trigger) if transition else None
+    if key != message_catalogue.SEE_YOU_IN_TWO_WEEKS:
+        return key, {}
+    days = engagement_settings().policy.remind_after.days
+    return (key, {"days": days}) if days > 1 else (message_catalogue.SEE_YOU_TOMORROW, {})
 
 
 def _message_of(move: Transition) -> ReceivedMessage:
