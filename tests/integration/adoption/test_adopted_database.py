@@ -56,8 +56,8 @@ def settle(database: ForeignDatabase, *, due: int) -> None:
 
 
 def contents(database: ForeignDatabase) -> dict[str, list[tuple[Any, ...]]]:
-    """Return all rows, without the column that migrations add."""
-    row = "to_jsonb(row) - 'opt_out_changed_at'"
+    """Return all values of all rows, without the columns that migrations add, which are empty."""
+    row = "jsonb_strip_nulls(to_jsonb(row))"
     return {table: database.rows(f"SELECT {row} FROM {table} AS row ORDER BY 1") for table in TABLES}
 
 

@@ -203,9 +203,7 @@ class TestInAProcessOfItsOwn:
     """As cron starts it."""
 
     def run(self, *arguments: str, **environment: str) -> Any:
-        return run_process(
-            "run_engagement_daily", "--json", "--now", NOW.isoformat(), *arguments, **environment
-        )
+        return run_process("run_engagement_daily", "--json", *arguments, **environment)
 
     def test_sick_service_changes_neither_result_nor_exit_code(self) -> None:
         make_users(20, "silent")
