@@ -147,9 +147,12 @@ CSRF_COOKIE_SECURE = not DEBUG
 # A session of the evening has expired in the morning.
 SESSION_COOKIE_AGE = 12 * 60 * 60
 X_FRAME_OPTIONS = "DENY"
+AXES_CLIENT_IP_CALLABLE = "config.admin.login.client_address"
 if flag("BEHIND_TLS_PROXY"):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     AXES_CLIENT_IP_CALLABLE = "config.admin.login.address_behind_proxy"
+# After a login with a foreign or no `next`.
+LOGIN_REDIRECT_URL = "admin:index"
 
 # Pages load from this server only, and inline scripts and style sheets are forbidden. The theme's Alpine.js
 # evaluates expressions in its templates, which needs 'unsafe-eval', and sets style attributes.

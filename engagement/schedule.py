@@ -19,8 +19,13 @@ MAX_GAP: Final = timedelta(hours=1)
 YEARS: Final = range(1970, 3000)
 """The years of all times that are accepted from outside; the rules add and subtract days within them."""
 
-_ISO_8601: Final = re.compile(r"[\dW-]+T[\d:.,]+(Z|[+-]\d\d(:?\d\d)?)", re.ASCII)
-"""The shape alone: `fromisoformat` checks the rest, but takes any separator and seconds in an offset."""
+_ISO_8601: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d|\d{8}|\d{4}-?W\d\d-?\d)"
+    r"T(\d\d(:\d\d(:\d\d([.,]\d+)?)?)?|\d{4}(\d\d([.,]\d+)?)?)"
+    r"(Z|[+-]\d\d(:?\d\d)?)",
+    re.ASCII,
+)
+"""The shape alone: `fromisoformat` checks the rest, but reads what has another shape as another time."""
 
 
 class NextStepKind(StrEnum):

@@ -3,11 +3,12 @@
 from engagement.models.choices import GOOD, Destination, MessageStatus, MessageType, RunStatus
 from engagement.models.messages import EngagementMessage
 from engagement.models.runs import EngagementJobRun
-from engagement.models.users import EngagementStateTransition, UserEngagementState, UserProfile
+from engagement.models.users import VISIBLE, EngagementStateTransition, UserEngagementState, UserProfile
 from engagement.postgres import MessageInsert
 
 __all__ = [
     "GOOD",
+    "VISIBLE",
     "Destination",
     "EngagementJobRun",
     "EngagementMessage",

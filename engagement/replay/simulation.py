@@ -207,11 +207,12 @@ class Simulation:
         user_id, event, previous = message
         if user_id not in self._users:
             status = UserState(user_id, State.ACTIVE, event.occurred_at, None, None, None)
-            self._users[user_id] = _User(status, event.whatsapp_jid, event.reengagement_opt_out)
+            is_opted_out = bool(event.reengagement_opt_out)
+            self._users[user_id] = _User(status, event.whatsapp_jid, is_opted_out)
             self.count_by_state[State.ACTIVE] += 1
         user = self._users[user_id]
         user.whatsapp_jid = event.whatsapp_jid
-        if previous and previous.reengagement_opt_out != event.reengagement_opt_out:
+        if previous and bool(previous.reengagement_opt_out) != bool(event.reengagement_opt_out):
             user.is_opted_out = False
             if event.reengagement_opt_out:
                 user.opt_out(event.occurred_at)

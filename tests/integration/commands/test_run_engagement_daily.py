@@ -174,8 +174,8 @@ def test_now_is_an_instant_in_any_offset(text: str) -> None:
         (
             timedelta(days=-3),
             (
-                "--now is 3 days behind the clock. A missed run needs no making up: the users who were due then"
-                " are due now."
+                "--now is 3 days behind the clock. A missed run needs no making up: the users who were due"
+                " then are due now."
             ),
         ),
         (

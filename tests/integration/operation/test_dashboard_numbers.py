@@ -102,7 +102,7 @@ def test_of_those_who_are_due_no_profile_is_looked_up() -> None:
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN {query['sql']}")
         plan = "\n".join(line for (line,) in cursor.fetchall())
-    assert "profile_left_alone_idx" in plan
+    assert "profile_skipped_idx" in plan
     assert "Seq Scan on user_profiles" not in plan
 
 
