@@ -15,7 +15,7 @@ def main() -> None:
     try:
         from django.core.exceptions import ImproperlyConfigured
         from django.core.management import execute_from_command_line
-        from django.db import OperationalError, ProgrammingError
+        from django.db import DatabaseError, OperationalError
     except ImportError as error:
         sys.exit(f"manage.py: {error}. Run `make install`, or use .venv/bin/python.")
     try:
@@ -30,10 +30,12 @@ def main() -> None:
     except OperationalError as error:
         first_line = str(error).partition("\n")[0]
         sys.exit(f"manage.py: the database did not answer: {first_line}")
-    except ProgrammingError as error:
-        if getattr(error.__cause__, "sqlstate", None) != INSUFFICIENT_PRIVILEGE:
+    except DatabaseError as error:
+        # `migrate` has an error of its own, raised while it handles that of the database.
+        cause = error.__cause__ or getattr(error.__context__, "__cause__", None)
+        if getattr(cause, "sqlstate", None) != INSUFFICIENT_PRIVILEGE:
             raise
-        first_line = str(error).partition("\n")[0]
+        first_line = str(cause).partition("\n")[0]
         sys.exit(
             f"manage.py: the database user lacks a privilege ({first_line}); `migrate` needs the owner of the"
             " tables, who may create tables in the schema."

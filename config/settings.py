@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from config.logs import configure_logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
+_given = frozenset(os.environ)
 environ.Env.read_env(BASE_DIR / ".env")
 
 
@@ -39,6 +41,8 @@ def flag(name: str, *, default: bool = False) -> bool:
 
 
 DEBUG = flag("DEBUG")
+DEBUG_IS_UNEXPECTED = DEBUG and "DEBUG" not in _given and "DATABASE_URL" in _given
+"""The environment describes a real server, and a leftover .env has switched DEBUG on."""
 
 SECRET_KEY = text("SECRET_KEY")
 # Former keys: sessions go on, and a message that is delivered again is still recognised.
@@ -200,6 +204,10 @@ AXES_VERBOSE = False
 
 LOGGING_CONFIG = None
 configure_logs(level=text("LOG_LEVEL", default="INFO"), log_format=text("LOG_FORMAT", default="auto"))
+if DEBUG_IS_UNEXPECTED:
+    logging.getLogger("config").warning(
+        "DEBUG is on because %s says so; if this is production, delete that file.", BASE_DIR / ".env"
+    )
 
 # As text: engagement.conf has the names, defaults and bounds.
 globals().update({name: text for name, text in os.environ.items() if name.startswith("ENGAGEMENT_")})

@@ -275,6 +275,12 @@ FROM (
             status, retry_count, idempotency_key, created_at) > 0)
     FROM engagement_message_queue
     UNION ALL
+    SELECT 'job', 'user_profiles', 'another user has the same whatsapp_jid: each of them gets messages',
+        'decide which user it is, and UPDATE the others to NULL',
+        count(whatsapp_jid) - count(DISTINCT whatsapp_jid)
+    FROM user_profiles
+    WHERE whatsapp_jid ~ '[^[:space:]]'
+    UNION ALL
     SELECT 'migrate', table_name, format('%s is before 1970 or after 2999', column_name),
         format('UPDATE %1$s SET %2$s = least(greatest(%2$s, ''1970-01-01Z''), ''2999-12-31Z'')'
             ' WHERE %2$s < ''1970-01-01Z'' OR %2$s >= ''3000-01-01Z'';', table_name, column_name),

@@ -99,6 +99,13 @@ def test_adoption_changes_no_row_and_removes_no_constraint(foreign: ForeignDatab
     assert set(foreign.rows(CONSTRAINTS)) >= set(constraints)
 
 
+def test_migrate_without_rights_is_one_sentence(foreign: ForeignDatabase) -> None:
+    settle(foreign, due=1)
+    outcome = foreign.manage("migrate", "--fake-initial", "--verbosity", "0", role=ASSISTANT)
+    assert (outcome.code, outcome.out, len(outcome.err.splitlines())) == (1, "", 1)
+    assert outcome.err.startswith("manage.py: the database user lacks a privilege (permission denied for ")
+
+
 def test_three_tables_of_four_are_not_adopted(foreign: ForeignDatabase) -> None:
     foreign.execute("DROP TABLE engagement_message_queue")
     outcome = foreign.manage("migrate", "--fake-initial", "--verbosity", "0")
