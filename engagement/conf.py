@@ -49,6 +49,7 @@ MAX_GOODBYES: Final = "ENGAGEMENT_MAX_GOODBYES_PER_RUN"
 MAX_GOODBYE_SHARE: Final = "ENGAGEMENT_MAX_GOODBYE_SHARE"
 HEARTBEAT_URL: Final = "ENGAGEMENT_HEARTBEAT_URL"
 RUN_TIME: Final = "ENGAGEMENT_RUN_TIME"
+STATEMENT_TIMEOUT: Final = "ENGAGEMENT_STATEMENT_TIMEOUT_SECONDS"
 WORDS: Final[Mapping[Preference, str]] = MappingProxyType(
     {
         Preference.OPTED_OUT: "ENGAGEMENT_OPT_OUT_WORDS",
@@ -67,6 +68,7 @@ WHOLE_NUMBERS: Final[Mapping[str, Number]] = MappingProxyType(
         "ENGAGEMENT_LOCK_TIMEOUT_SECONDS": Number(5, 1, 3600),
         "ENGAGEMENT_RECONNECT_LIMIT_SECONDS": Number(30, 0, 86_400),
         MAX_GOODBYES: Number(0, 0, 1_000_000_000),
+        STATEMENT_TIMEOUT: Number(300, 1, 86_400),
     }
 )
 SETTINGS: Final = (*WHOLE_NUMBERS, MAX_GOODBYE_SHARE, HEARTBEAT_URL, RUN_TIME, *WORDS.values())
@@ -121,6 +123,11 @@ def engagement_settings() -> EngagementSettings:
         run_time=_time_of_day(RUN_TIME),
         preferences=_preferences(),
     )
+
+
+def statement_timeout() -> timedelta:
+    """How long one statement may take. Read alone, because every transaction needs it."""
+    return timedelta(seconds=_whole_number(STATEMENT_TIMEOUT, WHOLE_NUMBERS[STATEMENT_TIMEOUT]))
 
 
 def refuse_misspelt_names() -> None:
