@@ -40,7 +40,9 @@ class Proxy:
     def url(self) -> str:
         login = database_url().partition("@")[0]
         port = self._server.getsockname()[1]
-        return f"{login}@127.0.0.1:{port}/{connection.settings_dict['NAME']}?sslmode=disable&connect_timeout=2"
+        return (
+            f"{login}@127.0.0.1:{port}/{connection.settings_dict['NAME']}?sslmode=disable&connect_timeout=2"
+        )
 
     def fall_silent(self) -> None:
         self._silent = True
