@@ -4,6 +4,7 @@
 import os
 import sys
 
+INSUFFICIENT_PRIVILEGE = "42501"
 INTERRUPTED = 130
 """The exit code that shells report for a program ended by SIGINT."""
 
@@ -14,7 +15,7 @@ def main() -> None:
     try:
         from django.core.exceptions import ImproperlyConfigured
         from django.core.management import execute_from_command_line
-        from django.db import OperationalError
+        from django.db import DatabaseError, OperationalError
     except ImportError as error:
         sys.exit(f"manage.py: {error}. Run `make install`, or use .venv/bin/python.")
     try:
@@ -29,6 +30,16 @@ def main() -> None:
     except OperationalError as error:
         first_line = str(error).partition("\n")[0]
         sys.exit(f"manage.py: the database did not answer: {first_line}")
+    except DatabaseError as error:
+        # `migrate` has an error of its own, raised while it handles that of the database.
+        cause = error.__cause__ or getattr(error.__context__, "__cause__", None)
+        if getattr(cause, "sqlstate", None) != INSUFFICIENT_PRIVILEGE:
+            raise
+        first_line = str(cause).partition("\n")[0]
+        sys.exit(
+            f"manage.py: the database user lacks a privilege ({first_line}); `migrate` needs the owner of the"
+            " tables, who may create tables in the schema."
+        )
     except KeyboardInterrupt:
         sys.stderr.write("manage.py: interrupted; what was not committed is undone.\n")
         sys.exit(INTERRUPTED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -14,29 +15,46 @@ from config.logs import configure_logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-env = environ.Env()
+_given = frozenset(os.environ)
 environ.Env.read_env(BASE_DIR / ".env")
+
+
+def text(name: str, *, default: str = "") -> str:
+    """Read a text as it is written; an empty one means the default.
+
+    `environ.Env.str` would take a value that begins with a dollar sign for the name of another variable.
+    """
+    return os.environ.get(name, "") or default
+
+
+def listed(name: str) -> list[str]:
+    """Read a list: items with commas between them."""
+    return [item.strip() for item in text(name).split(",") if item.strip()]
 
 
 def flag(name: str, *, default: bool = False) -> bool:
     """Read a boolean. Other values are an error: a typing error must not turn off a safeguard."""
-    text = env.str(name, default="").strip().lower()
-    if text in {"", "on", "true", "yes", "1", "off", "false", "no", "0"}:
-        return text in {"on", "true", "yes", "1"} if text else default
-    raise ImproperlyConfigured(f"{name} must be on or off, not {text!r}.")
+    value = text(name).strip().lower()
+    if value in {"", "on", "true", "yes", "1", "off", "false", "no", "0"}:
+        return value in {"on", "true", "yes", "1"} if value else default
+    raise ImproperlyConfigured(f"{name} must be on or off, not {value!r}.")
 
 
 DEBUG = flag("DEBUG")
+DEBUG_IS_UNEXPECTED = DEBUG and "DEBUG" not in _given and "DATABASE_URL" in _given
+"""The environment describes a real server, and a leftover .env has switched DEBUG on."""
 
-SECRET_KEY = env.str("SECRET_KEY", default="")
+SECRET_KEY = text("SECRET_KEY")
+# Former keys: sessions go on, and a message that is delivered again is still recognised.
+SECRET_KEY_FALLBACKS = listed("SECRET_KEY_FALLBACKS")
 if not SECRET_KEY:
     raise ImproperlyConfigured(
         "SECRET_KEY is not set. Put a long random string into the environment"
         " (in development, `make install` writes a .env that has one)."
     )
 
-ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1"] if DEBUG else [])
-CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+ALLOWED_HOSTS = listed("ALLOWED_HOSTS") or (["localhost", "127.0.0.1"] if DEBUG else [])
+CSRF_TRUSTED_ORIGINS = listed("CSRF_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
     "engagement",
@@ -88,7 +106,7 @@ TEMPLATES = [
 
 DATABASES = {
     "default": database_settings(
-        url=env.str("DATABASE_URL", default=""),
+        url=text("DATABASE_URL"),
         behind_pooler=flag("DATABASE_BEHIND_POOLER"),
         development=DEBUG,
     )
@@ -133,9 +151,12 @@ CSRF_COOKIE_SECURE = not DEBUG
 # A session of the evening has expired in the morning.
 SESSION_COOKIE_AGE = 12 * 60 * 60
 X_FRAME_OPTIONS = "DENY"
+AXES_CLIENT_IP_CALLABLE = "config.admin.login.client_address"
 if flag("BEHIND_TLS_PROXY"):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     AXES_CLIENT_IP_CALLABLE = "config.admin.login.address_behind_proxy"
+# After a login with a foreign or no `next`.
+LOGIN_REDIRECT_URL = "admin:index"
 
 # Pages load from this server only, and inline scripts and style sheets are forbidden. The theme's Alpine.js
 # evaluates expressions in its templates, which needs 'unsafe-eval', and sets style attributes.
@@ -182,7 +203,11 @@ AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
 
 LOGGING_CONFIG = None
-configure_logs(level=env.str("LOG_LEVEL", default="INFO"), log_format=env.str("LOG_FORMAT", default="auto"))
+configure_logs(level=text("LOG_LEVEL", default="INFO"), log_format=text("LOG_FORMAT", default="auto"))
+if DEBUG_IS_UNEXPECTED:
+    logging.getLogger("config").warning(
+        "DEBUG is on because %s says so; if this is production, delete that file.", BASE_DIR / ".env"
+    )
 
 # As text: engagement.conf has the names, defaults and bounds.
 globals().update({name: text for name, text in os.environ.items() if name.startswith("ENGAGEMENT_")})

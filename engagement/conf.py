@@ -14,11 +14,21 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from engagement.replies import (
+    NAMED_IN_TEXTS,
+    OPT_IN_WORDS,
+    OPT_OUT_WORDS,
+    PREFERENCES,
+    REPLIES,
+    Preference,
+    plain_words,
+    preferences_of,
+)
 from engagement.schedule import DEFAULT_RUN_TIME
 from engagement.states import Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 MAX_BATCH_SIZE: Final = 10_000
 """A larger batch would hold its locks for seconds, and take long to search for a user who fails."""
@@ -44,6 +54,15 @@ SEND_TIME_ZONE: Final = "ENGAGEMENT_SEND_TIME_ZONE"
 SEND_RATE: Final = "ENGAGEMENT_SEND_RATE_PER_SECOND"
 SEND_ALLOW_ONLY: Final = "ENGAGEMENT_SEND_ALLOW_ONLY"
 SEND_TYPES: Final = "ENGAGEMENT_SEND_TYPES"
+MESSAGE_BACKEND: Final = "ENGAGEMENT_MESSAGE_BACKEND"
+SEND_TIMEOUT: Final = "ENGAGEMENT_SEND_TIMEOUT_SECONDS"
+STATEMENT_TIMEOUT: Final = "ENGAGEMENT_STATEMENT_TIMEOUT_SECONDS"
+WORDS: Final[Mapping[Preference, str]] = MappingProxyType(
+    {
+        Preference.OPTED_OUT: "ENGAGEMENT_OPT_OUT_WORDS",
+        Preference.OPTED_IN: "ENGAGEMENT_OPT_IN_WORDS",
+    }
+)
 
 WHOLE_NUMBERS: Final[Mapping[str, Number]] = MappingProxyType(
     {
@@ -59,6 +78,8 @@ WHOLE_NUMBERS: Final[Mapping[str, Number]] = MappingProxyType(
         "ENGAGEMENT_SEND_DAILY_CAP": Number(0, 0, 1_000_000_000),
         "ENGAGEMENT_SEND_MAX_AGE_HOURS": Number(48, 1, 8760),
         "ENGAGEMENT_SEND_MAX_ATTEMPTS": Number(5, 1, 100),
+        STATEMENT_TIMEOUT: Number(300, 1, 86_400),
+        SEND_TIMEOUT: Number(30, 1, 600),
     }
 )
 SETTINGS: Final = (
@@ -66,11 +87,13 @@ SETTINGS: Final = (
     MAX_GOODBYE_SHARE,
     HEARTBEAT_URL,
     RUN_TIME,
+    *WORDS.values(),
     SEND_HOURS,
     SEND_TIME_ZONE,
     SEND_RATE,
     SEND_ALLOW_ONLY,
     SEND_TYPES,
+    MESSAGE_BACKEND,
 )
 """The names of all settings, in Django's settings and in the environment."""
 
@@ -96,6 +119,8 @@ class EngagementSettings:
     """The URL to ping when a run starts and ends, or empty. A secret: anyone who knows it can ping."""
     run_time: time
     """When the scheduler starts the daily run, in UTC."""
+    preferences: Mapping[str, Preference]
+    """By phrase, as `plain_words` returns it: whether it opts out or in."""
 
 
 def engagement_settings() -> EngagementSettings:
@@ -119,17 +144,23 @@ def engagement_settings() -> EngagementSettings:
         max_goodbye_share=_share(MAX_GOODBYE_SHARE),
         heartbeat_url=_web_address(HEARTBEAT_URL),
         run_time=_time_of_day(RUN_TIME),
+        preferences=_preferences(),
     )
+
+
+def statement_timeout() -> timedelta:
+    """How long one statement may take. Read alone, because every transaction needs it."""
+    return timedelta(seconds=whole_number(STATEMENT_TIMEOUT, WHOLE_NUMBERS[STATEMENT_TIMEOUT]))
 
 
 def refuse_misspelt_names() -> None:
     """Raise ImproperlyConfigured for a name that looks like a misspelt setting.
 
-    Other unknown names are allowed: container platforms set ENGAGEMENT_PORT and similar variables
-    for a service that is called "engagement".
+    Other unknown names are allowed: Kubernetes sets ENGAGEMENT_HEARTBEAT_PORT and similar variables
+    for a service that is called "engagement-heartbeat".
     """
     for name in dir(settings):
-        if name.startswith("ENGAGEMENT_") and name not in SETTINGS:
+        if name.startswith("ENGAGEMENT_") and name not in SETTINGS and not _SERVICE_LINK.search(name):
             for meant in get_close_matches(name, SETTINGS, n=1, cutoff=SIMILARITY):
                 raise ImproperlyConfigured(f"{name} is not a setting; did you mean {meant}?")
 
@@ -174,6 +205,33 @@ def _time_of_day(name: str) -> time:
     return time.fromisoformat(str(raw)).replace(tzinfo=UTC)
 
 
+def _preferences() -> Mapping[str, Preference]:
+    """The phrases that opt out and in; the settings replace the default ones."""
+    if not any(map(raw_setting, WORDS.values())):
+        return PREFERENCES
+    opt_out = _phrases(Preference.OPTED_OUT, OPT_OUT_WORDS)
+    opt_in = _phrases(Preference.OPTED_IN, OPT_IN_WORDS)
+    for phrase in {plain_words(phrase) for phrase in opt_out} & {plain_words(phrase) for phrase in opt_in}:
+        names = " and ".join(WORDS.values())
+        raise ImproperlyConfigured(f"{names} must not have the same phrase, but {phrase!r} is in both.")
+    return preferences_of(opt_out=opt_out, opt_in=opt_in)
+
+
+def _phrases(preference: Preference, default: Sequence[str]) -> Sequence[str]:
+    """Phrases with commas between them."""
+    name = WORDS[preference]
+    phrases = [phrase.strip() for phrase in str(raw_setting(name)).split(",") if phrase.strip()] or default
+    for phrase in phrases:
+        if plain_words(phrase) in {"", *REPLIES}:
+            raise ImproperlyConfigured(
+                f"{name} must be phrases, none of which is a reply to the goodbye, not {phrase[:80]!r}."
+            )
+    for needed in NAMED_IN_TEXTS[preference]:
+        if needed not in map(plain_words, phrases):
+            raise ImproperlyConfigured(f"{name} must include {needed!r}, which messages tell users to send.")
+    return phrases
+
+
 def _web_address(name: str) -> str:
     """A URL, empty by default. The error does not repeat it, because it is a secret."""
     raw = str(raw_setting(name))
@@ -194,6 +252,8 @@ def _is_web_address(text: str) -> bool:
     return is_plain and parts.scheme in {"http", "https"} and bool(parts.hostname) and port != 0
 
 
+_SERVICE_LINK: Final = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)$")
+"""The end of a variable by which Kubernetes and Docker announce a service."""
 _PRINTABLE: Final = re.compile(r"[!-~]+")
 _HOURS_AND_MINUTES: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 

@@ -6,6 +6,7 @@ from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Final
 
 from engagement.schedule import NextStepKind
+from engagement.selectors.goodbyes import GoodbyeFate
 from engagement.states import SkipReason
 
 if TYPE_CHECKING:
@@ -20,6 +21,12 @@ OBSTACLES: Final = {
     SkipReason.OPTED_OUT: "has opted out",
     SkipReason.NO_DESTINATION: "has no WhatsApp address",
 }
+
+GOODBYE_NOTES: Final = {
+    GoodbyeFate.NEVER_SENT.value: "the goodbye was never sent",
+    GoodbyeFate.PERHAPS_SENT.value: "the goodbye was perhaps sent",
+}
+"""What a timeout says of a goodbye that did not surely reach the user."""
 
 
 def count_text(number: int, noun: str) -> str:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 GOODBYE: Final = "engagement.goodbye.self_select"
 HELP: Final = "engagement.reply.help"
 SEE_YOU_IN_TWO_WEEKS: Final = "engagement.reply.see_you_in_two_weeks"
+"""Its number of days comes from ENGAGEMENT_REMIND_AFTER_DAYS."""
+SEE_YOU_TOMORROW: Final = "engagement.reply.see_you_tomorrow"
+"""The same for one day."""
 DOOR_IS_OPEN: Final = "engagement.reply.door_is_open"
 OPTED_OUT: Final = "engagement.reply.opted_out"
 OPTED_IN: Final = "engagement.reply.opted_in"
@@ -37,13 +40,22 @@ _texts: Final[dict[str, str]] = {
         "3. All good, I don't need anything right now\n"
         "\n"
         "Just reply with 1, 2 or 3. Saying nothing is all right too:"
-        " I'll keep quiet, and I'm here whenever you write."
+        " I'll keep quiet, and I'm here whenever you write.\n"
+        "\n"
+        'To get no more messages like this one, reply "stop".'
     ),
     HELP: (
         "No problem, we'll sort it out together. Tell me in your own words what got confusing or what"
         " you'd like to do, and we'll take it one step at a time."
     ),
-    SEE_YOU_IN_TWO_WEEKS: ("Got it, no rush! I'll leave you in peace for now. If you need me, just write."),
+    SEE_YOU_IN_TWO_WEEKS: (
+        "Got it, no rush! I won't disturb you. If you haven't written in %(days)s days, I'll go on keeping"
+        " quiet; whenever you need me, just write."
+    ),
+    SEE_YOU_TOMORROW: (
+        "Got it, no rush! I won't disturb you. If you haven't written by tomorrow, I'll go on keeping quiet;"
+        " whenever you need me, just write."
+    ),
     DOOR_IS_OPEN: (
         "Glad to hear it! I won't disturb you. The door is open: whenever you need me, just write."
     ),

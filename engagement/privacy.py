@@ -19,9 +19,10 @@ _IP_ADDRESS: Final = rf"(?!\d\d(?:\.\d\d){{3}}\b) {_OCTET}(?:\.{_OCTET}){{3}} (?
 _KEPT: Final = rf"{_UUID} | {_TIMESTAMP} | {_DURATION} | {_IP_ADDRESS}"
 
 # Eight digits or more in any grouping, without those of a UUID or a timestamp that follows.
-_BETWEEN_DIGITS: Final = r"(?:[^\S\r\n]|[().\-\u2010-\u2015\u2212]){0,3}"
+_BETWEEN_DIGITS: Final = r"(?:[^\S\r\n]|[()+.\-\u2010-\u2015\u2212]|%2[089BDE]|%C2%A0){0,3}"
+"""Also as a query string has it: a plus sign for a space, and %28 for a parenthesis."""
 _MORE_DIGITS: Final = rf"(?: {_BETWEEN_DIGITS} (?!(?<!\w)(?:{_UUID}|{_TIMESTAMP})(?!\w)) \d ){{7,}}"
-_NUMBER: Final = rf"(?: \((?=\+?\d{{1,4}}\)) )? \+?\d {_MORE_DIGITS}"
+_NUMBER: Final = rf"(?: \((?=\+?\d{{1,4}}\)) )? (?: \+ | %2B )? \d {_MORE_DIGITS}"
 
 _PATTERN: Final = re.compile(
     rf"(?P<address>{_ADDRESS}) | (?<![\w.])(?P<kept>{_KEPT})(?![\w@]) | (?P<number>{_NUMBER})",

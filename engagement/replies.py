@@ -13,7 +13,7 @@ from engagement import message_catalogue as messages
 from engagement.states import State, Trigger
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
 
@@ -41,17 +41,42 @@ REPLIES: Final[Mapping[str, Trigger]] = MappingProxyType(
 )
 """The replies to a goodbye, as `plain_words` returns them. Any other text is an ordinary message."""
 
-PREFERENCES: Final[Mapping[str, Preference]] = MappingProxyType(
-    {
-        "parar": Preference.OPTED_OUT,
-        "stop": Preference.OPTED_OUT,
-        "sair": Preference.OPTED_OUT,
-        "cancelar mensagens": Preference.OPTED_OUT,
-        "voltar": Preference.OPTED_IN,
-        "start": Preference.OPTED_IN,
-    }
+OPT_OUT_WORDS: Final = (
+    "sair",
+    "quero sair",
+    "pare",
+    "parar",
+    "parar mensagens",
+    "pare de mandar mensagens",
+    "pare de me mandar mensagens",
+    "pare de enviar mensagens",
+    "pare de me enviar mensagens",
+    "cancelar mensagens",
+    "descadastrar",
+    "me descadastre",
+    "não quero mais mensagens",
+    "não quero mais receber mensagens",
+    "não quero receber mensagens",
+    "não me mande mais mensagens",
+    "não me envie mais mensagens",
+    "stop",
+    "stop all",
+    "stopall",
+    "stop messages",
+    "stop messaging me",
+    "unsubscribe",
+    "opt out",
+    "no more messages",
 )
-"""The phrases that opt out and in. They must be the whole message."""
+"""The default phrases that opt out. *Cancelar* alone is none of them: an assistant has more to cancel."""
+
+OPT_IN_WORDS: Final = ("voltar", "start", "unstop", "quero receber mensagens")
+"""The default phrases that opt in: fewer, because consent must be clear."""
+
+NAMED_IN_TEXTS: Final[Mapping[Preference, tuple[str, ...]]] = MappingProxyType(
+    {Preference.OPTED_OUT: ("sair", "parar", "stop"), Preference.OPTED_IN: ("voltar", "start")}
+)
+"""The words that our own messages tell users to send."""
 
 REPLY_TO_ANSWER: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -74,7 +99,10 @@ _HEART: Final = re.compile(r"<3(?!>)")
 """A heart. Without its punctuation it would be read as reply 3."""
 
 _DROPPED: Final = frozenset({"Mn", "Me", "Cf", "Cc", "Cs"})
-"""Unicode categories of characters without a width: the keycap of 1️⃣, joiners, controls."""
+"""Unicode categories of characters without a width: accents, the keycap of 1️⃣, joiners, controls."""
+
+_SYMBOLS: Final = frozenset({"So", "Sk"})
+"""Unicode categories of emoji and of their skin tones. Signs such as the € stay: `3 €` is no reply."""
 
 
 def trigger_of(text: str, *, state: str, heard_at: datetime, answerable_from: datetime | None) -> Trigger:
@@ -87,20 +115,26 @@ def trigger_of(text: str, *, state: str, heard_at: datetime, answerable_from: da
     return REPLIES.get(plain_words(text), Trigger.USER_MESSAGE)
 
 
-def preference_in(text: str) -> Preference | None:
-    """The opt-out or opt-in that the whole text expresses, if any."""
-    return PREFERENCES.get(plain_words(text))
+def preferences_of(*, opt_out: Iterable[str], opt_in: Iterable[str]) -> Mapping[str, Preference]:
+    """By phrase, as `plain_words` returns it: whether it opts out or in."""
+    opting_out = dict.fromkeys(map(plain_words, opt_out), Preference.OPTED_OUT)
+    return MappingProxyType({**dict.fromkeys(map(plain_words, opt_in), Preference.OPTED_IN), **opting_out})
+
+
+def preference_in(text: str, *, preferences: Mapping[str, Preference] | None = None) -> Preference | None:
+    """The opt-out or opt-in that the whole text expresses, if any; by the default phrases without others."""
+    return (PREFERENCES if preferences is None else preferences).get(plain_words(text))
 
 
 def plain_words(text: str) -> str:
-    """The text in the form of the tables above: lower case, without punctuation, with single spaces.
+    """The text in the form of the tables above: lower case, without accents and symbols, single spaces.
 
     Empty if the text is too long for a phrase or contains a heart made of punctuation.
     """
     spaced = " ".join(text.split())
     if len(spaced) > LONGEST_PHRASE:
         return ""
-    normal = unicodedata.normalize("NFKC", spaced).casefold()
+    normal = unicodedata.normalize("NFKD", spaced).casefold()
     if _HEART.search(normal):
         return ""
     return " ".join("".join(map(_plain, normal)).split())
@@ -110,4 +144,9 @@ def _plain(character: str) -> str:
     category = unicodedata.category(character)
     if category in _DROPPED:
         return ""
-    return " " if category[0] in "PZ" or character in string.punctuation else character
+    is_separator = category[0] in "PZ" or category in _SYMBOLS or character in string.punctuation
+    return " " if is_separator else character
+
+
+PREFERENCES: Final = preferences_of(opt_out=OPT_OUT_WORDS, opt_in=OPT_IN_WORDS)
+"""The default phrases. They must be the whole message."""

@@ -13,11 +13,19 @@ if TYPE_CHECKING:
 
 DEFAULT_RUN_TIME: Final = time(6, tzinfo=UTC)
 
+MAX_GAP: Final = timedelta(hours=1)
+"""The largest difference between a run's `now` and the clock that needs no remark."""
+
 YEARS: Final = range(1970, 3000)
 """The years of all times that are accepted from outside; the rules add and subtract days within them."""
 
-_ISO_8601: Final = re.compile(r"[\dW-]+T[\d:.,]+(Z|[+-]\d\d(:?\d\d)?)", re.ASCII)
-"""The shape alone: `fromisoformat` checks the rest, but takes any separator and seconds in an offset."""
+_ISO_8601: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d|\d{8}|\d{4}-?W\d\d-?\d)"
+    r"T(\d\d(:\d\d(:\d\d([.,]\d+)?)?)?|\d{4}(\d\d([.,]\d+)?)?)"
+    r"(Z|[+-]\d\d(:?\d\d)?)",
+    re.ASCII,
+)
+"""The shape alone: `fromisoformat` checks the rest, but reads what has another shape as another time."""
 
 
 class NextStepKind(StrEnum):
@@ -51,6 +59,12 @@ def first_run_after(instant: datetime, *, run_time: time) -> datetime:
     """The first scheduled run strictly after `instant` (aware). `run_time` is in UTC."""
     run_at = datetime.combine(instant.astimezone(UTC).date(), run_time)
     return run_at if run_at > instant else run_at + timedelta(days=1)
+
+
+def gap_to_clock(now: datetime, *, clock: datetime) -> timedelta | None:
+    """How far `now` is ahead of the clock, or behind it (negative); None up to an hour."""
+    gap = now - clock
+    return gap if abs(gap) > MAX_GAP else None
 
 
 def first_run_from(instant: datetime, *, run_time: time) -> datetime:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 from axes.attempts import get_cool_off_threshold
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 FAILURES_PER_ADDRESS: Final = 50
 """High enough for ten colleagues who share an address, low enough to stop an attempt to use one
 password on many names."""
+
+NO_ADDRESS: Final = "0.0.0.0"  # noqa: S104  a name, not a socket
+"""Stands for visitors without an address: they are counted together."""
 
 
 class LoginForm(AuthenticationForm):  # type: ignore[misc]  # untyped
@@ -48,21 +51,34 @@ class LoginThrottle(AxesDatabaseHandler):  # type: ignore[misc]  # untyped
         return attempts.aggregate(failures=Sum("failures_since_start"))["failures"] or 0
 
 
+def client_address(request: HttpRequest) -> str:
+    """Return the address by which failed logins are counted; `NO_ADDRESS` behind a Unix socket."""
+    return _address(str(request.META.get("REMOTE_ADDR") or "")) or NO_ADDRESS
+
+
 def address_behind_proxy(request: HttpRequest) -> str:
     """Return the address that our own proxy saw: the last one, because visitors can forge the others.
 
     Some proxies add the visitor's port. If the header has no valid address, it is the proxy's own.
     """
     forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip()
-    return _address(forwarded) or str(request.META["REMOTE_ADDR"])
+    return _address(forwarded) or client_address(request)
 
 
 def _address(text: str) -> str | None:
-    """`192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1` or `[2001:db8::1]:4711`, without the port."""
+    """`192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1` or `[2001:db8::1]:4711`, without the port.
+
+    Of an IPv6 address the first 64 bits: one visitor has all addresses that begin with them.
+    """
     bare = text.partition("]")[0].lstrip("[")
     if bare.count(":") == 1:
         bare = bare.partition(":")[0]
     try:
-        return str(ip_address(bare))
+        address = ip_address(bare.partition("%")[0])
     except ValueError:
         return None
+    if isinstance(address, IPv4Address):
+        return str(address)
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(IPv6Network((int(address), 64), strict=False).network_address)

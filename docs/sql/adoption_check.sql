@@ -57,7 +57,7 @@ name (taken) AS (VALUES
     ('remind_later_has_its_date'), ('transition_from_state_known'), ('transition_to_state_known'),
     ('transition_trigger_known'), ('message_type_known'), ('message_destination_known'),
     ('message_status_known'), ('message_failed_idx'), ('profile_jid_idx'), ('profile_created_idx'),
-    ('profile_left_alone_idx'), ('engagement_job_runs'), ('job_run_started_idx'), ('job_run_good_idx'),
+    ('profile_skipped_idx'), ('engagement_job_runs'), ('job_run_started_idx'), ('job_run_good_idx'),
     ('profile_opt_out_changed_at_in_range'), ('profile_created_at_in_range'),
     ('profile_updated_at_in_range'), ('state_last_activity_at_in_range'),
     ('state_goodbye_sent_at_in_range'), ('state_goodbye_expires_at_in_range'), ('state_remind_at_in_range'),
@@ -274,6 +274,12 @@ FROM (
             user_id, message_type, message_key, message_params, destination, destination_jid, scheduled_for,
             status, retry_count, idempotency_key, created_at) > 0)
     FROM engagement_message_queue
+    UNION ALL
+    SELECT 'job', 'user_profiles', 'another user has the same whatsapp_jid: each of them gets messages',
+        'decide which user it is, and UPDATE the others to NULL',
+        count(whatsapp_jid) - count(DISTINCT whatsapp_jid)
+    FROM user_profiles
+    WHERE whatsapp_jid ~ '[^[:space:]]'
     UNION ALL
     SELECT 'migrate', table_name, format('%s is before 1970 or after 2999', column_name),
         format('UPDATE %1$s SET %2$s = least(greatest(%2$s, ''1970-01-01Z''), ''2999-12-31Z'')'

@@ -21,6 +21,7 @@ from engagement.selectors.dashboard import (
     transitions_by_day,
     users_by_state,
 )
+from engagement.selectors.goodbyes import GoodbyeFate
 from engagement.selectors.job_runs import latest_runs, status_of_run
 from engagement.states import State, Trigger
 
@@ -58,6 +59,7 @@ GOODBYE_OUTCOMES: Final[dict[str, str]] = {
     Trigger.USER_MESSAGE: "another message",
     MANUAL: "marked as active by support",
     Trigger.GOODBYE_TIMEOUT: "no reply",
+    GoodbyeFate.NEVER_SENT: "never sent",
 }
 
 AXIS: Final = {"border": {"display": False}, "grid": {"color": "#9ca3af33"}}
@@ -231,15 +233,20 @@ def _goodbyes(transitions: Sequence[DailyTransitions]) -> list[Bar]:
     counts: Counter[str] = Counter()
     for group in transitions:
         if group.from_state == State.GOODBYE_SENT:
-            counts[MANUAL if group.is_manual else group.trigger] += group.number
+            counts[MANUAL if group.is_manual else _outcome_of(group, group.trigger)] += group.number
         elif group.trigger == Trigger.RUN_UNDONE and group.to_state == State.GOODBYE_SENT:
             # A run ends goodbyes by timeout only. The timeout may be older than the days shown.
-            counts[Trigger.GOODBYE_TIMEOUT] -= group.number
+            counts[_outcome_of(group, Trigger.GOODBYE_TIMEOUT)] -= group.number
     shown = {label: max(counts[outcome], 0) for outcome, label in GOODBYE_OUTCOMES.items()}
     total = sum(shown.values())
     return [
         Bar(label, number, round(100 * number / total) if total else 0) for label, number in shown.items()
     ]
+
+
+def _outcome_of(group: DailyTransitions, trigger: str) -> str:
+    """How goodbyes ended: by this trigger, unless the users were never sent them."""
+    return GoodbyeFate.NEVER_SENT if group.goodbye == GoodbyeFate.NEVER_SENT else trigger
 
 
 def _list_url(model: str, query: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from datetime import datetime
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
@@ -49,8 +50,11 @@ TOO_MANY_FOUND: Final = (
     " enter more digits to find the others."
 )
 
-FORMULA_PREFIXES: Final = ("=", "+", "-", "@", "\t", "\r")
-"""A spreadsheet takes text that begins with one of these for a formula."""
+FORMULA_BEGINS: Final = re.compile(
+    r"(?:^|(?<=[;\t\r\n]))(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20])|^(?=[\t\r\n])"
+)
+"""Where a spreadsheet would begin to read a formula. In some countries a semicolon begins a new cell, and
+full-width signs count as their narrow ones."""
 BYTE_ORDER_MARK: Final = "\ufeff"
 
 
@@ -258,4 +262,4 @@ def _cell(value: Any) -> str:
     if isinstance(value, datetime):
         return value.isoformat()
     text = "" if value is None else strip_tags(str(value))
-    return f"'{text}" if text.startswith(FORMULA_PREFIXES) else text
+    return FORMULA_BEGINS.sub("'", text)

@@ -11,7 +11,7 @@ from django.utils.html import format_html
 
 from engagement.admin.labels import MESSAGE_COLORS, relative, state_text
 from engagement.admin.masking import shown_address, shown_person, shown_text
-from engagement.formatting import count_text, date_text, next_step_sentence
+from engagement.formatting import GOODBYE_NOTES, count_text, date_text, next_step_sentence
 from engagement.message_catalogue import UnknownMessageKey, WrongMessageParameters, WrongTranslation, render
 from engagement.models import MessageStatus, MessageType
 from engagement.selectors.user_history import in_state_since, read_transitions, read_user_status
@@ -281,6 +281,8 @@ def _notes(transition: TransitionRecord) -> Iterator[Note]:
         yield Note(f"inactive for {count_text(days, 'day')}")
     if isinstance(hours := metadata.get("hours_waited"), int):
         yield Note(f"{count_text(hours, 'hour')} after the goodbye")
+    if note := GOODBYE_NOTES.get(str(metadata.get("goodbye"))):
+        yield Note(note)
     if metadata.get("unprompted_return") is True:
         yield Note("unprompted return")
     if job_id := metadata.get("job_id"):

@@ -16,6 +16,7 @@ from engagement.services.resilience.errors import first_line, sqlstate_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 WRONG_ARGUMENTS: Final = 2
 
@@ -77,6 +78,11 @@ class SentenceCommand(BaseCommand):
         name = type(self).__module__.rpartition(".")[2]
         with suppress(AttributeError, OSError):
             self.stderr.write(f"{name}: {sentence}")
+
+
+def printable(path: Path) -> str:
+    """The path with escapes for bytes that are not UTF-8, which stdout refuses."""
+    return str(path).encode(errors="backslashreplace").decode()
 
 
 def database_sentence(error: Error) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.db.models.functions import Now
@@ -9,6 +11,14 @@ from uuid_utils.compat import uuid7
 
 from engagement.models.choices import Destination, one_of, times_in_range
 from engagement.states import State, Trigger
+
+VISIBLE: Final = (
+    r"[^\u0001-\u0020\u007F-\u00A0\u00AD\u1680\u2000-\u200F\u2028-\u202F\u205F-\u206F\u3000\uFEFF]"
+)
+"""A regular expression, for PostgreSQL and Python: a character that is neither blank nor invisible.
+
+An address without one is none.
+"""
 
 
 class UserProfile(models.Model):
@@ -57,8 +67,8 @@ class UserProfile(models.Model):
                 fields=("user_id",),
                 condition=models.Q(reengagement_opt_out=True)
                 | models.Q(whatsapp_jid__isnull=True)
-                | models.Q(whatsapp_jid=""),
-                name="profile_left_alone_idx",
+                | ~models.Q(whatsapp_jid__regex=VISIBLE),
+                name="profile_skipped_idx",
             ),
         )
         permissions = (

@@ -10,11 +10,12 @@ import gzip
 import re
 import zlib
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from engagement.models import VISIBLE
 from engagement.privacy import redact
 from engagement.schedule import utc_timestamp
 
@@ -28,7 +29,7 @@ REQUIRED_COLUMNS: Final = ("user", "occurred_at")
 COLUMNS: Final = (*REQUIRED_COLUMNS, "locale", "whatsapp_jid", "reengagement_opt_out")
 DEFAULT_LOCALE: Final = "pt-BR"
 
-_OPT_OUTS: Final = {"": False, "false": False, "0": False, "no": False, "true": True, "1": True, "yes": True}
+_OPT_OUTS: Final = {"false": False, "0": False, "no": False, "true": True, "1": True, "yes": True}
 _LONGEST_SHOWN: Final = 40
 _LONGEST_READ: Final = 1_000_000
 """Characters that are read at once, so that a file without line ends does not fill the memory."""
@@ -51,10 +52,23 @@ class Event:
     user: str
     occurred_at: datetime
     """In UTC."""
-    locale: str
+    locale: str | None
     whatsapp_jid: str | None = field(repr=False)
-    reengagement_opt_out: bool
+    reengagement_opt_out: bool | None
+    """None, as in the other columns, if the row does not say."""
     text: str | None = field(default=None, repr=False)
+
+    def filled_from(self, former: Event | None) -> Event:
+        """This event, with what a former one said where this row says nothing."""
+        if former is None:
+            return self
+        opt_out = self.reengagement_opt_out
+        return replace(
+            self,
+            locale=self.locale or former.locale,
+            whatsapp_jid=self.whatsapp_jid or former.whatsapp_jid,
+            reengagement_opt_out=former.reengagement_opt_out if opt_out is None else opt_out,
+        )
 
 
 class ActivityLog(NamedTuple):
@@ -140,18 +154,23 @@ def _event(header: list[str], row: list[str]) -> Event:
         occurred_at = utc_timestamp(cells["occurred_at"])
     except ValueError as error:
         raise ValueError(f"occurred_at {error}, not {_shown(cells['occurred_at'])}") from None
-    opt_out = _OPT_OUTS.get(cells.get("reengagement_opt_out", "").lower())
-    if opt_out is None:
+    said = cells.get("reengagement_opt_out", "").lower()
+    opt_out = _OPT_OUTS.get(said)
+    if said and opt_out is None:
         shown = _shown(cells["reengagement_opt_out"])
         raise ValueError(f"reengagement_opt_out must be true, false or empty, not {shown}")
     return Event(
         user=cells["user"],
         occurred_at=occurred_at,
-        locale=cells.get("locale") or DEFAULT_LOCALE,
-        whatsapp_jid=cells.get("whatsapp_jid") or None,
+        locale=cells.get("locale") or None,
+        whatsapp_jid=_address(cells.get("whatsapp_jid", "")),
         reengagement_opt_out=opt_out,
         text=cells.get("text") or None,
     )
+
+
+def _address(cell: str) -> str | None:
+    return cell if re.search(VISIBLE, cell) else None
 
 
 def _shown(text: str) -> str:

@@ -19,6 +19,7 @@ from engagement.models import (
     UserEngagementState,
     UserProfile,
 )
+from engagement.replay.activity_log import DEFAULT_LOCALE
 from engagement.replay.loading import profile_of
 from engagement.replay.period import Period, ReplayLog, read_replay_log
 from engagement.replay.simulation import ORDINARY_TEXT
@@ -116,8 +117,9 @@ def receive_all(messages: Iterable[Message]) -> int:
         now = event.occurred_at
         if previous and (event.locale, event.whatsapp_jid) != (previous.locale, previous.whatsapp_jid):
             profile = UserProfile.objects.filter(pk=user_id)
-            profile.update(locale=event.locale, whatsapp_jid=event.whatsapp_jid, updated_at=now)
-        if previous and event.reengagement_opt_out != previous.reengagement_opt_out:
+            locale = event.locale or DEFAULT_LOCALE
+            profile.update(locale=locale, whatsapp_jid=event.whatsapp_jid, updated_at=now)
+        if previous and bool(event.reengagement_opt_out) != bool(previous.reengagement_opt_out):
             preference = Preference.OPTED_OUT if event.reengagement_opt_out else Preference.OPTED_IN
             set_preference(user_id=user_id, preference=preference, now=now)
         text = event.text or ORDINARY_TEXT

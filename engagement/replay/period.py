@@ -96,7 +96,7 @@ def _messages(events: Iterable[Event]) -> Iterator[Message]:
     latest: dict[str, Message] = {}
     for event in events:
         if former := latest.get(event.user):
-            message = Message(former.user_id, event, former.event)
+            message = Message(former.user_id, event.filled_from(former.event), former.event)
         else:
             message = Message(user_id_of(event.user), event, None)
         latest[event.user] = message

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from engagement.conf import EngagementSettings
     from engagement.replay.period import Message, Period, ReplayLog
-    from engagement.states import Check, Policy
+    from engagement.states import Check
 
 ORDINARY_TEXT: Final = "oi"
 """Stands for a message whose text the log does not have: neither a reply nor a wish to opt out."""
@@ -101,7 +101,7 @@ def _play(
     stop: StopRequest,
     progress: DayWatcher | None,
 ) -> PolicyResult:
-    simulation, days = Simulation(settings.policy), []
+    simulation, days = Simulation(settings), []
     simulation.receive_all(log.until(period.begins_at))
     for day in log.days(period, run_time=settings.run_time):
         if stop.is_set():
@@ -127,8 +127,13 @@ class _User:
     status: UserState
     whatsapp_jid: str | None
     is_opted_out: bool
+    opted_out_at: datetime | None = None
+    """None if the first event says so."""
     last_moved_by: tuple[datetime, str] | None = None
     """The message that made the user's latest transition by a message."""
+
+    def opt_out(self, at: datetime) -> None:
+        self.is_opted_out, self.opted_out_at = True, at
 
     def due_at(self, check: Check) -> datetime:
         due_at: datetime = getattr(self.status, check.due_column)
@@ -138,11 +143,11 @@ class _User:
 class Simulation:
     """The users of a log under one policy. Messages and runs must come in the order of time."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, settings: EngagementSettings) -> None:
         self.goodbyes: list[Goodbye] = []
         self.answers: set[tuple[UUID, datetime]] = set()
         self.count_by_state: Counter[State] = Counter()
-        self._policy = policy
+        self._policy, self._preferences = settings.policy, settings.preferences
         self._users: dict[UUID, _User] = {}
         # In due order without sorting: users join as time goes by, and the periods of a policy are constant.
         self._queues: dict[Check, deque[tuple[datetime, _User]]] = {check: deque() for check in CHECKS}
@@ -189,8 +194,12 @@ class Simulation:
                 is_return = user.status.state == State.ACTIVE
             if trigger is not Trigger.USER_MESSAGE:
                 self.answers.add((message.user_id, heard_at))
-        if preference := preference_in(text):
-            user.is_opted_out = preference is Preference.OPTED_OUT
+        match preference_in(text, preferences=self._preferences):
+            case Preference.OPTED_OUT:
+                user.opt_out(heard_at)
+            # Opting in needs proof that it came later than the opt-out.
+            case Preference.OPTED_IN if user.opted_out_at is None or user.opted_out_at < heard_at:
+                user.is_opted_out = False
         return is_return
 
     def _author(self, message: Message) -> _User:
@@ -198,12 +207,15 @@ class Simulation:
         user_id, event, previous = message
         if user_id not in self._users:
             status = UserState(user_id, State.ACTIVE, event.occurred_at, None, None, None)
-            self._users[user_id] = _User(status, event.whatsapp_jid, event.reengagement_opt_out)
+            is_opted_out = bool(event.reengagement_opt_out)
+            self._users[user_id] = _User(status, event.whatsapp_jid, is_opted_out)
             self.count_by_state[State.ACTIVE] += 1
         user = self._users[user_id]
         user.whatsapp_jid = event.whatsapp_jid
-        if previous and previous.reengagement_opt_out != event.reengagement_opt_out:
-            user.is_opted_out = event.reengagement_opt_out
+        if previous and bool(previous.reengagement_opt_out) != bool(event.reengagement_opt_out):
+            user.is_opted_out = False
+            if event.reengagement_opt_out:
+                user.opt_out(event.occurred_at)
         return user
 
     def _move(self, user: _User, trigger: Trigger, *, now: datetime) -> bool:

@@ -82,15 +82,22 @@ def transitions_after(job_id: UUID, *, after: UUID | None, size: int) -> list[Tr
 def latest_transition_ids(user_ids: Collection[UUID], *, undone: Collection[str]) -> dict[UUID, UUID]:
     """By user: the id of their latest transition, leaving out those in `undone` and their undoing.
 
-    Times alone do not order a history: a run may have been as of a later time than its undoing.
+    `created_at` does not order a history: a run may have been as of a later time than what followed it.
+    Ids that are ordered by time tell when a row was written; other programs may use other ids.
     """
     transitions = (
         EngagementStateTransition.objects.filter(user_id__any_of=user_ids)
         .exclude(trigger=Trigger.RUN_UNDONE)
         .exclude(id__any_of=undone)
     )
-    latest = transitions.order_by("user_id", "-created_at", "-id").distinct("user_id")
-    return dict(latest.values_list("user_id", "id"))
+    rows = transitions.values_list("user_id", "id", "created_at")
+    return {user_id: row_id for user_id, row_id, _ in sorted(rows, key=_order_of_writing)}
+
+
+def _order_of_writing(row: tuple[UUID, UUID, datetime]) -> tuple[float, UUID]:
+    _, row_id, created_at = row
+    milliseconds = row_id.int >> 80 if row_id.version == TIME_ORDERED else created_at.timestamp() * 1000
+    return milliseconds, row_id
 
 
 def undone_transition_ids(user_ids: Collection[UUID]) -> set[str]:

@@ -33,6 +33,8 @@ MAX_CLOCK_SKEW: Final = timedelta(days=1)
 _IS_MANUAL: Final = Case(
     When(trigger=Trigger.USER_MESSAGE, then=Q(metadata__has_key="performed_by")), default=False
 )
+_ENDED_BY_RUN: Final = (Trigger.GOODBYE_TIMEOUT, Trigger.RUN_UNDONE)
+_GOODBYE: Final = Case(When(trigger__in=_ENDED_BY_RUN, then=KeyTextTransform("goodbye", "metadata")))
 _UNDONE: Final = Case(When(trigger=Trigger.RUN_UNDONE, then=KeyTextTransform("undone_job_id", "metadata")))
 
 
@@ -47,6 +49,8 @@ class DailyTransitions(NamedTuple):
     """Whether support marked the users as active."""
     undone_job_id: str | None
     """The run that these transitions undid."""
+    goodbye: str | None
+    """Of timeouts and of their undoing: whether the users were sent the goodbye."""
     number: int
 
 
@@ -124,7 +128,13 @@ def transitions_by_day(*, now: datetime) -> list[DailyTransitions]:
         EngagementStateTransition.objects.filter(created_at__gte=since, created_at__lte=now)
         .filter(id__gte=_first_id_of(since - MAX_CLOCK_SKEW))
         .values_list(
-            TruncDate("created_at", tzinfo=UTC), "trigger", "from_state", "to_state", _IS_MANUAL, _UNDONE
+            TruncDate("created_at", tzinfo=UTC),
+            "trigger",
+            "from_state",
+            "to_state",
+            _IS_MANUAL,
+            _UNDONE,
+            _GOODBYE,
         )
         .annotate(number=Count("*"))
     )

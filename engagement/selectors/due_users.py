@@ -21,7 +21,7 @@ from django.db.models import (
 )
 from django.db.models.functions import Cast, Concat
 
-from engagement.models import EngagementMessage, UserEngagementState
+from engagement.models import VISIBLE, EngagementMessage, UserEngagementState
 from engagement.selectors.goodbyes import LIVING, goodbye_key
 from engagement.states import CHECKS, SkipReason, State, UserState
 
@@ -44,7 +44,7 @@ class Condition(NamedTuple):
 
 GOODBYE_CONDITIONS: Final = (
     Condition(SkipReason.OPTED_OUT, Q(user__reengagement_opt_out=False)),
-    Condition(SkipReason.NO_DESTINATION, Q(user__whatsapp_jid__isnull=False) & ~Q(user__whatsapp_jid="")),
+    Condition(SkipReason.NO_DESTINATION, Q(user__whatsapp_jid__regex=VISIBLE)),
 )
 """The conditions beside the silence. A user who breaks several is counted under the first."""
 

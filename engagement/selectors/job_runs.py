@@ -61,7 +61,8 @@ def good_runs(check: Check) -> QuerySet[EngagementJobRun]:
     counts = f"checks__{check.name}"
     has_moved = Q(succeeded__gt=0) | Q(still_due__isnull=True) | Q(still_due=0)
     not_all_failed = Q(status=RunStatus.SUCCEEDED) | Q(**{f"{counts}__succeeded__gt": 0})
-    not_all_failed |= Q(**{f"{counts}__failed": 0})
+    # Rows of another program may lack these counts.
+    not_all_failed |= ~Q(**{f"checks__{check.name}__has_key": "failed"}) | Q(**{f"{counts}__failed": 0})
     runs = EngagementJobRun.objects.filter(status__in=GOOD, checks__has_key=check.name)
     return runs.filter(has_moved, not_all_failed).order_by(Least("now", "finished_at").desc())
 

@@ -22,6 +22,7 @@ SHOWN_METADATA: Final = (
     "days_inactive",
     "response_type",
     "hours_waited",
+    "goodbye",
     "unprompted_return",
     "job_id",
     "undone_job_id",

@@ -7,9 +7,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from django.conf import settings
 from django.db import transaction
 from django.utils.crypto import salted_hmac
 
+from engagement import message_catalogue
 from engagement.conf import engagement_settings
 from engagement.models import MessageType
 from engagement.replies import REPLY_TO_ANSWER, REPLY_TO_PREFERENCE, preference_in, trigger_of
@@ -25,6 +27,7 @@ from engagement.services.state_machine import (
 from engagement.states import ReceivedMessage, State, Transition, Trigger, require_aware
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from uuid import UUID
 
     from engagement.replies import Preference
@@ -55,6 +58,8 @@ class InboundResult:
     """The preference that the message set. None if it sets none, or if a later one is known."""
     reply_key: str | None
     """The key of the message to reply with."""
+    reply_params: Mapping[str, object]
+    """The parameters of that message."""
     cancelled: int
     """How many pending messages were cancelled."""
 
@@ -69,11 +74,13 @@ class _Knowledge:
     entered_at: datetime | None
     """When they entered their state, as far as that is known."""
 
-    def novelty_of(self, message: ReceivedMessage, *, now: datetime) -> Novelty:
+    def novelty_of(
+        self, message: ReceivedMessage, *under_former_keys: ReceivedMessage, now: datetime
+    ) -> Novelty:
         heard_at = message.heard_at(now=now)
         if self.last_transition:
             last_message = _message_of(self.last_transition)
-            if last_message == message:
+            if last_message in (message, *under_former_keys):
                 return Novelty.REPEAT
             # A reply to a goodbye does not change last_activity_at, although the user wrote then.
             if heard_at < last_message.heard_at(now=self.last_transition.created_at):
@@ -103,22 +110,24 @@ def receive_message(*, user_id: UUID, text: str, received_at: datetime, now: dat
     """
     require_aware(received_at)
     require_aware(now)
-    message = ReceivedMessage(received_at, _digest(user_id, text))
+    message, *under_former_keys = _messages(user_id, text, received_at=received_at)
     heard_at = message.heard_at(now=now)
     with transaction.atomic():
         known = _known(user_id, heard_at=heard_at)
-        novelty = known.novelty_of(message, now=now)
+        novelty = known.novelty_of(message, *under_former_keys, now=now)
         transition = known.last_transition if novelty is Novelty.REPEAT else None
         if novelty is Novelty.NEW:
             transition = _move(known, text, message=message, now=now)
         preference, cancelled = _set_preference(user_id, text, said_at=heard_at, now=now)
         if novelty is Novelty.NEW:
             cancelled += cancel_pending(user_id=user_id, message_types=[MessageType.GOODBYE])
+    reply_key, reply_params = _reply(transition, preference)
     return InboundResult(
         novelty=novelty,
         transition=transition,
         preference=preference,
-        reply_key=_reply_key(transition, preference),
+        reply_key=reply_key,
+        reply_params=reply_params,
         cancelled=cancelled,
     )
 
@@ -165,17 +174,24 @@ def _set_preference(
     user_id: UUID, text: str, *, said_at: datetime, now: datetime
 ) -> tuple[Preference | None, int]:
     """Opt the user out or in if the text says so and no later preference is known."""
-    preference = preference_in(text)
+    preference = preference_in(text, preferences=engagement_settings().preferences)
     if preference is None:
         return None, 0
     change = set_preference(user_id=user_id, preference=preference, said_at=said_at, now=now)
     return preference if change.is_applied else None, change.cancelled
 
 
-def _reply_key(transition: Transition | None, preference: Preference | None) -> str | None:
+def _reply(
+    transition: Transition | None, preference: Preference | None
+) -> tuple[str | None, Mapping[str, object]]:
+    """The key and the parameters of the reply."""
     if preference:
-        return REPLY_TO_PREFERENCE[preference]
-    return REPLY_TO_ANSWER.get(transition.trigger) if transition else None
+        return REPLY_TO_PREFERENCE[preference], {}
+    key = REPLY_TO_ANSWER.get(transition.trigger) if transition else None
+    if key != message_catalogue.SEE_YOU_IN_TWO_WEEKS:
+        return key, {}
+    days = engagement_settings().policy.remind_after.days
+    return (key, {"days": days}) if days > 1 else (message_catalogue.SEE_YOU_TOMORROW, {})
 
 
 def _message_of(move: Transition) -> ReceivedMessage:
@@ -183,7 +199,14 @@ def _message_of(move: Transition) -> ReceivedMessage:
     return ReceivedMessage(datetime.fromisoformat(received_at), text_digest)
 
 
-def _digest(user_id: UUID, text: str) -> str:
-    """A digest under the secret key and per user, from which the text cannot be looked up."""
+def _messages(user_id: UUID, text: str, *, received_at: datetime) -> list[ReceivedMessage]:
+    """The message, identified under the secret key, and under each of the former keys."""
+    keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    return [ReceivedMessage(received_at, _digest(user_id, text, key=key)) for key in keys]
+
+
+def _digest(user_id: UUID, text: str, *, key: str) -> str:
+    """A digest under a secret key and per user, from which the text cannot be looked up."""
     words = f"{user_id}:{text}".encode("utf-8", "surrogatepass")
-    return salted_hmac("engagement.inbound", words, algorithm="sha256").hexdigest()[:_DIGEST_LENGTH]
+    digest = salted_hmac("engagement.inbound", words, secret=key, algorithm="sha256")
+    return digest.hexdigest()[:_DIGEST_LENGTH]

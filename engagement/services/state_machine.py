@@ -287,6 +287,8 @@ def _transition(
 def _undoing_transition(user_state: UserState, move: Transition, *, now: datetime) -> Transition:
     # Not under the key job_id: the undoing must not count as a transition of the run.
     undone = {"undone_job_id": move.metadata["job_id"], "undone_transition_id": str(move.id)}
+    if "goodbye" in move.metadata:
+        undone["goodbye"] = move.metadata["goodbye"]
     metadata = transition_metadata(user_state, Trigger.RUN_UNDONE, now=now, policy=Policy())
     return Transition(
         id=uuid7(),

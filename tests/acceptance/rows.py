@@ -25,6 +25,7 @@ class Profile(NamedTuple):
     opt_out_changed_at: datetime | None
     created_at: datetime
     updated_at: datetime
+    time_zone: str | None = None
 
 
 class UserState(NamedTuple):
@@ -70,6 +71,17 @@ class Message(NamedTuple):
     error_message: str | None
     idempotency_key: str
     created_at: datetime
+    attempt_id: UUID | None = None
+    claimed_at: datetime | None = None
+    claim_expires_at: datetime | None = None
+    next_attempt_at: datetime | None = None
+    backend: str | None = None
+    provider_message_id: str | None = None
+    delivered_at: datetime | None = None
+    read_at: datetime | None = None
+    failed_at: datetime | None = None
+    error_code: str | None = None
+    outcome_reason: str | None = None
 
 
 COLUMNS: Final = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
@@ -147,8 +146,9 @@ def test_server_that_stays_away_ends_the_run_in_one_sentence_and_the_next_run_do
     server.crash()
     failed = end_of(process)
     assert (failed.code, failed.json["status"], failed.json["failed"]) == (1, "failed", 0)
-    assert failed.err.startswith("run_engagement_daily: The database is not available: ")
-    assert len(failed.err.strip().splitlines()) == 1, failed.err
+    _now_is_off_the_clock, *others = failed.err.strip().splitlines()
+    assert len(others) == 1, failed.err
+    assert others[0].startswith("run_engagement_daily: The database is not available: ")
     server.start()
     with server.connect() as onlooker:
         assert_invariants(before, take_snapshot(onlooker), [run_of(failed)], finished=False)
@@ -187,7 +187,7 @@ def wait_until_away(process: subprocess.Popen[str], *, sessions: int) -> None:
     """Return once `sessions` have failed to reconnect: each then logs once that it waits four seconds."""
     assert process.stderr
     for line in process.stderr:
-        sessions -= json.loads(line).get("next_attempt_in_seconds") == 4.0
+        sessions -= '"next_attempt_in_seconds": 4.0' in line
         if not sessions:
             return
     pytest.fail("the run ended first")

@@ -115,7 +115,8 @@ class Lives(RuleBasedStateMachine):
     def service_opts_out_or_in(self, user_id: UUID, *, opted_out: bool) -> None:
         change = (opt_out if opted_out else opt_in)(user_id=user_id, now=self.now)
         self.world.users[user_id].opt_out_changed_at = None
-        expected = self.world.wish(user_id, opted_out=opted_out, said_at=self.now)
+        self.world.users[user_id].updated_at = self.now
+        expected = self.world.wish(user_id, opted_out=opted_out, said_at=self.now, now=self.now)
         assert (opted_out, change.cancelled) == expected
 
     @rule(user_id=st.one_of(users, st.just(NOBODY)), trigger=st.sampled_from(TRIGGERS), when=moments)
@@ -188,6 +189,7 @@ class Lives(RuleBasedStateMachine):
             whatsapp_jid=newcomer.jid,
             preferred_destination=newcomer.destination,
             reengagement_opt_out=newcomer.opted_out,
+            updated_at=self.now,
         )
         for row in self.world.states():
             if row.user_id == user_id:
@@ -251,8 +253,9 @@ def _heard(message: Inbound, *, now: datetime) -> Heard | None:
 
 
 def _comparable(row: AuditRow) -> AuditRow:
-    """The row with datetimes for texts, and without the digest, which the app alone understands."""
-    metadata = {name: value for name, value in row.metadata.items() if name != "text_digest"}
+    """The row with datetimes for texts, and without what the app alone knows: the digest and its own ids."""
+    own = {"text_digest", "goodbye_message_id", "cancelled_message_id"}
+    metadata = {name: value for name, value in row.metadata.items() if name not in own}
     if former := metadata.get("former_timestamps"):
         metadata["former_timestamps"] = {name: datetime.fromisoformat(at) for name, at in former.items()}
     if received_at := metadata.get("received_at"):

@@ -101,7 +101,7 @@ class World:
     # Other programs.
 
     def add(self, user_id: UUID, newcomer: Newcomer, *, at: datetime) -> None:
-        user = self.users[user_id] = User(newcomer.jid, newcomer.destination, newcomer.opted_out)
+        user = self.users[user_id] = User(newcomer.jid, newcomer.destination, at, newcomer.opted_out)
         since = at - newcomer.for_long
         if newcomer.state:
             user.status = Status(newcomer.state, last_activity_at=since)
@@ -177,7 +177,11 @@ class World:
         for check in (name for name in CHECKS if name in checks):
             past = [user_id for user_id in self._past_threshold(check, at=at) if user_id not in moved]
             skipped = [self.users[user_id] for user_id in past if not self._may_move(user_id, check)]
-            due = [user_id for user_id in past if self._may_move(user_id, check)]
+            due = [
+                user_id
+                for user_id in past
+                if self._may_move(user_id, check) and not self._has_dead_key(user_id, check, at=at)
+            ]
             due = due if limit is None else due[: limit - len(moved)]
             opted_out = sum(user.opted_out for user in skipped)
             tallies[check] = Tally(len(due), opted_out, len(skipped) - opted_out)
@@ -207,11 +211,43 @@ class World:
     def _may_move(self, user_id: UUID, check: str) -> bool:
         return check != "inactivity_14d" or self.users[user_id].may_get_goodbye
 
+    def _has_dead_key(self, user_id: UUID, check: str, *, at: datetime) -> bool:
+        """Whether the key of the user's goodbye belongs to a message that will not be sent."""
+        message = self.queue.get(goodbye_key(user_id, at=at))
+        return check == "inactivity_14d" and message is not None and message.status == "cancelled"
+
+    def _goodbye_of_wait(self, user_id: UUID, status: Status) -> QueueRow | None:
+        began_at = status.goodbye_sent_at
+        if began_at is None:
+            return None
+        if message := self.queue.get(goodbye_key(user_id, at=began_at)):
+            return message
+        since = [
+            message
+            for message in self.queue.values()
+            if message.user_id == user_id
+            and message.message_type == "goodbye"
+            and message.scheduled_for >= began_at
+        ]
+        return max(since, key=lambda message: message.scheduled_for, default=None)
+
+    def _end_wait(self, user_id: UUID, status: Status) -> str:
+        """Cancel a goodbye that was not sent; returns whether the user was sent it."""
+        message = self._goodbye_of_wait(user_id, status)
+        if message is None:
+            return "perhaps_sent"
+        if message.status == "pending":
+            self.queue[message.idempotency_key] = message._replace(status="cancelled")
+        return "sent" if message.status == "sent" else "never_sent"
+
     def _move_due(self, due: list[UUID], check: str, *, at: datetime, job_id: UUID) -> None:
         for user_id in due:
             user = self.users[user_id]
             assert user.status
-            self.move(user_id, user.status, check, at=at, job_id=str(job_id))
+            more: dict[str, Any] = {"job_id": str(job_id)}
+            if check == "goodbye_timeout":
+                more["goodbye"] = self._end_wait(user_id, user.status)
+            self.move(user_id, user.status, check, at=at, **more)
             if check == "inactivity_14d":
                 assert user.jid
                 key, to = goodbye_key(user_id, at=at), (user.destination, user.jid)
@@ -231,24 +267,36 @@ class World:
         trigger = user.moving_message.trigger if user.moving_message and novelty == "repeat" else None
         if novelty == "new":
             user.status = user.status or Status("active", last_activity_at=heard_at)
-            trigger = _trigger(user.status, text, heard_at)
+            goodbye = self._goodbye_of_wait(user_id, user.status)
+            was_told = goodbye is None or goodbye.status == "sent"
+            trigger = _trigger(user.status, text, heard_at, was_told=was_told)
             if trigger:
                 self.move(user_id, user.status, trigger, at=now, heard_at=heard_at, received_at=received_at)
                 user.moving_message = MovingMessage(received_at, text, heard_at, trigger)
             else:
                 user.status.set_timestamps(since=now)
                 user.status.note_activity(heard_at)
-        opted_out, cancelled = self.wish(user_id, opted_out=WISHES.get(text), said_at=heard_at)
+        opted_out, cancelled = self.wish(user_id, opted_out=WISHES.get(text), said_at=heard_at, now=now)
         if novelty == "new":
             cancelled += self.cancel(user_id, ["goodbye"])
         return Heard(novelty, trigger, opted_out, _reply_key(trigger, opted_out=opted_out), cancelled)
 
-    def wish(self, user_id: UUID, *, opted_out: bool | None, said_at: datetime) -> tuple[bool | None, int]:
-        """Opt out or in unless a later wish is known; returns the wish, and how many messages it cancels."""
+    def wish(
+        self, user_id: UUID, *, opted_out: bool | None, said_at: datetime, now: datetime
+    ) -> tuple[bool | None, int]:
+        """Opt out or in unless a later wish is known; returns the wish, and how many messages it cancels.
+
+        Opting in needs proof that it came later than the opt-out.
+        """
         user = self.users[user_id]
-        if opted_out is None or (user.opt_out_changed_at and user.opt_out_changed_at > said_at):
+        changed_at = user.opt_out_changed_at
+        if opted_out is None or (changed_at and changed_at > said_at):
             return None, 0
-        user.opted_out, user.opt_out_changed_at = opted_out, said_at
+        if user.opted_out and not opted_out:
+            is_later = changed_at < said_at if changed_at else user.updated_at <= said_at
+            if not is_later:
+                return None, 0
+        user.opted_out, user.opt_out_changed_at, user.updated_at = opted_out, said_at, now
         return opted_out, self.cancel(user_id, RE_ENGAGEMENT) if opted_out else 0
 
     def _novelty(self, message: Inbound, user: User, *, heard_at: datetime) -> str:
@@ -257,9 +305,9 @@ class World:
             return "repeat"
         if last and heard_at < last.heard_at:
             return "old"
-        if status and heard_at <= status.last_activity_at:
-            entered_at = self._entered_at(message.user_id, status)
-            return "old" if entered_at and heard_at < entered_at else "new"
+        if status and status.state != "active" and heard_at <= status.last_activity_at:
+            entered_at = self._entered_at(message.user_id, status) or status.last_activity_at
+            return "old" if heard_at < entered_at else "new"
         return "new"
 
     def _entered_at(self, user_id: UUID, status: Status) -> datetime | None:
@@ -270,10 +318,11 @@ class World:
         return status.goodbye_sent_at or max(came_at, default=None)
 
 
-def _trigger(status: Status, text: str, heard_at: datetime) -> str | None:
+def _trigger(status: Status, text: str, heard_at: datetime, *, was_told: bool) -> str | None:
     if status.state == "active":
         return None
-    if status.goodbye_sent_at and heard_at >= status.goodbye_sent_at:
+    told_at = status.goodbye_sent_at
+    if told_at and was_told and heard_at >= told_at.replace(microsecond=0):
         return ANSWERS.get(text, "user_message")
     return "user_message"
 

@@ -119,6 +119,7 @@ class User:
 
     jid: str | None
     destination: str
+    updated_at: datetime
     opted_out: bool = False
     status: Status | None = None
     moving_message: MovingMessage | None = None

@@ -209,11 +209,50 @@ def test_misspelt_name_is_refused_with_what_was_meant(settings: Settings, name: 
 
 @pytest.mark.parametrize(
     "name",
-    ["ENGAGEMENT_PORT", "ENGAGEMENT_SERVICE_HOST", "ENGAGEMENT_PORT_80_TCP_ADDR", "ENGAGEMENT_SERVICE_PORT"],
+    [
+        "ENGAGEMENT_PORT",
+        "ENGAGEMENT_SERVICE_HOST",
+        "ENGAGEMENT_PORT_80_TCP_ADDR",
+        "ENGAGEMENT_SERVICE_PORT",
+        "ENGAGEMENT_HEARTBEAT_PORT",
+        "ENGAGEMENT_HEARTBEAT_SERVICE_HOST",
+        "ENGAGEMENT_HEARTBEAT_SERVICE_PORT",
+        "ENGAGEMENT_HEARTBEAT_SERVICE_PORT_HTTP",
+        "ENGAGEMENT_HEARTBEAT_PORT_80_TCP",
+        "ENGAGEMENT_HEARTBEAT_PORT_80_TCP_PROTO",
+        "ENGAGEMENT_RUN_SERVICE_PORT",
+        "ENGAGEMENT_RUN_PORT",
+    ],
 )
 def test_name_that_a_container_platform_sets_is_allowed(settings: Settings, name: str) -> None:
     setattr(settings, name, "tcp://10.0.0.1:80")
     read_settings()
+
+
+def test_phrases_that_opt_out_and_in_are_settings(settings: Settings) -> None:
+    settings.ENGAGEMENT_OPT_OUT_WORDS = "sair, parar, STOP,  Já chega! ,"
+    preferences = engagement_settings().preferences
+    assert preferences["ja chega"] == preferences["stop"] == "opted_out"
+    assert "pare" not in preferences
+    assert preferences["start"] == "opted_in"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("ENGAGEMENT_OPT_OUT_WORDS", "sair, parar, stop, 3", "must be phrases, none of which is a reply"),
+        ("ENGAGEMENT_OPT_OUT_WORDS", "sair, parar, stop, 🛑", "must be phrases, none of which is a reply"),
+        ("ENGAGEMENT_OPT_IN_WORDS", "voltar, start, busy", "must be phrases, none of which is a reply"),
+        ("ENGAGEMENT_OPT_OUT_WORDS", "sair, parar", "must include 'stop', which messages tell users to send"),
+        ("ENGAGEMENT_OPT_IN_WORDS", "start", "must include 'voltar', which messages tell users to send"),
+        ("ENGAGEMENT_OPT_IN_WORDS", "start, voltar, Parar!", "must not have the same phrase, but 'parar'"),
+    ],
+)
+def test_phrase_that_cannot_be_told_apart_is_refused(
+    settings: Settings, name: str, value: str, problem: str
+) -> None:
+    setattr(settings, name, value)
+    assert problem in complaint()
 
 
 def test_check_command_accepts_the_defaults() -> None:

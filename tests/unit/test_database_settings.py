@@ -95,3 +95,18 @@ def test_unusable_url_is_refused_without_repeating_its_password(url: str) -> Non
     assert "secret" not in str(refusal.value)
     # A traceback prints the message of the error before, too.
     assert refusal.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port"),
+    [
+        ("postgresql://ana@%2Fvar%2Frun%2Fpostgresql/assistant", "/var/run/postgresql", ""),
+        ("postgresql://ana:x@%2fvar%2Frun%2fpostgresql:6543/assistant", "/var/run/postgresql", 6543),
+        ("postgresql://%2Ftmp/assistant", "/tmp", ""),  # noqa: S108  a socket, not a file
+    ],
+)
+def test_host_of_the_url_may_be_a_socket_as_libpq_writes_it(url: str, host: str, port: object) -> None:
+    database = database_settings(url=url, behind_pooler=False, development=False)
+
+    assert (database["HOST"], database["NAME"]) == (host, "assistant")
+    assert (database["PORT"] or "") == port

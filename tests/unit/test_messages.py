@@ -21,7 +21,14 @@ from engagement.message_catalogue import (
     register_message,
     render,
 )
-from engagement.replies import PREFERENCES, REPLIES, REPLY_TO_ANSWER, REPLY_TO_PREFERENCE, Preference
+from engagement.replies import (
+    NAMED_IN_TEXTS,
+    PREFERENCES,
+    REPLIES,
+    REPLY_TO_ANSWER,
+    REPLY_TO_PREFERENCE,
+    Preference,
+)
 from tests.running import PROJECT
 
 if TYPE_CHECKING:
@@ -87,33 +94,41 @@ def test_english_catalogue_equals_the_texts_in_the_code() -> None:
 @pytest.mark.parametrize("locale", ["pt-BR", "en"])
 @pytest.mark.parametrize("key", message_keys())
 def test_every_message_has_a_text_of_its_own_in_each_language(key: str, locale: str) -> None:
-    text = rendered(key, locale)
+    source = messages._texts[key]
+    params = dict.fromkeys(parameters_of(source), 14)
+    text = rendered(key, locale, **params)
     assert text == text.strip()
     assert "  " not in text
-    assert (text == messages._texts[key]) is (locale == "en")
+    assert (text == source % params) is (locale == "en")
 
 
 @pytest.mark.parametrize("locale", ["pt-BR", "en"])
 def test_goodbye_offers_three_numbered_answers(locale: str) -> None:
     lines = rendered(messages.GOODBYE, locale).splitlines()
     assert [line[:3] for line in lines if line[:1].isdigit()] == ["1. ", "2. ", "3. "]
-    assert "1, 2 ou 3" in lines[-1] or "1, 2 or 3" in lines[-1]
+    assert "1, 2 ou 3" in lines[-3] or "1, 2 or 3" in lines[-3]
 
 
 @pytest.mark.parametrize("locale", ["pt-BR", "en"])
 @pytest.mark.parametrize(
     ("key", "preference"),
-    [(messages.OPTED_OUT, Preference.OPTED_IN), (messages.OPTED_IN, Preference.OPTED_OUT)],
+    [
+        (messages.GOODBYE, Preference.OPTED_OUT),
+        (messages.OPTED_OUT, Preference.OPTED_IN),
+        (messages.OPTED_IN, Preference.OPTED_OUT),
+    ],
 )
-def test_confirmation_names_a_phrase_that_undoes_it(key: str, preference: Preference, locale: str) -> None:
-    assert PREFERENCES[rendered(key, locale).split('"')[1]] is preference
+def test_text_names_a_phrase_that_opts_out_or_in(key: str, preference: Preference, locale: str) -> None:
+    phrase = rendered(key, locale).split('"')[1]
+    assert PREFERENCES[phrase] is preference
+    assert phrase in NAMED_IN_TEXTS[preference]
 
 
 def test_every_reply_and_every_preference_has_an_answer() -> None:
     assert set(REPLY_TO_ANSWER) == set(REPLIES.values())
     assert set(REPLY_TO_PREFERENCE) == set(PREFERENCES.values())
     replies = {*REPLY_TO_ANSWER.values(), *REPLY_TO_PREFERENCE.values()}
-    assert {*replies, messages.GOODBYE} == set(message_keys())
+    assert {*replies, messages.GOODBYE, messages.SEE_YOU_TOMORROW} == set(message_keys())
 
 
 @pytest.mark.parametrize(

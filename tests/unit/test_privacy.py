@@ -164,3 +164,20 @@ def test_redacting_takes_linear_time(piece: str) -> None:
 )
 def test_mask_shows_only_the_ends_of_an_address(address: str, shown: str) -> None:
     assert mask(address) == shown
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "?q=%2B55+11+98765+4321",
+        "?q=%2B55%20%2811%29%2098765-4321",
+        "?q=+55+(11)+98765%2D4321&p=1",
+        "?q=55.11.98765.4321",
+        "?q=%2b55%2011%C2%A098765%2e4321",
+        "?q=5511987654321%40s.whatsapp.net",
+    ],
+)
+def test_number_in_a_query_string_is_redacted(query: str) -> None:
+    request = f"<WSGIRequest: GET '/admin/engagement/userprofile/{query}'>"
+    assert "4321" not in redact(request)
+    assert "/admin/engagement/userprofile/?q=" in redact(request)

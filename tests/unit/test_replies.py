@@ -9,7 +9,15 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from engagement.replies import PREFERENCES, REPLIES, Preference, plain_words, preference_in, trigger_of
+from engagement.replies import (
+    PREFERENCES,
+    REPLIES,
+    Preference,
+    plain_words,
+    preference_in,
+    preferences_of,
+    trigger_of,
+)
 from engagement.states import State, Trigger
 from tests.factories import NOW, TICK
 
@@ -204,3 +212,64 @@ def test_text_with_very_many_accents_is_ignored() -> None:
     flood = "\u0301\u0327" * 20_000
     assert plain_words(f"1{flood}") == ""
     assert plain_words("1" + " " * 1_000_000) == "1"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "STOP🛑",
+        "parar 🙏",
+        "SAIR🚪",
+        "🙏🏽 sair 🙏🏽",
+        "pare!",
+        "nao quero mais mensagens",
+        "Não quero mais receber mensagens.",
+        "descadastrar",
+        "unsubscribe",
+        "stop all",
+        "👨‍👩‍👧 stop",
+        "st\u200bop \u200f",
+    ],
+    ids=ascii,
+)
+def test_symbols_and_accents_do_not_hide_an_opt_out(text: str) -> None:
+    assert preference_in(text) is Preference.OPTED_OUT
+
+
+@pytest.mark.parametrize(
+    ("text", "reply"),
+    [("1 👍", "1"), ("👍1", "1"), ("ocupado 😅", "ocupado"), ("3️⃣✅", "3"), ("tudo certo ❤️", "tudo certo")],
+    ids=ascii,
+)
+def test_symbols_do_not_hide_a_reply(text: str, reply: str) -> None:
+    assert plain_words(text) == reply
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cancelar",
+        "cancel",
+        "cancela",
+        "para",
+        "quit",
+        "3 €",
+        "R$ 3",
+        "+3+1",
+        "❤",
+        "👍",
+        "não pare",
+        "stop it 🛑 now",
+    ],
+    ids=ascii,
+)
+def test_word_that_means_other_things_is_no_wish_and_no_reply(text: str) -> None:
+    assert preference_in(text) is None
+    assert plain_words(text) not in REPLIES
+
+
+def test_other_phrases_replace_the_default_ones() -> None:
+    preferences = preferences_of(opt_out=["Já chega!", "stop"], opt_in=["de volta"])
+    assert preference_in("ja chega", preferences=preferences) is Preference.OPTED_OUT
+    assert preference_in("DE VOLTA", preferences=preferences) is Preference.OPTED_IN
+    assert preference_in("parar", preferences=preferences) is None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engagement.schedule import DEFAULT_RUN_TIME, coming_runs, first_run_after, first_run_from
+from engagement.schedule import DEFAULT_RUN_TIME, coming_runs, first_run_after, first_run_from, utc_timestamp
 from tests.factories import NOW, TICK
 
 DAY = timedelta(days=1)
@@ -42,3 +42,32 @@ def test_first_of_the_coming_runs_is_now() -> None:
     assert coming_runs(early, count=3, run_time=DEFAULT_RUN_TIME) == [early, NOW, NOW + DAY]
     assert coming_runs(NOW, count=2, run_time=DEFAULT_RUN_TIME) == [NOW, NOW + DAY]
     assert coming_runs(NOW, count=1, run_time=DEFAULT_RUN_TIME) == [NOW]
+
+
+def test_time_of_fourteen_digits_is_refused_at_every_second_of_a_day() -> None:
+    midnight = datetime(2026, 11, 10, tzinfo=UTC)
+    for second in range(86_400):
+        text = f"{midnight + timedelta(seconds=second):%Y%m%d%H%M%S}Z"
+        with pytest.raises(ValueError, match="must be an ISO 8601 time"):
+            utc_timestamp(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-10T12345678Z",
+        "20261110T12345678Z",
+        "2026-11-10T120530.Z",
+        "2026-11-10T12:0530Z",
+        "2026-11-10T1205:30Z",
+        "2026-11-10T12:05:30+05:30:15",
+        "2026-11-10T12:05:30+05301500",
+        "2026-11-10 12:05:30Z",
+        "2026-11-10T12:05:30",
+        "2026-11-10T12:05:30z",
+        "2026-314T12:05:30Z",
+    ],
+)
+def test_time_of_another_shape_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="must be an ISO 8601 time"):
+        utc_timestamp(text)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from engagement.formatting import count_text, date_text, next_step_sentence
+from engagement.formatting import GOODBYE_NOTES, count_text, date_text, next_step_sentence
 from engagement.management.base import SentenceCommand
 from engagement.management.options import add_now, identifier
 from engagement.models import MessageStatus
@@ -81,6 +81,8 @@ def _transition(transition: TransitionRecord) -> str:
     parts = [f"{transition.from_state} -> {transition.to_state}, {Trigger(transition.trigger).label}"]
     if isinstance(days := metadata.get("days_inactive"), int):
         parts.append(f"silent for {count_text(days, 'day')}")
+    if note := GOODBYE_NOTES.get(str(metadata.get("goodbye"))):
+        parts.append(note)
     parts.extend(f"run {metadata[key]}" for key in ("job_id", "undone_job_id") if key in metadata)
     if "performed_by" in metadata:
         parts.append(f"by {metadata['performed_by']}")

@@ -12,7 +12,7 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from engagement.formatting import count_text
-from engagement.management.base import SentenceCommand
+from engagement.management.base import SentenceCommand, printable
 from engagement.management.options import timestamp
 from engagement.replay.activity_log import MalformedActivityLog
 from engagement.replay.loading import load_activity_log
@@ -53,11 +53,10 @@ class Command(SentenceCommand):
         now = timezone.now()
         as_of: datetime = options["as_of"] or now
         try:
-            loaded = load_activity_log(path=path, as_of=as_of, now=now)
+            loaded = load_activity_log(path=path, as_of=options["as_of"], now=now)
         except MalformedActivityLog as error:
             raise CommandError(str(error)) from None
-        # stdout refuses bytes of a file name that are not UTF-8.
-        name = str(path).encode(errors="backslashreplace").decode()
+        name = printable(path)
         if options["json"]:
             report = {"file": name, "as_of": as_of.isoformat(), **asdict(loaded)}
             self.write_result(json.dumps(report))
@@ -71,10 +70,13 @@ def _sentences(name: str, as_of: datetime, loaded: LoadedActivityLog) -> Iterato
     yield f"{name}: {events} of {users}, as of {until} UTC."
     added = f"{count_text(loaded.states_created, 'user')} added"
     yield (
-        f"{added if loaded.states_created else 'Nothing changed: nobody added'},"
-        f" {loaded.already_known:,} already there (left as they were), {loaded.not_here_yet:,} not here yet."
+        f"{added if loaded.states_created else 'No users added'},"
+        f" {loaded.already_known:,} already known (unchanged), {loaded.not_here_yet:,} not here yet."
     )
     if had_profile := loaded.states_created - loaded.profiles_created:
-        yield f"{had_profile:,} of those added had a profile already; it was left as it was."
+        yield f"{had_profile:,} of those added had a profile already; it is unchanged."
+    if loaded.ahead_of_clock:
+        ahead = count_text(loaded.ahead_of_clock, "event")
+        yield f"{ahead} ahead of the clock, by 5 minutes at most: counted as now."
     if loaded.ignored_columns:
         yield f"Columns that were not read: {', '.join(map(repr, loaded.ignored_columns))}."

@@ -1,41 +1,65 @@
-"""`manage.py receive_message`: process one message of a user, for programs without Python."""
+"""`manage.py receive_message`: process messages of users, for programs without Python."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from uuid import UUID
 
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from engagement.management.base import SentenceCommand
+from engagement.formatting import count_text
+from engagement.management.base import WRONG_ARGUMENTS, SentenceCommand
 from engagement.management.options import identifier, timestamp
 from engagement.replies import Preference
+from engagement.schedule import utc_timestamp
 from engagement.services.inbound_messages import Novelty, receive_message
 from engagement.services.state_machine import EngagementStateNotFound
 from engagement.states import Trigger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     from django.core.management.base import CommandParser
 
     from engagement.services.inbound_messages import InboundResult
 
+STDIN: Final = "-"
+SOME_FAILED: Final = 3
+
+
+class _Received(NamedTuple):
+    """One message, as the caller reports it."""
+
+    user_id: UUID
+    text: str
+    at: datetime
+
+
+class MalformedLine(Exception):
+    """A line of JSON that describes no message."""
+
 
 class Command(SentenceCommand):
     help = (
         "Process one message of a user: update their state, cancel a pending goodbye, and print what to"
-        " answer. Idempotent: the same message with the same --at changes nothing."
+        " answer. Idempotent: the same message with the same --at changes nothing. Every account of the"
+        " machine can read a command line, so pass private texts through stdin."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("user_id", metavar="USER_ID", type=identifier, help="the author's id, a UUID")
+        parser.add_argument(
+            "user_id", nargs="?", metavar="USER_ID", type=identifier, help="the author's id, a UUID"
+        )
         parser.add_argument(
             "text",
+            nargs="?",
             metavar="TEXT",
-            help="the text of the message; put -- before a text that begins with a dash",
+            help="the text of the message, or - to read it from stdin; put -- before another text that begins"
+            " with a dash",
         )
         parser.add_argument(
             "--at",
@@ -43,33 +67,111 @@ class Command(SentenceCommand):
             type=timestamp,
             help="time of the message (ISO 8601 with an offset), by default now",
         )
+        parser.add_argument(
+            "--json-lines",
+            action="store_true",
+            help="read many messages from stdin, one JSON object with user_id, text and at on each line, and"
+            " print one JSON object for each",
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON object instead of sentences")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        at: datetime = options["at"] or timezone.now()
-        # argparse turns a text of just two dashes into an empty list.
-        text = options["text"] or ""
+        _refuse_contradictions(options)
+        if options["json_lines"]:
+            self._receive_many()
+            return
+        text: str = options["text"]
+        received = _Received(
+            options["user_id"],
+            _stdin_text() if text == STDIN else text,
+            options["at"] or timezone.now(),
+        )
         try:
-            result = receive_message(user_id=options["user_id"], text=text, received_at=at, now=at)
+            result = _receive(received)
         except EngagementStateNotFound:
-            raise CommandError(
-                f"There is no user {options['user_id']}; add a row to user_profiles first."
-            ) from None
+            raise CommandError(_unknown_user(received.user_id)) from None
         if options["json"]:
-            report = {"user_id": str(options["user_id"]), "at": at.isoformat(), **_as_json(result)}
-            self.write_result(json.dumps(report))
+            self.write_result(json.dumps(_as_json(received, result)))
         else:
             self.write_result("\n".join(_sentences(result)))
 
+    def _receive_many(self) -> None:
+        """Each line is a message of its own: a bad one does not keep the others from being processed."""
+        failed = 0
+        for number, line in enumerate(sys.stdin.buffer, start=1):
+            if not line.strip():
+                continue
+            try:
+                received = _parsed(line)
+                report = _as_json(received, _receive(received))
+            except MalformedLine as error:
+                report = {"line": number, "error": str(error)}
+            except EngagementStateNotFound:
+                report = {"line": number, "error": _unknown_user(received.user_id)}
+            if "error" in report:
+                failed += 1
+                self.say(f"line {number}: {report['error']}")
+            self.write_result(json.dumps(report))
+        if failed:
+            self.say(f"{count_text(failed, 'line')} could not be processed; the others were.")
+            sys.exit(SOME_FAILED)
 
-def _as_json(result: InboundResult) -> dict[str, object]:
+
+def _refuse_contradictions(options: Mapping[str, Any]) -> None:
+    problem = ""
+    if options["json_lines"]:
+        if options["user_id"] or options["text"] is not None or options["at"]:
+            problem = "argument --json-lines: user, text and time come from stdin, not from arguments"
+    elif options["user_id"] is None or options["text"] is None:
+        problem = "the following arguments are required: USER_ID, TEXT"
+    if problem:
+        raise CommandError(f"Error: {problem}. Try --help.", returncode=WRONG_ARGUMENTS)
+
+
+def _stdin_text() -> str:
+    """The whole of stdin, without the line feed that `echo` adds."""
+    return sys.stdin.buffer.read().decode(errors="replace").removesuffix("\n")
+
+
+def _parsed(line: bytes) -> _Received:
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError):
+        raise MalformedLine("this is not a JSON object.") from None
+    if not isinstance(fields, dict) or not isinstance(fields.get("text"), str):
+        raise MalformedLine("a JSON object with user_id and text, and perhaps at, is needed.")
+    try:
+        user_id = UUID(fields["user_id"])
+    except (KeyError, ValueError, TypeError, AttributeError):
+        raise MalformedLine("user_id must be a UUID.") from None
+    try:
+        at = utc_timestamp(fields["at"]) if fields.get("at") else timezone.now()
+    except (ValueError, TypeError):
+        raise MalformedLine("at must be a time in ISO 8601 with an offset.") from None
+    return _Received(user_id, fields["text"], at)
+
+
+def _receive(received: _Received) -> InboundResult:
+    """Process a message. A time ahead of the clock counts as now, or later messages would seem old."""
+    user_id, text, at = received
+    return receive_message(user_id=user_id, text=text, received_at=at, now=min(at, timezone.now()))
+
+
+def _unknown_user(user_id: UUID) -> str:
+    return f"There is no user {user_id}; add a row to user_profiles first."
+
+
+def _as_json(received: _Received, result: InboundResult) -> dict[str, object]:
     move = result.transition
     return {
+        "user_id": str(received.user_id),
+        "at": received.at.isoformat(),
         "novelty": result.novelty,
         "transition": move
         and {"from_state": move.from_state, "to_state": move.to_state, "trigger": move.trigger},
         "preference": result.preference,
         "reply_key": result.reply_key,
+        "reply_params": result.reply_params,
         "cancelled": result.cancelled,
     }
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 
 from engagement.conf import WHOLE_NUMBERS
-from engagement.management.base import WRONG_ARGUMENTS, SentenceCommand
+from engagement.management.base import WRONG_ARGUMENTS, SentenceCommand, printable
 from engagement.management.options import calendar_date, svg_file, whole_number
 from engagement.management.output.replay_plot import svg_of
 from engagement.management.output.replay_report import report
@@ -77,7 +77,7 @@ class Command(SentenceCommand):
         if options["plot"]:
             _require_matplotlib()
         result = _replay(options)
-        name = _printable(options["file"])
+        name = printable(options["file"])
         text = (
             json.dumps({"file": name, **result.as_json()}) if options["json"] else report(result, name=name)
         )
@@ -121,7 +121,7 @@ def _replay(options: dict[str, Any]) -> ReplayResult:
                 progress=progress,
             )
     except NothingToReplay as error:
-        raise CommandError(f"{_printable(options['file'])}: {error}.") from None
+        raise CommandError(f"{printable(options['file'])}: {error}.") from None
     except MalformedActivityLog as error:
         raise CommandError(str(error)) from None
     except ReplayInterrupted:
@@ -135,8 +135,3 @@ def _write(path: Path, content: bytes) -> None:
         raise CommandError(
             f"The picture could not be written to {path}: {error.strerror or error}."
         ) from None
-
-
-def _printable(path: Path) -> str:
-    """The path with escapes for bytes that are not UTF-8, which stdout refuses."""
-    return str(path).encode(errors="backslashreplace").decode()

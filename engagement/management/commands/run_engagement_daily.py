@@ -5,16 +5,19 @@ from __future__ import annotations
 import gc
 import json
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from engagement.conf import MAX_BATCH_SIZE, MAX_GOODBYE_SHARE, MAX_GOODBYES
+from engagement.formatting import duration_text
 from engagement.management.base import SentenceCommand
 from engagement.management.options import add_now, whole_number
 from engagement.management.output.job_report import job_report
 from engagement.management.output.terminal import progress_bar
+from engagement.schedule import gap_to_clock
 from engagement.services.job.daily_job import RunRequest, run_daily_job
 from engagement.services.resilience.stop import StopRequest, stop_on_signals
 from engagement.states import CHECKS
@@ -89,6 +92,8 @@ class Command(SentenceCommand):
             dry_run=options["dry_run"],
             allow_large_run=options["allow_large_run"],
         )
+        if gap := gap_to_clock(request.now, clock=timezone.now()):
+            self.say(_gap_sentence(gap))
         stop = StopRequest()
         with stop_on_signals(stop), progress_bar(shown=not options["no_progress"]) as progress:
             result = run_daily_job(request=request, stop=stop, listeners=[progress] if progress else [])
@@ -100,3 +105,12 @@ class Command(SentenceCommand):
         self.write_result(json.dumps(result.as_json()) if as_json else job_report(result))
         if sentence := result.failure or result.too_large:
             self.say(sentence)
+
+
+def _gap_sentence(gap: timedelta) -> str:
+    if gap < timedelta():
+        return (
+            f"--now is {duration_text(-gap)} behind the clock. A missed run needs no making up: the users who"
+            " were due then are due now."
+        )
+    return f"--now is {duration_text(gap)} ahead of the clock: users who are not due yet are moved."

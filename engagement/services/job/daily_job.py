@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 from django.db import Error as DatabaseError
+from django.utils import timezone
 
 from engagement.conf import engagement_settings, refuse_misspelt_names
+from engagement.schedule import gap_to_clock
 from engagement.selectors.deliveries import database_now
 from engagement.services.job.check_run import check_runs_of, count_due, count_skipped, move_users
 from engagement.services.job.heartbeat import Heartbeat
@@ -184,3 +186,5 @@ def _log_started(request: RunRequest) -> None:
         workers=request.workers,
         dry_run=request.dry_run,
     )
+    if gap := gap_to_clock(request.now, clock=timezone.now()):
+        log.warning("engagement_now_off_clock", ahead_seconds=round(gap.total_seconds()))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from threading import Thread
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import structlog
 import urllib3
@@ -96,7 +97,7 @@ def _send(url: str, body: str | None) -> str | None:
 
 def _errors_of_request(url: str, body: str | None) -> list[str]:
     try:
-        response = urllib3.request(
+        response = _pool_for(url).request(
             "GET" if body is None else "POST",
             url,
             body=body,
@@ -111,6 +112,15 @@ def _errors_of_request(url: str, body: str | None) -> list[str]:
         # Not its text, which holds the URL.
         return [_reason(error)]
     return [] if response.status < 400 else [f"HTTP status {response.status}"]  # noqa: PLR2004
+
+
+def _pool_for(url: str) -> urllib3.PoolManager:
+    """A connection to the service, through the proxy that the environment names (HTTPS_PROXY, NO_PROXY)."""
+    parts = urlsplit(url)
+    proxy = getproxies().get(parts.scheme)
+    if not proxy or proxy_bypass(parts.netloc):
+        return urllib3.PoolManager()
+    return urllib3.ProxyManager(proxy if "://" in proxy else f"http://{proxy}")
 
 
 def _reason(error: BaseException) -> str:

@@ -16,9 +16,11 @@ import structlog
 from django.db import Error as DatabaseError
 from django.db import connection
 from django.db.models.functions import Now
+from django.utils import timezone
 
 import engagement
 from engagement.models import EngagementJobRun
+from engagement.schedule import gap_to_clock
 from engagement.services.job.progress import RunListener
 from engagement.services.resilience.errors import ErrorKind, describe, error_kind, loggable
 from engagement.services.resilience.transactions import in_transaction
@@ -142,10 +144,13 @@ def _on_a_live_connection(write: partial[None]) -> None:
 
 
 def _options(request: RunRequest) -> dict[str, object]:
-    return {
+    options: dict[str, object] = {
         "checks": [check.name for check in request.checks_in_order],
         "limit": request.limit,
         "batch_size": request.batch_size,
         "workers": request.workers,
         "allow_large_run": request.allow_large_run,
     }
+    if gap := gap_to_clock(request.now, clock=timezone.now()):
+        options["ahead_of_clock_seconds"] = round(gap.total_seconds())
+    return options

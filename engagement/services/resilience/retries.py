@@ -11,7 +11,8 @@ import structlog
 from django.db import connection
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential, wait_random
 
-from engagement.conf import engagement_settings
+from engagement.conf import engagement_settings, statement_timeout
+from engagement.services.resilience.deadline import statement_deadline
 from engagement.services.resilience.errors import BatchError, ErrorKind, cause_of, describe, error_kind
 from engagement.services.resilience.stop import StopRequest
 from engagement.services.resilience.transactions import Batch, in_transaction
@@ -146,7 +147,8 @@ def retry_own_transaction(service: Callable[P, T]) -> Callable[P, T]:
         if connection.in_atomic_block:
             return service(*args, **options)
         policy = RetryPolicy.of(engagement_settings(), stop=StopRequest())
-        return policy.retry_conflicts(partial(service, *args, **options))
+        with statement_deadline(statement_timeout()):
+            return policy.retry_conflicts(partial(service, *args, **options))
 
     return call
 

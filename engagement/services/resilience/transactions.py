@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from django.db import connection, transaction
 
+from engagement.conf import statement_timeout
+from engagement.services.resilience.deadline import statement_deadline
 from engagement.services.resilience.errors import BatchError
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ T = TypeVar("T")
 _SETTINGS: Final = """
     SELECT
         set_config('lock_timeout', %s, true),
+        set_config('statement_timeout', %s, true),
+        set_config('idle_in_transaction_session_timeout', %s, true),
         -- A batch is few rows of a large table. Without statistics, or by its estimate of what a
         -- random page costs, PostgreSQL would sometimes read the whole table for each batch.
         set_config('enable_seqscan', %s, true),
@@ -44,17 +48,25 @@ BatchType = TypeVar("BatchType", bound=Batch[Any])
 
 
 def in_transaction(work: Callable[[], T], *, lock_timeout: timedelta, whole_tables: bool = False) -> T:
-    """Call `work` in a transaction with a lock timeout, and return what it returns.
+    """Call `work` in a transaction with a lock timeout and deadlines, and return what it returns.
+
+    ENGAGEMENT_STATEMENT_TIMEOUT_SECONDS limits each statement, in the server and here, and how long the
+    server waits for the next one.
 
     Sequential scans and JIT compilation are off; `whole_tables` allows sequential scans.
     Transaction: opens one, which must be the outermost. The settings end with it, as a transaction
     pooler requires.
     """
-    with transaction.atomic(durable=True):
-        milliseconds = lock_timeout // timedelta(milliseconds=1)
+    limit = statement_timeout()
+    with statement_deadline(limit), transaction.atomic(durable=True):
+        times = [_milliseconds(time) for time in (lock_timeout, limit, limit)]
         with connection.cursor() as cursor:
-            cursor.execute(_SETTINGS, [str(milliseconds), "on" if whole_tables else "off"])
+            cursor.execute(_SETTINGS, [*times, "on" if whole_tables else "off"])
         return work()
+
+
+def _milliseconds(length: timedelta) -> str:
+    return str(length // timedelta(milliseconds=1))
 
 
 def commit_batch(

@@ -165,8 +165,8 @@ def test_header_alone_is_a_log_without_events(log_file: Path) -> None:
     assert read(log_file) == []
 
 
-def test_two_columns_are_enough_and_empty_cells_mean_the_defaults(log_file: Path) -> None:
-    default = Event("ana", NOON, DEFAULT_LOCALE, None, reengagement_opt_out=False)
+def test_two_columns_are_enough_and_empty_cells_say_nothing(log_file: Path) -> None:
+    default = Event("ana", NOON, None, None, reengagement_opt_out=None)
     log_file.write_text("occurred_at,user\n1997-01-01T12:00:00Z,ana")
     assert read(log_file) == [default]
     log_file.write_text(HEADER + "ana,1997-01-01T12:00:00Z, , ,\n")
@@ -204,9 +204,9 @@ def test_time_is_read_with_its_offset(log_file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "opted_out"),
-    [("", False), ("false", False), ("0", False), ("No", False), ("TRUE", True), ("1", True), ("yes", True)],
+    [("", None), ("false", False), ("0", False), ("No", False), ("TRUE", True), ("1", True), ("yes", True)],
 )
-def test_opt_out_is_read_in_its_usual_spellings(log_file: Path, text: str, *, opted_out: bool) -> None:
+def test_opt_out_is_read_in_its_usual_spellings(log_file: Path, text: str, *, opted_out: bool | None) -> None:
     log_file.write_text(HEADER + row(opt_out=text))
     assert [event.reengagement_opt_out for event in read(log_file)] == [opted_out]
 

@@ -47,6 +47,7 @@ def test_sample_gives_its_users() -> None:
         states_created=2_357,
         already_known=0,
         not_here_yet=0,
+        ahead_of_clock=0,
         ignored_columns=(),
     )
     assert UserEngagementState.objects.filter(state=State.ACTIVE).count() == 2_357
@@ -246,3 +247,45 @@ def test_users_whom_another_loader_adds_meanwhile_are_not_counted(write_log: Wri
     assert (results[0].profiles_created, results[0].states_created, results[0].already_known) == (1, 1, 1)
     assert (state_of("ben").state, state_of("ben").user.locale) == (State.DORMANT, "es")
     assert state_of("ana").state == State.ACTIVE
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("order", [1, -1], ids=["in order", "in reverse"])
+def test_empty_cell_of_a_later_row_takes_back_nothing(write_log: WriteLog, order: int) -> None:
+    rows = [
+        event("ana", NOON, "en,99900000001@s.whatsapp.net,true"),
+        event("ana", NOON + MICROSECOND, ",,"),
+        event("ben", NOON, "en,99900000002@s.whatsapp.net,true"),
+        event("ben", NOON + MICROSECOND, ",,false"),
+    ]
+    load_activity_log(path=write_log(*rows[::order]), as_of=NOON + MICROSECOND, now=CLOCK)
+    ana, ben = state_of("ana"), state_of("ben")
+    assert ana.last_activity_at == NOON + MICROSECOND
+    assert (ana.user.locale, ana.user.whatsapp_jid) == ("en", "99900000001@s.whatsapp.net")
+    assert (ana.user.reengagement_opt_out, ben.user.reengagement_opt_out) == (True, False)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("blank", ["\u200b", "\u00a0", "\u200e\u2060", "\ufeff"])
+def test_address_without_a_visible_character_is_none(write_log: WriteLog, blank: str) -> None:
+    load_activity_log(path=write_log(event("ana", NOON, f"en,{blank},")), as_of=NOON, now=CLOCK)
+    assert state_of("ana").user.whatsapp_jid is None
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("ahead", "last_activity_at", "counted"),
+    [
+        (timedelta(0), CLOCK, 0),
+        (timedelta(minutes=2), CLOCK, 1),
+        (timedelta(minutes=5), CLOCK, 1),
+        (timedelta(minutes=5, microseconds=1), CLOCK - timedelta(days=20), 0),
+    ],
+)
+def test_event_slightly_ahead_of_the_clock_counts_as_now(
+    write_log: WriteLog, ahead: timedelta, last_activity_at: datetime, counted: int
+) -> None:
+    path = write_log(event("ana", CLOCK - timedelta(days=20)), event("ana", CLOCK + ahead))
+    loaded = load_activity_log(path=path, as_of=None, now=CLOCK)
+    assert loaded.ahead_of_clock == counted
+    assert state_of("ana").last_activity_at == last_activity_at

@@ -38,7 +38,7 @@ def load_in_a_process(*arguments: str | Path, **environment: str) -> Outcome:
 def test_command_tells_what_it_added() -> None:
     assert load(SAMPLE, "--as-of", "1998-07-01T06:00:00Z") == Outcome(
         out=f"{SAMPLE}: 6,696 events of 2,357 users, as of 1998-07-01 06:00 UTC.\n"
-        "2,357 users added, 0 already there (left as they were), 0 not here yet.\n",
+        "2,357 users added, 0 already known (unchanged), 0 not here yet.\n",
         err="",
         code=0,
     )
@@ -53,7 +53,7 @@ def test_command_says_when_nothing_changed(write_log: WriteLog) -> None:
 
     assert load(*arguments).out == (
         f"{path}: 2 events of 2 users, as of 1997-01-01 12:00 UTC.\n"
-        "Nothing changed: nobody added, 1 already there (left as they were), 1 not here yet.\n"
+        "No users added, 1 already known (unchanged), 1 not here yet.\n"
     )
 
 
@@ -66,8 +66,8 @@ def test_command_tells_of_profiles_that_were_there_and_of_ignored_columns(
 
     assert load(path, "--as-of", NOON.isoformat()).out == (
         f"{path}: 1 event of 1 user, as of 1997-01-01 12:00 UTC.\n"
-        "1 user added, 0 already there (left as they were), 0 not here yet.\n"
-        "1 of those added had a profile already; it was left as it was.\n"
+        "1 user added, 0 already known (unchanged), 0 not here yet.\n"
+        "1 of those added had a profile already; it is unchanged.\n"
         "Columns that were not read: 'text', 'note'.\n"
     )
 
@@ -85,6 +85,7 @@ def test_json_is_one_object(write_log: WriteLog) -> None:
         "states_created": 1,
         "already_known": 0,
         "not_here_yet": 0,
+        "ahead_of_clock": 0,
         "ignored_columns": ["text"],
     }
 
@@ -205,7 +206,7 @@ def test_process_loads_and_ends_with_0(write_log: WriteLog) -> None:
     done = load_in_a_process(write_log(event("ana")), "--as-of", "1997-01-01T12:00:00Z")
 
     assert (done.err, done.code) == ("", 0)
-    assert done.out.endswith("\n1 user added, 0 already there (left as they were), 0 not here yet.\n")
+    assert done.out.endswith("\n1 user added, 0 already known (unchanged), 0 not here yet.\n")
     assert state_of("ana").last_activity_at == NOON
 
 

@@ -37,8 +37,15 @@ def test_file_begins_with_a_byte_order_mark(viewer: Client) -> None:
 @pytest.mark.parametrize(
     ("text", "cell"),
     [
-        *((text, f"'{text}") for text in ("=1+1", "+1", "-1", "@SUM(1)", "\t=1")),
-        ("\r=1", '"\'\r=1"'),
+        *((text, f"'{text}") for text in ("=1+1", "+1", "-1", "@SUM(1)")),
+        ("\t=1", "'\t'=1"),
+        ("\r=1", "\"'\r'=1\""),
+        ("\n=1", "\"'\n'=1\""),
+        ("a;=1+1", "a;'=1+1"),
+        ("a; +1", "a;' +1"),
+        *((f"{sign}1", f"'{sign}1") for sign in "\uff1d\uff0b\uff0d\uff20"),
+        ("a=1", "a=1"),
+        ("a;b", "a;b"),
     ],
 )
 def test_cell_is_never_a_formula(viewer: Client, text: str, cell: str) -> None:

@@ -143,7 +143,20 @@ def test_goodbyes_are_counted_by_outcome(viewer: Client) -> None:
         "another message": (2, 50),
         "marked as active by support": (0, 0),
         "no reply": (1, 25),
+        "never sent": (0, 0),
     }
+
+
+@freeze_time(NOW + timedelta(days=3))
+def test_goodbye_that_was_never_sent_is_an_outcome_of_its_own(viewer: Client) -> None:
+    user = make_user("silent")
+    run_job()
+    job_id = run_job(now=NOW + timedelta(days=2, seconds=1)).job_id
+    assert outcomes(viewer) == {"never sent": 1}
+    page = text_of(viewer, f"/admin/engagement/userprofile/{user.user_id}/change/")
+    assert "the goodbye was never sent" in page
+    undo(job_id, now=NOW + timedelta(days=3))
+    assert outcomes(viewer) == {}
 
 
 @freeze_time(LATER)

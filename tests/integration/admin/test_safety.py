@@ -104,8 +104,10 @@ class TestThrottling:
         ("198.51.100.7", "198.51.100.7"),
         ("invented, 198.51.100.7", "198.51.100.7"),
         ("198.51.100.7:4711", "198.51.100.7"),
-        ("2001:db8::7", "2001:db8::7"),
-        ("[2001:db8::7]:4711", "2001:db8::7"),
+        ("2001:db8::7", "2001:db8::"),
+        ("[2001:db8:0:1:2:3:4:5]:4711", "2001:db8:0:1::"),
+        ("fe80::1%eth0", "fe80::"),
+        ("::ffff:198.51.100.7", "198.51.100.7"),
         ("unknown", "127.0.0.1"),
         ("", "127.0.0.1"),
     ],
@@ -113,6 +115,31 @@ class TestThrottling:
 def test_visitors_address_comes_from_the_proxy_and_not_from_the_visitor(forwarded: str, address: str) -> None:
     request = RequestFactory().get("/", headers={"X-Forwarded-For": forwarded})
     assert address_behind_proxy(request) == address
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("addresses", [[""] * 9, [f"2001:db8::{number:x}" for number in range(9)]])
+def test_guesses_without_an_address_or_from_one_network_lock_out(
+    client: Client, addresses: list[str], django_user_model: type[User]
+) -> None:
+    django_user_model.objects.create_user("grace", password="right", is_staff=True)  # noqa: S106
+    codes = [
+        client.post(
+            "/admin/login/", {"username": "grace", "password": "wrong"}, REMOTE_ADDR=address
+        ).status_code
+        for address in addresses
+    ]
+    assert codes[-1] == 429
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("target", ["https://evil.example.org/", "//evil.example.org", "javascript:1", ""])
+def test_login_with_a_foreign_target_ends_at_the_admin(
+    client: Client, django_user_model: type[User], target: str
+) -> None:
+    django_user_model.objects.create_user("grace", password="right", is_staff=True)  # noqa: S106
+    form = {"username": "grace", "password": "right", "next": target}
+    assert client.post("/admin/login/", form).headers["Location"] == "/admin/"
 
 
 @pytest.mark.parametrize("url", ["/admin/login/", "/admin/", "/admin/engagement/userprofile/", "/nothing"])

@@ -67,7 +67,7 @@ NOBODY = "0197f3a0-0000-7000-8000-000000000001"
 GOODBYE = "engagement.goodbye.self_select"
 OTHER_COMMANDS = {
     "nobody": (["receive_message"], 2, "the following arguments are required: USER_ID, TEXT"),
-    "no text": (["receive_message", NOBODY], 2, "the following arguments are required: TEXT"),
+    "no text": (["receive_message", NOBODY], 2, "the following arguments are required: USER_ID, TEXT"),
     "no id": (["receive_message", "5511", "oi"], 2, "argument USER_ID: must be a UUID"),
     "empty id": (["receive_message", "", "oi"], 2, "argument USER_ID: must be a UUID"),
     "naive at": (["receive_message", NOBODY, "oi", "--at", "2026-03-02T06:00:00"], 2, "argument --at:"),

@@ -23,7 +23,7 @@ def test_text_is_printed_in_the_language_of_the_locale(options: tuple[str, ...],
     outcome = run_command("preview_message", messages.GOODBYE, *options)
     assert (outcome.code, outcome.err) == (0, "")
     assert outcome.out.startswith(beginning)
-    assert len(outcome.out.splitlines()) == 7
+    assert len(outcome.out.splitlines()) == 9
 
 
 def test_parameters_are_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:

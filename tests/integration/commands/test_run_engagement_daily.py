@@ -166,6 +166,47 @@ def test_now_is_an_instant_in_any_offset(text: str) -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("gap", "sentence"),
+    [
+        (timedelta(hours=-1), ""),
+        (timedelta(hours=1), ""),
+        (
+            timedelta(days=-3),
+            (
+                "--now is 3 days behind the clock. A missed run needs no making up: the users who were due"
+                " then are due now."
+            ),
+        ),
+        (
+            timedelta(hours=2),
+            "--now is 2 hours ahead of the clock: users who are not due yet are moved.",
+        ),
+    ],
+)
+def test_now_that_is_far_from_the_clock_is_accepted_and_said_aloud(
+    gap: timedelta, sentence: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with freeze_time(NOW):
+        outcome = run_command("run_engagement_daily", "--json", "--now", (NOW + gap).isoformat())
+    assert (outcome.code, outcome.err) == (0, f"run_engagement_daily: {sentence}\n" if sentence else "")
+    warned = [record for record in caplog.records if "engagement_now_off_clock" in record.getMessage()]
+    assert bool(warned) is bool(sentence)
+
+
+@pytest.mark.django_db
+def test_goodbye_of_a_made_up_run_that_was_never_sent_is_cancelled_by_the_regular_one() -> None:
+    make_user("silent")
+    with freeze_time(NOW + timedelta(days=3)):
+        run_command("run_engagement_daily", "--json", "--now", NOW.isoformat())
+        run_command("run_engagement_daily", "--json")
+    message = EngagementMessage.objects.get()
+    assert (message.status, message.outcome_reason) == ("cancelled", "wait_over")
+    timeout = EngagementStateTransition.objects.get(trigger="goodbye_timeout")
+    assert timeout.metadata["goodbye"] == "never_sent"
+
+
+@pytest.mark.django_db
 def test_daily_runs_move_a_silent_user_to_dormant() -> None:
     with freeze_time("2026-01-01 12:00:00", tz_offset=0) as clock:
         user = make_user(last_activity_at=datetime.now(UTC))
@@ -184,7 +225,7 @@ class TestInAProcessOfItsOwn:
 
     def test_stdout_is_the_result_and_stderr_the_log(self) -> None:
         make_users(2, "silent")
-        outcome = run_process("run_engagement_daily", "--json", "--now", NOW.isoformat())
+        outcome = run_process("run_engagement_daily", "--json")
         assert outcome.code == 0
         assert outcome.json["succeeded"] == 2
         started, completed = (json.loads(line) for line in outcome.err.splitlines())

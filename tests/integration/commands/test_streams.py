@@ -10,12 +10,12 @@ import pytest
 
 from engagement.models import EngagementMessage
 from tests.database import fail_moves_of
-from tests.factories import NOW, make_users
+from tests.factories import make_users
 from tests.running import PROJECT, database_url
 
 pytestmark = pytest.mark.usefixtures("committed")
 
-RUN = f"{sys.executable} manage.py run_engagement_daily --now {NOW.isoformat()}"
+RUN = f"{sys.executable} manage.py run_engagement_daily"
 
 
 def run_in_shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:

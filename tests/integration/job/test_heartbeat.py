@@ -203,9 +203,7 @@ class TestInAProcessOfItsOwn:
     """As cron starts it."""
 
     def run(self, *arguments: str, **environment: str) -> Any:
-        return run_process(
-            "run_engagement_daily", "--json", "--now", NOW.isoformat(), *arguments, **environment
-        )
+        return run_process("run_engagement_daily", "--json", *arguments, **environment)
 
     def test_sick_service_changes_neither_result_nor_exit_code(self) -> None:
         make_users(20, "silent")
@@ -253,3 +251,18 @@ class TestInAProcessOfItsOwn:
 )
 def test_kind_of_a_ping_is_put_behind_the_path(url: str, expected: str) -> None:
     assert ping_url(url, "/start", job_id=JOB_ID) == expected
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("exempt", "pings"), [("other.example.org", ["/start", ""]), ("127.0.0.1,.invalid", [])]
+)
+def test_proxy_of_the_environment_is_used_unless_the_host_is_exempt(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, exempt: str, pings: list[str]
+) -> None:
+    settings.ENGAGEMENT_HEARTBEAT_URL = "http://monitoring.invalid/ping/secret-id"
+    with healthy_service() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/ping/secret-id"))
+        monkeypatch.setenv("no_proxy", exempt)
+        run_job()
+    assert kinds(proxy) == pings

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
+from freezegun import freeze_time
 from uuid_utils.compat import uuid7
 
 from engagement.services.job.daily_job import RunRequest, run_daily_job
@@ -74,7 +75,8 @@ def test_stop_during_the_last_check_interrupts_the_run() -> None:
 
 def test_every_line_of_the_log_carries_the_id_of_the_run(caplog: pytest.LogCaptureFixture) -> None:
     fail_moves_of(*make_users(1, "silent"))
-    result = run_job()
+    with freeze_time(NOW):
+        result = run_job()
     logged = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
     assert [message["event"] for message in logged] == [
         "engagement_job_started",

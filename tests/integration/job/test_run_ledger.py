@@ -59,6 +59,7 @@ def test_row_says_what_the_result_says() -> None:
 
 def test_row_says_what_was_asked_where_and_by_which_version() -> None:
     row = row_of(run_job(checks=[TIMEOUT, INACTIVITY], limit=7, batch_size=3, allow_large_run=True))
+    row.options.pop("ahead_of_clock_seconds")
     assert row.options == {
         "checks": ["inactivity_14d", "goodbye_timeout"],
         "limit": 7,
@@ -67,6 +68,15 @@ def test_row_says_what_was_asked_where_and_by_which_version() -> None:
         "allow_large_run": True,
     }
     assert (row.host, row.pid, row.version) == (socket.gethostname(), os.getpid(), engagement.__version__)
+
+
+@pytest.mark.parametrize(("hours", "ahead"), [(-1, None), (1, None), (-72, -259_200), (2, 7_200)])
+def test_row_says_how_far_now_is_from_the_clock_if_that_is_more_than_an_hour(
+    hours: int, ahead: int | None
+) -> None:
+    with freeze_time(NOW):
+        row = row_of(run_job(now=NOW + timedelta(hours=hours)))
+    assert row.options.get("ahead_of_clock_seconds") == ahead
 
 
 def test_times_of_a_run_are_the_clocks_whatever_its_now() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from freezegun import freeze_time
 
 from engagement.models import EngagementJobRun, EngagementMessage, UserEngagementState
 from engagement.selectors import due_users
@@ -26,7 +27,8 @@ INACTIVITY, TIMEOUT, REMINDER = CHECKS
 
 
 def run_daily(*arguments: str) -> Outcome:
-    return run_command("run_engagement_daily", "--now", NOW.isoformat(), *arguments)
+    with freeze_time(NOW):
+        return run_command("run_engagement_daily", *arguments)
 
 
 @pytest.fixture

@@ -42,10 +42,12 @@ def moves(
     number: int = 1,
     manual: bool = False,
     undone: UUID | None = None,
+    goodbye: str | None = None,
 ) -> DailyTransitions:
     """Of the second of March."""
     undone_job_id = None if undone is None else str(undone)
-    return DailyTransitions(date(2026, 3, 2), trigger, from_state, to_state, manual, undone_job_id, number)
+    day = date(2026, 3, 2)
+    return DailyTransitions(day, trigger, from_state, to_state, manual, undone_job_id, goodbye, number)
 
 
 def test_users_are_counted_by_state_and_no_state_is_left_out() -> None:
@@ -100,7 +102,7 @@ def test_of_those_who_are_due_no_profile_is_looked_up() -> None:
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN {query['sql']}")
         plan = "\n".join(line for (line,) in cursor.fetchall())
-    assert "profile_left_alone_idx" in plan
+    assert "profile_skipped_idx" in plan
     assert "Seq Scan on user_profiles" not in plan
 
 
@@ -119,7 +121,7 @@ def test_moves_are_counted_by_day_trigger_and_states() -> None:
     make_user("goodbye_sent")
     run_job()
     assert sorted(dashboard_selectors.transitions_by_day(now=NOW)) == [
-        moves("goodbye_timeout", "goodbye_sent", "dormant"),
+        moves("goodbye_timeout", "goodbye_sent", "dormant", goodbye="perhaps_sent"),
         moves("inactivity_14d", "active", "goodbye_sent", number=2),
     ]
 
@@ -157,8 +159,8 @@ def test_moves_by_hand_and_moves_that_undid_a_run_are_told_apart() -> None:
     job_id = run_job().job_id
     undo(job_id)
     assert sorted(dashboard_selectors.transitions_by_day(now=LATER)) == [
-        moves("goodbye_timeout", "goodbye_sent", "dormant"),
-        moves("run_undone", "dormant", "goodbye_sent", undone=job_id),
+        moves("goodbye_timeout", "goodbye_sent", "dormant", goodbye="perhaps_sent"),
+        moves("run_undone", "dormant", "goodbye_sent", undone=job_id, goodbye="perhaps_sent"),
         moves("user_message", "goodbye_sent", "active", manual=True),
     ]
     timed_out.refresh_from_db()

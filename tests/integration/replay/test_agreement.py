@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from engagement.models import EngagementStateTransition
+from engagement.models import EngagementMessage, EngagementStateTransition
 from engagement.replay.comparison import Comparison, Counts, DayResult, Goodbye, compare
 from engagement.replay.demo import add_profiles, receive_all
 from engagement.replay.period import period_of, read_replay_log
@@ -116,6 +116,9 @@ def play_through_services(log: ReplayLog, period: Period) -> Iterator[DayResult]
     for day in log.days(period, run_time=DEFAULT_RUN_TIME):
         returns = receive_all(day.before_run)
         checks = run_job(now=day.run_at).checks
+        # A replay assumes that goodbyes are sent at once.
+        queued = EngagementMessage.objects.filter(status="pending", created_at=day.run_at)
+        queued.update(status="sent", sent_at=day.run_at)
         returns += receive_all(day.after_run)
         counts = Counts(*(checks[check.name].succeeded for check in CHECKS))._replace(returns=returns)
         yield DayResult(day.run_at.date(), counts, due_users.count_by_state())

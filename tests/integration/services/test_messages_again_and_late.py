@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta, timezone
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -23,6 +24,9 @@ from tests.integration.services.users import (
     stored,
 )
 from tests.running import run_job
+
+if TYPE_CHECKING:
+    from pytest_django.fixtures import Settings
 
 pytestmark = pytest.mark.django_db
 
@@ -174,3 +178,14 @@ def test_late_answer_to_a_goodbye_that_ran_out_brings_the_user_back() -> None:
     run_job()
     result = hear(user, "2", NOW - SECOND, now=NOW + SECOND)
     assert (state_of(user), result.reply_key) == ("active", None)
+
+
+@pytest.mark.parametrize(("fallbacks", "novelty"), [([], "new"), (["older", "old"], "repeat")])
+def test_repetition_is_recognised_after_a_change_of_the_secret_key(
+    settings: Settings, fallbacks: list[str], novelty: str
+) -> None:
+    settings.SECRET_KEY = "old"  # noqa: S105
+    user = make_user("goodbye_sent")
+    hear(user, "2")
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "new", fallbacks
+    assert hear(user, "2", now=NOW + DAY).novelty == novelty

@@ -49,7 +49,7 @@ def test_opting_out_by_text_cancels_what_is_pending() -> None:
 
 
 def test_opting_in_by_text_brings_nothing_back() -> None:
-    user = make_user(user__reengagement_opt_out=True)
+    user = make_user(user__reengagement_opt_out=True, user__updated_at=NOW - DAY)
     queue_for(user, MessageType.REMINDER, status="cancelled")
     result = hear(user, "voltar")
     assert (wishes(user), result.preference, result.reply_key) == (

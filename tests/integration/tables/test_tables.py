@@ -11,7 +11,7 @@ import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
 
-from engagement.models import UserProfile
+from engagement.models import VISIBLE, UserProfile
 from engagement.selectors.due_users import Position, next_page
 from engagement.states import CHECKS, Check, Policy
 from tests.database import execute
@@ -114,8 +114,8 @@ INDEXES: Final = {
         "user_profiles_pkey": "UNIQUE (user_id)",
         "profile_created_idx": "(created_at, user_id)",
         "profile_jid_idx": "(whatsapp_jid text_pattern_ops)",
-        "profile_left_alone_idx": "(user_id) WHERE (reengagement_opt_out OR (whatsapp_jid IS NULL)"
-        " OR (whatsapp_jid = ''::text))",
+        "profile_skipped_idx": "(user_id) WHERE (reengagement_opt_out OR (whatsapp_jid IS NULL)"
+        f" OR (NOT ((whatsapp_jid ~ '{VISIBLE}'::text) AND (whatsapp_jid IS NOT NULL))))",
     },
     "user_engagement_states": {
         "user_engagement_states_pkey": "UNIQUE (id)",

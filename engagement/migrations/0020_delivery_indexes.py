@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
     atomic = False
 
     dependencies = [
-        ("engagement", "0018_sending_channels"),
+        ("engagement", "0019_sending_channels"),
     ]
 
     operations = [

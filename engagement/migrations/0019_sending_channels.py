@@ -9,7 +9,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("engagement", "0017_still_due"),
+        ("engagement", "0018_skipped_users"),
     ]
 
     operations = [

@@ -1,0 +1,96 @@
+"""The project's settings: texts from the environment are literal, and empty ones mean the default."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.running import PROJECT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROGRAM = """
+import json
+from django.conf import settings
+names = ("SECRET_KEY", "SECRET_KEY_FALLBACKS", "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "DEBUG")
+print(json.dumps({name: getattr(settings, name) for name in names}))
+"""
+
+
+def settings_with(**environment: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        cwd=PROJECT,
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+            "DATABASE_URL": "postgresql://user:secret@/engagement",
+            "DEBUG": "off",
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("key", ["$HOME", "$$", "$ecret", "a,b;c#d'e", r"\$x", "${HOME}"])
+def test_secret_key_is_taken_literally(key: str) -> None:
+    assert settings_with(SECRET_KEY=key)["SECRET_KEY"] == key
+
+
+def test_lists_are_taken_literally() -> None:
+    found = settings_with(
+        SECRET_KEY="x",  # noqa: S106
+        SECRET_KEY_FALLBACKS="$HOME, $old",  # noqa: S106
+        ALLOWED_HOSTS="$HOME, a.example.org,",
+        CSRF_TRUSTED_ORIGINS="",
+    )
+    assert found["SECRET_KEY_FALLBACKS"] == ["$HOME", "$old"]
+    assert found["ALLOWED_HOSTS"] == ["$HOME", "a.example.org"]
+    assert found["CSRF_TRUSTED_ORIGINS"] == []
+
+
+def test_empty_variables_mean_the_defaults() -> None:
+    found = settings_with(SECRET_KEY="x", DEBUG="", LOG_LEVEL="", LOG_FORMAT="", ALLOWED_HOSTS="")  # noqa: S106
+    assert (found["DEBUG"], found["ALLOWED_HOSTS"]) == (False, [])
+
+
+@pytest.mark.parametrize(
+    ("environment", "is_said"),
+    [
+        ({}, False),
+        ({"DATABASE_URL": "postgresql://user@/engagement"}, True),
+        ({"DATABASE_URL": "postgresql://user@/engagement", "DEBUG": "on"}, False),
+        ({"DATABASE_URL": "postgresql://user@/engagement", "DEBUG": "off"}, False),
+    ],
+)
+def test_leftover_file_that_switches_debug_on_is_said_aloud(
+    tmp_path: Path, environment: dict[str, str], *, is_said: bool
+) -> None:
+    for name in ("config", "engagement", "manage.py"):
+        (tmp_path / name).symlink_to(PROJECT / name)
+    (tmp_path / "config").unlink()
+    shutil.copytree(PROJECT / "config", tmp_path / "config")
+    (tmp_path / ".env").write_text("DEBUG=on\nSECRET_KEY=x\n")
+    inherited = {name: value for name, value in os.environ.items() if name not in {"DEBUG", "DATABASE_URL"}}
+    done = subprocess.run(
+        [sys.executable, "-c", "import django.conf; django.conf.settings.DEBUG"],
+        cwd=tmp_path,
+        env={**inherited, "DJANGO_SETTINGS_MODULE": "config.settings", **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert ("DEBUG is on because" in done.stderr) is is_said
