@@ -211,3 +211,13 @@ if DEBUG_IS_UNEXPECTED:
 
 # As text: engagement.conf has the names, defaults and bounds.
 globals().update({name: text for name, text in os.environ.items() if name.startswith("ENGAGEMENT_")})
+
+# How messages leave. Which of these a backend needs, `manage.py check` says.
+WHATSAPP_API_URL = text("WHATSAPP_API_URL")
+WHATSAPP_API_VERSION = text("WHATSAPP_API_VERSION")
+WHATSAPP_PHONE_NUMBER_ID = text("WHATSAPP_PHONE_NUMBER_ID")
+WHATSAPP_ACCESS_TOKEN = text("WHATSAPP_ACCESS_TOKEN")
+WHATSAPP_TEMPLATES = text("WHATSAPP_TEMPLATES")
+EVOLUTION_URL = text("EVOLUTION_URL")
+EVOLUTION_API_KEY = text("EVOLUTION_API_KEY")
+EVOLUTION_INSTANCE = text("EVOLUTION_INSTANCE")

@@ -11,12 +11,13 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
+from engagement.conf import MESSAGE_BACKEND
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
     from uuid import UUID
 
-BACKEND_SETTING: Final = "ENGAGEMENT_MESSAGE_BACKEND"
 CONSOLE: Final = "engagement.message_backends.console.ConsoleBackend"
 
 
@@ -127,7 +128,7 @@ def load_backend(path: str) -> MessageBackend:
         backend = None
     if not (isinstance(backend, type) and issubclass(backend, MessageBackend)):
         raise ImproperlyConfigured(
-            f"{BACKEND_SETTING} must be the dotted path of a message backend, such as"
+            f"{MESSAGE_BACKEND} must be the dotted path of a message backend, such as"
             f" {CONSOLE}, not {path[:100]!r}."
         )
     return backend()
@@ -138,10 +139,10 @@ def configured_backend() -> MessageBackend:
 
     Raises ImproperlyConfigured, with one sentence, if there is none, or if it lacks what it needs.
     """
-    path = str(getattr(settings, BACKEND_SETTING, None) or (CONSOLE if settings.DEBUG else ""))
+    path = str(getattr(settings, MESSAGE_BACKEND, None) or (CONSOLE if settings.DEBUG else ""))
     if not path:
         raise ImproperlyConfigured(
-            f"{BACKEND_SETTING} must say how messages are sent, such as"
+            f"{MESSAGE_BACKEND} must say how messages are sent, such as"
             " engagement.message_backends.whatsapp_cloud.WhatsAppCloudBackend."
         )
     backend = load_backend(path)

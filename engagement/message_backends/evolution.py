@@ -1,0 +1,86 @@
+"""Evolution API, a gateway over WhatsApp Web.
+
+It takes free text, has no receipts here, and answers 400 also after a message has left: only a few answers are
+definite. Numbers that send fast are banned, hence one message in 45 seconds.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from django.conf import settings
+
+from engagement.conf import SEND_TIMEOUT, WHOLE_NUMBERS, whole_number
+from engagement.message_backends.base import Accepted, MessageBackend, Refused, Scope, SendOutcome, Unknown
+from engagement.message_backends.http import Lost, NotSent, post
+
+if TYPE_CHECKING:
+    from engagement.message_backends.base import OutgoingMessage
+
+SETTINGS: Final = ("EVOLUTION_URL", "EVOLUTION_API_KEY", "EVOLUTION_INSTANCE")
+_CONFIGURATION: Final = {401, 403, 404}
+_ACCEPTED: Final = {200, 201}
+_BAD_REQUEST: Final = 400
+
+
+class EvolutionBackend(MessageBackend):
+    """Sends free text through one instance of the gateway."""
+
+    name = "evolution"
+    rate_per_second = 1 / 45
+    has_jitter = True
+
+    def __init__(self) -> None:
+        self._url, self._key, self._instance = (str(getattr(settings, name, None) or "") for name in SETTINGS)
+        self._seconds = whole_number(SEND_TIMEOUT, WHOLE_NUMBERS[SEND_TIMEOUT])
+
+    @property
+    def max_call(self) -> timedelta:
+        return timedelta(seconds=self._seconds)
+
+    def check(self) -> list[str]:
+        values = (self._url, self._key, self._instance)
+        return [f"{name} must be set." for name, value in zip(SETTINGS, values, strict=True) if not value]
+
+    def send(self, message: OutgoingMessage) -> SendOutcome:
+        exchange = post(
+            f"{self._url.rstrip('/')}/message/sendText/{quote(self._instance, safe='')}",
+            body=json.dumps({"number": message.to, "text": message.text}).encode(),
+            headers={"apikey": self._key, "Content-Type": "application/json"},
+            seconds=self._seconds,
+        )
+        if isinstance(exchange, NotSent):
+            return Refused(Scope.CONNECTION, exchange.reason)
+        if isinstance(exchange, Lost):
+            return Unknown(exchange.reason)
+        if exchange.status in _CONFIGURATION:
+            return Refused(Scope.CONFIGURATION, f"http_{exchange.status}")
+        return _outcome(exchange.status, _parsed(exchange.body))
+
+
+def _outcome(status: int, answer: Any) -> SendOutcome:
+    if status in _ACCEPTED and isinstance(answer, dict):
+        key = answer.get("key")
+        found = key.get("id") if isinstance(key, dict) else None
+        return Accepted(found) if isinstance(found, str) else Unknown("no_message_id")
+    if status == _BAD_REQUEST and _says_that_the_number_does_not_exist(answer):
+        return Refused(Scope.RECIPIENT, "not_on_whatsapp")
+    return Unknown(f"http_{status}")
+
+
+def _says_that_the_number_does_not_exist(answer: Any) -> bool:
+    response = answer.get("response") if isinstance(answer, dict) else None
+    found = response.get("message") if isinstance(response, dict) else None
+    return isinstance(found, list) and any(
+        isinstance(each, dict) and each.get("exists") is False for each in found
+    )
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,119 @@
+"""One HTTP exchange with a total deadline, which tells "never sent" from "answer lost"."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from functools import cache
+from threading import Thread
+from typing import TYPE_CHECKING, Final, TypeAlias
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    MaxRetryError,
+    NewConnectionError,
+    ProxyError,
+    SSLError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_ANSWER: Final = 65_536
+"""Bytes. A provider's answer is far smaller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that arrived whole."""
+
+    status: int
+    body: bytes = field(repr=False)
+    retry_after: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """The server was never reached."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The request may have arrived; its answer did not, or not whole."""
+
+    reason: str
+
+
+Exchange: TypeAlias = Answer | NotSent | Lost
+
+
+def post(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -> Exchange:
+    """Send a POST request, once. Follows no redirect and retries nothing.
+
+    A socket timeout starts anew with each byte, so the exchange has a thread of its own, which is
+    abandoned when the time is over. Raises nothing.
+    """
+    results: list[Exchange] = []
+
+    def exchange() -> None:
+        results.append(_exchange(url, body=body, headers=headers, seconds=seconds))
+
+    thread = Thread(target=exchange, daemon=True, name="send")
+    thread.start()
+    thread.join(seconds)
+    return results[0] if results else Lost("timeout")
+
+
+def _exchange(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -> Exchange:
+    try:
+        response = _pool_for(urlsplit(url).scheme, urlsplit(url).netloc).request(
+            "POST",
+            url,
+            body=body,
+            headers=dict(headers),
+            timeout=urllib3.Timeout(total=seconds),
+            retries=False,
+            redirect=False,
+            preload_content=False,
+        )
+        try:
+            content = response.read(MAX_ANSWER + 1)
+            is_whole = len(content) <= MAX_ANSWER and not response.read(1)
+        finally:
+            response.close()
+    except Exception as error:  # noqa: BLE001  whatever happens, the sender gets an outcome
+        return _failure(error)
+    if not is_whole:
+        return Lost("answer_too_large")
+    return Answer(response.status, content, response.headers.get("Retry-After"))
+
+
+def _failure(error: BaseException) -> NotSent | Lost:
+    if isinstance(error, MaxRetryError | ProxyError):
+        inner = error.reason if isinstance(error, MaxRetryError) else error.original_error
+        return _failure(inner) if inner else Lost(type(error).__name__)
+    if isinstance(error, NewConnectionError | ConnectTimeoutError):
+        return NotSent(type(error).__name__)
+    if isinstance(error, SSLError) and _is_about_the_certificate(error):
+        return NotSent("certificate")
+    return Lost(type(error).__name__ if isinstance(error, HTTPError | OSError) else "error")
+
+
+def _is_about_the_certificate(error: BaseException) -> bool:
+    causes = [*error.args, error.__cause__, error.__context__]
+    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes)
+
+
+@cache
+def _pool_for(scheme: str, host: str) -> urllib3.PoolManager:
+    """Connections to the server, through the proxy that the environment names."""
+    proxy = getproxies().get(scheme)
+    if not proxy or proxy_bypass(host):
+        return urllib3.PoolManager()
+    return urllib3.ProxyManager(proxy if "://" in proxy else f"http://{proxy}")

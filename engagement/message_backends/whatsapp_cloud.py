@@ -1,0 +1,221 @@
+"""Meta's WhatsApp Cloud API.
+
+After 24 hours without a message from the user it takes approved templates only; replies are free text.
+https://developers.facebook.com/docs/whatsapp/cloud-api
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from django.conf import settings
+
+from engagement.conf import SEND_TIMEOUT, WHOLE_NUMBERS, whole_number
+from engagement.message_backends.base import (
+    Accepted,
+    MessageBackend,
+    OutgoingMessage,
+    Refused,
+    Scope,
+    SendOutcome,
+    Unknown,
+)
+from engagement.message_backends.http import Answer, Lost, NotSent, post
+from engagement.message_catalogue import GOODBYE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+DEFAULT_URL: Final = "https://graph.facebook.com"
+DEFAULT_VERSION: Final = "v23.0"
+LANGUAGES: Final = ("pt-BR", "en")
+ENDPOINTS: Final = ("messages", "marketing_messages")
+REPLY: Final = "reply"
+QUICK_REPLIES: Final = ("1", "2", "3")
+
+DAY: Final = timedelta(days=1)
+MINUTE: Final = timedelta(minutes=1)
+
+SCOPES: Final[Mapping[int, Scope]] = MappingProxyType(
+    {
+        **dict.fromkeys((0, 3, 10, 190, 131005, 131042, 131045, 133010, 131063, 33), Scope.CONFIGURATION),
+        **dict.fromkeys(range(200, 220), Scope.CONFIGURATION),
+        **dict.fromkeys((368, 131031, 131048, 131064), Scope.ACCOUNT),
+        **dict.fromkeys(range(132000, 132017), Scope.TEMPLATE),
+        **dict.fromkeys((4, 80007, 130429), Scope.THROTTLE),
+        **dict.fromkeys((1, 2, 131000, 131016, 131057), Scope.PLATFORM),
+        **dict.fromkeys((131026, 131021, 131030, 131047, 131051, 130472, 131008, 131009), Scope.RECIPIENT),
+        **dict.fromkeys((131056, 131049), Scope.RECIPIENT_LATER),
+        131050: Scope.OPTED_OUT,
+    }
+)
+"""By the code of an error. The title and the HTTP status say too little."""
+WAITS: Final[Mapping[int, timedelta]] = MappingProxyType({131056: MINUTE, 131049: DAY})
+
+
+class WhatsAppCloudBackend(MessageBackend):
+    """Sends templates, and replies as text."""
+
+    name = "whatsapp_cloud"
+    has_receipts = True
+    rate_per_second = 10
+
+    def __init__(self) -> None:
+        self._url = (_text("WHATSAPP_API_URL") or DEFAULT_URL).rstrip("/")
+        self._version = _text("WHATSAPP_API_VERSION") or DEFAULT_VERSION
+        self._phone_number_id = _text("WHATSAPP_PHONE_NUMBER_ID")
+        self._token = _text("WHATSAPP_ACCESS_TOKEN")
+        self._seconds = whole_number(SEND_TIMEOUT, WHOLE_NUMBERS[SEND_TIMEOUT])
+        self._templates, self._problem = _templates(_text("WHATSAPP_TEMPLATES"))
+
+    @property
+    def max_call(self) -> timedelta:
+        return timedelta(seconds=self._seconds)
+
+    def check(self) -> list[str]:
+        names = ("WHATSAPP_PHONE_NUMBER_ID", "WHATSAPP_ACCESS_TOKEN")
+        values = (self._phone_number_id, self._token)
+        problems = [f"{name} must be set." for name, value in zip(names, values, strict=True) if not value]
+        if not self._url.startswith(("https://", "http://127.0.0.1", "http://localhost")):
+            problems.append(
+                "WHATSAPP_API_URL must begin with https://, or with http://127.0.0.1 for a sandbox."
+            )
+        if self._problem:
+            problems.append(self._problem)
+        else:
+            problems.extend(self._missing_templates())
+        return problems
+
+    def send(self, message: OutgoingMessage) -> SendOutcome:
+        endpoint, content = "messages", self._content(message)
+        if content is None:
+            return Refused(Scope.TEMPLATE, "no_template")
+        if template := self._template_of(message):
+            endpoint = template.get("endpoint", endpoint)
+        body = {
+            "messaging_product": "whatsapp",
+            "recipient_type": "individual",
+            "to": number_of(message.to),
+            **content,
+            "biz_opaque_callback_data": message.callback_data,
+        }
+        return outcome_of(
+            post(
+                f"{self._url}/{self._version}/{self._phone_number_id}/{endpoint}",
+                body=json.dumps(body).encode(),
+                headers={"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"},
+                seconds=self._seconds,
+            )
+        )
+
+    def _content(self, message: OutgoingMessage) -> dict[str, Any] | None:
+        if message.message_type == REPLY:
+            return {"type": "text", "text": {"body": message.text}}
+        template = self._template_of(message)
+        if template is None:
+            return None
+        content = {"name": template["name"], "language": {"code": template["language"]}}
+        if components := list(_components(message)):
+            content["components"] = components
+        return {"type": "template", "template": content}
+
+    def _template_of(self, message: OutgoingMessage) -> Mapping[str, str] | None:
+        if message.message_type == REPLY:
+            return None
+        return self._templates.get(message.message_key, {}).get(message.language.lower())
+
+    def _missing_templates(self) -> Iterator[str]:
+        for language in LANGUAGES:
+            if language.lower() not in self._templates.get(GOODBYE, {}):
+                yield f"WHATSAPP_TEMPLATES must have a template of {GOODBYE} for the language {language}."
+
+
+def number_of(address: str) -> str:
+    """The phone number of an address such as 5511987654321@s.whatsapp.net."""
+    return "".join(filter(str.isdigit, address.partition("@")[0].partition(":")[0]))
+
+
+def outcome_of(exchange: Answer | NotSent | Lost) -> SendOutcome:
+    """What an answer of the API means."""
+    if isinstance(exchange, NotSent):
+        return Refused(Scope.CONNECTION, exchange.reason)
+    if isinstance(exchange, Lost):
+        return Unknown(exchange.reason)
+    try:
+        answer = json.loads(exchange.body)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        return Unknown(f"http_{exchange.status}")
+    if isinstance(error := answer.get("error"), dict) and isinstance(error.get("code"), int):
+        return refusal_of(error["code"], retry_after=exchange.retry_after)
+    message_id = _message_id(answer)
+    if exchange.status == 200 and message_id:  # noqa: PLR2004
+        return Accepted(message_id)
+    return Unknown(f"http_{exchange.status}")
+
+
+def refusal_of(code: int, *, retry_after: str | None = None) -> Refused | Unknown:
+    """What an error of the API is about. An unknown code says too little: a person looks at it."""
+    scope = SCOPES.get(code)
+    if scope is None:
+        return Unknown(f"code_{code}")
+    seconds = int(retry_after) if retry_after and retry_after.isdecimal() and len(retry_after) < 6 else 0  # noqa: PLR2004
+    return Refused(scope, str(code), timedelta(seconds=seconds) if seconds else WAITS.get(code))
+
+
+def _message_id(answer: Mapping[str, Any]) -> str | None:
+    messages = answer.get("messages")
+    if isinstance(messages, list) and messages and isinstance(messages[0], dict):
+        found = messages[0].get("id")
+        return found if isinstance(found, str) else None
+    return None
+
+
+def _components(message: OutgoingMessage) -> Iterator[dict[str, Any]]:
+    if message.params:
+        parameters = [
+            {"type": "text", "parameter_name": name, "text": str(value)}
+            for name, value in message.params.items()
+        ]
+        yield {"type": "body", "parameters": parameters}
+    if message.message_key == GOODBYE:
+        for index, payload in enumerate(QUICK_REPLIES):
+            yield {
+                "type": "button",
+                "sub_type": "quick_reply",
+                "index": str(index),
+                "parameters": [{"type": "payload", "payload": payload}],
+            }
+
+
+def _templates(text: str) -> tuple[dict[str, dict[str, dict[str, str]]], str | None]:
+    """By key and language: the template. With a sentence if the setting is wrong."""
+    if not text:
+        return {}, None
+    try:
+        given = json.loads(text)
+        return {key: _by_language(languages) for key, languages in given.items()}, None
+    except (ValueError, AttributeError, TypeError, KeyError):
+        return {}, (
+            "WHATSAPP_TEMPLATES must be a JSON object by message key and language, such as"
+            ' {"engagement.goodbye.self_select": {"pt-BR": {"name": "goodbye_v1", "language": "pt_BR"}}}.'
+        )
+
+
+def _by_language(languages: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    found = {}
+    for language, template in languages.items():
+        chosen = {"name": template["name"], "language": template["language"]}
+        chosen["endpoint"] = template.get("endpoint", ENDPOINTS[0])
+        if chosen["endpoint"] not in ENDPOINTS or not all(isinstance(each, str) for each in chosen.values()):
+            raise ValueError
+        found[language.lower()] = chosen
+    return found
+
+
+def _text(name: str) -> str:
+    return str(getattr(settings, name, None) or "")
