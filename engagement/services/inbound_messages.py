@@ -166,6 +166,7 @@ def _move(known: _Knowledge, text: str, *, message: ReceivedMessage, now: dateti
         now=moved_at,
         policy=engagement_settings().policy,
         message=message,
+        heard_at=message.heard_at(now=now),
     )
     return transitions[0] if transitions else None
 

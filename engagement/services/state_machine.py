@@ -108,7 +108,7 @@ def lock_states(*, user_ids: Collection[UUID], trigger: Trigger, now: datetime) 
     return found
 
 
-def transition_states(
+def transition_states(  # noqa: PLR0913  each says something else about the transitions
     *,
     user_states: Sequence[UserState],
     trigger: Trigger,
@@ -116,6 +116,7 @@ def transition_states(
     policy: Policy,
     job_id: UUID | None = None,
     message: ReceivedMessage | None = None,
+    heard_at: datetime | None = None,
     performed_by: str | None = None,
     details: Mapping[UUID, Mapping[str, str]] | None = None,
 ) -> list[Transition]:
@@ -124,8 +125,8 @@ def transition_states(
     Transaction: needs the caller's, in which `user_states` were read and locked: by `lock_states`,
     or by the daily job's claim. All users are moved or none.
     Not repeatable with the same `user_states`: that raises StaleUserStates.
-    A `user_message` does not move an active user; it sets `last_activity_at`, forward only, to `now`
-    or to when `message` was received. The audit rows name the `message` that caused the transition, and
+    A `user_message` does not move an active user; it sets `last_activity_at`, forward only, to `heard_at`,
+    by default `now`. The audit rows name the `message` that caused the transition, and
     `performed_by`, the person who acted for the user; `details` has more to say in them, by user.
     Raises InvalidTransition, before anything is written, if the trigger has no transition for one of
     them; TransactionManagementError without a transaction; ValueError for a naive `now`.
@@ -136,8 +137,7 @@ def transition_states(
     if not user_states:
         return []
     moving = [user_state for user_state in user_states if next_state(user_state, trigger)]
-    heard_at = message.heard_at(now=now) if message else now
-    _write_states(user_states, trigger=trigger, now=now, heard_at=heard_at, policy=policy)
+    _write_states(user_states, trigger=trigger, now=now, heard_at=heard_at or now, policy=policy)
     # A user whom a person marked as active has not returned unprompted.
     since = {} if performed_by else _dormant_since(moving, trigger=trigger)
     origin = _origin(job_id=job_id, performed_by=performed_by)

@@ -189,3 +189,10 @@ def test_repetition_is_recognised_after_a_change_of_the_secret_key(
     hear(user, "2")
     settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "new", fallbacks
     assert hear(user, "2", now=NOW + DAY).novelty == novelty
+
+
+def test_clock_of_a_run_that_was_ahead_does_not_let_a_message_be_of_the_future() -> None:
+    user = make_user("silent")
+    run_job(now=NOW + 30 * DAY)
+    hear(user, "oi", NOW + timedelta(hours=1), now=NOW)
+    assert stored(user)["last_activity_at"] == NOW
