@@ -100,5 +100,5 @@ requirements: ## Recompile the pinned requirements with uv (ARGS="--upgrade" for
 	fi
 	@set -e; cd requirements; for name in base production plot development mutation; do \
 		"$(PYTHON)" -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-			--no-emit-index-url --no-emit-find-links $(ARGS) --output-file $$name.txt $$name.in; \
+			--no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(ARGS) --output-file $$name.txt $$name.in; \
 	done

@@ -255,10 +255,13 @@ def test_phrase_that_cannot_be_told_apart_is_refused(
     assert problem in complaint()
 
 
+# Django 6 asks the database for its version in these checks.
+@pytest.mark.django_db
 def test_check_command_accepts_the_defaults() -> None:
     call_command("check")
 
 
+@pytest.mark.django_db
 def test_check_command_reports_a_bad_setting(settings: Settings) -> None:
     settings.ENGAGEMENT_BATCH_SIZE = "ten"
     with pytest.raises(SystemCheckError, match=r"engagement\.E001.* must be a whole number from 1 to 10000"):
