@@ -1,7 +1,7 @@
 """Evolution API, a gateway over WhatsApp Web.
 
-It takes free text, has no receipts here, and answers 400 also after a message has left: only a few answers are
-definite. Numbers that send fast are banned, hence one message in 45 seconds.
+It takes free text, has no receipts here, and answers 400 also after a message has left: only a few answers
+are definite. Numbers that send fast are banned, hence one message in 45 seconds.
 """
 
 from __future__ import annotations

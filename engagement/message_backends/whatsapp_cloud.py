@@ -117,7 +117,7 @@ class WhatsAppCloudBackend(MessageBackend):
         template = self._template_of(message)
         if template is None:
             return None
-        content = {"name": template["name"], "language": {"code": template["language"]}}
+        content: dict[str, Any] = {"name": template["name"], "language": {"code": template["language"]}}
         if components := list(_components(message)):
             content["components"] = components
         return {"type": "template", "template": content}
