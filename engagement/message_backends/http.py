@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ssl
+import time
 from dataclasses import dataclass, field
-from functools import cache
 from threading import Thread
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import urlsplit
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MAX_ANSWER: Final = 65_536
 """Bytes. A provider's answer is far smaller."""
+MAX_IDLE_SECONDS: Final = 5.0
+"""A connection that was idle for longer is not used again, because the server may have given it up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def post(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -
 
 def _exchange(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -> Exchange:
     try:
-        response = _pool_for(urlsplit(url).scheme, urlsplit(url).netloc).request(
+        response = _pool_for(url).request(
             "POST",
             url,
             body=body,
@@ -110,9 +112,23 @@ def _is_about_the_certificate(error: BaseException) -> bool:
     return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes)
 
 
-@cache
-def _pool_for(scheme: str, host: str) -> urllib3.PoolManager:
-    """Connections to the server, through the proxy that the environment names."""
+_pools: Final[dict[tuple[str, str], tuple[float, urllib3.PoolManager]]] = {}
+"""By scheme and host: when the pool was last used, and the pool."""
+
+
+def _pool_for(url: str) -> urllib3.PoolManager:
+    """The pool of connections to the server of `url`; a new one if the former was idle for long."""
+    server = (urlsplit(url).scheme, urlsplit(url).netloc)
+    now = time.monotonic()
+    used_at, pool = _pools.get(server) or (now, _new_pool(*server))
+    if now - used_at > MAX_IDLE_SECONDS:
+        pool = _new_pool(*server)
+    _pools[server] = now, pool
+    return pool
+
+
+def _new_pool(scheme: str, host: str) -> urllib3.PoolManager:
+    """A pool that goes through the proxy that the environment names."""
     proxy = getproxies().get(scheme)
     if not proxy or proxy_bypass(host):
         return urllib3.PoolManager()

@@ -7,6 +7,7 @@ https://developers.facebook.com/docs/whatsapp/cloud-api
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 DEFAULT_URL: Final = "https://graph.facebook.com"
 DEFAULT_VERSION: Final = "v23.0"
 LANGUAGES: Final = ("pt-BR", "en")
-ENDPOINTS: Final = ("messages", "marketing_messages")
+MESSAGES: Final = "messages"
+ENDPOINTS: Final = (MESSAGES, "marketing_messages")
 REPLY: Final = "reply"
 QUICK_REPLIES: Final = ("1", "2", "3")
 
@@ -48,12 +50,36 @@ SCOPES: Final[Mapping[int, Scope]] = MappingProxyType(
         **dict.fromkeys((4, 80007, 130429), Scope.THROTTLE),
         **dict.fromkeys((1, 2, 131000, 131016, 131057), Scope.PLATFORM),
         **dict.fromkeys((131026, 131021, 131030, 131047, 131051, 130472, 131008, 131009), Scope.RECIPIENT),
-        **dict.fromkeys((131056, 131049), Scope.RECIPIENT_LATER),
+        **dict.fromkeys((131056, 131049, 100), Scope.RECIPIENT_LATER),
         131050: Scope.OPTED_OUT,
     }
 )
 """By the code of an error. The title and the HTTP status say too little."""
 WAITS: Final[Mapping[int, timedelta]] = MappingProxyType({131056: MINUTE, 131049: DAY})
+_NO_SUCH_PHONE_NUMBER_ID: Final = (100, 33)
+"""The code and the subcode of the answer to a wrong WHATSAPP_PHONE_NUMBER_ID."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudSettings:
+    """What the backend has to know, as text."""
+
+    url: str
+    version: str
+    phone_number_id: str
+    token: str = field(repr=False)
+    templates: str
+    """A JSON object: by message key and language, the template."""
+
+    @classmethod
+    def from_django(cls) -> CloudSettings:
+        return cls(
+            url=_text("WHATSAPP_API_URL") or DEFAULT_URL,
+            version=_text("WHATSAPP_API_VERSION") or DEFAULT_VERSION,
+            phone_number_id=_text("WHATSAPP_PHONE_NUMBER_ID"),
+            token=_text("WHATSAPP_ACCESS_TOKEN"),
+            templates=_text("WHATSAPP_TEMPLATES"),
+        )
 
 
 class WhatsAppCloudBackend(MessageBackend):
@@ -63,13 +89,10 @@ class WhatsAppCloudBackend(MessageBackend):
     has_receipts = True
     rate_per_second = 10
 
-    def __init__(self) -> None:
-        self._url = (_text("WHATSAPP_API_URL") or DEFAULT_URL).rstrip("/")
-        self._version = _text("WHATSAPP_API_VERSION") or DEFAULT_VERSION
-        self._phone_number_id = _text("WHATSAPP_PHONE_NUMBER_ID")
-        self._token = _text("WHATSAPP_ACCESS_TOKEN")
+    def __init__(self, settings: CloudSettings | None = None) -> None:
+        self._settings = settings or CloudSettings.from_django()
         self._seconds = whole_number(SEND_TIMEOUT, WHOLE_NUMBERS[SEND_TIMEOUT])
-        self._templates, self._problem = _templates(_text("WHATSAPP_TEMPLATES"))
+        self._templates, self._problem = _templates(self._settings.templates)
 
     @property
     def max_call(self) -> timedelta:
@@ -77,9 +100,9 @@ class WhatsAppCloudBackend(MessageBackend):
 
     def check(self) -> list[str]:
         names = ("WHATSAPP_PHONE_NUMBER_ID", "WHATSAPP_ACCESS_TOKEN")
-        values = (self._phone_number_id, self._token)
+        values = (self._settings.phone_number_id, self._settings.token)
         problems = [f"{name} must be set." for name, value in zip(names, values, strict=True) if not value]
-        if not self._url.startswith(("https://", "http://127.0.0.1", "http://localhost")):
+        if not self._settings.url.startswith(("https://", "http://127.0.0.1", "http://localhost")):
             problems.append(
                 "WHATSAPP_API_URL must begin with https://, or with http://127.0.0.1 for a sandbox."
             )
@@ -90,42 +113,30 @@ class WhatsAppCloudBackend(MessageBackend):
         return problems
 
     def send(self, message: OutgoingMessage) -> SendOutcome:
-        endpoint, content = "messages", self._content(message)
-        if content is None:
+        template = self._templates.get(message.message_key, {}).get(message.language.lower())
+        if message.message_type == REPLY:
+            endpoint, content = MESSAGES, {"type": "text", "text": {"body": message.text}}
+        elif template:
+            endpoint, content = template["endpoint"], _filled_in(template, message)
+        else:
             return Refused(Scope.TEMPLATE, "no_template")
-        if template := self._template_of(message):
-            endpoint = template.get("endpoint", endpoint)
         body = {
             "messaging_product": "whatsapp",
             "recipient_type": "individual",
             "to": number_of(message.to),
             **content,
-            "biz_opaque_callback_data": message.callback_data,
         }
+        if endpoint == MESSAGES:  # the other one does not take it
+            body["biz_opaque_callback_data"] = message.callback_data
+        server = self._settings
         return outcome_of(
             post(
-                f"{self._url}/{self._version}/{self._phone_number_id}/{endpoint}",
+                f"{server.url.rstrip('/')}/{server.version}/{server.phone_number_id}/{endpoint}",
                 body=json.dumps(body).encode(),
-                headers={"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"},
+                headers={"Authorization": f"Bearer {server.token}", "Content-Type": "application/json"},
                 seconds=self._seconds,
             )
         )
-
-    def _content(self, message: OutgoingMessage) -> dict[str, Any] | None:
-        if message.message_type == REPLY:
-            return {"type": "text", "text": {"body": message.text}}
-        template = self._template_of(message)
-        if template is None:
-            return None
-        content: dict[str, Any] = {"name": template["name"], "language": {"code": template["language"]}}
-        if components := list(_components(message)):
-            content["components"] = components
-        return {"type": "template", "template": content}
-
-    def _template_of(self, message: OutgoingMessage) -> Mapping[str, str] | None:
-        if message.message_type == REPLY:
-            return None
-        return self._templates.get(message.message_key, {}).get(message.language.lower())
 
     def _missing_templates(self) -> Iterator[str]:
         for language in LANGUAGES:
@@ -151,7 +162,9 @@ def outcome_of(exchange: Answer | NotSent | Lost) -> SendOutcome:
     if not isinstance(answer, dict):
         return Unknown(f"http_{exchange.status}")
     if isinstance(error := answer.get("error"), dict) and isinstance(error.get("code"), int):
-        return refusal_of(error["code"], retry_after=exchange.retry_after)
+        is_wrong_id = (error["code"], error.get("error_subcode")) == _NO_SUCH_PHONE_NUMBER_ID
+        code = error["error_subcode"] if is_wrong_id else error["code"]
+        return refusal_of(code, retry_after=exchange.retry_after)
     message_id = _message_id(answer)
     if exchange.status == 200 and message_id:  # noqa: PLR2004
         return Accepted(message_id)
@@ -173,6 +186,16 @@ def _message_id(answer: Mapping[str, Any]) -> str | None:
         found = messages[0].get("id")
         return found if isinstance(found, str) else None
     return None
+
+
+def _filled_in(template: Mapping[str, str], message: OutgoingMessage) -> dict[str, Any]:
+    content: dict[str, Any] = {
+        "name": template["name"],
+        "language": {"policy": "deterministic", "code": template["language"]},
+    }
+    if components := list(_components(message)):
+        content["components"] = components
+    return {"type": "template", "template": content}
 
 
 def _components(message: OutgoingMessage) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,1 @@
+"""A stand-in for WhatsApp, for development, demonstrations and tests."""
