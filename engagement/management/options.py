@@ -67,6 +67,13 @@ def identifier(text: str) -> UUID:
         raise ArgumentTypeError("must be a UUID, such as 0197f3a0-0000-7000-8000-000000000001") from None
 
 
+def words(text: str) -> str:
+    """A text that is not blank, without the blanks around it."""
+    if not text.strip():
+        raise ArgumentTypeError("must not be empty")
+    return text.strip()
+
+
 def json_object(text: str) -> dict[str, Any]:
     """A JSON object."""
     try:

@@ -15,7 +15,7 @@ from django.conf import settings
 
 from engagement.conf import SEND_TIMEOUT, WHOLE_NUMBERS, whole_number
 from engagement.message_backends.base import Accepted, MessageBackend, Refused, Scope, SendOutcome, Unknown
-from engagement.message_backends.http import Lost, NotSent, post
+from engagement.message_backends.http import Lost, NotSent, is_plain, post
 
 if TYPE_CHECKING:
     from engagement.message_backends.base import OutgoingMessage
@@ -43,7 +43,12 @@ class EvolutionBackend(MessageBackend):
 
     def check(self) -> list[str]:
         values = (self._url, self._key, self._instance)
-        return [f"{name} must be set." for name, value in zip(SETTINGS, values, strict=True) if not value]
+        problems = [f"{name} must be set." for name, value in zip(SETTINGS, values, strict=True) if not value]
+        if self._url and not self._url.startswith(("https://", "http://")):
+            problems.append("EVOLUTION_URL must be the address of the gateway, such as https://host:8080.")
+        if self._key and not is_plain(self._key):
+            problems.append("EVOLUTION_API_KEY must be one line of plain characters, without spaces.")
+        return problems
 
     def send(self, message: OutgoingMessage) -> SendOutcome:
         exchange = post(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from django.conf import settings
 
@@ -24,7 +25,7 @@ from engagement.message_backends.base import (
     SendOutcome,
     Unknown,
 )
-from engagement.message_backends.http import Answer, Lost, NotSent, post
+from engagement.message_backends.http import Answer, Lost, NotSent, is_plain, post
 from engagement.message_catalogue import GOODBYE
 
 if TYPE_CHECKING:
@@ -102,7 +103,12 @@ class WhatsAppCloudBackend(MessageBackend):
         names = ("WHATSAPP_PHONE_NUMBER_ID", "WHATSAPP_ACCESS_TOKEN")
         values = (self._settings.phone_number_id, self._settings.token)
         problems = [f"{name} must be set." for name, value in zip(names, values, strict=True) if not value]
-        if not self._settings.url.startswith(("https://", "http://127.0.0.1", "http://localhost")):
+        problems += [
+            f"{name} must be one line of plain characters, without spaces."
+            for name, value in zip(names, values, strict=True)
+            if value and not is_plain(value)
+        ]
+        if not _is_safe(self._settings.url):
             problems.append(
                 "WHATSAPP_API_URL must begin with https://, or with http://127.0.0.1 for a sandbox."
             )
@@ -238,6 +244,13 @@ def _by_language(languages: Mapping[str, Mapping[str, str]]) -> dict[str, dict[s
             raise ValueError
         found[language.lower()] = chosen
     return found
+
+
+def _is_safe(url: str) -> bool:
+    """Whether a token may be sent there: encrypted, or not beyond this machine."""
+    parts = urlsplit(url)
+    is_local = parts.scheme == "http" and parts.hostname in {"127.0.0.1", "localhost"}
+    return is_local or (parts.scheme == "https" and bool(parts.hostname))
 
 
 def _text(name: str) -> str:

@@ -43,7 +43,6 @@ class SentCounts(NamedTuple):
 
     oldest_due_at: datetime | None
     unknown: int
-    stale: int
     not_delivered: int
     last_sent_at: datetime | None
 
@@ -126,18 +125,16 @@ def count_pending_goodbyes() -> int:
 
 def sent_counts(types: Collection[str], *, now: datetime) -> SentCounts:
     """What `check_sending` looks at. A message that the sender holds back is not due until then."""
-    oldest = due_messages(types, now=now).aggregate(oldest=Min("due_at"))["oldest"]
-    in_doubt = EngagementMessage.objects.filter(status__in=(MessageStatus.SENDING, MessageStatus.UNKNOWN))
-    stale = Q(status=MessageStatus.SENDING, claim_expires_at__lt=now)
-    unknown = Q(status=MessageStatus.UNKNOWN, claimed_at__gte=now - timedelta(days=7))
-    doubts = in_doubt.aggregate(stale=Count("pk", filter=stale), unknown=Count("pk", filter=unknown))
+    oldest = due_messages(types, now=now).aggregate(oldest=Min(_DUE_AT))["oldest"]
+    unknown = EngagementMessage.objects.filter(
+        status=MessageStatus.UNKNOWN, claimed_at__gte=now - timedelta(days=7)
+    )
     recent = EngagementMessage.objects.filter(claimed_at__gte=now - timedelta(days=1))
     not_delivered = Q(failed_at__isnull=False, delivered_at__isnull=True, read_at__isnull=True)
     sent = recent.filter(status=MessageStatus.SENT).aggregate(not_delivered=Count("pk", filter=not_delivered))
     return SentCounts(
         oldest_due_at=oldest,
-        unknown=doubts["unknown"],
-        stale=doubts["stale"],
+        unknown=unknown.count(),
         not_delivered=sent["not_delivered"],
         last_sent_at=EngagementMessage.objects.filter(
             claimed_at__isnull=False, status=MessageStatus.SENT

@@ -70,7 +70,7 @@ def _problems(watch: SendingWatch) -> Iterator[str]:
     if counts.unknown:
         unknown = count_text(counts.unknown, "message")
         yield f"{unknown} of the last 7 days with an unknown outcome: see resolve_message."
-    if counts.stale:
-        yield f"{count_text(counts.stale, 'claim')} expired: a sender died, and none has run since."
+    if watch.stale:
+        yield f"{count_text(watch.stale, 'claim')} expired: a sender died, and none has run since."
     if counts.not_delivered:
         yield f"{count_text(counts.not_delivered, 'message')} of the last day reported as not delivered."

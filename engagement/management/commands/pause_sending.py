@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from engagement.management.base import SentenceCommand
-from engagement.management.options import duration
+from engagement.management.options import duration, words
 from engagement.management.output.send_report import until_text
 from engagement.message_backends.base import configured_backend
 from engagement.selectors.deliveries import database_now
@@ -19,7 +19,9 @@ class Command(SentenceCommand):
     help = "Pause all senders of ENGAGEMENT_MESSAGE_BACKEND, on all machines. A message in flight ends."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--reason", required=True, metavar="TEXT", help="shown wherever the pause is")
+        parser.add_argument(
+            "--reason", type=words, required=True, metavar="TEXT", help="shown wherever the pause is"
+        )
         parser.add_argument(
             "--for",
             dest="length",
@@ -31,5 +33,5 @@ class Command(SentenceCommand):
     def handle(self, **options: Any) -> None:
         backend, now = configured_backend().name, database_now()
         until = now + options["length"] if options["length"] else WITHOUT_END
-        pause_sending(backend=backend, until=until, reason=options["reason"].strip(), now=now)
+        pause_sending(backend=backend, until=until, reason=options["reason"], now=now)
         self.write_result(f"Sending by {backend} is paused {until_text(until)}.")

@@ -21,7 +21,7 @@ from engagement.services.resilience.retries import retry_own_transaction
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-WITHOUT_END: Final = datetime(2999, 12, 31, tzinfo=UTC)
+WITHOUT_END: Final = datetime(2099, 12, 31, tzinfo=UTC)
 """The end of a pause that only `resume` ends."""
 JITTER: Final = 0.2
 """Slots of a gateway are up to this share longer or shorter."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from engagement.selectors import deliveries
 from engagement.services.delivery.channels import current_pause
 from engagement.services.delivery.settings import delivery_settings
+from engagement.services.message_queue import mark_expired_claims
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -23,6 +24,8 @@ class SendingWatch:
     now: datetime
     max_age: timedelta
     counts: SentCounts
+    stale: int
+    """Claims that had expired until this look, which made their messages unknown."""
     paused: Paused | None
 
     @property
@@ -38,7 +41,7 @@ class SendingWatch:
     @property
     def is_good(self) -> bool:
         counts = self.counts
-        return not (self.is_late or self.paused or counts.unknown or counts.stale or counts.not_delivered)
+        return not (self.is_late or self.paused or counts.unknown or self.stale or counts.not_delivered)
 
     def as_json(self) -> dict[str, Any]:
         counts, paused = self.counts, self.paused
@@ -48,7 +51,7 @@ class SendingWatch:
             "max_age_seconds": int(self.max_age.total_seconds()),
             "last_sent_at": _iso(counts.last_sent_at),
             "unknown": counts.unknown,
-            "stale": counts.stale,
+            "stale": self.stale,
             "not_delivered": counts.not_delivered,
             "paused_until": _iso(paused.until) if paused else None,
             "pause_reason": paused.reason if paused else None,
@@ -56,13 +59,18 @@ class SendingWatch:
 
 
 def watch_sending(*, backend: str, max_age: timedelta) -> SendingWatch:
-    """Ask whether due messages leave in time. Reads alone; the time is the database's."""
+    """Ask whether due messages leave in time, after making messages unknown whose sender died.
+
+    Transaction: one for those messages. The time is the database's.
+    """
     now = deliveries.database_now()
+    stale = mark_expired_claims(now=now)
     types = [kind.value for kind in delivery_settings().types]
     return SendingWatch(
         now=now,
         max_age=max_age,
         counts=deliveries.sent_counts(types, now=now),
+        stale=stale,
         paused=current_pause(backend, now=now),
     )
 

@@ -1,0 +1,357 @@
+"""The commands that send, pause, resume, resolve and watch."""
+
+from __future__ import annotations
+
+import json
+import signal
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
+
+import pytest
+import urllib3
+from django.core.exceptions import ImproperlyConfigured
+from uuid_utils.compat import uuid7
+
+from engagement.models import (
+    EngagementMessage,
+    MessageStatus,
+    MessageType,
+    SendingChannel,
+    UserEngagementState,
+)
+from engagement.selectors.deliveries import database_now
+from engagement.services.delivery.channels import pause_sending
+from tests.factories import queue_for
+from tests.integration.delivery.sending import (
+    DAY,
+    HOUR,
+    MINUTE,
+    active_user,
+    goodbye_of,
+    send,
+    statuses,
+    told_user,
+    unknown_goodbye,
+)
+from tests.running import run_command, start_process
+
+if TYPE_CHECKING:
+    from pytest_django.fixtures import Settings
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+CONSOLE: Final = "engagement.message_backends.console.ConsoleBackend"
+
+
+@pytest.fixture(autouse=True)
+def console(settings: Settings) -> None:
+    settings.ENGAGEMENT_MESSAGE_BACKEND = CONSOLE
+
+
+def test_what_is_due_is_sent_and_counted() -> None:
+    told_user()
+    outcome = run_command("send_messages")
+    assert outcome.code == 0
+    assert "Sending by console as of" in outcome.out
+    assert outcome.out.splitlines()[-1].startswith("Done, in ")
+    assert statuses() == ["sent"]
+
+
+def test_the_console_shows_the_text_and_masks_the_number(capsys: pytest.CaptureFixture[str]) -> None:
+    told_user(locale="en", whatsapp_jid="5511987654321@s.whatsapp.net")
+    run_command("send_messages")
+    err = capsys.readouterr().err
+    assert "--- goodbye to 5511•••••4321 ---\nHi! It's been a while" in err
+    assert "987654321" not in err
+
+
+def test_json_has_the_whole_result() -> None:
+    told_user()
+    result = run_command("send_messages", "--json").json
+    assert result.keys() == {
+        *("status", "backend", "now", "dry_run", "due", "sent", "failed", "unknown", "cancelled", "waiting"),
+        *("paused_until", "pause_reason", "failure", "hint", "duration_ms", "errors"),
+    }
+    assert (result["status"], result["backend"], result["due"], result["sent"]) == (
+        "succeeded",
+        "console",
+        1,
+        1,
+    )
+    assert result["errors"] == []
+
+
+def test_nothing_due_is_no_error() -> None:
+    result = run_command("send_messages", "--json")
+    assert (result.code, result.json["due"]) == (0, 0)
+
+
+def test_a_dry_run_sends_and_writes_nothing() -> None:
+    told_user()
+    before = list(EngagementMessage.objects.values())
+    outcome = run_command("send_messages", "--dry-run", "--json")
+    assert (outcome.code, outcome.json["sent"], outcome.json["dry_run"]) == (0, 1, True)
+    assert list(EngagementMessage.objects.values()) == before
+    assert not SendingChannel.objects.exists()
+
+
+def test_no_more_than_the_limit_is_sent() -> None:
+    for _ in range(3):
+        told_user()
+    assert run_command("send_messages", "--limit", "2", "--json").json["sent"] == 2
+    assert statuses() == ["pending", "sent", "sent"]
+
+
+def test_now_shifts_what_is_due() -> None:
+    user = active_user()
+    queue_for(user, MessageType.REPLY, scheduled_for=database_now() + HOUR)
+    assert run_command("send_messages", "--json").json["due"] == 0
+    later = (database_now() + 2 * HOUR).isoformat()
+    assert run_command("send_messages", "--json", "--now", later).json["sent"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--watch", "--now", "2026-03-02T06:00:00Z"], "--watch: cannot be combined with --now"),
+        (["--watch", "--dry-run"], "--watch: cannot be combined with --dry-run"),
+        (["--limit", "0"], "--limit"),
+        (["--workers", "65"], "--workers"),
+        (["--now", "tomorrow"], "--now"),
+    ],
+)
+def test_wrong_arguments_are_refused_in_a_sentence(arguments: list[str], problem: str) -> None:
+    outcome = run_command("send_messages", *arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert problem in outcome.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["send_messages"], ["pause_sending", "--reason", "x"], ["resume_sending"], ["check_sending"]],
+    ids=lambda command: command[0],
+)
+def test_a_backend_that_does_not_exist_is_refused_in_a_sentence(
+    settings: Settings, command: list[str]
+) -> None:
+    settings.ENGAGEMENT_MESSAGE_BACKEND = "engagement.nowhere.Backend"
+    with pytest.raises(ImproperlyConfigured, match=r"^ENGAGEMENT_MESSAGE_BACKEND must be the dotted path"):
+        run_command(*command)
+
+
+def test_in_production_nothing_is_the_default(settings: Settings) -> None:
+    settings.ENGAGEMENT_MESSAGE_BACKEND = ""
+    settings.DEBUG = False
+    with pytest.raises(ImproperlyConfigured, match=r"^ENGAGEMENT_MESSAGE_BACKEND must say how"):
+        run_command("send_messages")
+
+
+def test_a_wrong_delivery_setting_is_refused_in_a_sentence(settings: Settings) -> None:
+    settings.ENGAGEMENT_SEND_HOURS = "9-20"
+    with pytest.raises(ImproperlyConfigured, match="must be hours such as 09:00-20:00, not '9-20'"):
+        run_command("send_messages")
+
+
+def test_a_pause_holds_everything_back_until_it_is_resumed() -> None:
+    told_user()
+    paused = run_command("pause_sending", "--reason", "number under review")
+    assert paused.out == "Sending by console is paused until resume_sending is called.\n"
+    outcome = run_command("send_messages", "--json")
+    assert (outcome.code, outcome.json["status"]) == (5, "paused")
+    assert outcome.json["pause_reason"] == "number under review"
+    assert statuses() == ["pending"]
+    assert "Paused until resume_sending is called: number under review." in run_command("send_messages").out
+    assert run_command("resume_sending").out == "1 pause of console ended.\n"
+    assert run_command("resume_sending").out == "console was not paused.\n"
+    assert run_command("send_messages", "--json").json["sent"] == 1
+
+
+def test_a_pause_may_have_an_end() -> None:
+    run_command("pause_sending", "--reason", "holiday", "--for", "6h")
+    until = SendingChannel.objects.get().paused_until
+    assert until is not None
+    assert abs(until - database_now() - 6 * HOUR) < MINUTE
+
+
+@pytest.mark.parametrize("reason", ["", "  "])
+def test_a_pause_needs_a_reason(reason: str) -> None:
+    outcome = run_command("pause_sending", "--reason", reason)
+    assert outcome.code == 2
+    assert "--reason" in outcome.err
+    assert not SendingChannel.objects.exists()
+
+
+@pytest.mark.parametrize(("option", "status"), [("--arrived", "sent"), ("--not-arrived", "failed")])
+def test_a_person_resolves_an_unknown_outcome(option: str, status: str) -> None:
+    message = unknown_goodbye(claimed_at=database_now() - HOUR)
+    outcome = run_command("resolve_message", str(message.id), option)
+    assert (outcome.code, outcome.out) == (0, f"1 message resolved as {status}.\n")
+    assert statuses() == [status]
+
+
+def test_only_unknown_outcomes_are_resolved() -> None:
+    message = goodbye_of(told_user())
+    outcome = run_command("resolve_message", str(message.id), str(uuid7()), "--arrived")
+    assert outcome.code == 3
+    assert "2 messages had no unknown outcome; unchanged." in outcome.err
+    assert statuses() == ["pending"]
+
+
+def test_many_are_counted_first() -> None:
+    old = unknown_goodbye(claimed_at=database_now() - DAY)
+    new = unknown_goodbye(claimed_at=database_now())
+    EngagementMessage.objects.update(backend="evolution")
+    before = (database_now() - HOUR).isoformat()
+    command = ("resolve_message", "--backend", "evolution", "--claimed-before", before, "--not-arrived")
+    assert run_command(*command).out == (
+        "1 message of evolution would be resolved. Repeat the command with --yes.\n"
+    )
+    assert statuses() == ["unknown", "unknown"]
+    assert run_command(*command, "--yes").out == "1 message resolved as failed.\n"
+    old.refresh_from_db()
+    new.refresh_from_db()
+    assert (old.status, new.status) == (MessageStatus.FAILED, MessageStatus.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--arrived"],
+        ["--arrived", "--backend", "console"],
+        ["--arrived", "--claimed-before", "2026-03-02T06:00:00Z"],
+        ["--arrived", "--not-arrived", str(uuid7())],
+        ["--arrived", "5511987654321"],
+    ],
+)
+def test_contradictions_are_refused(arguments: list[str]) -> None:
+    outcome = run_command("resolve_message", *arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "5511987654321" not in outcome.err
+
+
+def test_the_watch_is_content_when_nothing_waits() -> None:
+    outcome = run_command("check_sending")
+    assert (outcome.code, outcome.out) == (0, "No message is due.\n")
+
+
+def test_the_watch_knows_when_the_last_message_left() -> None:
+    told_user()
+    send()
+    assert run_command("check_sending").out.startswith("No message is due; the last was sent")
+
+
+def test_the_watch_reports_a_message_that_waits_too_long() -> None:
+    told_user(ago=2 * HOUR)
+    outcome = run_command("check_sending")
+    assert outcome.code == 1
+    assert "The oldest due message is 2 hours late (maximum 30 minutes)." in outcome.err
+    assert "is send_messages running?" in outcome.err
+    assert run_command("check_sending", "--max-age", "3h").code == 0
+
+
+def test_a_message_that_waits_for_its_hours_is_not_late(settings: Settings) -> None:
+    now = database_now()
+    settings.ENGAGEMENT_SEND_TIME_ZONE = "UTC"
+    begins, ends = now + 2 * HOUR, now + 3 * HOUR
+    settings.ENGAGEMENT_SEND_HOURS = f"{begins:%H:%M}-{ends:%H:%M}"
+    told_user(ago=2 * HOUR)
+    assert run_command("send_messages", "--json").json["waiting"] == 1
+    assert run_command("check_sending").code == 0
+
+
+def test_the_watch_reports_pauses_and_doubts() -> None:
+    stale, bounced = goodbye_of(told_user()), goodbye_of(told_user())
+    now = database_now()
+    pause_sending(backend="console", until=now + HOUR, reason="account error 368", now=now)
+    stale.status, stale.claimed_at, stale.claim_expires_at = MessageStatus.SENDING, now - HOUR, now - MINUTE
+    stale.save()
+    bounced.status, bounced.claimed_at = MessageStatus.SENT, now - HOUR
+    bounced.sent_at, bounced.failed_at = now - HOUR, now
+    bounced.save()
+    outcome = run_command("check_sending")
+    assert outcome.code == 1
+    for problem in (
+        ": account error 368.",
+        "1 message of the last 7 days with an unknown outcome: see resolve_message.",
+        "1 claim expired: a sender died, and none has run since.",
+        "1 message of the last day reported as not delivered.",
+    ):
+        assert problem in outcome.err
+
+
+def test_the_watch_in_json() -> None:
+    told_user(ago=2 * HOUR)
+    outcome = run_command("check_sending", "--json")
+    assert outcome.code == 1
+    assert outcome.json.keys() == {
+        *("good", "oldest_due_at", "max_age_seconds", "last_sent_at", "unknown", "stale", "not_delivered"),
+        *("paused_until", "pause_reason"),
+    }
+    assert (outcome.json["good"], outcome.json["max_age_seconds"]) == (False, 1800)
+
+
+def test_the_sandbox_receives_shows_and_answers(settings: Settings) -> None:
+    user = told_user(locale="en")
+    process = start_process("whatsapp_sandbox", "--port", "0")
+    try:
+        assert process.stdout
+        url = process.stdout.readline().split(" is at ")[1].partition(";")[0]
+        settings.ENGAGEMENT_MESSAGE_BACKEND = (
+            "engagement.message_backends.whatsapp_cloud.WhatsAppCloudBackend"
+        )
+        settings.WHATSAPP_API_URL, settings.WHATSAPP_PHONE_NUMBER_ID = url, "1"
+        settings.WHATSAPP_ACCESS_TOKEN = "sandbox"  # noqa: S105  no real one
+        template = {"name": "goodbye_v1", "language": "en"}
+        settings.WHATSAPP_TEMPLATES = json.dumps(
+            {"engagement.goodbye.self_select": {"en": template, "pt-BR": template}}
+        )
+        assert run_command("send_messages", "--json").json["sent"] == 1
+        page = urllib3.request("GET", url).data.decode()
+        assert "1 message received" in page
+        assert "It&#x27;s been a while since we talked" in page
+        for what, said in (
+            ("receipt:delivered", "Receipt delivered: recorded."),
+            ("answer:2", "goodbye_sent to remind_later"),
+            ("receipt:nonsense", "The sandbox knows no such answer."),
+        ):
+            form = urlencode({"message": 1, "what": what})
+            assert said in urllib3.request("POST", f"{url}/act", body=form, redirect=True).data.decode()
+        foreign = urllib3.request("POST", f"{url}/act", body=form, headers={"Origin": "https://evil.example"})
+        assert foreign.status == 400
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, "")
+    user.refresh_from_db()
+    assert user.state == "remind_later"
+    assert goodbye_of(user).delivered_at is not None
+
+
+def test_the_sandbox_says_when_its_port_is_taken() -> None:
+    process = start_process("whatsapp_sandbox", "--port", "0")
+    try:
+        assert process.stdout
+        port = process.stdout.readline().partition(";")[0].rpartition(":")[2]
+        outcome = run_command("whatsapp_sandbox", "--port", port)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+    assert outcome.code == 1
+    assert f"Port {port} cannot be used" in outcome.err
+
+
+def test_a_watching_sender_ends_when_it_is_told_to() -> None:
+    told_user()
+    process = start_process("send_messages", "--watch", "--json", ENGAGEMENT_SEND_HOURS="")
+    try:
+        deadline = database_now() + timedelta(seconds=60)
+        while statuses() != ["sent"] and database_now() < deadline:
+            pass
+    finally:
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert json.loads(out)["sent"] == 1
+    assert UserEngagementState.objects.get().state == "goodbye_sent"

@@ -1,0 +1,138 @@
+"""One HTTP exchange: what certainly never left, and what may have."""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from engagement.message_backends import http
+from engagement.message_backends.http import Answer, Lost, NotSent, post
+from tests.integration.delivery.servers import SICK, raw_server, whole
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+    from pathlib import Path
+
+SECONDS: Final = 1.0
+
+
+def ask(url: str, *, seconds: float = SECONDS) -> http.Exchange:
+    return post(url, body=b"{}", headers={"Content-Type": "application/json"}, seconds=seconds)
+
+
+@pytest.mark.parametrize("treat", SICK.values(), ids=SICK)
+def test_a_lost_answer_is_told_as_such_and_in_time(treat: Callable[[socket.socket], None]) -> None:
+    with raw_server(treat) as server:
+        began_at = monotonic()
+        exchange = ask(server.url)
+    assert isinstance(exchange, Lost)
+    assert monotonic() - began_at < 5 * SECONDS
+    assert len(server.requests) == 1
+
+
+def test_a_closed_port_was_never_reached() -> None:
+    with raw_server(stall_never) as server:
+        url = server.url
+    assert isinstance(ask(url), NotSent)
+
+
+def stall_never(client: socket.socket) -> None:
+    raise AssertionError("nobody connects")
+
+
+def test_a_name_without_an_address_was_never_reached() -> None:
+    assert isinstance(ask("http://no-such-host.invalid/"), NotSent)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_a_certificate_that_is_not_trusted_ends_it_before_the_message(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    request = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=127.0.0.1"
+    subprocess.run(
+        [*request.split(), "-keyout", str(key), "-out", str(certificate)],
+        check=True,
+        capture_output=True,
+    )
+    received = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(self.path)
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.handle_request)
+    thread.start()
+    exchange = ask(f"https://127.0.0.1:{server.server_port}/", seconds=10)
+    thread.join()
+    server.server_close()
+    assert exchange == NotSent("certificate")
+    assert received == []
+
+
+def test_an_answer_that_arrives_whole_is_given_back() -> None:
+    with raw_server(whole("429 Too Many Requests", b'{"error": {}}', "Retry-After: 30")) as server:
+        assert ask(server.url) == Answer(429, b'{"error": {}}', "30")
+
+
+def test_a_redirect_is_not_followed() -> None:
+    with raw_server(whole("307 Temporary Redirect", b"", "Location: /elsewhere")) as server:
+        exchange = ask(server.url)
+    assert isinstance(exchange, Answer)
+    assert exchange.status == 307
+    assert len(server.requests) == 1
+
+
+def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    http._pools.clear()
+    with raw_server(whole("200 OK", b"by proxy")) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        exchange = ask("http://graph.example.org/v23.0/1/messages")
+    assert exchange == Answer(200, b"by proxy")
+    assert proxy.requests[0].startswith(b"POST http://graph.example.org/v23.0/1/messages ")
+
+
+def test_a_proxy_that_is_away_means_never_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    http._pools.clear()
+    with raw_server(stall_never) as gone:
+        url = gone.url
+    monkeypatch.setenv("http_proxy", url)
+    assert isinstance(ask("http://graph.example.org/v23.0/1/messages"), NotSent)
+
+
+def test_a_connection_that_was_idle_for_long_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    connections = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            connections.append(self.client_address)
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/"
+    ask(url)
+    ask(url)
+    monkeypatch.setattr(http, "MAX_IDLE_SECONDS", 0.0)
+    ask(url)
+    server.shutdown()
+    server.server_close()
+    assert connections[0] == connections[1] != connections[2]
