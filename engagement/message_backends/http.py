@@ -18,6 +18,7 @@ from urllib3.exceptions import (
     MaxRetryError,
     NewConnectionError,
     ProxyError,
+    ReadTimeoutError,
     SSLError,
 )
 
@@ -53,6 +54,7 @@ class Lost:
     reason: str
 
 
+TIMEOUT: Final = "timeout"
 _PLAIN: Final = re.compile(r"[!-~]+")
 
 Exchange: TypeAlias = Answer | NotSent | Lost
@@ -77,7 +79,7 @@ def post(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -
     thread = Thread(target=exchange, daemon=True, name="send")
     thread.start()
     thread.join(seconds)
-    return results[0] if results else Lost("timeout")
+    return results[0] if results else Lost(TIMEOUT)
 
 
 def _exchange(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -> Exchange:
@@ -110,6 +112,8 @@ def _failure(error: BaseException) -> NotSent | Lost:
         return _failure(inner) if inner else Lost(type(error).__name__)
     if isinstance(error, NewConnectionError | ConnectTimeoutError):
         return NotSent(type(error).__name__)
+    if isinstance(error, ReadTimeoutError):
+        return Lost(TIMEOUT)
     if isinstance(error, SSLError) and _is_about_the_certificate(error):
         return NotSent("certificate")
     return Lost(type(error).__name__ if isinstance(error, HTTPError | OSError) else "error")
