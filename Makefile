@@ -2,7 +2,7 @@
 # the database too, is installed into this folder.
 
 .DEFAULT_GOAL := help
-.PHONY: help install run admin test test-newest mutate bench lint clean messages requirements
+.PHONY: help install run demo admin test test-newest mutate bench lint clean messages requirements
 
 # The first Python that is new enough; `make PYTHON=/path/to/python3 …` takes another one.
 PYTHON := $(or $(PYTHON),$(shell for candidate in python3.11 python3 python3.12 python3.13 python3.14; do \
@@ -13,6 +13,9 @@ MANAGE := $(IN_VENV) manage.py
 # The day at which the sample of customer activity ends.
 SAMPLE := data/cdnow_activity.csv.gz
 SAMPLE_NOW := 1998-07-01T06:00:00Z
+
+# The database of `make demo`, which makes it anew.
+DEMO := engagement_demo
 
 # Where `make admin` listens.
 PORT := 8000
@@ -54,6 +57,13 @@ run: install ## Load the sample of customer activity and run the daily job on it
 	@$(MANAGE) load_activity_log $(SAMPLE) --as-of $(SAMPLE_NOW)
 	@echo "Running the daily job as if it were $(SAMPLE_NOW)."
 	@$(MANAGE) run_engagement_daily --now $(SAMPLE_NOW) $(ARGS)
+
+demo: install ## Show the whole way of a goodbye in a database of its own, with a stand-in for WhatsApp
+	@$(MANAGE) dbshell -- --quiet -c 'DROP DATABASE IF EXISTS $(DEMO) WITH (FORCE)' -c 'CREATE DATABASE $(DEMO)'
+	@DATABASE_NAME=$(DEMO) $(MANAGE) migrate --verbosity 0
+	@DATABASE_NAME=$(DEMO) LOG_LEVEL=ERROR $(MANAGE) demo_delivery $(SAMPLE) --as-of $(SAMPLE_NOW)
+	@echo
+	@echo "See the same in the admin: make admin DATABASE_NAME=$(DEMO)"
 
 admin: install ## Open the admin on this machine alone, with a first administrator and the sample (PORT=8000)
 	@echo "Setting up the database."

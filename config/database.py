@@ -39,11 +39,12 @@ NOTICE_LOSS: Final = {
 hours for a server that has vanished."""
 
 
-def database_settings(*, url: str, behind_pooler: bool, development: bool) -> dict[str, Any]:
+def database_settings(*, url: str, name: str = "", behind_pooler: bool, development: bool) -> dict[str, Any]:
     """The entry for Django's DATABASES.
 
     `url` names a PostgreSQL server; without one, development gets the private server that pip
-    installed. `behind_pooler` makes Django work with PgBouncer and other poolers in transaction mode.
+    installed. `name` replaces the database of either. `behind_pooler` makes Django work with PgBouncer
+    and other poolers in transaction mode.
     Raises ImproperlyConfigured, with one sentence, without a server, or with another engine.
     """
     # libpq sends it when it connects, also through a pooler. psycopg reads times in this style only, and a
@@ -65,6 +66,8 @@ def database_settings(*, url: str, behind_pooler: bool, development: bool) -> di
             " DATABASE_URL=postgresql://user:password@host:5432/name"
             " (only with DEBUG=on may it be left out)."
         )
+    if name:
+        database["NAME"] = name
     if behind_pooler:
         # A cursor of the server belongs to one session, and the pooler changes sessions.
         database["DISABLE_SERVER_SIDE_CURSORS"] = True

@@ -107,6 +107,7 @@ TEMPLATES = [
 DATABASES = {
     "default": database_settings(
         url=text("DATABASE_URL"),
+        name=text("DATABASE_NAME"),
         behind_pooler=flag("DATABASE_BEHIND_POOLER"),
         development=DEBUG,
     )

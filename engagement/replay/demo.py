@@ -86,7 +86,7 @@ def play_demonstration(*, path: Path, as_of: datetime | None, now: datetime) -> 
     period = Period((last_run_at - (DAYS - 1) * DAY).date(), last_run_at.date())
     add_profiles(log.messages)
     user_ids = {message.user_id for message in log.messages}
-    receive_all(_latest(log.until(period.begins_at)))
+    receive_all(latest(log.until(period.begins_at)))
     for day in log.days(period, run_time=engagement_settings().run_time):
         receive_all(day.before_run)
         _run(day.run_at, user_ids)
@@ -148,7 +148,7 @@ def _moved(message: Message, by: timedelta) -> Message:
     return message._replace(event=replace(message.event, occurred_at=message.event.occurred_at + by))
 
 
-def _latest(history: Sequence[Message]) -> Iterator[Message]:
+def latest(history: Sequence[Message]) -> Iterator[Message]:
     """The last message of each user, with what has changed since the first: no other has an effect."""
     first: dict[UUID, Message] = {}
     last: dict[UUID, Message] = {}

@@ -10,26 +10,18 @@ from django.db import connections
 
 from engagement.management.base import SentenceCommand
 from engagement.management.options import whole_number
-from engagement.message_catalogue import GOODBYE
 from engagement.sandbox import people
+from engagement.sandbox.demo import TEMPLATES
 from engagement.sandbox.server import WhatsAppSandbox
 from engagement.services.resilience.stop import StopRequest, stop_on_signals
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
-    from collections.abc import Mapping
 
     from engagement.sandbox.server import SandboxMessage
 
 DEFAULT_PORT: Final = 8010
 POLL_SECONDS: Final = 3600.0
-TEMPLATES: Final[Mapping[str, object]] = {
-    GOODBYE: {
-        "pt-BR": {"name": "goodbye_v1", "language": "pt_BR"},
-        "en": {"name": "goodbye_v1", "language": "en"},
-    }
-}
-"""WHATSAPP_TEMPLATES for a sandbox, which takes any template."""
 
 
 class Command(SentenceCommand):
