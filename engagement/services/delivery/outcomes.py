@@ -257,12 +257,11 @@ def _lock_user_of(message_id: UUID) -> None:
 
 
 def _log_refusal(message: EngagementMessage, refusal: Refused) -> None:
-    event = (
-        "engagement_message_failed"
-        if message.status == MessageStatus.FAILED
-        else "engagement_message_refused"
-    )
-    log.warning(event, message_id=str(message.id), scope=refusal.scope.value, code=refusal.code)
+    facts = {"message_id": str(message.id), "scope": refusal.scope.value, "code": refusal.code}
+    if message.status == MessageStatus.FAILED:
+        log.warning("engagement_message_failed", **facts)
+    else:
+        log.warning("engagement_message_refused", **facts)
 
 
 _OUTCOME_FIELDS: Final[tuple[Any, ...]] = (

@@ -25,6 +25,7 @@ TABLES: Final = (
     "engagement_state_transitions",
     "engagement_message_queue",
     "engagement_job_runs",
+    "engagement_sending_channels",
 )
 
 COLUMNS: Final = {
@@ -107,6 +108,15 @@ COLUMNS: Final = {
         "pid integer null",
         "version text",
     },
+    "engagement_sending_channels": {
+        "id uuid",
+        "backend text",
+        "scope text",
+        "paused_until timestamp with time zone null",
+        "pause_reason text null",
+        "next_slot_at timestamp with time zone null",
+        "updated_at timestamp with time zone",
+    },
 }
 
 INDEXES: Final = {
@@ -131,7 +141,10 @@ INDEXES: Final = {
     "engagement_message_queue": {
         "engagement_message_queue_pkey": "UNIQUE (id)",
         "message_idempotency_key_unique": "UNIQUE (idempotency_key)",
-        "message_pending_idx": "(scheduled_for) WHERE (status = 'pending'::text)",
+        "message_due_idx": "(COALESCE(next_attempt_at, scheduled_for), id) WHERE (status = 'pending'::text)",
+        "message_in_doubt_idx": "(claim_expires_at)"
+        " WHERE (status = ANY (ARRAY['sending'::text, 'unknown'::text]))",
+        "message_claimed_idx": "(claimed_at) WHERE (claimed_at IS NOT NULL)",
         "message_user_idx": "(user_id, created_at)",
         "message_failed_idx": "(id) WHERE (status = 'failed'::text)",
         "message_provider_id_idx": "(provider_message_id) WHERE (provider_message_id IS NOT NULL)",
@@ -141,6 +154,10 @@ INDEXES: Final = {
         "job_run_started_idx": "(started_at DESC)",
         "job_run_good_idx": "(LEAST(now, finished_at) DESC)"
         " WHERE (status = ANY (ARRAY['succeeded'::text, 'partial'::text]))",
+    },
+    "engagement_sending_channels": {
+        "engagement_sending_channels_pkey": "UNIQUE (id)",
+        "channel_backend_scope_unique": "UNIQUE (backend, scope)",
     },
 }
 
@@ -166,6 +183,7 @@ NEEDED: Final[dict[str, dict[str, Any]]] = {
     "engagement_state_transitions": TRANSITION,
     "engagement_message_queue": MESSAGE,
     "engagement_job_runs": {},
+    "engagement_sending_channels": {"backend": "console"},
 }
 
 STATES: Final = ("active", "goodbye_sent", "help_flow", "remind_later", "dormant")
@@ -179,7 +197,10 @@ TRIGGERS: Final = (
     "reminder_due",
     "run_undone",
 )
-MESSAGE_TYPES: Final = ("welcome", "tier_unlock", "goodbye", "weekly_review", "reminder", "help_restart")
+MESSAGE_TYPES: Final = (
+    *("welcome", "tier_unlock", "goodbye", "weekly_review", "reminder", "help_restart", "reply"),
+)
+STATUSES: Final = ("pending", "sending", "sent", "failed", "cancelled", "unknown")
 DATES: Final = {"goodbye_sent_at": NOW, "goodbye_expires_at": NOW, "remind_at": NOW}
 
 ALLOWED: Final = [
@@ -190,7 +211,7 @@ ALLOWED: Final = [
     *(("engagement_state_transitions", {"trigger": trigger}) for trigger in TRIGGERS),
     *(("engagement_message_queue", {"message_type": value}) for value in MESSAGE_TYPES),
     *(("engagement_message_queue", {"destination": value}) for value in ("individual", "group")),
-    *(("engagement_message_queue", {"status": s}) for s in ("pending", "sent", "failed", "cancelled")),
+    *(("engagement_message_queue", {"status": s}) for s in STATUSES),
     ("engagement_job_runs", {"status": "running"}),
     *(
         ("engagement_job_runs", {"status": status, "finished_at": NOW})
@@ -253,6 +274,7 @@ TIMES: Final = {
         ),
     ),
     "engagement_job_runs": ("job_run", ("now", "started_at", "last_seen_at", "finished_at")),
+    "engagement_sending_channels": ("channel", ("paused_until", "next_slot_at", "updated_at")),
 }
 RANGES: Final = {
     f"{prefix}_{column}_in_range": (table, column)
@@ -281,7 +303,7 @@ def insert(table: str, **values: Any) -> dict[str, Any]:
 
 def insert_needed(table: str, **values: Any) -> dict[str, Any]:
     """Insert a row with the required columns and `values`, after its user; return the whole row."""
-    if table not in {"user_profiles", "engagement_job_runs"}:
+    if table not in {"user_profiles", "engagement_job_runs", "engagement_sending_channels"}:
         insert("user_profiles", user_id=USER)
     return insert(table, **{**NEEDED[table], **values})
 

@@ -15,11 +15,16 @@ from django.test import override_settings
 from engagement import conf
 from engagement.conf import engagement_settings
 from engagement.management.base import WRONG_ARGUMENTS
+from engagement.message_backends.base import Refused, Scope
+from engagement.models import MessageType
+from engagement.services.delivery import result as delivery_result
+from engagement.services.delivery.settings import delivery_settings
 from engagement.services.job.result import EXIT_CODE_SAFETY_LIMIT, EXIT_CODES, SIGNAL_BASE
 from engagement.services.resilience.stop import STOP_SIGNALS
 from engagement.states import CHECKS, State
 from tests.database import execute, fail_moves_of
-from tests.factories import NOW, make_user
+from tests.factories import NOW, make_user, queue_for
+from tests.integration.delivery.sending import ScriptedBackend
 from tests.project.docs.command_lines import command_lines, options_of, parse
 from tests.project.docs.markdown import DOCS, GUIDES, REFERENCE, code, headings, named_in, rows, section
 from tests.running import PROJECT, Outcome, run_command
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from engagement.conf import EngagementSettings
+    from engagement.services.delivery.settings import DeliverySettings
 
 COMMANDS: Final = {name for name, app in get_commands().items() if app == "engagement"}
 SETTINGS_OF_PROJECT: Final = re.compile(r'\b(?:flag|text|listed)\(\s*"([A-Z_]+)"')
@@ -100,16 +106,30 @@ def outcomes(folder: Path) -> dict[str, Outcome]:
     message = run_command("receive_message", str(timed_out.user_id), "oi", "--json")
     execute("DROP FUNCTION at_move CASCADE")
     fail_moves_of(moved)
+    undo = run_command("undo_engagement_run", run.json["job_id"], "--json")
     return {
         "run_engagement_daily": run,
         "explain_engagement": explanation,
         "receive_message": message,
         "forecast_engagement": run_command("forecast_engagement", "--json", "--now", now),
-        "undo_engagement_run": run_command("undo_engagement_run", run.json["job_id"], "--json"),
+        "undo_engagement_run": undo,
         "load_activity_log": run_command("load_activity_log", str(log), "--json"),
         "replay_activity_log": run_command("replay_activity_log", str(log), "--json"),
         "check_engagement_runs": run_command("check_engagement_runs", "--json"),
+        **sending(),
     }
+
+
+def sending() -> dict[str, Outcome]:
+    """What the sender prints about a message that is refused."""
+    queue_for(make_user(), MessageType.REPLY)
+    with override_settings(ENGAGEMENT_MESSAGE_BACKEND=f"{__name__}.RefusingBackend"):
+        return {name: run_command(name, "--json") for name in ("send_messages", "check_sending")}
+
+
+class RefusingBackend(ScriptedBackend):
+    def __init__(self) -> None:
+        super().__init__(Refused(Scope.RECIPIENT, "131026"))
 
 
 def test_every_setting_is_in_the_reference_and_no_other() -> None:
@@ -128,21 +148,25 @@ def test_default_and_bounds_of_a_setting_are_as_written(row: list[str]) -> None:
     (name,) = code(row[0])
     default, minimum, maximum = map(int, row[1:4])
     with override_settings(**{name: default}):
-        assert engagement_settings() == settings_without(name)
+        assert all_settings() == settings_without(name)
     for value in (minimum, maximum):
         with override_settings(**{name: value}):
-            engagement_settings()
+            all_settings()
     for value in (minimum - 1, maximum + 1):
         with (
             override_settings(**{name: value}),
             pytest.raises(ImproperlyConfigured, match=f"from {minimum} to {maximum}"),
         ):
-            engagement_settings()
+            all_settings()
 
 
-def settings_without(name: str) -> EngagementSettings:
+def all_settings() -> tuple[EngagementSettings, DeliverySettings]:
+    return engagement_settings(), delivery_settings()
+
+
+def settings_without(name: str) -> tuple[EngagementSettings, DeliverySettings]:
     with override_settings(**{name: ""}):
-        return engagement_settings()
+        return all_settings()
 
 
 def test_every_command_has_a_section() -> None:
@@ -172,7 +196,13 @@ def test_options_that_guides_name_alone_exist() -> None:
 def test_exit_codes_are_those_of_the_commands() -> None:
     documented = {int(row[0]) for row in rows(section(REFERENCE, "Exit codes"), first_column="code")}
     of_signals = {SIGNAL_BASE + number for number in STOP_SIGNALS}
-    assert documented == {*EXIT_CODES.values(), EXIT_CODE_SAFETY_LIMIT, WRONG_ARGUMENTS, *of_signals}
+    assert documented == {
+        *EXIT_CODES.values(),
+        *delivery_result.EXIT_CODES.values(),
+        EXIT_CODE_SAFETY_LIMIT,
+        WRONG_ARGUMENTS,
+        *of_signals,
+    }
 
 
 def test_log_events_are_those_of_the_code() -> None:
