@@ -1,20 +1,22 @@
--- Policies for the two database users, if row-level security is on for the assistant's tables.
+-- Policies for the three database users, if row-level security is on for the assistant's tables.
 --
 --     psql --dbname engagement --file docs/sql/row_level_security.sql
 --
--- Run it once, as the owner of the tables, after job_role.sql and assistant_role.sql. Privileges decide what
--- the users may do; the policies apply them to every row. The policies are FOR ALL, because PostgreSQL also
+-- Run it once, as the owner of the tables, after job_role.sql, assistant_role.sql and sender_role.sql. Privileges
+-- decide what the users may do; the policies apply them to every row. The policies are FOR ALL, because PostgreSQL also
 -- applies UPDATE policies to rows that are locked (SELECT ... FOR UPDATE): with a policy for SELECT alone the
 -- run would find no due users and end with exit code 0.
 
 CREATE POLICY engagement_programs ON user_profiles
-    TO engagement_job, engagement_assistant USING (true) WITH CHECK (true);
+    TO engagement_job, engagement_assistant, engagement_sender USING (true) WITH CHECK (true);
 CREATE POLICY engagement_programs ON user_engagement_states
-    TO engagement_job, engagement_assistant USING (true) WITH CHECK (true);
+    TO engagement_job, engagement_assistant, engagement_sender USING (true) WITH CHECK (true);
 CREATE POLICY engagement_programs ON engagement_state_transitions
     TO engagement_job, engagement_assistant USING (true) WITH CHECK (true);
 CREATE POLICY engagement_programs ON engagement_message_queue
-    TO engagement_job, engagement_assistant USING (true) WITH CHECK (true);
--- `migrate` creates this table without row-level security; needed if you enable it.
+    TO engagement_job, engagement_assistant, engagement_sender USING (true) WITH CHECK (true);
+-- `migrate` creates these tables without row-level security; needed if you enable it.
 CREATE POLICY engagement_programs ON engagement_job_runs
     TO engagement_job USING (true) WITH CHECK (true);
+CREATE POLICY engagement_programs ON engagement_sending_channels
+    TO engagement_sender USING (true) WITH CHECK (true);

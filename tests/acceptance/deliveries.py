@@ -63,8 +63,9 @@ def queue_goodbyes(count: int) -> list[UserEngagementState]:
     return users
 
 
-def start_sender(sandbox: WhatsAppSandbox, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-    defaults = {
+def backend_environment(sandbox: WhatsAppSandbox) -> dict[str, str]:
+    """The settings with which a process sends to the sandbox at any hour, as fast as it can."""
+    return {
         "ENGAGEMENT_MESSAGE_BACKEND": CLOUD,
         "ENGAGEMENT_SEND_HOURS": "",
         "ENGAGEMENT_SEND_RATE_PER_SECOND": "0",
@@ -73,7 +74,11 @@ def start_sender(sandbox: WhatsAppSandbox, *arguments: str, **environment: str) 
         "WHATSAPP_ACCESS_TOKEN": "secret",
         "WHATSAPP_TEMPLATES": json.dumps({GOODBYE: {"pt-BR": _template, "en": _template}}),
     }
-    process = start_process("send_messages", "--json", *arguments, **defaults | environment)
+
+
+def start_sender(sandbox: WhatsAppSandbox, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    environment = backend_environment(sandbox) | environment
+    process = start_process("send_messages", "--json", *arguments, **environment)
     _started.append(process)
     return process
 

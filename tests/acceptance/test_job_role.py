@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import re
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from tests.acceptance.invariants import assert_invariants
+from tests.acceptance.roles import is_allowed, role_of
 from tests.acceptance.rows import take_snapshot
 from tests.acceptance.runs import count_moves, run_of, run_to_the_end
 from tests.acceptance.seeding import seeded
 from tests.database import lose_connection_at_first_move
-from tests.running import PROJECT, database_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.acceptance.conftest import Size
-
-SCRIPT = PROJECT / "docs" / "sql" / "job_role.sql"
-PASSWORD = "for-this-test"  # noqa: S105
 
 FORBIDDEN = (
     "DELETE FROM user_profiles",
@@ -60,16 +54,8 @@ FORBIDDEN = (
 
 @pytest.fixture
 def url_of_role(onlooker: psycopg.Connection) -> Iterator[str]:
-    """The URL of a role with the privileges of the script, under another name."""
-    name = f"engagement_job_test_{os.getpid()}"
-    role = sql.Identifier(name)
-    # Before PostgreSQL 15 every role may create tables in the schema public.
-    onlooker.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-    onlooker.execute(re.sub(r"\bengagement_job\b", name, SCRIPT.read_text()).encode())
-    onlooker.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, sql.Literal(PASSWORD)))
-    _, address = database_url().split("@", maxsplit=1)
-    yield f"postgresql://{name}:{PASSWORD}@{address}"
-    onlooker.execute(sql.SQL("DROP OWNED BY {}; DROP ROLE {}").format(role, role))
+    with role_of(onlooker, "engagement_job") as url:
+        yield url
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -100,11 +86,3 @@ def test_role_can_do_nothing_else(onlooker: psycopg.Connection, url_of_role: str
         assert [statement for statement in FORBIDDEN if is_allowed(job, statement)] == []
     assert take_snapshot(onlooker) == before
     assert count_moves(onlooker) == 0
-
-
-def is_allowed(connection: psycopg.Connection, statement: str) -> bool:
-    try:
-        connection.execute(statement.encode())
-    except psycopg.errors.InsufficientPrivilege:
-        return False
-    return True

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.integration.adoption import foreign_database
-from tests.integration.adoption.foreign_database import ASSISTANT, FOREIGN_TABLES, JOB, OWNER, ForeignDatabase
+from tests.integration.adoption.foreign_database import (
+    ASSISTANT,
+    FOREIGN_TABLES,
+    JOB,
+    OWNER,
+    SENDER,
+    ForeignDatabase,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,11 +29,11 @@ ADOPTED: Final = f"{NAME}_adopted"
 def owner(django_db_setup: None) -> Iterator[None]:
     """Create the role that owns the tables, for the tests of this package."""
     foreign_database.drop(NAME, FOUND, ADOPTED)
-    foreign_database.drop_roles([OWNER, JOB, ASSISTANT])
+    foreign_database.drop_roles([OWNER, JOB, ASSISTANT, SENDER])
     foreign_database.create_owner()
     yield
     foreign_database.drop(NAME, FOUND, ADOPTED)
-    foreign_database.drop_roles([OWNER, JOB, ASSISTANT])
+    foreign_database.drop_roles([OWNER, JOB, ASSISTANT, SENDER])
 
 
 @pytest.fixture(scope="package")
@@ -50,9 +57,9 @@ def adopted_template(foreign_template: ForeignDatabase) -> ForeignDatabase:
     database = foreign_database.create(ADOPTED, like=foreign_template.name)
     outcome = database.manage("migrate", "--fake-initial", "--verbosity", "0")
     assert outcome.code == 0, outcome.err
-    for script in ("job_role.sql", "assistant_role.sql"):
+    for script in ("job_role.sql", "assistant_role.sql", "sender_role.sql"):
         database.run_script(script)
-    foreign_database.let_in(JOB, ASSISTANT)
+    foreign_database.let_in(JOB, ASSISTANT, SENDER)
     return database
 
 

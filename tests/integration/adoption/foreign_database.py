@@ -26,6 +26,7 @@ PASSWORD: Final = "for-this-test"  # noqa: S105
 OWNER: Final = "engagement_owner"
 JOB: Final = "engagement_job"
 ASSISTANT: Final = "engagement_assistant"
+SENDER: Final = "engagement_sender"
 
 
 def role_name(role: str) -> str:
@@ -112,4 +113,4 @@ def _with_password(statement: str, role: str) -> Query:
 
 
 def _in_own_names(statements: str) -> bytes:
-    return re.sub(rf"\b({JOB}|{ASSISTANT})\b", lambda role: role_name(role[0]), statements).encode()
+    return re.sub(rf"\b({JOB}|{ASSISTANT}|{SENDER})\b", lambda role: role_name(role[0]), statements).encode()

@@ -202,12 +202,19 @@ AT_ONCE = [
 EVERY_COMMAND = [
     *AT_ONCE,
     ["check_engagement_runs"],
+    ["check_sending"],
+    ["demo_delivery", "nowhere.csv"],
     ["load_activity_log", "nowhere.csv"],
+    ["pause_sending", "--reason", "number under review"],
     ["prepare_admin"],
     ["preview_message", GOODBYE],
     ["replay_activity_log", "nowhere.csv"],
+    ["resolve_message", NOBODY, "--arrived"],
+    ["resume_sending"],
     ["run_engagement_daily"],
+    ["send_messages"],
     ["undo_engagement_run", NOBODY],
+    ["whatsapp_sandbox"],
 ]
 
 

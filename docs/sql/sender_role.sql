@@ -1,0 +1,31 @@
+-- A database user for the sender, with only the privileges that send_messages, pause_sending, resume_sending,
+-- resolve_message, check_sending and receipts need.
+--
+--     psql --dbname engagement --file docs/sql/sender_role.sql
+--     psql --dbname engagement --command '\password engagement_sender'
+--
+-- Run it as the owner of the tables, after every `manage.py migrate`; then give the sender a DATABASE_URL
+-- with this user.
+
+CREATE ROLE engagement_sender LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION;
+
+GRANT USAGE ON SCHEMA public TO engagement_sender;
+
+-- The address, the language, the time zone. The provider may report that a user wants no more messages.
+GRANT SELECT, UPDATE (reengagement_opt_out, opt_out_changed_at, updated_at)
+    ON user_profiles TO engagement_sender;
+
+-- The wait for an answer counts from the telling. Nobody is moved.
+GRANT SELECT, UPDATE (goodbye_expires_at)
+    ON user_engagement_states TO engagement_sender;
+
+-- What became of a message, and the address that it went to. Not what it says, and not to whom.
+GRANT SELECT,
+    UPDATE (status, outcome_reason, destination_jid, backend, provider_message_id, attempt_id, claimed_at,
+        claim_expires_at, next_attempt_at, sent_at, delivered_at, read_at, failed_at, retry_count, error_code,
+        error_message)
+    ON engagement_message_queue TO engagement_sender;
+
+-- Pauses, and the pace that all senders share.
+GRANT SELECT, INSERT, UPDATE (paused_until, pause_reason, next_slot_at, updated_at)
+    ON engagement_sending_channels TO engagement_sender;

@@ -1,0 +1,125 @@
+"""Sending as a database role with the privileges of docs/sql/sender_role.sql and no others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from engagement.models import EngagementMessage, MessageStatus, UserProfile
+from engagement.sandbox.server import WhatsAppSandbox
+from engagement.selectors.deliveries import database_now
+from tests.acceptance.deliveries import (
+    CLOUD,
+    HOUR,
+    Refusals,
+    assert_at_most_once,
+    backend_environment,
+    kill_senders_that_are_left,
+    queue_goodbyes,
+    send_to_the_end,
+)
+from tests.acceptance.roles import is_allowed, role_of
+from tests.running import run_process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FORBIDDEN = (
+    "UPDATE engagement_message_queue SET message_key = 'other'",
+    "UPDATE engagement_message_queue SET message_params = '{}'",
+    "UPDATE engagement_message_queue SET user_id = gen_random_uuid()",
+    "UPDATE engagement_message_queue SET message_type = 'reply'",
+    "UPDATE engagement_message_queue SET idempotency_key = 'other'",
+    "UPDATE engagement_message_queue SET scheduled_for = now()",
+    "INSERT INTO engagement_message_queue DEFAULT VALUES",
+    "DELETE FROM engagement_message_queue",
+    "TRUNCATE engagement_message_queue",
+    "UPDATE user_profiles SET whatsapp_jid = '5511900000000@s.whatsapp.net'",
+    "UPDATE user_profiles SET locale = 'en'",
+    "DELETE FROM user_profiles",
+    "UPDATE user_engagement_states SET state = 'active'",
+    "UPDATE user_engagement_states SET goodbye_sent_at = now()",
+    "UPDATE user_engagement_states SET last_activity_at = now()",
+    "INSERT INTO engagement_state_transitions DEFAULT VALUES",
+    "SELECT * FROM engagement_state_transitions",
+    "SELECT * FROM engagement_job_runs",
+    "DELETE FROM engagement_sending_channels",
+    "SELECT * FROM auth_user",
+    "SELECT * FROM django_session",
+    "CREATE TABLE mine (id integer)",
+    "SET ROLE postgres",
+)
+
+
+@pytest.fixture
+def url_of_role(onlooker: psycopg.Connection) -> Iterator[str]:
+    with role_of(onlooker, "engagement_sender") as url:
+        yield url
+
+
+@pytest.fixture
+def sandbox(committed: None) -> Iterator[WhatsAppSandbox]:
+    with WhatsAppSandbox().running() as running:
+        yield running
+    kill_senders_that_are_left()
+
+
+def test_everything_about_sending_works_with_these_privileges(
+    sandbox: WhatsAppSandbox, url_of_role: str
+) -> None:
+    queue_goodbyes(6)
+    environment = {"DATABASE_URL": url_of_role, **backend_environment(sandbox)}
+
+    def run(*command: str) -> int:
+        outcome = run_process(*command, **environment)
+        assert "Traceback" not in outcome.err, outcome.err
+        assert "privilege" not in outcome.err, outcome.err
+        return outcome.code
+
+    assert run("pause_sending", "--reason", "test") == 0
+    assert run("send_messages", "--json") == 5
+    assert run("resume_sending") == 0
+    # Not on WhatsApp; wants no more such messages; the template is paused.
+    sandbox.respond = Refusals({2: 131026, 3: 131050, 4: 132015})
+    outcome = send_to_the_end(sandbox, "--workers", "2", **environment)
+    assert outcome.code in {3, 5}, outcome
+    assert UserProfile.objects.filter(reengagement_opt_out=True).count() == 1
+    row = EngagementMessage.objects.filter(status=MessageStatus.SENT).first()
+    assert row
+    EngagementMessage.objects.filter(pk=row.pk).update(
+        status=MessageStatus.SENDING, claim_expires_at=database_now() - HOUR
+    )
+    assert run("check_sending") == 1
+    assert run("resolve_message", str(row.pk), "--arrived") == 0
+    assert run("resume_sending") == 0
+    assert run("send_messages", "--dry-run", "--json") == 0
+
+
+def test_role_can_do_nothing_else(onlooker: psycopg.Connection, url_of_role: str) -> None:
+    queue_goodbyes(2)
+    before = list(EngagementMessage.objects.order_by("id").values())
+    with psycopg.connect(url_of_role, autocommit=True) as sender:
+        assert [statement for statement in FORBIDDEN if is_allowed(sender, statement)] == []
+    assert list(EngagementMessage.objects.order_by("id").values()) == before
+
+
+def test_the_assistant_may_mark_a_message_as_sent(
+    sandbox: WhatsAppSandbox, onlooker: psycopg.Connection
+) -> None:
+    queue_goodbyes(3)
+    with role_of(onlooker, "engagement_assistant") as url, psycopg.connect(url, autocommit=True) as assistant:
+        done = assistant.execute(
+            "UPDATE engagement_message_queue SET status = 'sent', claimed_at = now(), sent_at = now()"
+        )
+        assert done.rowcount == 3
+        assert not is_allowed(assistant, "UPDATE engagement_message_queue SET message_key = 'other'")
+    assert send_to_the_end(sandbox, ENGAGEMENT_MESSAGE_BACKEND=CLOUD).json["due"] == 0
+    assert sandbox.messages == []
+
+
+def test_delivery_by_the_role_is_at_most_once(sandbox: WhatsAppSandbox, url_of_role: str) -> None:
+    queue_goodbyes(20)
+    assert send_to_the_end(sandbox, DATABASE_URL=url_of_role).code == 0
+    assert_at_most_once(sandbox, sent=20)
