@@ -7,6 +7,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from engagement.conf import SEND_TIMEOUT, WHOLE_NUMBERS
 from tests.project.deploy.sample_files import CRON_SCHEDULE, DEPLOY, NOT_RETRIED
 from tests.project.docs.command_lines import parse
 from tests.project.docs.markdown import REFERENCE, named_in, section
@@ -66,3 +67,14 @@ def test_settings_come_from_the_secret_that_the_comment_creates(container: Any) 
 
 def test_every_value_of_the_environment_is_text(container: Any) -> None:
     assert all(isinstance(variable["value"], str) for variable in container["env"])
+
+
+def test_sender_can_be_parsed_and_is_as_confined_as_the_run(container: Any) -> None:
+    pod = yaml.safe_load((DEPLOY / "sender.yaml").read_text())["spec"]["template"]["spec"]
+    (sender,) = pod["containers"]
+    program, script, *arguments = sender["command"] + sender["args"]
+    assert (program, script) == ("python", "manage.py")
+    assert parse(" ".join(arguments))["watch"]
+    assert pod["terminationGracePeriodSeconds"] > 2 * WHOLE_NUMBERS[SEND_TIMEOUT].default
+    for key in ("image", "workingDir", "envFrom", "env", "securityContext"):
+        assert sender[key] == container[key]

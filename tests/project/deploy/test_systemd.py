@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from engagement.conf import SEND_TIMEOUT, WHOLE_NUMBERS
 from engagement.schedule import DEFAULT_RUN_TIME
 from tests.project.deploy.sample_files import DEPLOY, NOT_RETRIED, PROJECT_FOLDER, is_too_old_for, sample
 from tests.project.docs.command_lines import parse
@@ -108,21 +109,24 @@ def test_service_retries_only_what_a_retry_can_change() -> None:
 
 
 def test_services_have_the_same_sandbox() -> None:
-    daily, check = (set(directives(name)) for name in SERVICES[::-1])
-    differing = {key for key, _ in daily ^ check}
+    daily = set(directives("engagement-daily.service"))
+    differing = {key for name in SERVICES for key, _ in daily ^ set(directives(name))}
     assert differing <= {
-        *("Description", "ExecStart", "KillMode", "Restart", "RestartPreventExitStatus", "RestartSec"),
-        *(
-            "StartLimitBurst",
-            "StartLimitIntervalSec",
-            "SuccessExitStatus",
-            "TimeoutStartSec",
-            "TimeoutStopSec",
-        ),
+        *("Description", "Documentation", "ExecStart", "KillMode", "Restart", "RestartPreventExitStatus"),
+        *("RestartSec", "StartLimitBurst", "StartLimitIntervalSec", "SuccessExitStatus", "TimeoutStartSec"),
+        *("TimeoutStopSec", "Type", "WantedBy"),
     }
+
+
+def test_sender_is_always_there_and_ends_between_two_messages() -> None:
+    sender = dict(directives("engagement-send.service"))
+    assert "--watch" in sender["ExecStart"].split()
+    assert sender["Restart"] == "always"
+    assert int(sender["TimeoutStopSec"].removesuffix("s")) > 2 * WHOLE_NUMBERS[SEND_TIMEOUT].default
 
 
 def test_units_use_the_folder_of_the_guide() -> None:
     guide = DEPLOY.parent / "operating.md"
     assert PROJECT_FOLDER in section(guide, "Install")
-    assert all(name in section(guide, "Schedule") for name in UNITS)
+    schedules = section(guide, "Schedule") + section(DEPLOY.parent / "delivery.md", "Run the sender")
+    assert all(name in schedules for name in UNITS)
