@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 VIEWERS: Final = "Engagement viewers"
 SUPPORT: Final = "Engagement support"
 
-ACTIONS: Final = ("bring_back", "cancel_message", "retry_message", "change_opt_out")
+ACTIONS: Final = (
+    "bring_back",
+    "cancel_message",
+    "retry_message",
+    "resolve_message",
+    "resume_sending",
+    "change_opt_out",
+)
 """The codenames of the permissions for support actions."""
 VIEW_CONTACT: Final = "view_contact"
 

@@ -58,6 +58,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
         _list(request, "States", icon="flag", model="engagement.userengagementstate"),
         _list(request, "Transitions", icon="history", model="engagement.engagementstatetransition"),
         _list(request, "Messages", icon="mail", model="engagement.engagementmessage"),
+        _list(request, "Pauses", icon="pause_circle", model="engagement.sendingchannel"),
         _list(request, "Runs", icon="schedule", model="engagement.engagementjobrun"),
     ]
     accounts = [

@@ -12,7 +12,9 @@ from django.urls import reverse
 from engagement.admin.filters import DueFilter, next_run_at, now_of
 from engagement.admin.labels import RUN_COLORS, near, relative
 from engagement.conf import engagement_settings
-from engagement.formatting import date_text
+from engagement.formatting import OUTCOME_REASONS, date_text, pause_sentence
+from engagement.models import MessageStatus
+from engagement.privacy import redact
 from engagement.selectors.dashboard import (
     DAYS_SHOWN,
     due_by_check,
@@ -21,12 +23,13 @@ from engagement.selectors.dashboard import (
     transitions_by_day,
     users_by_state,
 )
+from engagement.selectors.deliveries import pauses
 from engagement.selectors.goodbyes import GoodbyeFate
 from engagement.selectors.job_runs import latest_runs, status_of_run
 from engagement.states import State, Trigger
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from django.http import HttpRequest
@@ -130,6 +133,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "due": _due(now),
         "next_run": near(next_run_at(request), now=now),
         "messages_waiting": _messages(now),
+        "pauses": _pauses(request, now),
+        "pauses_url": reverse("admin:engagement_sendingchannel_changelist"),
         "runs": _runs(transitions, now=now),
         "chart": json.dumps(_chart(transitions, now=now)),
         "chart_title": f"Transitions per day by trigger, last {DAYS_SHOWN} days",
@@ -162,12 +167,36 @@ def _due(now: datetime) -> list[Tile]:
 
 
 def _messages(now: datetime) -> list[Tile]:
-    backlog = message_backlog()
-    note = _backlog_note(backlog.oldest_pending_at, now=now) if backlog.oldest_pending_at else ""
+    backlog = message_backlog(now=now)
+    oldest_at = backlog.oldest_pending_at
+    notes = [_backlog_note(oldest_at, now=now)] if oldest_at else []
+    notes += _by_reason(backlog.held_back)
+    failures = "; ".join(_by_reason(backlog.failed_by_reason))
+    in_hand = f"{backlog.sending:,} being sent now" if backlog.sending else ""
     return [
-        Tile("pending", backlog.pending, note, _list_url("engagementmessage", "status__exact=pending")),
-        Tile("failed", backlog.failed, "", _list_url("engagementmessage", "status__exact=failed")),
+        Tile("pending", backlog.pending, "; ".join(notes), _messages_url(MessageStatus.PENDING)),
+        Tile("sent in 24 hours", backlog.sent_of_late, in_hand),
+        Tile("outcome unknown", backlog.unknown, "", _messages_url(MessageStatus.UNKNOWN)),
+        Tile("failed", backlog.failed, failures, _messages_url(MessageStatus.FAILED)),
     ]
+
+
+def _by_reason(counts: Mapping[str, int]) -> list[str]:
+    return [
+        f"{number:,}: {OUTCOME_REASONS.get(reason, redact(reason))}"
+        for reason, number in sorted(counts.items())
+    ]
+
+
+def _messages_url(status: MessageStatus) -> str:
+    return _list_url("engagementmessage", f"status__exact={status.value}")
+
+
+def _pauses(request: HttpRequest, now: datetime) -> list[str]:
+    """A sentence for each pause."""
+    if not request.user.has_perm("engagement.view_sendingchannel"):
+        return []
+    return [pause_sentence(channel) for channel in pauses(now=now)]
 
 
 def _backlog_note(oldest_at: datetime, *, now: datetime) -> str:

@@ -24,6 +24,8 @@ STATE_COLORS: Final = {
 }
 MESSAGE_COLORS: Final = {
     MessageStatus.PENDING.label: "info",
+    MessageStatus.SENDING.label: "primary",
+    MessageStatus.UNKNOWN.label: "warning",
     MessageStatus.SENT.label: "success",
     MessageStatus.FAILED.label: "danger",
 }

@@ -20,18 +20,22 @@ from engagement.admin.masking import (
     shown_address,
     shown_json,
     shown_metadata,
+    shown_secret,
     shown_text,
 )
 from engagement.admin.read_only_admin import ReadOnlyAdmin
-from engagement.admin.support_actions import CANCEL, MARK_AS_ACTIVE, RETRY
+from engagement.admin.support_actions import ARRIVED, CANCEL, MARK_AS_ACTIVE, NOT_ARRIVED, RESUME, RETRY
 from engagement.admin.user_page import message_text
+from engagement.formatting import delivery_text
 from engagement.models import (
     EngagementJobRun,
     EngagementMessage,
     EngagementStateTransition,
     MessageStatus,
+    SendingChannel,
     UserEngagementState,
 )
+from engagement.privacy import redact
 from engagement.selectors.job_runs import status_of_run
 from engagement.selectors.user_search import locale_of
 from engagement.states import State, Trigger
@@ -182,14 +186,21 @@ class EngagementMessageAdmin(RowsOfUsersAdmin, SupportActionsAdmin):
         ("sent_at", DayRangeFilter),
         ("created_at", DayRangeFilter),
     )
-    support_actions = (CANCEL, RETRY)
+    support_actions = (CANCEL, RETRY, ARRIVED, NOT_ARRIVED)
     lines = (
         "message_type",
         "status_label",
+        "delivery",
         "destination",
         "scheduled_for",
+        "next_attempt_at",
+        "claimed_at",
         "sent_at",
+        "delivered_at",
+        "read_at",
+        "failed_at",
         "retry_count",
+        "backend",
         "created_at",
         "id",
     )
@@ -197,6 +208,9 @@ class EngagementMessageAdmin(RowsOfUsersAdmin, SupportActionsAdmin):
         ("message_key", shown_text),
         ("destination_jid", shown_address),
         ("error_message", shown_text),
+        ("error_code", shown_text),
+        ("outcome_reason", shown_text),
+        ("provider_message_id", shown_secret),
         ("message_params", shown_json),
         ("idempotency_key", shown_text),
     )
@@ -208,7 +222,11 @@ class EngagementMessageAdmin(RowsOfUsersAdmin, SupportActionsAdmin):
         return "Next to be sent first." if _is_queue(request) else super().order_help(request)
 
     def useful_actions(self, row: EngagementMessage) -> Collection[SupportAction]:
-        useful = {MessageStatus.PENDING.value: (CANCEL,), MessageStatus.FAILED.value: (RETRY,)}
+        useful = {
+            MessageStatus.PENDING.value: (CANCEL,),
+            MessageStatus.FAILED.value: (RETRY,),
+            MessageStatus.UNKNOWN.value: (ARRIVED, NOT_ARRIVED),
+        }
         return useful.get(row.status, ())
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
@@ -224,9 +242,34 @@ class EngagementMessageAdmin(RowsOfUsersAdmin, SupportActionsAdmin):
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         return [*self.list_display, column("destination_jid", shown_address, request=request, title="to")]
 
+    @display(description="delivery")
+    def delivery(self, row: EngagementMessage) -> str:
+        return redact(delivery_text(row))
+
     @display(description="status", label=MESSAGE_COLORS)
     def status_label(self, row: EngagementMessage) -> str:
         return MessageStatus(row.status).label
+
+
+@admin.register(SendingChannel)
+class SendingChannelAdmin(SupportActionsAdmin):
+    """Pauses and the pace of each backend, and the pauses of its templates."""
+
+    list_display = ("backend", "scope", "paused_until", "pause_reason", "next_slot_at", "updated_at")
+    ordering = ("backend", "scope")
+    extra_lookups = ()
+    support_actions = (RESUME,)
+    lines = ("backend", "scope", "paused_until", "next_slot_at", "updated_at", "id")
+    masked_lines = (("pause_reason", shown_text),)
+
+    def useful_actions(self, row: SendingChannel) -> Collection[SupportAction]:
+        return self.support_actions if row.paused_until else ()
+
+    def back_url(self, row: SendingChannel) -> str:  # noqa: ARG002
+        return reverse(f"{self.admin_site.name}:engagement_sendingchannel_changelist")
+
+    def order_help(self, request: HttpRequest) -> str:  # noqa: ARG002
+        return "By backend."
 
 
 @admin.register(EngagementJobRun)

@@ -52,6 +52,11 @@ def shown_address(address: str | None, *, unmasked: bool) -> str:
     return (address or "") if unmasked else mask(address or "")
 
 
+def shown_secret(text: str | None, *, unmasked: bool) -> str:
+    """An id of the provider, in which a number may be encoded: whole or not at all."""
+    return (text or "") if unmasked or not text else "•••••"
+
+
 def shown_text(text: str | None, *, unmasked: bool) -> str:
     """Text of another program. Anything that looks like an address is replaced unless `unmasked`."""
     return (text or "") if unmasked else redact(text or "")

@@ -13,9 +13,11 @@ from django.contrib.contenttypes.models import ContentType
 
 from engagement.admin.action_views import ActionResult, SupportAction, skipped
 from engagement.formatting import count_text
-from engagement.models import EngagementMessage, UserProfile
+from engagement.models import EngagementMessage, SendingChannel, UserProfile
 from engagement.replies import Preference
 from engagement.services import support
+from engagement.services.delivery.channels import resume_sending
+from engagement.services.delivery.outcomes import resolve_unknown
 from engagement.services.message_queue import cancel_messages, cancel_pending
 from engagement.services.preferences import UserProfileNotFound
 from engagement.services.state_machine import EngagementStateNotFound
@@ -82,6 +84,31 @@ def _retry(request: ActionRequest) -> ActionResult:
         return skipped(REFUSALS[outcome])
     _record_for_message(request, "Retried")
     return ActionResult("queued again")
+
+
+def _resolve(request: ActionRequest, *, arrived: bool) -> ActionResult:
+    if not resolve_unknown(message_id=request.target_id, arrived=arrived):
+        return skipped("the outcome of the message is not unknown")
+    done = "resolved as arrived" if arrived else "resolved as not arrived"
+    _record_for_message(request, done.capitalize() + ":")
+    return ActionResult(done)
+
+
+def _resume(request: ActionRequest) -> ActionResult:
+    channel = SendingChannel.objects.filter(pk=request.target_id).first()
+    ended = resume_sending(backend=channel.backend, now=request.now) if channel else 0
+    if channel is None or not ended:
+        return skipped("sending is not paused")
+    LogEntry.objects.create(
+        user_id=request.account.pk,
+        content_type=ContentType.objects.get_for_model(SendingChannel),
+        object_id=str(channel.pk),
+        object_repr=str(channel),
+        action_flag=CHANGE,
+        change_message=f"Resumed sending by {channel.backend}.",
+        action_time=request.now,
+    )
+    return ActionResult("resumed")
 
 
 def _record_for_message(request: ActionRequest, verb: str) -> None:
@@ -163,4 +190,26 @@ RETRY: Final = SupportAction(
         "Retry now, with the same idempotency key? Messages that the user no longer needs are skipped."
     ),
     perform=_retry,
+)
+ARRIVED: Final = SupportAction(
+    name="arrived",
+    label="It arrived",
+    permission="engagement.resolve_message",
+    question="Did the user get the message, as far as the chat shows? It then counts as sent.",
+    perform=partial(_resolve, arrived=True),
+)
+NOT_ARRIVED: Final = SupportAction(
+    name="not_arrived",
+    label="It did not arrive",
+    permission="engagement.resolve_message",
+    question="Is the message not in the chat? It then counts as failed, and can be retried.",
+    perform=partial(_resolve, arrived=False),
+    is_destructive=True,
+)
+RESUME: Final = SupportAction(
+    name="resume",
+    label="Resume sending",
+    permission="engagement.resume_sending",
+    question="End all pauses of this backend, those of its templates too? Has the cause been mended?",
+    perform=_resume,
 )

@@ -11,9 +11,10 @@ from django.utils.html import format_html
 
 from engagement.admin.labels import MESSAGE_COLORS, relative, state_text
 from engagement.admin.masking import shown_address, shown_person, shown_text
-from engagement.formatting import GOODBYE_NOTES, count_text, date_text, next_step_sentence
+from engagement.formatting import GOODBYE_NOTES, count_text, date_text, delivery_text, next_step_sentence
 from engagement.message_catalogue import UnknownMessageKey, WrongMessageParameters, WrongTranslation, render
 from engagement.models import MessageStatus, MessageType
+from engagement.privacy import redact
 from engagement.selectors.user_history import in_state_since, read_transitions, read_user_status
 from engagement.selectors.user_search import account_names_among, latest_messages, support_actions
 from engagement.services.explanation import next_step_of
@@ -100,7 +101,7 @@ def user_page(profile: UserProfile | None, *, user_id: UUID, now: datetime, visi
     actions = support_actions(user_id, count=MAX_SHOWN + 1)
     since = in_state_since(status, transitions) if status and may.transitions else None
     locale = profile.locale if profile else None
-    shown = [_shown(row, locale=locale, now=now, unmasked=may.contacts) for row in messages[:MAX_SHOWN]]
+    shown = [_shown(row, locale=locale, unmasked=may.contacts) for row in messages[:MAX_SHOWN]]
     return Page(
         visibility=may,
         headline=_headline(profile, status, now=now, since=since, visibility=may),
@@ -182,9 +183,7 @@ def _date(instant: datetime, *, now: datetime) -> str:
     return f"{date_text(instant)} ({relative(instant, now=now)})"
 
 
-def _shown(message: EngagementMessage, *, locale: str | None, now: datetime, unmasked: bool) -> ShownMessage:
-    verb = "sent" if message.sent_at else "scheduled"
-    instant = message.sent_at or message.scheduled_for
+def _shown(message: EngagementMessage, *, locale: str | None, unmasked: bool) -> ShownMessage:
     retries = message.retry_count
     return ShownMessage(
         row=message,
@@ -193,7 +192,7 @@ def _shown(message: EngagementMessage, *, locale: str | None, now: datetime, unm
         text=shown_text(message_text(message, locale=locale), unmasked=unmasked),
         address=shown_address(message.destination_jid, unmasked=unmasked),
         error=shown_text(message.error_message, unmasked=unmasked),
-        when=f"{verb} {relative(instant, now=now)}, {date_text(instant)}",
+        when=redact(delivery_text(message)),
         retries=("1 retry" if retries == 1 else f"{retries:,} retries") if retries else "",
     )
 

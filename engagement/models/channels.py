@@ -30,6 +30,7 @@ class SendingChannel(models.Model):
         db_table = "engagement_sending_channels"
         verbose_name = "sending channel"
         default_permissions = ("view",)
+        permissions = (("resume_sending", "Can end pauses of sending"),)
         constraints = (
             models.UniqueConstraint(fields=("backend", "scope"), name="channel_backend_scope_unique"),
             *times_in_range("channel", "paused_until", "next_slot_at", "updated_at"),

@@ -115,6 +115,7 @@ class EngagementMessage(models.Model):
         permissions = (
             ("cancel_message", "Can cancel pending messages"),
             ("retry_message", "Can queue failed messages again"),
+            ("resolve_message", "Can say whether messages with an unknown outcome arrived"),
         )
 
     def __str__(self) -> str:

@@ -95,6 +95,11 @@ def channels_of(backend: str) -> dict[str, SendingChannel]:
     return {channel.scope: channel for channel in SendingChannel.objects.filter(backend=backend)}
 
 
+def pauses(*, now: datetime) -> list[SendingChannel]:
+    """The channels that are paused at `now`."""
+    return list(SendingChannel.objects.filter(paused_until__gt=now).order_by("backend", "scope"))
+
+
 def template_pauses(backend: str, *, now: datetime) -> dict[str, SendingChannel]:
     """By scope: the templates of the backend that are paused at `now`."""
     paused = SendingChannel.objects.filter(backend=backend, paused_until__gt=now).exclude(scope="")

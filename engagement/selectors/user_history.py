@@ -74,6 +74,13 @@ class MessageRecord(NamedTuple):
     scheduled_for: datetime
     sent_at: datetime | None
     error_message: str | None
+    outcome_reason: str | None
+    error_code: str | None
+    next_attempt_at: datetime | None
+    claimed_at: datetime | None
+    delivered_at: datetime | None
+    read_at: datetime | None
+    failed_at: datetime | None
 
 
 class QueuedMessage(NamedTuple):

@@ -95,7 +95,7 @@ def explain_user(*, user_id: UUID, now: datetime) -> Explanation:
         since=user_history.in_state_since(user_status, transitions) if user_status else None,
         next_step=next_step_of(user_status=user_status, now=now),
         transitions=tuple(row._replace(metadata=_shown_metadata(row.metadata)) for row in transitions),
-        messages=tuple(row._replace(error_message=_redacted(row.error_message)) for row in messages),
+        messages=tuple(_without_numbers(row) for row in messages),
     )
 
 
@@ -130,6 +130,15 @@ def _redacted(value: Any) -> Any:
     return redact(value) if isinstance(value, str) else value
 
 
+def _without_numbers(message: MessageRecord) -> MessageRecord:
+    # Another program may have written an address into it.
+    return message._replace(
+        error_message=_redacted(message.error_message),
+        outcome_reason=_redacted(message.outcome_reason),
+        error_code=_redacted(message.error_code),
+    )
+
+
 def _transition_json(transition: TransitionRecord) -> dict[str, object]:
     return {
         "at": _iso(transition.created_at),
@@ -148,6 +157,13 @@ def _message_json(message: MessageRecord) -> dict[str, object]:
         "scheduled_for": _iso(message.scheduled_for),
         "sent_at": _iso(message.sent_at),
         "error": message.error_message,
+        "outcome_reason": message.outcome_reason,
+        "error_code": message.error_code,
+        "next_attempt_at": _iso(message.next_attempt_at),
+        "claimed_at": _iso(message.claimed_at),
+        "delivered_at": _iso(message.delivered_at),
+        "read_at": _iso(message.read_at),
+        "failed_at": _iso(message.failed_at),
     }
 
 

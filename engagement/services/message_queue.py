@@ -160,13 +160,18 @@ def retry_messages(*, message_ids: Collection[UUID], now: datetime) -> int:
     return failed.update(
         status=MessageStatus.PENDING,
         scheduled_for=now,
+        next_attempt_at=None,
         error_message=None,
+        error_code=None,
+        outcome_reason=None,
         retry_count=Greatest("retry_count", 1),
     )
 
 
 def _cancel(messages: QuerySet[EngagementMessage]) -> int:
-    return messages.filter(status=MessageStatus.PENDING).update(status=MessageStatus.CANCELLED)
+    # Without the reason why it was held back until now.
+    pending = messages.filter(status=MessageStatus.PENDING)
+    return pending.update(status=MessageStatus.CANCELLED, outcome_reason=None)
 
 
 def _insert(messages: Sequence[NewMessage], *, now: datetime) -> list[MessageInsert]:

@@ -86,7 +86,7 @@ def find_the_user(page: Page, url: str) -> None:
 def mark_as_active(page: Page) -> None:
     page.get_by_role("link", name="Mark as active").click()
     page.wait_for_url("**/act/bring_back/")
-    assert page.get_by_text("Your name will appear in the user's history.").is_visible()
+    assert page.get_by_text("Your name will appear in the history.").is_visible()
     fits(page)
     page.locator("#confirm-action button", has_text="Mark as active").click()
     page.wait_for_load_state("networkidle")

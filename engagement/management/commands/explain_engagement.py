@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from engagement.formatting import GOODBYE_NOTES, count_text, date_text, next_step_sentence
+from engagement.formatting import GOODBYE_NOTES, count_text, date_text, delivery_text, next_step_sentence
 from engagement.management.base import SentenceCommand
 from engagement.management.options import add_now, identifier
-from engagement.models import MessageStatus
 from engagement.services.explanation import UnknownUser, explain_user
 from engagement.states import SkipReason, Trigger
 
@@ -91,11 +90,5 @@ def _transition(transition: TransitionRecord) -> str:
 
 def _message(message: MessageRecord) -> str:
     text = f"{message.message_type}, queued on {date_text(message.created_at)}"
-    match message.status:
-        case MessageStatus.PENDING:
-            return f"{text}: pending, scheduled for {date_text(message.scheduled_for)}."
-        case MessageStatus.SENT:
-            return f"{text}: sent on {date_text(message.sent_at)}."
-        case _:
-            error = f" ({message.error_message})" if message.error_message else ""
-            return f"{text}: {message.status}{error}."
+    error = f" ({message.error_message})" if message.error_message else ""
+    return f"{text}: {delivery_text(message)}{error}."

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from engagement.formatting import until_text
 from engagement.management.base import SentenceCommand
 from engagement.management.options import duration, words
-from engagement.management.output.send_report import until_text
 from engagement.message_backends.base import configured_backend
 from engagement.selectors.deliveries import database_now
 from engagement.services.delivery.channels import WITHOUT_END, pause_sending

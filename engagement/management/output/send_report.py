@@ -5,14 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from engagement.formatting import date_text, duration_text
+from engagement.formatting import duration_text, until_text
 from engagement.management.output.terminal import ERRORS_SHOWN, as_text, new_table
-from engagement.services.delivery.channels import WITHOUT_END
 from engagement.services.delivery.result import SendStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
     from rich.table import Table
 
@@ -63,8 +61,3 @@ def _lines(result: SendResult) -> Iterator[str]:
     if result.hint:
         yield result.hint
     yield f"{_ENDINGS[result.status]}, in {duration_text(timedelta(milliseconds=result.duration_ms))}."
-
-
-def until_text(until: datetime) -> str:
-    """How long a pause lasts."""
-    return "until resume_sending is called" if until >= WITHOUT_END else f"until {date_text(until)}"

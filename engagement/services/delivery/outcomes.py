@@ -54,6 +54,8 @@ FINAL: Final = frozenset({Scope.RECIPIENT, Scope.OPTED_OUT})
 WAITING_RETRY: Final = "waiting_retry"
 """The `outcome_reason` of a pending message that was refused and will be tried again."""
 
+DID_NOT_ARRIVE: Final = "did_not_arrive"
+
 log = structlog.get_logger("engagement")
 
 
@@ -216,7 +218,7 @@ def resolve_unknown(*, message_id: UUID, arrived: bool) -> bool:
         if arrived:
             become_sent(message, attempt_id=None, provider_message_id=None)
         else:
-            message.status, message.outcome_reason = MessageStatus.FAILED, "did_not_arrive"
+            message.status, message.outcome_reason = MessageStatus.FAILED, DID_NOT_ARRIVE
             message.retry_count = max(message.retry_count, 1)
             message.save(update_fields=_OUTCOME_FIELDS)
     log.info("engagement_message_resolved", message_id=str(message_id), arrived=arrived)

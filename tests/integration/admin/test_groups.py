@@ -11,7 +11,14 @@ from engagement.groups import SUPPORT, VIEWERS, make_groups
 
 pytestmark = pytest.mark.django_db
 
-ACTIONS = {"bring_back", "cancel_message", "change_opt_out", "retry_message"}
+ACTIONS = {
+    "bring_back",
+    "cancel_message",
+    "change_opt_out",
+    "resolve_message",
+    "resume_sending",
+    "retry_message",
+}
 
 
 def permissions_of(name: str) -> set[str]:
@@ -27,6 +34,7 @@ def test_viewers_see_everything_but_addresses_and_may_not_act() -> None:
         "view_engagementjobrun",
         "view_engagementmessage",
         "view_engagementstatetransition",
+        "view_sendingchannel",
         "view_userengagementstate",
         "view_userprofile",
     }

@@ -43,7 +43,7 @@ USER_ACTIONS = ("bring_back", "opt_out", "opt_in", "cancel_all")
 
 def act(client: Client, row: Model, action: str) -> list[str]:
     """Confirm the action, and read the report."""
-    assert "Your name will appear in the user's history." in text_of(client, act_url(row, action))
+    assert "Your name will appear in the history." in text_of(client, act_url(row, action))
     return sentences(client.post(act_url(row, action), follow=True))
 
 

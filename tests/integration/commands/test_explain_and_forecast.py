@@ -144,6 +144,13 @@ def test_history_and_messages_as_json_have_fixed_keys() -> None:
             "scheduled_for": at,
             "sent_at": None,
             "error": None,
+            "outcome_reason": None,
+            "error_code": None,
+            "next_attempt_at": None,
+            "claimed_at": None,
+            "delivered_at": None,
+            "read_at": None,
+            "failed_at": None,
         }
     ]
 

@@ -106,14 +106,29 @@ def test_of_those_who_are_due_no_profile_is_looked_up() -> None:
     assert "Seq Scan on user_profiles" not in plan
 
 
-def test_backlog_names_what_waits_longest_and_what_failed() -> None:
+def test_backlog_says_what_waits_failed_and_is_in_doubt() -> None:
     user = make_user()
-    assert dashboard_selectors.message_backlog() == Backlog(0, None, 0)
-    queue_for(user, MessageType.WELCOME, scheduled_for=NOW - timedelta(days=2))
-    queue_for(user, MessageType.WELCOME)
-    queue_for(user, MessageType.WELCOME, status="failed", scheduled_for=NOW - timedelta(days=9))
-    queue_for(user, MessageType.WELCOME, status="sent", scheduled_for=NOW - timedelta(days=9))
-    assert dashboard_selectors.message_backlog() == Backlog(2, NOW - timedelta(days=2), 1)
+    assert dashboard_selectors.message_backlog(now=NOW) == Backlog(0, None, {}, 0, 0, 0, {}, 0)
+    two_days_ago = NOW - timedelta(days=2)
+    queue_for(user, MessageType.WELCOME, scheduled_for=two_days_ago)
+    queue_for(user, MessageType.WELCOME, outcome_reason="waiting_hours")
+    queue_for(user, MessageType.WELCOME, status="sending")
+    for _ in range(2):
+        queue_for(user, MessageType.WELCOME, status="unknown")
+        queue_for(user, MessageType.WELCOME, status="failed", outcome_reason="recipient")
+    queue_for(user, MessageType.WELCOME, status="failed")
+    queue_for(user, MessageType.WELCOME, status="sent", claimed_at=NOW - timedelta(hours=1))
+    queue_for(user, MessageType.WELCOME, status="sent", claimed_at=two_days_ago)
+    assert dashboard_selectors.message_backlog(now=NOW) == Backlog(
+        pending=2,
+        oldest_pending_at=two_days_ago,
+        held_back={"waiting_hours": 1},
+        sending=1,
+        unknown=2,
+        failed=3,
+        failed_by_reason={"recipient": 2},
+        sent_of_late=1,
+    )
 
 
 def test_moves_are_counted_by_day_trigger_and_states() -> None:

@@ -1,0 +1,166 @@
+"""What the admin shows of sending, and what support can do about it. Real requests."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from freezegun import freeze_time
+
+from engagement.models import MessageType, SendingChannel
+from engagement.services.delivery.channels import pause_sending
+from tests.factories import NOW, make_user, queue_for
+from tests.integration.admin.pages import act_url, list_url, page_url, sentences, text_of
+from tests.running import run_command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from django.test import Client
+
+    from engagement.models import EngagementMessage
+
+pytestmark = pytest.mark.django_db
+
+HOUR = timedelta(hours=1)
+WAMID = "wamid.HBgNNTUxMTk4NzY1NDMyMQ=="
+
+
+@pytest.fixture(autouse=True)
+def frozen() -> Iterator[None]:
+    with freeze_time(NOW):
+        yield
+
+
+def goodbye(status: str, **fields: object) -> EngagementMessage:
+    return queue_for(make_user("goodbye_sent"), MessageType.GOODBYE, status=status, **fields)
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "text"),
+    [
+        ("pending", {}, "not sent yet, scheduled for 2 March 2026, 06:00 UTC"),
+        (
+            "pending",
+            {"next_attempt_at": NOW + HOUR, "outcome_reason": "waiting_hours"},
+            "not sent yet, held back until 2 March 2026, 07:00 UTC (outside the user's hours)",
+        ),
+        ("sending", {"claimed_at": NOW}, "being sent since 2 March 2026, 06:00 UTC"),
+        (
+            "unknown",
+            {"claimed_at": NOW, "outcome_reason": "timeout"},
+            "perhaps sent on 2 March 2026, 06:00 UTC; the outcome is unknown (timeout)",
+        ),
+        (
+            "sent",
+            {"sent_at": NOW, "delivered_at": NOW + HOUR, "read_at": NOW + 2 * HOUR},
+            (
+                "sent on 2 March 2026, 06:00 UTC, delivered on 2 March 2026, 07:00 UTC,"
+                " read on 2 March 2026, 08:00 UTC"
+            ),
+        ),
+        (
+            "sent",
+            {"sent_at": NOW, "failed_at": NOW + HOUR, "error_code": "131026"},
+            "reported as not delivered on 2 March 2026, 07:00 UTC (code 131026)",
+        ),
+        (
+            "failed",
+            {"outcome_reason": "recipient", "error_code": "131026"},
+            "failed (this user cannot get it, code 131026)",
+        ),
+        ("cancelled", {"outcome_reason": "wait_over"}, "cancelled (its wait was over before it was sent)"),
+    ],
+)
+def test_delivery_of_a_goodbye_is_told_in_words(
+    support: Client, status: str, fields: dict[str, object], text: str
+) -> None:
+    message = goodbye(status, **fields)
+    assert text in text_of(support, page_url(message))
+    assert text in text_of(support, page_url(message.user))
+    assert text in run_command("explain_engagement", str(message.user_id)).out
+
+
+def test_id_of_whatsapp_which_holds_the_number_is_for_those_who_see_numbers(
+    viewer: Client, support: Client
+) -> None:
+    message = goodbye("sent", sent_at=NOW, provider_message_id=WAMID)
+    assert WAMID in text_of(support, page_url(message))
+    for url in (page_url(message), page_url(message.user), list_url(type(message))):
+        assert "HBgNNTUx" not in text_of(viewer, url)
+
+
+@pytest.mark.parametrize(("action", "status"), [("arrived", "sent"), ("not_arrived", "failed")])
+def test_support_says_what_came_of_an_unknown_outcome(support: Client, action: str, status: str) -> None:
+    message = goodbye("unknown", claimed_at=NOW - HOUR)
+    assert any(
+        "resolved as" in line for line in sentences(support.post(act_url(message, action), follow=True))
+    )
+    message.refresh_from_db()
+    assert message.status == status
+    assert str(message.pk) in LogEntry.objects.get().change_message
+
+
+def test_message_that_is_not_unknown_is_left_as_it_is(support: Client) -> None:
+    message = goodbye("pending")
+    report = sentences(support.post(act_url(message, "arrived"), follow=True))
+    assert report == ["It arrived: skipped because the outcome of the message is not unknown."]
+    message.refresh_from_db()
+    assert message.status == "pending"
+
+
+def test_viewers_may_neither_resolve_nor_resume(viewer: Client) -> None:
+    message, channel = goodbye("unknown"), paused()
+    assert viewer.post(act_url(message, "arrived")).status_code == 403
+    assert viewer.post(act_url(channel, "resume")).status_code == 403
+    message.refresh_from_db()
+    assert message.status == "unknown"
+
+
+def paused(scope: str = "") -> SendingChannel:
+    until = NOW + 2 * HOUR
+    pause_sending(backend="whatsapp_cloud", until=until, reason="account error 368", now=NOW, scope=scope)
+    return SendingChannel.objects.get(scope=scope)
+
+
+def test_pause_is_shown_where_everybody_looks_and_can_be_ended(support: Client) -> None:
+    channel = paused()
+    sentence = "Sending by whatsapp_cloud is paused until 2 March 2026, 08:00 UTC: account error 368."
+    assert sentence in text_of(support, "/admin/")
+    assert "account error 368" in text_of(support, list_url(SendingChannel))
+    report = sentences(support.post(act_url(channel, "resume"), follow=True))
+    assert report == ["Resume sending: resumed."]
+    assert "is paused" not in text_of(support, "/admin/")
+    assert LogEntry.objects.get().change_message == "Resumed sending by whatsapp_cloud."
+    report = sentences(support.post(act_url(channel, "resume"), follow=True))
+    assert report == ["Resume sending: skipped because sending is not paused."]
+
+
+def test_pause_of_a_template_is_named(support: Client) -> None:
+    paused("engagement.goodbye.self_select/en")
+    sentence = "Sending of engagement.goodbye.self_select/en by whatsapp_cloud is paused until"
+    assert sentence in text_of(support, "/admin/")
+
+
+def test_dashboard_counts_messages_by_what_became_of_them(support: Client) -> None:
+    goodbye("pending", next_attempt_at=NOW + HOUR, outcome_reason="waiting_cap")
+    goodbye("unknown")
+    goodbye("failed", outcome_reason="recipient")
+    goodbye("sent", claimed_at=NOW - HOUR)
+    page = text_of(support, "/admin/")
+    for text in ("1: the daily cap is reached", "1: this user cannot get it", "outcome unknown"):
+        assert text in page
+
+
+def test_accounts_that_may_not_see_pauses_do_not(account_with: Callable[..., Client]) -> None:
+    paused()
+    client = account_with(
+        "view_userengagementstate",
+        "view_engagementstatetransition",
+        "view_engagementmessage",
+        "view_engagementjobrun",
+    )
+    assert "account error 368" not in text_of(client, "/admin/")
+    assert client.get(list_url(SendingChannel)).status_code == 403
