@@ -5,19 +5,24 @@ from __future__ import annotations
 import gc
 import json
 import sys
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from engagement.conf import MAX_BATCH_SIZE, MAX_GOODBYE_SHARE, MAX_GOODBYES
+from engagement.conf import MAX_BATCH_SIZE, MAX_GOODBYE_SHARE, MAX_GOODBYES, MESSAGE_BACKEND, raw_setting
 from engagement.formatting import duration_text
 from engagement.management.base import SentenceCommand
 from engagement.management.options import add_now, whole_number
 from engagement.management.output.job_report import job_report
 from engagement.management.output.terminal import progress_bar
+from engagement.message_backends.base import configured_backend
 from engagement.schedule import gap_to_clock
+from engagement.services.delivery.sender import queue_hint
 from engagement.services.job.daily_job import RunRequest, run_daily_job
 from engagement.services.resilience.stop import StopRequest, stop_on_signals
 from engagement.states import CHECKS
@@ -98,6 +103,8 @@ class Command(SentenceCommand):
         with stop_on_signals(stop), progress_bar(shown=not options["no_progress"]) as progress:
             result = run_daily_job(request=request, stop=stop, listeners=[progress] if progress else [])
         self._print(result, as_json=options["json"])
+        if not (request.dry_run or result.failure) and (hint := _hint()):
+            self.say(hint)
         if result.exit_code:
             sys.exit(result.exit_code)
 
@@ -105,6 +112,15 @@ class Command(SentenceCommand):
         self.write_result(json.dumps(result.as_json()) if as_json else job_report(result))
         if sentence := result.failure or result.too_large:
             self.say(sentence)
+
+
+def _hint() -> str | None:
+    """What the operator should know of the queue, if this installation sends. Raises nothing."""
+    if not raw_setting(MESSAGE_BACKEND):
+        return None
+    with suppress(ImproperlyConfigured, DatabaseError):
+        return queue_hint(configured_backend())
+    return None
 
 
 def _gap_sentence(gap: timedelta) -> str:

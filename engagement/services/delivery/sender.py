@@ -157,7 +157,7 @@ class _Sender:
         worker = Worker(
             backend=self._request.backend,
             terms=self._terms(),
-            pace=self._pace(),
+            pace=pace_of(self._request.backend, self._delivery),
             retries=RetryPolicy.of(self._settings, stop=stop),
             shift=self._shift,
             report=report,
@@ -210,12 +210,6 @@ class _Sender:
             lock_timeout=self._settings.lock_timeout,
         )
 
-    def _pace(self) -> Pace:
-        backend = self._request.backend
-        rate = self._delivery.rate_per_second
-        rate = backend.rate_per_second if rate is None else rate
-        return Pace(interval=timedelta(seconds=1 / rate if rate else 0), has_jitter=backend.has_jitter)
-
     def _result(self, outcome: Outcome) -> SendResult:
         return SendResult(
             backend=self._request.backend.name,
@@ -244,16 +238,30 @@ class _Sender:
 
     def _hint(self) -> str | None:
         """A sentence if more goodbyes are queued than can be sent before their wait ends."""
-        try:
-            queued = self._retries.read(deliveries.count_pending_goodbyes)
-        except DatabaseError:
-            return None
-        return goodbyes_hint(
-            queued,
-            seconds_per_message=self._pace().interval.total_seconds(),
-            settings=self._settings,
-            delivery=self._delivery,
-        )
+        with suppress(DatabaseError):
+            return self._retries.read(partial(queue_hint, self._request.backend))
+        return None
+
+
+def queue_hint(backend: MessageBackend) -> str | None:
+    """A sentence if more goodbyes are queued than the backend can send before their wait ends, else None.
+
+    Reads alone. Raises a DatabaseError as Django does.
+    """
+    delivery = delivery_settings()
+    return goodbyes_hint(
+        deliveries.count_pending_goodbyes(),
+        seconds_per_message=pace_of(backend, delivery).interval.total_seconds(),
+        settings=engagement_settings(),
+        delivery=delivery,
+    )
+
+
+def pace_of(backend: MessageBackend, delivery: DeliverySettings) -> Pace:
+    """The pace of the settings, or the backend's own."""
+    rate = delivery.rate_per_second
+    rate = backend.rate_per_second if rate is None else rate
+    return Pace(interval=timedelta(seconds=1 / rate if rate else 0), has_jitter=backend.has_jitter)
 
 
 def goodbyes_hint(

@@ -156,12 +156,12 @@ def test_a_wrong_delivery_setting_is_refused_in_a_sentence(settings: Settings) -
 def test_a_pause_holds_everything_back_until_it_is_resumed() -> None:
     told_user()
     paused = run_command("pause_sending", "--reason", "number under review")
-    assert paused.out == "Sending by console is paused until resume_sending is called.\n"
+    assert paused.out == "Sending by console is paused until it is resumed.\n"
     outcome = run_command("send_messages", "--json")
     assert (outcome.code, outcome.json["status"]) == (5, "paused")
     assert outcome.json["pause_reason"] == "number under review"
     assert statuses() == ["pending"]
-    assert "Paused until resume_sending is called: number under review." in run_command("send_messages").out
+    assert "Paused until it is resumed: number under review." in run_command("send_messages").out
     assert run_command("resume_sending").out == "1 pause of console ended.\n"
     assert run_command("resume_sending").out == "console was not paused.\n"
     assert run_command("send_messages", "--json").json["sent"] == 1

@@ -1,0 +1,55 @@
+"""A run and a sender say when more goodbyes are queued than can be sent before their wait ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from engagement.selectors.deliveries import database_now
+from tests.factories import make_users
+from tests.integration.delivery.sending import DAY
+from tests.running import run_command
+
+if TYPE_CHECKING:
+    from pytest_django.fixtures import Settings
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HINT = "5 goodbyes are queued, but only about 4 can be sent before their wait ends"
+
+
+@pytest.fixture(autouse=True)
+def capped(settings: Settings) -> None:
+    settings.ENGAGEMENT_MESSAGE_BACKEND = "engagement.message_backends.console.ConsoleBackend"
+    settings.ENGAGEMENT_SEND_DAILY_CAP = "2"
+
+
+def run() -> str:
+    make_users(5, "silent", last_activity_at=database_now() - 20 * DAY)
+    return run_command("run_engagement_daily", "--json").err
+
+
+def test_run_says_so_on_stderr() -> None:
+    assert HINT in run()
+
+
+def test_sender_says_so_in_its_report() -> None:
+    run()
+    assert HINT in run_command("send_messages", "--dry-run").out
+    assert run_command("send_messages", "--dry-run", "--json").json["hint"].startswith(HINT)
+
+
+def test_nothing_is_said_when_all_can_be_sent(settings: Settings) -> None:
+    settings.ENGAGEMENT_SEND_DAILY_CAP = "3"
+    assert "can be sent" not in run()
+
+
+def test_run_says_nothing_where_another_program_sends(settings: Settings) -> None:
+    settings.ENGAGEMENT_MESSAGE_BACKEND = ""
+    assert "can be sent" not in run()
+
+
+def test_wrong_backend_does_not_spoil_a_run(settings: Settings) -> None:
+    settings.ENGAGEMENT_MESSAGE_BACKEND = "engagement.nowhere"
+    assert "nowhere" not in run()
