@@ -15,11 +15,11 @@ GRANT USAGE ON SCHEMA public TO engagement_sender;
 GRANT SELECT, UPDATE (reengagement_opt_out, opt_out_changed_at, updated_at)
     ON user_profiles TO engagement_sender;
 
--- The wait for an answer counts from the telling. Nobody is moved.
+-- The wait for an answer counts from the sending. States do not change.
 GRANT SELECT, UPDATE (goodbye_expires_at)
     ON user_engagement_states TO engagement_sender;
 
--- What became of a message, and the address that it went to. Not what it says, and not to whom.
+-- The delivery of a message, and the address that it went to. Not its text, and not its user.
 GRANT SELECT,
     UPDATE (status, outcome_reason, destination_jid, backend, provider_message_id, attempt_id, claimed_at,
         claim_expires_at, next_attempt_at, sent_at, delivered_at, read_at, failed_at, retry_count, error_code,

@@ -1,4 +1,4 @@
-"""A demonstration of delivery: people of an activity log are told goodbye in the sandbox, and answer.
+"""A demonstration of delivery: people of an activity log get a goodbye in the sandbox, and answer.
 
 Nothing leaves the machine. All commands and services are those of everyday use.
 """
@@ -59,7 +59,7 @@ ANSWERS: Final = ("1", "2", "3", "stop", "Oi! Voltei", None, None)
 
 @dataclass(slots=True)
 class Person:
-    """Somebody of the log, and what they have lived through."""
+    """A user of the log, and what happened to them."""
 
     user_id: UUID
     last_activity_at: datetime
@@ -159,7 +159,7 @@ def _respond(message: SandboxMessage) -> Answer | None:
 
 
 def _live_on(person: Person, message: SandboxMessage) -> None:
-    """What happens to somebody after the message was sent to them."""
+    """What happens after the message was sent to this person."""
     row = people.queued(message)
     if row.status == "failed":
         person.events.append(f"WhatsApp refused the goodbye: the number cannot get it ({row.error_code}).")

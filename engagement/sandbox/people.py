@@ -54,7 +54,7 @@ def answer(message: SandboxMessage, text: str) -> InboundResult:
 
 
 def report(message: SandboxMessage, kind: ReceiptKind) -> ReceiptEffect:
-    """WhatsApp reports what became of the message. Transaction: as take_receipt's.
+    """WhatsApp reports that a message was delivered, read or lost. Transaction: as take_receipt's.
 
     Raises NotFromThisDatabase.
     """

@@ -70,7 +70,7 @@ class Answer:
 Respond: TypeAlias = "Callable[[SandboxMessage], Answer | None]"
 """Another answer than acceptance, or None."""
 Act: TypeAlias = "Callable[[SandboxMessage, str], str]"
-"""Does what somebody has chosen on the page for a message; returns a sentence about it."""
+"""Does what was chosen on the page for a message; returns a sentence about it."""
 
 
 class WhatsAppSandbox:

@@ -63,7 +63,7 @@ class Due(NamedTuple):
 
 
 class Backlog(NamedTuple):
-    """The messages that somebody may have to look at."""
+    """The messages that wait, failed or are in doubt."""
 
     pending: int
     oldest_pending_at: datetime | None

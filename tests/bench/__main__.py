@@ -31,6 +31,11 @@ def main() -> None:
     from tests.bench import report
 
     with scratch_database():
+        if arguments.sending:
+            from tests.bench import sending
+
+            sys.stdout.write(sending.report(arguments.size))
+            return
         if arguments.profile:
             from tests.bench.profile import profile
 
@@ -56,6 +61,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="how often each contender runs (3)")
     parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="contenders with these words")
     parser.add_argument("--profile", action="store_true", help="show where the time of the job goes instead")
+    parser.add_argument("--sending", action="store_true", help="measure the sender instead of the job")
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     parser.add_argument("--svg", type=Path, help="draw them into this file too")
     arguments = parser.parse_args()

@@ -31,13 +31,13 @@ class Measurement:
     """Of the largest of its processes; None where PostgreSQL alone did the work."""
 
 
-def of_process(*command: str) -> Measurement:
+def of_process(*command: str, **environment: str) -> Measurement:
     """Run a program from its start to its end."""
     started = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, *command],
         cwd=PROJECT,
-        env={**os.environ, **PRODUCTION, "DATABASE_URL": database_url()},
+        env={**os.environ, **PRODUCTION, "DATABASE_URL": database_url(), **environment},
         stdout=subprocess.DEVNULL,
     )
     _, status, usage = os.wait4(process.pid, 0)

@@ -1,4 +1,4 @@
-"""`manage.py demo_delivery`: people of a sample are told goodbye in a sandbox, and answer."""
+"""`manage.py demo_delivery`: people of a sample get a goodbye in a sandbox, and answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`manage.py resolve_message`: say what became of messages whose outcome is unknown."""
+"""`manage.py resolve_message`: record the outcome of messages where it is unknown."""
 
 from __future__ import annotations
 

@@ -187,6 +187,6 @@ class Worker:
 
 
 def _log_crash(event: str, message_id: UUID, error: BaseException) -> str:
-    """Log an error that nobody foresaw, by its type: its text may hold the message or the address."""
+    """Log an unexpected error by its type: its text may hold the message or the address."""
     log.error(event, message_id=str(message_id), error=type(error).__name__)
     return type(error).__name__
