@@ -44,11 +44,53 @@ STEPS: Final = 30
 LIVES: Final = {"quick": 40, "middle": 80, "full": 1000}
 """Of STEPS steps each: the full size takes 30,000."""
 
-users = st.integers(0, 2)
-HOW: Final = ["sent", "sent without time", "failed", "sending", "unknown", "tried", "deleted"]
-"""What somebody else's sender may do with a pending message."""
+USERS: Final = 2
+HOW: Final = ["sent", "sent without time", "failed", "failed", "sending", "unknown", "tried", "deleted"]
+"""What another program's sender may do with a pending message."""
 WAS_TRIED: Final = [reason for reason in NotUndoneReason if reason.startswith("goodbye_")]
-texts = st.sampled_from(["1", "2", "3", "oi", "sair", "voltar"])
+
+_user: Final = st.integers(0, USERS - 1)
+_waits: Final = [0 * DAY, HOUR, DAY, 2 * DAY + SECOND, 15 * DAY]
+_skews: Final = [0 * DAY, 0 * DAY, 0 * DAY, 0 * DAY, -3 * DAY, 30 * DAY]
+_delays: Final = [0 * DAY, 0 * DAY, 0 * DAY, -SECOND, HOUR, -HOUR, -15 * DAY, -90 * DAY]
+_texts: Final = ["1", "2", "3", "1", "2", "oi", "oi", "sair", "voltar"]
+ACTIONS: Final[dict[str, tuple[int, dict[str, st.SearchStrategy[Any]]]]] = {
+    "job_runs": (
+        4,
+        {
+            "wait": st.sampled_from(_waits),
+            "skew": st.sampled_from(_skews),
+            "is_undone": st.sampled_from([False, False, False, True]),
+        },
+    ),
+    "earlier_run_is_undone": (1, {"back": st.integers(0, 2)}),
+    "sender_takes_the_goodbye": (
+        3,
+        {"number": _user, "wait": st.sampled_from([0 * DAY, HOUR, 2 * DAY]), "how": st.sampled_from(HOW)},
+    ),
+    "unknown_outcome_is_resolved": (1, {"number": _user, "arrived": st.booleans()}),
+    "support_retries_every_failed_message": (2, {"number": _user}),
+    "support_cancels_the_goodbye": (1, {"number": _user}),
+    "support_marks_the_user_active": (1, {"number": _user}),
+    "user_writes": (
+        5,
+        {
+            "number": _user,
+            "text": st.sampled_from(_texts),
+            "wait": st.sampled_from([0 * DAY, HOUR, 3 * DAY]),
+            "delay": st.sampled_from(_delays),
+        },
+    ),
+    "message_is_delivered_again": (1, {"number": _user, "back": st.integers(1, 4)}),
+    "another_program_sets_the_state": (
+        1,
+        {"number": _user, "state": st.sampled_from(["dormant", "help_flow"])},
+    ),
+    "another_program_opts_the_user_out": (1, {"number": _user}),
+    "another_program_opts_the_user_in": (2, {"number": _user}),
+}
+"""What may happen: how often, and with which arguments."""
+WEIGHTED: Final = [name for name, (weight, _) in ACTIONS.items() for _ in range(weight)]
 
 
 @dataclass
@@ -64,7 +106,7 @@ class Truth:
 
 
 class Explorer(RuleBasedStateMachine):
-    """Three users, the services, and a sender of somebody else's."""
+    """Two users, the services, and a sender of another program."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,18 +120,20 @@ class Explorer(RuleBasedStateMachine):
         transaction.savepoint_rollback(self.beginning)
 
     @initialize()
-    def three_users(self) -> None:
-        self.truths = [Truth() for _ in range(3)]
+    def silent_users(self) -> None:
+        self.truths = [Truth() for _ in range(USERS)]
         silent = {"last_activity_at": NOW - 15 * DAY, "user__updated_at": NOW - 30 * DAY}
-        self.ids = [make_user(**silent).user_id for _ in range(3)]
+        self.ids = [make_user(**silent).user_id for _ in range(USERS)]
+
+    @rule(data=st.data())
+    def step(self, data: st.DataObject) -> None:
+        """One action. Rules of their own would have no weights, and Hypothesis would leave some out."""
+        name = data.draw(st.sampled_from(WEIGHTED))
+        arguments = {key: data.draw(values, label=key) for key, values in ACTIONS[name][1].items()}
+        getattr(self, name)(**arguments)
 
     # The job.
 
-    @rule(
-        wait=st.sampled_from([0 * DAY, HOUR, DAY, 2 * DAY + SECOND, 15 * DAY]),
-        skew=st.sampled_from([0 * DAY, 0 * DAY, 0 * DAY, -3 * DAY, 30 * DAY]),
-        is_undone=st.sampled_from([False, False, True]),
-    )
     def job_runs(self, wait: timedelta, skew: timedelta, *, is_undone: bool) -> None:
         self.now += wait
         result = run_job(now=self.now + skew)
@@ -103,22 +147,14 @@ class Explorer(RuleBasedStateMachine):
             sent = sum(counts.not_undone[reason] for reason in WAS_TRIED)
             assert counts.undone + sent == result.succeeded, "not undone, though nothing has happened"
 
-    @rule(back=st.integers(0, 2))
     def earlier_run_is_undone(self, back: int) -> None:
         moves = EngagementStateTransition.objects.filter(metadata__has_key="job_id").order_by("-id")
         jobs = list(dict.fromkeys(move.metadata["job_id"] for move in moves))
         if jobs:
             undo(UUID(jobs[min(back, len(jobs) - 1)]), now=self.now)
 
-    # Somebody else's sender: it does what it likes with pending messages.
+    # A sender of another program: it does what it likes with pending messages.
 
-    @rule(
-        number=users,
-        wait=st.sampled_from([0 * DAY, HOUR, 2 * DAY]),
-        how=st.sampled_from(
-            ["sent", "sent without time", "failed", "sending", "unknown", "tried", "deleted"]
-        ),
-    )
     def sender_takes_the_goodbye(self, number: int, wait: timedelta, how: str) -> None:
         self.now += wait
         message = EngagementMessage.objects.filter(user_id=self.ids[number], status="pending").first()
@@ -141,7 +177,6 @@ class Explorer(RuleBasedStateMachine):
         message.retry_count += how in {"failed", "tried"}
         message.save()
 
-    @rule(number=users, arrived=st.booleans())
     def unknown_outcome_is_resolved(self, number: int, *, arrived: bool) -> None:
         for message in EngagementMessage.objects.filter(
             user_id=self.ids[number], status__in=["sending", "unknown"]
@@ -152,33 +187,23 @@ class Explorer(RuleBasedStateMachine):
 
     # Support.
 
-    @rule(number=users)
     def support_retries_every_failed_message(self, number: int) -> None:
         for message in EngagementMessage.objects.filter(user_id=self.ids[number], status="failed"):
             retry_message(message_id=message.id, now=self.now)
 
-    @rule(number=users)
     def support_cancels_the_goodbye(self, number: int) -> None:
         pending = EngagementMessage.objects.filter(user_id=self.ids[number], status="pending")
         cancel_messages(message_ids=[message.id for message in pending])
 
-    @rule(number=users)
     def support_marks_the_user_active(self, number: int) -> None:
         bring_back(user_id=self.ids[number], performed_by="grace", now=self.now)
 
     # Users.
 
-    @rule(
-        number=users,
-        text=texts,
-        wait=st.sampled_from([0 * DAY, HOUR, 3 * DAY]),
-        delay=st.sampled_from([0 * DAY, 0 * DAY, -SECOND, HOUR, -HOUR, -15 * DAY, -90 * DAY]),
-    )
     def user_writes(self, number: int, text: str, wait: timedelta, delay: timedelta) -> None:
         self.now += wait
         self._hear(number, text, self.now + delay)
 
-    @rule(number=users, back=st.integers(1, 4))
     def message_is_delivered_again(self, number: int, back: int) -> None:
         heard = self.truths[number].heard
         if heard:
@@ -186,7 +211,6 @@ class Explorer(RuleBasedStateMachine):
 
     # Other programs.
 
-    @rule(number=users, state=st.sampled_from(["dormant", "help_flow"]))
     def another_program_sets_the_state(self, number: int, state: str) -> None:
         """Without an audit row, and only if no goodbye is under way."""
         if not EngagementMessage.objects.filter(user_id=self.ids[number], status="pending").exists():
@@ -194,7 +218,12 @@ class Explorer(RuleBasedStateMachine):
                 state=state, goodbye_sent_at=None, goodbye_expires_at=None, remind_at=None
             )
 
-    @rule(number=users)
+    def another_program_opts_the_user_in(self, number: int) -> None:
+        UserProfile.objects.filter(pk=self.ids[number]).update(
+            reengagement_opt_out=False, opt_out_changed_at=self.now, updated_at=self.now
+        )
+        self.truths[number].opted_out_at = None
+
     def another_program_opts_the_user_out(self, number: int) -> None:
         """Without its date."""
         UserProfile.objects.filter(pk=self.ids[number]).update(
