@@ -1,8 +1,8 @@
 """A random explorer: late senders, retries, undo, late and repeated messages, clocks that jump.
 
 Its actions are drawn with weights, and without Hypothesis, which would repeat the simplest ones and leave
-others out. Unlike the lives beside the model, it predicts nothing. It keeps its own account of what was really
-sent and said, and after each step it checks what must never happen.
+others out. Unlike the lives beside the model, it predicts nothing. It keeps its own account of what was
+really sent and said, and after each step it checks what must never happen.
 """
 
 from __future__ import annotations
