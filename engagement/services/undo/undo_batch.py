@@ -114,7 +114,7 @@ class _Claim:
         return self._reason_of(goodbye) if goodbye else None
 
     def _reason_of(self, goodbye: Goodbye) -> NotUndoneReason | None:
-        if goodbye.sent_at:
+        if goodbye.was_tried:
             sent = NotUndoneReason.GOODBYE_SENT if goodbye.sent_at else NotUndoneReason.GOODBYE_FAILED
             return _REASONS.get(MessageStatus(goodbye.status), sent)
         return None if goodbye.id in self.free else NotUndoneReason.IN_USE
