@@ -23,12 +23,14 @@ class Size(NamedTuple):
     batch: int
     kills: int
     """Also the number of times its connection is ended."""
+    goodbyes: int
+    """In the scenarios of delivery."""
 
 
 SIZES: Final = {
-    "quick": Size(due=600, batch=10, kills=2),
-    "middle": Size(due=8_000, batch=20, kills=10),
-    "full": Size(due=24_000, batch=50, kills=20),
+    "quick": Size(due=600, batch=10, kills=2, goodbyes=75),
+    "middle": Size(due=8_000, batch=20, kills=10, goodbyes=150),
+    "full": Size(due=24_000, batch=50, kills=20, goodbyes=1_000),
 }
 
 

@@ -67,7 +67,7 @@ def sandbox(committed: None) -> Iterator[WhatsAppSandbox]:
 
 @pytest.fixture
 def goodbyes(size: Size) -> int:
-    return size.due // 8
+    return size.goodbyes
 
 
 def finish(sandbox: WhatsAppSandbox) -> None:
