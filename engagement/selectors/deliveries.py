@@ -38,6 +38,23 @@ class Candidate(NamedTuple):
     message_type: str
 
 
+class Share(NamedTuple):
+    """The part of the queue that one of several workers takes first, so that they do not meet."""
+
+    number: int = 0
+    of: int = 1
+
+    def includes(self, candidate: Candidate) -> bool:
+        return candidate.id.int % self.of == self.number
+
+    def passes(self) -> list[Share]:
+        """First the own share, then what the others have left."""
+        return [self, EVERYTHING] if self.of > 1 else [EVERYTHING]
+
+
+EVERYTHING: Final = Share()
+
+
 class SentCounts(NamedTuple):
     """What a watch asks of the queue."""
 
@@ -64,20 +81,20 @@ def due_messages(types: Collection[str], *, now: datetime) -> QuerySet[Engagemen
     return due if set(types) == set(MessageType.values) else due.filter(message_type__in=types)
 
 
-def candidates(types: Sequence[str], *, now: datetime) -> Iterator[Candidate]:
-    """The due messages, longest waiting first, each once; before each page of others, the due replies."""
+def candidates(types: Sequence[str], *, now: datetime, share: Share = EVERYTHING) -> Iterator[Candidate]:
+    """The due messages of a share, longest waiting first; before each page of others, the due replies."""
     replies = [kind for kind in types if kind == MessageType.REPLY]
     others = [kind for kind in types if kind != MessageType.REPLY]
     last_reply: Candidate | None = None
     last: Candidate | None = None
     while True:
         while replies and (page := _page(replies, now=now, after=last_reply)):
-            yield from page
+            yield from filter(share.includes, page)
             last_reply = page[-1]
         page = _page(others, now=now, after=last) if others else []
         if not page:
             return
-        yield from page
+        yield from filter(share.includes, page)
         last = page[-1]
 
 

@@ -105,18 +105,20 @@ def mark_expired_claims(*, now: datetime) -> int:
     """Make messages unknown whose sender has not reported an outcome in time; returns how many.
 
     They are never sent again by themselves: the sender may have died after it sent them.
-    Transaction: opens one, or joins the caller's. Skips messages that others have locked. Repeatable.
+    Transaction: opens one if there are any, or joins the caller's. Skips messages that others have locked.
+    Repeatable.
     """
+    expired = EngagementMessage.objects.filter(status=MessageStatus.SENDING, claim_expires_at__lt=now)
+    # Read first, because there are hardly ever any.
+    if not expired.exists():
+        return 0
     with transaction.atomic():
-        expired = EngagementMessage.objects.filter(status=MessageStatus.SENDING, claim_expires_at__lt=now)
         locked = expired.order_by("id").select_for_update(skip_locked=True, no_key=True)
         ids = list(locked.values_list("id", flat=True))
-        if ids:
-            EngagementMessage.objects.filter(pk__any_of=ids).update(
-                status=MessageStatus.UNKNOWN, outcome_reason=EXPIRED_CLAIM
-            )
-    if ids:
-        log.warning("engagement_claims_expired", messages=len(ids))
+        EngagementMessage.objects.filter(pk__any_of=ids).update(
+            status=MessageStatus.UNKNOWN, outcome_reason=EXPIRED_CLAIM
+        )
+    log.warning("engagement_claims_expired", messages=len(ids))
     return len(ids)
 
 

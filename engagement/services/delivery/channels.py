@@ -50,6 +50,17 @@ def current_pause(backend: str, *, now: datetime) -> Paused | None:
     return _pause_of(channel, now=now) if channel else None
 
 
+def next_slot(*, backend: str, now: datetime) -> Slot | Paused:
+    """When the backend may be used, without reserving anything: for a pace without a limit.
+
+    Transaction: none. Reads alone.
+    """
+    channel = channels_of(backend).get("")
+    if channel is None:
+        return Slot(now)
+    return _pause_of(channel, now=now) or Slot(max(channel.next_slot_at or now, now))
+
+
 @retry_own_transaction
 def reserve_slot(*, backend: str, interval: timedelta, has_jitter: bool, now: datetime) -> Slot | Paused:
     """Reserve the next slot of the backend, `interval` after the one before, unless it is paused.

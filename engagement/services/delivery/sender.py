@@ -15,6 +15,7 @@ from django.utils.timezone import now as timezone_now
 
 from engagement.conf import engagement_settings
 from engagement.selectors import deliveries
+from engagement.selectors.deliveries import EVERYTHING, Share
 from engagement.sending_hours import messages_that_fit
 from engagement.services.delivery.channels import current_pause
 from engagement.services.delivery.claim import ClaimTerms, Eligible, preview
@@ -114,13 +115,16 @@ class _Sender:
         if self._request.dry_run:
             return outcome_of(self._preview, stop=self._stop)
         if self._request.workers == 1:
-            work = partial(self._work, self._request.limit)
+            work = partial(self._work, self._request.limit, EVERYTHING)
             outcome, self._paused = work(self._take, self._stop)
             return outcome
         return self._run_workers()
 
     def _run_workers(self) -> Outcome:
-        works = [partial(self._work, limit) for limit in self._limits()]
+        limits = list(self._limits())
+        works = [
+            partial(self._work, limit, Share(number, len(limits))) for number, limit in enumerate(limits)
+        ]
         try:
             workers = run_workers(
                 works, on_message=lambda message: self._take(*message), on_poll=_nothing, stop=self._stop
@@ -150,7 +154,7 @@ class _Sender:
             yield each + (number < left_over)
 
     def _work(
-        self, limit: int | None, send: Callable[..., None], stop: StopRequest
+        self, limit: int | None, share: Share, send: Callable[..., None], stop: StopRequest
     ) -> tuple[Outcome, Paused | None]:
         """The life of one worker, in this process or in one of its own."""
         report = send if stop is self._stop else lambda *message: send(message)
@@ -158,6 +162,7 @@ class _Sender:
             backend=self._request.backend,
             terms=self._terms(),
             pace=pace_of(self._request.backend, self._delivery),
+            share=share,
             retries=RetryPolicy.of(self._settings, stop=stop),
             shift=self._shift,
             report=report,

@@ -14,7 +14,7 @@ import structlog
 
 from engagement.message_backends.base import Refused, Unknown
 from engagement.selectors import deliveries
-from engagement.services.delivery.channels import Paused, reserve_slot
+from engagement.services.delivery.channels import Paused, next_slot, reserve_slot
 from engagement.services.delivery.claim import Attempt, Claim, Eligible, Failed, claim_message
 from engagement.services.delivery.outcomes import Ending, Outcome, record_outcome
 from engagement.services.delivery.recheck import Cancel, Hold
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from engagement.message_backends.base import MessageBackend, OutgoingMessage, SendOutcome
-    from engagement.selectors.deliveries import Candidate
+    from engagement.selectors.deliveries import Candidate, Share
+    from engagement.services.delivery.channels import Slot
     from engagement.services.delivery.claim import ClaimTerms, Verdict
     from engagement.services.resilience.retries import RetryPolicy
 
@@ -45,6 +46,10 @@ class Pace:
     """Between two messages of all processes together."""
     has_jitter: bool
 
+    @property
+    def is_unlimited(self) -> bool:
+        return not self.interval
+
 
 class Worker:
     """Sends due messages until none is left, its limit is reached, or sending is paused."""
@@ -55,6 +60,7 @@ class Worker:
         backend: MessageBackend,
         terms: ClaimTerms,
         pace: Pace,
+        share: Share,
         retries: RetryPolicy,
         shift: timedelta,
         report: Callable[[str, SendError | None], None],
@@ -62,6 +68,7 @@ class Worker:
         self._backend = backend
         self._terms = terms
         self._pace = pace
+        self._share = share
         self._retries = retries
         self._shift = shift
         self._report = report
@@ -78,10 +85,12 @@ class Worker:
         attempted = 0
         self._retry(partial(mark_expired_claims, now=self._clock()))
         types = [kind.value for kind in self._terms.settings.types]
-        for candidate in deliveries.candidates(types, now=self._clock() + self._shift):
-            if self._must_end() or attempted == limit:
-                break
-            attempted += self._try(candidate)
+        now = self._clock() + self._shift
+        for share in self._share.passes():
+            for candidate in deliveries.candidates(types, now=now, share=share):
+                if self._must_end() or attempted == limit:
+                    return attempted
+                attempted += self._try(candidate)
         return attempted
 
     def _must_end(self) -> bool:
@@ -100,6 +109,9 @@ class Worker:
             return False
 
     def _try_to_send(self, candidate: Candidate) -> bool:
+        # A slot is reserved for a message that can be sent. Without a limit there is nothing to reserve.
+        if self._pace.is_unlimited and not self._wait_for_slot():
+            return False
         verdict = self._claim(candidate)
         if isinstance(verdict, Eligible):
             if not self._wait_for_slot():
@@ -133,19 +145,24 @@ class Worker:
 
     def _wait_for_slot(self) -> bool:
         """Reserve a slot and wait until it begins. False if sending is paused, or a stop was asked for."""
-        reserve = partial(
-            reserve_slot,
-            backend=self._backend.name,
-            interval=self._pace.interval,
-            has_jitter=self._pace.has_jitter,
-        )
-        slot = self._retry(lambda: reserve(now=self._clock()))
+        now = self._clock()
+        slot = self._retry(partial(self._slot, now=now))
         if isinstance(slot, Paused):
             self.paused = slot
             return False
         self._has_slot = True
-        self._retries.stop.wait((slot.begins_at - self._clock()) / SECOND)
+        self._retries.stop.wait((slot.begins_at - now) / SECOND)
         return not self._retries.stop.is_set()
+
+    def _slot(self, *, now: datetime) -> Slot | Paused:
+        if self._pace.is_unlimited:
+            return next_slot(backend=self._backend.name, now=now)
+        return reserve_slot(
+            backend=self._backend.name,
+            interval=self._pace.interval,
+            has_jitter=self._pace.has_jitter,
+            now=now,
+        )
 
     def _send(self, message: OutgoingMessage) -> None:
         result = self._answer_to(message)
