@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS: Final = 0.05
 WORKERS: Final = 4
+CHUNK: Final = 2_000
+"""Users per statement."""
 TABLES: Final = (EngagementMessage, EngagementStateTransition, UserEngagementState, UserProfile)
 _template: Final = {"name": "goodbye_v1", "language": "pt_BR"}
 
@@ -74,9 +76,10 @@ def _beside_a_server(size: int) -> Measurement:
 def _measured(size: int, backend: str, *, workers: int, **environment: str) -> Measurement:
     for table in TABLES:
         table.objects.all()._raw_delete(table.objects.db)
-    if size:
-        make_users(size, "silent", last_activity_at=timezone.now() - timedelta(days=20))
-        run_job(now=timezone.now())
+    for done in range(0, size, CHUNK):
+        number = min(CHUNK, size - done)
+        make_users(number, "silent", last_activity_at=timezone.now() - timedelta(days=20))
+    run_job(now=timezone.now())
     templates = json.dumps({GOODBYE: {"pt-BR": _template, "en": _template}})
     return of_process(
         *("manage.py", "send_messages", "--workers", str(workers), "--no-progress"),
