@@ -117,12 +117,6 @@ def pauses(*, now: datetime) -> list[SendingChannel]:
     return list(SendingChannel.objects.filter(paused_until__gt=now).order_by("backend", "scope"))
 
 
-def template_pauses(backend: str, *, now: datetime) -> dict[str, SendingChannel]:
-    """By scope: the templates of the backend that are paused at `now`."""
-    paused = SendingChannel.objects.filter(backend=backend, paused_until__gt=now).exclude(scope="")
-    return {channel.scope: channel for channel in paused}
-
-
 def people_sent_to(*, since: datetime) -> int:
     """How many people were sent something that they had not asked for, since then."""
     sent = EngagementMessage.objects.filter(claimed_at__gte=since).exclude(message_type=MessageType.REPLY)

@@ -105,6 +105,15 @@ def goodbyes_of_waits(user_states: Iterable[UserState], *, lock: bool = False) -
     return found | _newest_since(missing, lock=lock) if missing else found
 
 
+def is_goodbye_of_wait(message: EngagementMessage, user_state: UserState) -> bool:
+    """Whether a message is the goodbye of its user's present wait."""
+    began_at = user_state.goodbye_sent_at
+    if began_at and message.idempotency_key == goodbye_key(user_state.user_id, now=began_at):
+        return True
+    goodbye = goodbyes_of_waits([user_state]).get(user_state.user_id)
+    return goodbye is not None and goodbye.id == message.pk
+
+
 def _newest_since(waiting: Mapping[UUID, UserState], *, lock: bool) -> dict[UUID, Goodbye]:
     messages = EngagementMessage.objects.filter(
         user_id__any_of=waiting.keys(), message_type=MessageType.GOODBYE

@@ -43,6 +43,7 @@ from tests.acceptance.deliveries import (
 )
 from tests.acceptance.own_server import OwnServer
 from tests.acceptance.pooler import PROGRAM, transaction_pooler
+from tests.acceptance.runs import wait_until
 from tests.database import GATE, closed_gate, execute, wait_for_somebody_at_the_gate
 from tests.factories import make_users
 
@@ -114,7 +115,7 @@ def wait_at_status(status: str) -> None:
 
 @pytest.mark.parametrize(
     ("status", "received", "left_as"),
-    [("sending", 0, MessageStatus.PENDING), ("sent", 1, MessageStatus.SENDING)],
+    [("sending", 0, MessageStatus.PENDING), ("sent", 1, MessageStatus.SENT)],
     ids=["while it is claimed", "while its end is recorded"],
 )
 def test_a_kill_in_a_transaction(
@@ -128,9 +129,10 @@ def test_a_kill_in_a_transaction(
         kill_group(process)
     execute("DROP FUNCTION at_move CASCADE")
     assert len(sandbox.messages) == received
-    assert EngagementMessage.objects.get().status == left_as
+    # The end is one statement, which the server finishes and commits although its client is dead.
+    wait_until(lambda: EngagementMessage.objects.get().status == left_as, f"the message is not {left_as}")
     finish(sandbox)
-    assert_at_most_once(sandbox, unknown=received, sent=1 - received)
+    assert_at_most_once(sandbox, sent=1)
 
 
 @pytest.mark.parametrize(("when", "received"), [("before", 0), ("after", 1)])

@@ -19,7 +19,7 @@ from engagement.selectors.deliveries import WAITING_PAUSE, channels_of
 from engagement.services.resilience.retries import retry_own_transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
 WITHOUT_END: Final = datetime(2099, 12, 31, tzinfo=UTC)
 """The end of a pause that only `resume` ends."""
@@ -46,19 +46,19 @@ class Paused:
 
 def current_pause(backend: str, *, now: datetime) -> Paused | None:
     """The pause of the whole backend, if there is one at `now`."""
-    channel = channels_of(backend).get("")
-    return _pause_of(channel, now=now) if channel else None
+    return pause_of(channels_of(backend).get(""), now=now)
 
 
-def next_slot(*, backend: str, now: datetime) -> Slot | Paused:
-    """When the backend may be used, without reserving anything: for a pace without a limit.
+def paused_templates(channels: Mapping[str, SendingChannel], *, now: datetime) -> dict[str, SendingChannel]:
+    """By scope: the templates that are paused at `now`."""
+    return {scope: channel for scope, channel in channels.items() if scope and pause_of(channel, now=now)}
 
-    Transaction: none. Reads alone.
-    """
-    channel = channels_of(backend).get("")
-    if channel is None:
-        return Slot(now)
-    return _pause_of(channel, now=now) or Slot(max(channel.next_slot_at or now, now))
+
+def next_slot(channels: Mapping[str, SendingChannel], *, now: datetime) -> Slot | Paused:
+    """When the backend may be used, without reserving anything: for a pace without a limit."""
+    channel = channels.get("")
+    begins_at = channel.next_slot_at if channel else None
+    return pause_of(channel, now=now) or Slot(max(begins_at or now, now))
 
 
 @retry_own_transaction
@@ -69,7 +69,7 @@ def reserve_slot(*, backend: str, interval: timedelta, has_jitter: bool, now: da
     """
     with transaction.atomic():
         channel = _locked(backend, "")
-        if paused := _pause_of(channel, now=now):
+        if paused := pause_of(channel, now=now):
             return paused
         begins_at = max(channel.next_slot_at or now, now)
         factor = random.uniform(1 - JITTER, 1 + JITTER) if has_jitter else 1.0  # noqa: S311  no secret
@@ -143,7 +143,8 @@ def _locked(backend: str, scope: str) -> SendingChannel:
     return SendingChannel.objects.select_for_update(no_key=True).get(backend=backend, scope=scope)
 
 
-def _pause_of(channel: SendingChannel, *, now: datetime) -> Paused | None:
-    if channel.paused_until is None or channel.paused_until <= now:
+def pause_of(channel: SendingChannel | None, *, now: datetime) -> Paused | None:
+    """The channel's pause, if it is paused at `now`."""
+    if channel is None or channel.paused_until is None or channel.paused_until <= now:
         return None
     return Paused(channel.paused_until, channel.pause_reason or "")

@@ -26,6 +26,7 @@ from engagement.services.state_machine import extend_wait
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from engagement.models import SendingChannel
     from engagement.selectors.deliveries import Candidate
     from engagement.services.delivery.settings import DeliverySettings
 
@@ -92,35 +93,50 @@ Verdict: TypeAlias = Claim | Cancel | Hold | Failed | Eligible | Busy
 
 
 def claim_message(
-    candidate: Candidate, *, terms: ClaimTerms, attempt: Attempt, now: datetime, has_slot: bool
+    candidate: Candidate,
+    *,
+    terms: ClaimTerms,
+    attempt: Attempt,
+    pauses: Mapping[str, SendingChannel],
+    now: datetime,
+    has_slot: bool,
 ) -> Verdict:
     """Claim a message if it may be sent, or record why not.
 
     With a slot a message that may be sent is committed as `sending`, and the wait of a goodbye is extended
     from the claim; without one nothing is written then. A message that must not be sent any more is
     cancelled; one that must wait gets `next_attempt_at`.
+    `pauses` has the paused templates of the backend, by their scope.
     `now` decides what is due and open; the attempt has the database's clock.
     Transaction: opens one, which must be the outermost. Repeatable with the same attempt: a claim that was
     committed is found again.
     """
 
     def work() -> Verdict:
-        return _decide(candidate, terms=terms, attempt=attempt, now=now, has_slot=has_slot)
+        return _decide(candidate, terms=terms, attempt=attempt, pauses=pauses, now=now, has_slot=has_slot)
 
     return in_transaction(work, lock_timeout=terms.lock_timeout)
 
 
-def preview(candidate: Candidate, *, terms: ClaimTerms, now: datetime) -> Verdict:
+def preview(
+    candidate: Candidate, *, terms: ClaimTerms, pauses: Mapping[str, SendingChannel], now: datetime
+) -> Verdict:
     """What a claim would decide now. Transaction: none; nothing is locked or written."""
     facts = _read(candidate, is_locked=False)
     if facts is None:
         return Busy()
-    limits = _limits(facts.message, terms=terms, profile=facts.profile)
+    limits = _limits(facts, terms=terms, pauses=pauses)
     return recheck(facts, limits=limits, now=now) or Eligible()
 
 
 def _decide(
-    candidate: Candidate, *, terms: ClaimTerms, attempt: Attempt, now: datetime, has_slot: bool
+    candidate: Candidate,
+    *,
+    terms: ClaimTerms,
+    attempt: Attempt,
+    pauses: Mapping[str, SendingChannel],
+    now: datetime,
+    has_slot: bool,
 ) -> Verdict:
     is_capped = terms.settings.daily_cap and candidate.message_type != MessageType.REPLY
     if is_capped and has_slot:
@@ -133,7 +149,7 @@ def _decide(
         return Claim(_outgoing(facts, attempt))
     if message.status != MessageStatus.PENDING or (message.next_attempt_at or now) > now:
         return Busy()
-    verdict = recheck(facts, limits=_limits(message, terms=terms, profile=facts.profile), now=now)
+    verdict = recheck(facts, limits=_limits(facts, terms=terms, pauses=pauses), now=now)
     if verdict is None:
         return _claim(facts, terms=terms, attempt=attempt) if has_slot else Eligible()
     _record(message, verdict)
@@ -158,10 +174,17 @@ def _read(candidate: Candidate, *, is_locked: bool) -> Facts | None:
     message = messages.first()
     if message is None:
         return None
-    goodbye = None
-    if message.message_type == MessageType.GOODBYE and user_state:
-        goodbye = goodbyes.goodbyes_of_waits([user_state]).get(user_state.user_id)
-    return Facts(message=message, profile=profile, user_state=user_state, goodbye=goodbye)
+    is_awaited = (
+        message.message_type == MessageType.GOODBYE
+        and user_state is not None
+        and goodbyes.is_goodbye_of_wait(message, user_state)
+    )
+    return Facts(
+        message=message,
+        profile=profile,
+        user_state=user_state,
+        is_awaited=is_awaited,
+    )
 
 
 def template_scope(message: EngagementMessage, profile: UserProfile | None) -> str:
@@ -173,12 +196,11 @@ def _language(profile: UserProfile | None) -> str:
     return message_catalogue.language_of(profile.locale if profile else "")
 
 
-def _limits(message: EngagementMessage, *, terms: ClaimTerms, profile: UserProfile | None) -> Limits:
-    paused = deliveries.template_pauses(terms.backend, now=deliveries.database_now())
+def _limits(facts: Facts, *, terms: ClaimTerms, pauses: Mapping[str, SendingChannel]) -> Limits:
     return Limits(
         settings=terms.settings,
-        paused_template=paused.get(template_scope(message, profile)),
-        is_capped=_is_cap_reached(terms.settings.daily_cap, message),
+        paused_template=pauses.get(template_scope(facts.message, facts.profile)),
+        is_capped=_is_cap_reached(terms.settings.daily_cap, facts.message),
     )
 
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from engagement.models import EngagementMessage, SendingChannel, UserProfile
-    from engagement.selectors.goodbyes import Goodbye
     from engagement.services.delivery.settings import DeliverySettings
     from engagement.states import UserState
 
@@ -49,8 +48,8 @@ class Facts:
     message: EngagementMessage
     profile: UserProfile | None
     user_state: UserState | None
-    goodbye: Goodbye | None
-    """The goodbye of the user's present wait."""
+    is_awaited: bool
+    """Whether the message is the goodbye of the user's present wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,9 +101,8 @@ def reason_to_cancel(facts: Facts, *, settings: DeliverySettings, now: datetime)
 
 
 def _reason_against_goodbye(facts: Facts, *, opted_out: bool, now: datetime) -> str | None:
-    state, goodbye = facts.user_state, facts.goodbye
-    is_of_wait = goodbye is not None and goodbye.id == facts.message.id
-    if state is None or state.state != State.GOODBYE_SENT or not is_of_wait:
+    state = facts.user_state
+    if state is None or state.state != State.GOODBYE_SENT or not facts.is_awaited:
         return NOT_THIS_WAIT
     if state.goodbye_expires_at is None or state.goodbye_expires_at <= now:
         return WAIT_OVER

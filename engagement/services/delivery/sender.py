@@ -17,7 +17,7 @@ from engagement.conf import engagement_settings
 from engagement.selectors import deliveries
 from engagement.selectors.deliveries import EVERYTHING, Share
 from engagement.sending_hours import messages_that_fit
-from engagement.services.delivery.channels import current_pause
+from engagement.services.delivery.channels import current_pause, paused_templates
 from engagement.services.delivery.claim import ClaimTerms, Eligible, preview
 from engagement.services.delivery.recheck import Cancel, Hold
 from engagement.services.delivery.result import SendCounts, SendResult, SendStatus
@@ -188,8 +188,10 @@ class _Sender:
         if now is None:
             return False
         types = [kind.value for kind in self._delivery.types]
+        channels = deliveries.channels_of(self._request.backend.name)
+        pauses = paused_templates(channels, now=deliveries.database_now())
         for candidate in deliveries.candidates(types, now=now):
-            match preview(candidate, terms=terms, now=now):
+            match preview(candidate, terms=terms, pauses=pauses, now=now):
                 case Eligible():
                     self._counts.add("sent")
                 case Cancel():

@@ -5,6 +5,7 @@ No lock is held and no transaction is open while the backend works.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -14,7 +15,7 @@ import structlog
 
 from engagement.message_backends.base import Refused, Unknown
 from engagement.selectors import deliveries
-from engagement.services.delivery.channels import Paused, next_slot, reserve_slot
+from engagement.services.delivery.channels import Paused, next_slot, paused_templates, reserve_slot
 from engagement.services.delivery.claim import Attempt, Claim, Eligible, Failed, claim_message
 from engagement.services.delivery.outcomes import Ending, Outcome, record_outcome
 from engagement.services.delivery.recheck import Cancel, Hold
@@ -23,11 +24,12 @@ from engagement.services.message_queue import mark_expired_claims
 from engagement.services.resilience.errors import ErrorKind, cause_of, error_kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from uuid import UUID
 
     from engagement.message_backends.base import MessageBackend, OutgoingMessage, SendOutcome
+    from engagement.models import SendingChannel
     from engagement.selectors.deliveries import Candidate, Share
     from engagement.services.delivery.channels import Slot
     from engagement.services.delivery.claim import ClaimTerms, Verdict
@@ -73,6 +75,7 @@ class Worker:
         self._shift = shift
         self._report = report
         self._has_slot = False
+        self._channels: Mapping[str, SendingChannel] = {}
         self.paused: Paused | None = None
 
     def run(self, *, limit: int | None) -> int:
@@ -83,6 +86,7 @@ class Worker:
         """
         self.paused = None
         attempted = 0
+        self._read_clock()
         self._retry(partial(mark_expired_claims, now=self._clock()))
         types = [kind.value for kind in self._terms.settings.types]
         now = self._clock() + self._shift
@@ -109,6 +113,8 @@ class Worker:
             return False
 
     def _try_to_send(self, candidate: Candidate) -> bool:
+        self._read_clock()
+        self._channels = self._retry(partial(deliveries.channels_of, self._backend.name))
         # A slot is reserved for a message that can be sent. Without a limit there is nothing to reserve.
         if self._pace.is_unlimited and not self._wait_for_slot():
             return False
@@ -138,6 +144,7 @@ class Worker:
                 candidate,
                 terms=self._terms,
                 attempt=Attempt.at(clock),
+                pauses=paused_templates(self._channels, now=clock),
                 now=clock + self._shift,
                 has_slot=self._has_slot,
             )
@@ -156,7 +163,7 @@ class Worker:
 
     def _slot(self, *, now: datetime) -> Slot | Paused:
         if self._pace.is_unlimited:
-            return next_slot(backend=self._backend.name, now=now)
+            return next_slot(self._channels, now=now)
         return reserve_slot(
             backend=self._backend.name,
             interval=self._pace.interval,
@@ -196,8 +203,14 @@ class Worker:
         error = SendError(message.message_id, ending.value, reason) if is_bad else None
         self._report(ending.value, error)
 
+    def _read_clock(self) -> None:
+        """Read the database's clock, once for each message."""
+        self._clock_read_at = time.monotonic()
+        self._database_clock = self._retry(deliveries.database_now)
+
     def _clock(self) -> datetime:
-        return self._retry(deliveries.database_now)
+        """The database's clock, as it must be now."""
+        return self._database_clock + timedelta(seconds=time.monotonic() - self._clock_read_at)
 
     def _retry(self, step: Callable[[], T]) -> T:
         return self._retries.retry_outages(partial(self._retries.retry_conflicts, step))
