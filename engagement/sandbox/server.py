@@ -135,6 +135,8 @@ class _Handler(BaseHTTPRequestHandler):
     # Connections stay open, as those of the real service do.
     protocol_version = "HTTP/1.1"
     timeout = 60
+    # The head and the body are two packets, and the second would wait for the receipt of the first.
+    disable_nagle_algorithm = True
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
