@@ -12,7 +12,8 @@ from django.urls import reverse
 from engagement.admin.filters import DueFilter, next_run_at, now_of
 from engagement.admin.labels import RUN_COLORS, near, relative
 from engagement.conf import engagement_settings
-from engagement.formatting import OUTCOME_REASONS, date_text, pause_sentence
+from engagement.delivery_wording import OUTCOME_REASONS, pause_sentence
+from engagement.formatting import date_text
 from engagement.models import MessageStatus
 from engagement.privacy import redact
 from engagement.selectors.dashboard import (

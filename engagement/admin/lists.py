@@ -26,7 +26,7 @@ from engagement.admin.masking import (
 from engagement.admin.read_only_admin import ReadOnlyAdmin
 from engagement.admin.support_actions import ARRIVED, CANCEL, MARK_AS_ACTIVE, NOT_ARRIVED, RESUME, RETRY
 from engagement.admin.user_page import message_text
-from engagement.formatting import delivery_text
+from engagement.delivery_wording import delivery_text
 from engagement.models import (
     EngagementJobRun,
     EngagementMessage,

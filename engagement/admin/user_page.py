@@ -11,7 +11,8 @@ from django.utils.html import format_html
 
 from engagement.admin.labels import MESSAGE_COLORS, relative, state_text
 from engagement.admin.masking import shown_address, shown_person, shown_text
-from engagement.formatting import GOODBYE_NOTES, count_text, date_text, delivery_text, next_step_sentence
+from engagement.delivery_wording import delivery_text
+from engagement.formatting import GOODBYE_NOTES, count_text, date_text, next_step_sentence
 from engagement.message_catalogue import UnknownMessageKey, WrongMessageParameters, WrongTranslation, render
 from engagement.models import MessageStatus, MessageType
 from engagement.privacy import redact

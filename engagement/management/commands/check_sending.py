@@ -7,7 +7,8 @@ import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from engagement.formatting import count_text, duration_text, until_text
+from engagement.delivery_wording import until_text
+from engagement.formatting import count_text, duration_text
 from engagement.management.base import SentenceCommand
 from engagement.management.options import duration
 from engagement.message_backends.base import configured_backend

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from engagement.formatting import GOODBYE_NOTES, count_text, date_text, delivery_text, next_step_sentence
+from engagement.delivery_wording import delivery_text
+from engagement.formatting import GOODBYE_NOTES, count_text, date_text, next_step_sentence
 from engagement.management.base import SentenceCommand
 from engagement.management.options import add_now, identifier
 from engagement.services.explanation import UnknownUser, explain_user

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from engagement.formatting import until_text
+from engagement.delivery_wording import until_text
 from engagement.management.base import SentenceCommand
 from engagement.management.options import duration, words
 from engagement.message_backends.base import configured_backend

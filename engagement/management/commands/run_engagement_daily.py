@@ -20,9 +20,7 @@ from engagement.management.base import SentenceCommand
 from engagement.management.options import add_now, whole_number
 from engagement.management.output.job_report import job_report
 from engagement.management.output.terminal import progress_bar
-from engagement.message_backends.base import configured_backend
 from engagement.schedule import gap_to_clock
-from engagement.services.delivery.sender import queue_hint
 from engagement.services.job.daily_job import RunRequest, run_daily_job
 from engagement.services.resilience.stop import StopRequest, stop_on_signals
 from engagement.states import CHECKS
@@ -118,6 +116,10 @@ def _hint() -> str | None:
     """What the operator should know of the queue, if this installation sends. Raises nothing."""
     if not raw_setting(MESSAGE_BACKEND):
         return None
+    # Here, so that a run that does not send does not load the sender.
+    from engagement.message_backends.base import configured_backend
+    from engagement.services.delivery.sender import queue_hint
+
     with suppress(ImproperlyConfigured, DatabaseError):
         return queue_hint(configured_backend())
     return None

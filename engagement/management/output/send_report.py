@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from engagement.formatting import duration_text, until_text
+from engagement.delivery_wording import until_text
+from engagement.formatting import duration_text
 from engagement.management.output.terminal import ERRORS_SHOWN, as_text, new_table
 from engagement.services.delivery.result import SendStatus
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,8 @@ import pytest
 from engagement.message_backends.base import Accepted, Refused, Scope, Unknown
 from engagement.models import EngagementMessage, MessageStatus, MessageType, SendingChannel, UserProfile
 from engagement.selectors.deliveries import database_now
-from engagement.services.delivery.claim import attempt_time
+from engagement.services.delivery.claim import Attempt, attempt_time
+from engagement.services.delivery.outcomes import Ending, Outcome, record_outcome
 from engagement.services.delivery.result import SendStatus
 from engagement.services.message_queue import EXPIRED_CLAIM
 from engagement.services.preferences import opt_out
@@ -369,3 +371,37 @@ def test_dry_run_writes_nothing() -> None:
     result = send(backend, dry_run=True)
     assert (result.counts.sent, result.counts.cancelled, backend.received) == (1, 1, [])
     assert statuses() == ["pending", "pending"]
+
+
+def test_late_refusal_of_an_earlier_attempt_changes_nothing() -> None:
+    """The fence: an attempt that was given up must not end the one that followed it."""
+    message = goodbye_of(told_user())
+    now = database_now()
+    earlier, present = Attempt.at(now - HOUR), Attempt.at(now)
+    message.status, message.attempt_id, message.claimed_at = MessageStatus.SENDING, present.id, now
+    message.save()
+    late = Outcome(message.id, earlier.id, Refused(Scope.RECIPIENT, "131026"))
+    assert record(late) is Ending.STALE
+    assert record(replace(late, result=Unknown("timeout"))) is Ending.STALE
+    message.refresh_from_db()
+    assert (message.status, message.retry_count, message.attempt_id) == ("sending", 0, present.id)
+
+
+def test_first_outcome_of_an_attempt_counts_unless_it_was_accepted() -> None:
+    message = goodbye_of(told_user())
+    attempt = Attempt.at(database_now())
+    message.status, message.attempt_id = MessageStatus.SENDING, attempt.id
+    message.claimed_at = attempt.claimed_at
+    message.save()
+    outcome = Outcome(message.id, attempt.id, Unknown("timeout"))
+    assert record(outcome) is Ending.UNKNOWN
+    assert record(replace(outcome, result=Refused(Scope.RECIPIENT, "131026"))) is Ending.STALE
+    assert statuses() == ["unknown"]
+    assert record(replace(outcome, result=Accepted("wamid.late"))) is Ending.SENT
+    assert statuses() == ["sent"]
+
+
+def record(outcome: Outcome) -> Ending:
+    return record_outcome(
+        outcome, backend="scripted", template="goodbye/en", max_attempts=5, now=database_now()
+    )
