@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import connection, transaction
 
+from engagement.message_backends.base import Accepted
 from engagement.models import EngagementMessage, UserEngagementState, UserProfile
 from engagement.selectors.deliveries import database_now
+from engagement.services.delivery import claim
 from engagement.services.delivery.sender import SendRequest, send_messages
+from tests.acceptance.runs import wait_until_waiting
+from tests.database import another_connection
 from tests.factories import make_users
 from tests.integration.delivery.sending import DAY, MINUTE, ScriptedBackend, send, statuses, told_user
 from tests.running import run_job
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings
+
+    from engagement.message_backends.base import OutgoingMessage
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -97,3 +103,32 @@ def test_workers_share_the_queue() -> None:
     result = send(workers=3)
     assert result.counts.sent + EngagementMessage.objects.filter(status="pending").count() == 20
     assert result.status.value == "succeeded"
+
+
+def test_no_transaction_is_open_while_the_backend_works() -> None:
+    told_user()
+    open_ones: list[bool] = []
+
+    def note(_message: OutgoingMessage) -> Accepted:
+        open_ones.append(connection.in_atomic_block)
+        return Accepted("wamid.1")
+
+    send(ScriptedBackend(note))
+    assert open_ones == [False]
+
+
+def test_claims_under_a_cap_wait_for_each_other(settings: Settings) -> None:
+    """Else two claims at once would both take the last place."""
+    settings.ENGAGEMENT_SEND_DAILY_CAP = "5"
+    settings.ENGAGEMENT_LOCK_TIMEOUT_SECONDS = "60"
+    told_user()
+    backend = ScriptedBackend()
+    with another_connection(autocommit=False) as other:
+        other.execute("SELECT pg_advisory_xact_lock(%s)", [claim._CAP_LOCK])
+        sender = threading.Thread(target=run_at_once, args=[[backend]])
+        sender.start()
+        wait_until_waiting(other, 1, name="")
+        assert backend.received == []
+        other.rollback()
+    sender.join()
+    assert len(backend.received) == 1
