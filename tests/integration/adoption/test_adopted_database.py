@@ -99,6 +99,7 @@ def test_adoption_changes_no_row_and_removes_no_constraint(foreign: ForeignDatab
     assert set(foreign.rows(CONSTRAINTS)) >= set(constraints)
 
 
+@pytest.mark.usefixtures("adopted_template")  # makes the roles
 def test_migrate_without_rights_is_one_sentence(foreign: ForeignDatabase) -> None:
     settle(foreign, due=1)
     outcome = foreign.manage("migrate", "--fake-initial", "--verbosity", "0", role=ASSISTANT)
