@@ -60,7 +60,7 @@ def _page(story: DeliveryStory, *, now: datetime) -> Iterator[str]:
     for number, person in enumerate(story.people, start=1):
         yield from _about(number, person, now=now)
     yield f"\n{date_text(second.now)}: the daily job\n"
-    yield f"  {second.succeeded} of those who said nothing became dormant, silently: no message was queued."
+    yield f"  {second.succeeded} people who did not answer became dormant, silently: no message was queued."
     yield "\nWhere they are now\n"
     states = [person.state for person in story.people]
     for state in dict.fromkeys(states):
