@@ -7,6 +7,8 @@ from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
+from engagement.states import DAY
+
 if TYPE_CHECKING:
     from datetime import tzinfo
 
@@ -14,7 +16,6 @@ _HOURS: Final = re.compile(
     r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)",
     re.ASCII,
 )
-DAY: Final = timedelta(days=1)
 MINUTE: Final = timedelta(minutes=1)
 
 

@@ -96,8 +96,6 @@ class MessageBackend(ABC):
 
     name: ClassVar[str]
     """Stored with each message, and the key of the backend's pauses."""
-    has_receipts: ClassVar[bool] = False
-    """Whether the provider reports later that a message was delivered or read."""
     rate_per_second: ClassVar[float] = 0
     """The default rate; 0 for no limit."""
     has_jitter: ClassVar[bool] = False

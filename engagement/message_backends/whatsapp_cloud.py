@@ -27,6 +27,7 @@ from engagement.message_backends.base import (
 )
 from engagement.message_backends.http import Answer, Lost, NotSent, is_plain, post
 from engagement.message_catalogue import GOODBYE
+from engagement.states import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,7 +40,6 @@ ENDPOINTS: Final = (MESSAGES, "marketing_messages")
 REPLY: Final = "reply"
 QUICK_REPLIES: Final = ("1", "2", "3")
 
-DAY: Final = timedelta(days=1)
 MINUTE: Final = timedelta(minutes=1)
 
 SCOPES: Final[Mapping[int, Scope]] = MappingProxyType(
@@ -87,7 +87,6 @@ class WhatsAppCloudBackend(MessageBackend):
     """Sends templates, and replies as text."""
 
     name = "whatsapp_cloud"
-    has_receipts = True
     rate_per_second = 10
 
     def __init__(self, settings: CloudSettings | None = None) -> None:

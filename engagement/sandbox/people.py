@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from engagement.services.inbound_messages import InboundResult
 
 ANSWER: Final = "answer"
-RECEIPT: Final = "receipt"
 NOT_DELIVERED: Final = Refused(Scope.RECIPIENT, "131026")
 """The reason of a receipt `failed`: the receiver cannot get messages."""
 

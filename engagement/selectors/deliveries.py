@@ -9,7 +9,7 @@ from django.db import connection
 from django.db.models import Count, F, Max, Min, Q
 from django.db.models.functions import Coalesce
 
-from engagement.models import EngagementMessage, MessageStatus, MessageType, SendingChannel
+from engagement.models import IN_DOUBT, EngagementMessage, MessageStatus, MessageType, SendingChannel
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -73,15 +73,17 @@ def database_now() -> datetime:
     return instant
 
 
-def due_messages(types: Collection[str], *, now: datetime) -> QuerySet[EngagementMessage]:
+def due_messages(types: Collection[MessageType], *, now: datetime) -> QuerySet[EngagementMessage]:
     """Pending messages of these types whose time has come."""
     due = EngagementMessage.objects.alias(due_at=_DUE_AT).filter(
         status=MessageStatus.PENDING, due_at__lte=now
     )
-    return due if set(types) == set(MessageType.values) else due.filter(message_type__in=types)
+    return due if set(types) == set(MessageType) else due.filter(message_type__in=types)
 
 
-def candidates(types: Sequence[str], *, now: datetime, share: Share = EVERYTHING) -> Iterator[Candidate]:
+def candidates(
+    types: Sequence[MessageType], *, now: datetime, share: Share = EVERYTHING
+) -> Iterator[Candidate]:
     """The due messages of a share, longest waiting first; before each page of others, the due replies."""
     replies = [kind for kind in types if kind == MessageType.REPLY]
     others = [kind for kind in types if kind != MessageType.REPLY]
@@ -98,7 +100,7 @@ def candidates(types: Sequence[str], *, now: datetime, share: Share = EVERYTHING
         last = page[-1]
 
 
-def _page(types: Sequence[str], *, now: datetime, after: Candidate | None) -> list[Candidate]:
+def _page(types: Sequence[MessageType], *, now: datetime, after: Candidate | None) -> list[Candidate]:
     due = due_messages(types, now=now).alias(due_at=_DUE_AT)
     if after:
         due = due.filter(Q(due_at__gt=after.due_at) | Q(due_at=after.due_at, id__gt=after.id))
@@ -120,16 +122,9 @@ def pauses(*, now: datetime) -> list[SendingChannel]:
 def people_sent_to(*, since: datetime) -> int:
     """How many people were sent something that they had not asked for, since then."""
     sent = EngagementMessage.objects.filter(claimed_at__gte=since).exclude(message_type=MessageType.REPLY)
-    sent = sent.filter(status__in=(MessageStatus.SENDING, MessageStatus.UNKNOWN, MessageStatus.SENT))
+    sent = sent.filter(status__in=(*IN_DOUBT, MessageStatus.SENT))
     people: int = sent.aggregate(people=Count("user_id", distinct=True))["people"]
     return people
-
-
-def count_waiting(types: Collection[str], *, now: datetime) -> int:
-    """Pending messages whose scheduled time has come, also those that the sender holds back."""
-    return EngagementMessage.objects.filter(
-        status=MessageStatus.PENDING, scheduled_for__lte=now, message_type__in=types
-    ).count()
 
 
 def count_pending_goodbyes() -> int:
@@ -139,7 +134,7 @@ def count_pending_goodbyes() -> int:
     ).count()
 
 
-def sent_counts(types: Collection[str], *, now: datetime) -> SentCounts:
+def sent_counts(types: Collection[MessageType], *, now: datetime) -> SentCounts:
     """What `check_sending` looks at. A message that the sender holds back is not due until then."""
     oldest = due_messages(types, now=now).aggregate(oldest=Min(_DUE_AT))["oldest"]
     unknown = EngagementMessage.objects.filter(

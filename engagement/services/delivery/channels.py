@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 from django.db import transaction
-from django.db.models import Q
 
 from engagement.models import EngagementMessage, MessageStatus, SendingChannel
 from engagement.selectors.deliveries import WAITING_PAUSE, channels_of
 from engagement.services.resilience.retries import retry_own_transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
 WITHOUT_END: Final = datetime(2099, 12, 31, tzinfo=UTC)
 """The end of a pause that only `resume` ends."""
@@ -118,24 +117,20 @@ def resume_sending(*, backend: str, now: datetime) -> int:
         for channel in channels:
             channel.paused_until, channel.pause_reason, channel.updated_at = None, None, now
             channel.save(update_fields=["paused_until", "pause_reason", "updated_at"])
-    _release(WAITING_PAUSE)
+    _release_held_messages()
     if channels:
         log.info("engagement_sending_resumed", backend=backend, pauses=len(channels))
     return len(channels)
 
 
-def _release(reason: str) -> None:
-    """Make the pending messages due that were held back for this reason."""
+def _release_held_messages() -> None:
+    """Make the pending messages due that a pause held back."""
     with transaction.atomic():
         held = EngagementMessage.objects.filter(
-            Q(outcome_reason=reason), status=MessageStatus.PENDING, next_attempt_at__isnull=False
+            outcome_reason=WAITING_PAUSE, status=MessageStatus.PENDING, next_attempt_at__isnull=False
         ).order_by("id")
         ids = list(held.select_for_update(no_key=True).values_list("id", flat=True))
-        _clear(ids)
-
-
-def _clear(ids: Collection[object]) -> None:
-    EngagementMessage.objects.filter(pk__any_of=ids).update(next_attempt_at=None, outcome_reason=None)
+        EngagementMessage.objects.filter(pk__any_of=ids).update(next_attempt_at=None, outcome_reason=None)
 
 
 def _locked(backend: str, scope: str) -> SendingChannel:

@@ -189,7 +189,12 @@ def _read(candidate: Candidate, *, is_locked: bool) -> Facts | None:
 
 def template_scope(message: EngagementMessage, profile: UserProfile | None) -> str:
     """The name under which the message's template is paused."""
-    return f"{message.message_key}/{_language(profile)}"
+    return template_name(message.message_key, _language(profile))
+
+
+def template_name(message_key: str, language: str) -> str:
+    """The scope of a template's channel."""
+    return f"{message_key}/{language}"
 
 
 def _language(profile: UserProfile | None) -> str:

@@ -65,11 +65,10 @@ def watch_sending(*, backend: str, max_age: timedelta) -> SendingWatch:
     """
     now = deliveries.database_now()
     stale = mark_expired_claims(now=now)
-    types = [kind.value for kind in delivery_settings().types]
     return SendingWatch(
         now=now,
         max_age=max_age,
-        counts=deliveries.sent_counts(types, now=now),
+        counts=deliveries.sent_counts(delivery_settings().types, now=now),
         stale=stale,
         paused=current_pause(backend, now=now),
     )

@@ -24,6 +24,7 @@ from engagement.services.message_queue import EXPIRED_CLAIM
 from engagement.services.preferences import opt_out
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.services.state_machine import lock_known_states
+from engagement.states import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 MINUTE: Final = timedelta(minutes=1)
-DAY: Final = timedelta(days=1)
 MAX_RETRY_AFTER: Final = timedelta(hours=24)
 
 PAUSES: Final[Mapping[Scope, timedelta]] = {

@@ -60,10 +60,6 @@ class SendCounts:
     """Held back, or refused and to be tried again."""
     errors: list[SendError] = field(default_factory=list)
 
-    @property
-    def attempted(self) -> int:
-        return self.sent + self.failed + self.unknown
-
     def add(self, name: str, error: SendError | None = None) -> None:
         setattr(self, name, getattr(self, name) + 1)
         if error and len(self.errors) < MAX_ERRORS:

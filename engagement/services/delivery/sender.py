@@ -105,8 +105,7 @@ class _Sender:
         clock = self._retries.read(deliveries.database_now)
         self._now = self._request.now or clock
         self._shift = self._now - clock
-        types = [kind.value for kind in self._delivery.types]
-        self._due = self._retries.read(deliveries.due_messages(types, now=self._now).count)
+        self._due = self._retries.read(deliveries.due_messages(self._delivery.types, now=self._now).count)
         if self._progress:
             self._progress.due_counted(self._due)
         return True
@@ -187,10 +186,9 @@ class _Sender:
         terms, now = self._terms(), self._now
         if now is None:
             return False
-        types = [kind.value for kind in self._delivery.types]
         channels = deliveries.channels_of(self._request.backend.name)
         pauses = paused_templates(channels, now=deliveries.database_now())
-        for candidate in deliveries.candidates(types, now=now):
+        for candidate in deliveries.candidates(self._delivery.types, now=now):
             match preview(candidate, terms=terms, pauses=pauses, now=now):
                 case Eligible():
                     self._counts.add("sent")

@@ -16,7 +16,7 @@ import structlog
 from engagement.message_backends.base import Refused, Unknown
 from engagement.selectors import deliveries
 from engagement.services.delivery.channels import Paused, next_slot, paused_templates, reserve_slot
-from engagement.services.delivery.claim import Attempt, Claim, Eligible, Failed, claim_message
+from engagement.services.delivery.claim import Attempt, Claim, Eligible, Failed, claim_message, template_name
 from engagement.services.delivery.outcomes import Ending, Outcome, record_outcome
 from engagement.services.delivery.recheck import Cancel, Hold
 from engagement.services.delivery.result import SendError
@@ -88,10 +88,9 @@ class Worker:
         attempted = 0
         self._read_clock()
         self._retry(partial(mark_expired_claims, now=self._clock()))
-        types = [kind.value for kind in self._terms.settings.types]
         now = self._clock() + self._shift
         for share in self._share.passes():
-            for candidate in deliveries.candidates(types, now=now, share=share):
+            for candidate in deliveries.candidates(self._terms.settings.types, now=now, share=share):
                 if self._must_end() or attempted == limit:
                     return attempted
                 attempted += self._try(candidate)
@@ -178,7 +177,7 @@ class Worker:
             record_outcome,
             outcome,
             backend=self._backend.name,
-            template=f"{message.message_key}/{message.language}",
+            template=template_name(message.message_key, message.language),
             max_attempts=self._terms.settings.max_attempts,
         )
         ending = self._retry(lambda: record(now=self._clock()))
