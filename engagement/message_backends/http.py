@@ -6,10 +6,8 @@ import re
 import ssl
 import time
 from dataclasses import dataclass, field
-from threading import Thread
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 from urllib3.exceptions import (
@@ -21,6 +19,8 @@ from urllib3.exceptions import (
     ReadTimeoutError,
     SSLError,
 )
+
+from engagement.web_requests import new_pool, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,20 +66,10 @@ def is_plain(text: str) -> bool:
 
 
 def post(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -> Exchange:
-    """Send a POST request, once. Follows no redirect and retries nothing.
-
-    A socket timeout starts anew with each byte, so the exchange has a thread of its own, which is
-    abandoned when the time is over. Raises nothing.
-    """
-    results: list[Exchange] = []
-
-    def exchange() -> None:
-        results.append(_exchange(url, body=body, headers=headers, seconds=seconds))
-
-    thread = Thread(target=exchange, daemon=True, name="send")
-    thread.start()
-    thread.join(seconds)
-    return results[0] if results else Lost(TIMEOUT)
+    """Send a POST request, once. Follows no redirect and retries nothing. Raises nothing."""
+    return within(
+        seconds, lambda: _exchange(url, body=body, headers=headers, seconds=seconds), name="send"
+    ) or Lost(TIMEOUT)
 
 
 def _exchange(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -> Exchange:
@@ -132,16 +122,8 @@ def _pool_for(url: str) -> urllib3.PoolManager:
     """The pool of connections to the server of `url`; a new one if the former was idle for long."""
     server = (urlsplit(url).scheme, urlsplit(url).netloc)
     now = time.monotonic()
-    used_at, pool = _pools.get(server) or (now, _new_pool(*server))
+    used_at, pool = _pools.get(server) or (now, new_pool(url))
     if now - used_at > MAX_IDLE_SECONDS:
-        pool = _new_pool(*server)
+        pool = new_pool(url)
     _pools[server] = now, pool
     return pool
-
-
-def _new_pool(scheme: str, host: str) -> urllib3.PoolManager:
-    """A pool that goes through the proxy that the environment names."""
-    proxy = getproxies().get(scheme)
-    if not proxy or proxy_bypass(host):
-        return urllib3.PoolManager()
-    return urllib3.ProxyManager(proxy if "://" in proxy else f"http://{proxy}")

@@ -5,10 +5,8 @@ It speaks the protocol of Healthchecks and compatible services: https://healthch
 
 from __future__ import annotations
 
-from threading import Thread
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import structlog
 import urllib3
@@ -16,6 +14,7 @@ import urllib3
 import engagement
 from engagement.models import RunStatus
 from engagement.services.job.progress import RunListener
+from engagement.web_requests import new_pool, within
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -78,26 +77,15 @@ def failure_sentence(result: RunResult) -> str:
     return f"The run was interrupted after {result.processed:,} users; the next run continues."
 
 
-def _send(url: str, body: str | None) -> str | None:
-    """Send one ping; returns what went wrong, if anything did.
-
-    A socket timeout starts anew with each byte and does not cover the DNS lookup. So the request has a
-    thread of its own, which is abandoned when the time is over.
-    """
-    errors = [_NO_ANSWER]
-
-    def request() -> None:
-        errors[:] = _errors_of_request(url, body)
-
-    thread = Thread(target=request, daemon=True, name="heartbeat")
-    thread.start()
-    thread.join(SECONDS_PER_PING)
-    return errors[0] if errors else None
+def _send(url: str, body: str | None) -> str:
+    """Send one ping; returns what went wrong, or an empty text."""
+    error = within(SECONDS_PER_PING, lambda: _error_of_request(url, body), name="heartbeat")
+    return _NO_ANSWER if error is None else error
 
 
-def _errors_of_request(url: str, body: str | None) -> list[str]:
+def _error_of_request(url: str, body: str | None) -> str:
     try:
-        response = _pool_for(url).request(
+        response = new_pool(url).request(
             "GET" if body is None else "POST",
             url,
             body=body,
@@ -110,17 +98,8 @@ def _errors_of_request(url: str, body: str | None) -> list[str]:
         )
     except urllib3.exceptions.HTTPError as error:
         # Not its text, which holds the URL.
-        return [_reason(error)]
-    return [] if response.status < 400 else [f"HTTP status {response.status}"]  # noqa: PLR2004
-
-
-def _pool_for(url: str) -> urllib3.PoolManager:
-    """A connection to the service, through the proxy that the environment names (HTTPS_PROXY, NO_PROXY)."""
-    parts = urlsplit(url)
-    proxy = getproxies().get(parts.scheme)
-    if not proxy or proxy_bypass(parts.netloc):
-        return urllib3.PoolManager()
-    return urllib3.ProxyManager(proxy if "://" in proxy else f"http://{proxy}")
+        return _reason(error)
+    return "" if response.status < 400 else f"HTTP status {response.status}"  # noqa: PLR2004
 
 
 def _reason(error: BaseException) -> str:
