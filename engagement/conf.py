@@ -128,7 +128,7 @@ def engagement_settings() -> EngagementSettings:
 
     Raises ImproperlyConfigured, with one sentence, for an invalid value.
     """
-    number = {name: whole_number(name, limits) for name, limits in WHOLE_NUMBERS.items()}
+    number = {name: whole_number(name) for name in WHOLE_NUMBERS}
     return EngagementSettings(
         policy=Policy(
             inactivity=timedelta(days=number["ENGAGEMENT_INACTIVITY_DAYS"]),
@@ -150,7 +150,7 @@ def engagement_settings() -> EngagementSettings:
 
 def statement_timeout() -> timedelta:
     """How long one statement may take. Read alone, because every transaction needs it."""
-    return timedelta(seconds=whole_number(STATEMENT_TIMEOUT, WHOLE_NUMBERS[STATEMENT_TIMEOUT]))
+    return timedelta(seconds=whole_number(STATEMENT_TIMEOUT))
 
 
 def refuse_misspelt_names() -> None:
@@ -165,8 +165,9 @@ def refuse_misspelt_names() -> None:
                 raise ImproperlyConfigured(f"{name} is not a setting; did you mean {meant}?")
 
 
-def whole_number(name: str, limits: Number) -> int:
-    raw = raw_setting(name)
+def whole_number(name: str) -> int:
+    """One of WHOLE_NUMBERS. Raises ImproperlyConfigured outside of its bounds."""
+    limits, raw = WHOLE_NUMBERS[name], raw_setting(name)
     if raw == "":
         return limits.default
     try:
@@ -220,7 +221,7 @@ def _preferences() -> Mapping[str, Preference]:
 def _phrases(preference: Preference, default: Sequence[str]) -> Sequence[str]:
     """Phrases with commas between them."""
     name = WORDS[preference]
-    phrases = [phrase.strip() for phrase in str(raw_setting(name)).split(",") if phrase.strip()] or default
+    phrases = listed_setting(name) or default
     for phrase in phrases:
         if plain_words(phrase) in {"", *REPLIES}:
             raise ImproperlyConfigured(
@@ -230,6 +231,11 @@ def _phrases(preference: Preference, default: Sequence[str]) -> Sequence[str]:
         if needed not in map(plain_words, phrases):
             raise ImproperlyConfigured(f"{name} must include {needed!r}, which messages tell users to send.")
     return phrases
+
+
+def listed_setting(name: str) -> list[str]:
+    """The items of a setting that is a text with commas between them."""
+    return [item.strip() for item in str(raw_setting(name)).split(",") if item.strip()]
 
 
 def _web_address(name: str) -> str:
@@ -248,8 +254,13 @@ def _is_web_address(text: str) -> bool:
         port = parts.port
     except ValueError:
         return False
-    is_plain = _PRINTABLE.fullmatch(text) is not None and "@" not in parts.netloc
+    is_plain = is_printable(text) and "@" not in parts.netloc
     return is_plain and parts.scheme in {"http", "https"} and bool(parts.hostname) and port != 0
+
+
+def is_printable(text: str) -> bool:
+    """Whether the text has visible ASCII characters alone, as a URL and a header need."""
+    return _PRINTABLE.fullmatch(text) is not None
 
 
 _SERVICE_LINK: Final = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)$")

@@ -80,6 +80,11 @@ def coming_runs(now: datetime, *, count: int, run_time: time) -> list[datetime]:
     return runs
 
 
+def iso_text(instant: datetime | None) -> str | None:
+    """The time in ISO 8601, for JSON."""
+    return instant.isoformat() if instant else None
+
+
 def utc_timestamp(text: str) -> datetime:
     """Parse an ISO 8601 time with an offset, and return it in UTC.
 

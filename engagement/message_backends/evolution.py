@@ -13,9 +13,9 @@ from urllib.parse import quote
 
 from django.conf import settings
 
-from engagement.conf import SEND_TIMEOUT, WHOLE_NUMBERS, whole_number
+from engagement.conf import SEND_TIMEOUT, is_printable, whole_number
 from engagement.message_backends.base import Accepted, MessageBackend, Refused, Scope, SendOutcome, Unknown
-from engagement.message_backends.http import Lost, NotSent, is_plain, post
+from engagement.message_backends.http import Lost, NotSent, post
 
 if TYPE_CHECKING:
     from engagement.message_backends.base import OutgoingMessage
@@ -35,7 +35,7 @@ class EvolutionBackend(MessageBackend):
 
     def __init__(self) -> None:
         self._url, self._key, self._instance = (str(getattr(settings, name, None) or "") for name in SETTINGS)
-        self._seconds = whole_number(SEND_TIMEOUT, WHOLE_NUMBERS[SEND_TIMEOUT])
+        self._seconds = whole_number(SEND_TIMEOUT)
 
     @property
     def max_call(self) -> timedelta:
@@ -46,7 +46,7 @@ class EvolutionBackend(MessageBackend):
         problems = [f"{name} must be set." for name, value in zip(SETTINGS, values, strict=True) if not value]
         if self._url and not self._url.startswith(("https://", "http://")):
             problems.append("EVOLUTION_URL must be the address of the gateway, such as https://host:8080.")
-        if self._key and not is_plain(self._key):
+        if self._key and not is_printable(self._key):
             problems.append("EVOLUTION_API_KEY must be one line of plain characters, without spaces.")
         return problems
 

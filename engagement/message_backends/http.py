@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import ssl
 import time
 from dataclasses import dataclass, field
@@ -55,14 +54,8 @@ class Lost:
 
 
 TIMEOUT: Final = "timeout"
-_PLAIN: Final = re.compile(r"[!-~]+")
 
 Exchange: TypeAlias = Answer | NotSent | Lost
-
-
-def is_plain(text: str) -> bool:
-    """Whether a header may hold it: visible ASCII characters alone."""
-    return _PLAIN.fullmatch(text) is not None
 
 
 def post(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -> Exchange:

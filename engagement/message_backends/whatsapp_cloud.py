@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from engagement.conf import SEND_TIMEOUT, WHOLE_NUMBERS, whole_number
+from engagement.conf import SEND_TIMEOUT, is_printable, whole_number
 from engagement.message_backends.base import (
     Accepted,
     MessageBackend,
@@ -25,7 +25,7 @@ from engagement.message_backends.base import (
     SendOutcome,
     Unknown,
 )
-from engagement.message_backends.http import Answer, Lost, NotSent, is_plain, post
+from engagement.message_backends.http import Answer, Lost, NotSent, post
 from engagement.message_catalogue import GOODBYE
 from engagement.states import DAY
 
@@ -91,7 +91,7 @@ class WhatsAppCloudBackend(MessageBackend):
 
     def __init__(self, settings: CloudSettings | None = None) -> None:
         self._settings = settings or CloudSettings.from_django()
-        self._seconds = whole_number(SEND_TIMEOUT, WHOLE_NUMBERS[SEND_TIMEOUT])
+        self._seconds = whole_number(SEND_TIMEOUT)
         self._templates, self._problem = _templates(self._settings.templates)
 
     @property
@@ -105,7 +105,7 @@ class WhatsAppCloudBackend(MessageBackend):
         problems += [
             f"{name} must be one line of plain characters, without spaces."
             for name, value in zip(names, values, strict=True)
-            if value and not is_plain(value)
+            if value and not is_printable(value)
         ]
         if not _is_safe(self._settings.url):
             problems.append(

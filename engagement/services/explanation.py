@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from engagement.conf import engagement_settings
 from engagement.privacy import redact
-from engagement.schedule import NextStep, NextStepKind, first_run_after, first_run_from
+from engagement.schedule import NextStep, NextStepKind, first_run_after, first_run_from, iso_text
 from engagement.selectors import user_history
 from engagement.states import CHECK_OF, SkipReason, State, require_aware
 
@@ -60,16 +60,16 @@ class Explanation:
             "user_id": str(self.user_id),
             "now": self.now.isoformat(),
             "state": status and status.state,
-            "since": _iso(self.since),
-            **{name: _iso(getattr(status, name, None)) for name in user_history.STATE_TIMES},
+            "since": iso_text(self.since),
+            **{name: iso_text(getattr(status, name, None)) for name in user_history.STATE_TIMES},
             "unreadable": [],
             "opted_out": status and SkipReason.OPTED_OUT in status.obstacles,
-            "opt_out_changed_at": _iso(status.opt_out_changed_at) if status else None,
+            "opt_out_changed_at": iso_text(status.opt_out_changed_at) if status else None,
             "reachable": status and SkipReason.NO_DESTINATION not in status.obstacles,
             "verdict": next_step.verdict.value,
             "check": next_step.check and next_step.check.name,
             "obstacles": [reason.value for reason in next_step.obstacles],
-            "next_run_at": _iso(next_step.next_run_at),
+            "next_run_at": iso_text(next_step.next_run_at),
             "moves": [_transition_json(transition) for transition in self.transitions],
             "messages": [_message_json(message) for message in self.messages],
         }
@@ -141,7 +141,7 @@ def _without_numbers(message: MessageRecord) -> MessageRecord:
 
 def _transition_json(transition: TransitionRecord) -> dict[str, object]:
     return {
-        "at": _iso(transition.created_at),
+        "at": iso_text(transition.created_at),
         "from_state": transition.from_state,
         "to_state": transition.to_state,
         "trigger": transition.trigger,
@@ -153,19 +153,15 @@ def _message_json(message: MessageRecord) -> dict[str, object]:
     return {
         "message_type": message.message_type,
         "status": message.status,
-        "created_at": _iso(message.created_at),
-        "scheduled_for": _iso(message.scheduled_for),
-        "sent_at": _iso(message.sent_at),
+        "created_at": iso_text(message.created_at),
+        "scheduled_for": iso_text(message.scheduled_for),
+        "sent_at": iso_text(message.sent_at),
         "error": message.error_message,
         "outcome_reason": message.outcome_reason,
         "error_code": message.error_code,
-        "next_attempt_at": _iso(message.next_attempt_at),
-        "claimed_at": _iso(message.claimed_at),
-        "delivered_at": _iso(message.delivered_at),
-        "read_at": _iso(message.read_at),
-        "failed_at": _iso(message.failed_at),
+        "next_attempt_at": iso_text(message.next_attempt_at),
+        "claimed_at": iso_text(message.claimed_at),
+        "delivered_at": iso_text(message.delivered_at),
+        "read_at": iso_text(message.read_at),
+        "failed_at": iso_text(message.failed_at),
     }
-
-
-def _iso(instant: datetime | None) -> str | None:
-    return instant.isoformat() if instant else None

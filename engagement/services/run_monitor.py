@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from engagement.schedule import iso_text
 from engagement.selectors.job_runs import answered_for, good_runs, latest_runs, status_of_run
 from engagement.states import CHECKS
 
@@ -35,7 +36,7 @@ class SeenRun:
             "now": run.now.isoformat(),
             "started_at": run.started_at.isoformat(),
             "last_seen_at": run.last_seen_at.isoformat(),
-            "finished_at": run.finished_at.isoformat() if run.finished_at else None,
+            "finished_at": iso_text(run.finished_at),
             "processed": run.processed,
             "succeeded": run.succeeded,
             "failed": run.failed,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from engagement.schedule import iso_text
 from engagement.selectors import deliveries
 from engagement.services.delivery.channels import current_pause
 from engagement.services.delivery.settings import delivery_settings
@@ -47,13 +48,13 @@ class SendingWatch:
         counts, paused = self.counts, self.paused
         return {
             "good": self.is_good,
-            "oldest_due_at": _iso(counts.oldest_due_at),
+            "oldest_due_at": iso_text(counts.oldest_due_at),
             "max_age_seconds": int(self.max_age.total_seconds()),
-            "last_sent_at": _iso(counts.last_sent_at),
+            "last_sent_at": iso_text(counts.last_sent_at),
             "unknown": counts.unknown,
             "stale": self.stale,
             "not_delivered": counts.not_delivered,
-            "paused_until": _iso(paused.until) if paused else None,
+            "paused_until": iso_text(paused.until) if paused else None,
             "pause_reason": paused.reason if paused else None,
         }
 
@@ -72,7 +73,3 @@ def watch_sending(*, backend: str, max_age: timedelta) -> SendingWatch:
         stale=stale,
         paused=current_pause(backend, now=now),
     )
-
-
-def _iso(instant: datetime | None) -> str | None:
-    return instant.isoformat() if instant else None

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from engagement.schedule import iso_text
 from engagement.services.job.result import SIGNAL_BASE
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class SendResult:
             "dry_run": self.dry_run,
             "due": self.due,
             **self.numbers(),
-            "paused_until": self.paused_until.isoformat() if self.paused_until else None,
+            "paused_until": iso_text(self.paused_until),
             "pause_reason": self.pause_reason,
             "failure": self.failure,
             "hint": self.hint,

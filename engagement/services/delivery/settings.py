@@ -15,6 +15,7 @@ from engagement.conf import (
     SEND_TIME_ZONE,
     SEND_TYPES,
     WHOLE_NUMBERS,
+    listed_setting,
     raw_setting,
     whole_number,
 )
@@ -56,7 +57,7 @@ def delivery_settings() -> DeliverySettings:
 
     Raises ImproperlyConfigured, with one sentence, for an invalid value.
     """
-    number = {name: whole_number(name, WHOLE_NUMBERS[name]) for name in WHOLE_NUMBERS if "_SEND_" in name}
+    number = {name: whole_number(name) for name in WHOLE_NUMBERS if "_SEND_" in name}
     return DeliverySettings(
         hours=_hours(),
         time_zone=_time_zone(),
@@ -64,7 +65,7 @@ def delivery_settings() -> DeliverySettings:
         daily_cap=number["ENGAGEMENT_SEND_DAILY_CAP"],
         max_age=timedelta(hours=number["ENGAGEMENT_SEND_MAX_AGE_HOURS"]),
         max_attempts=number["ENGAGEMENT_SEND_MAX_ATTEMPTS"],
-        allow_only=frozenset(_listed(SEND_ALLOW_ONLY)),
+        allow_only=frozenset(listed_setting(SEND_ALLOW_ONLY)),
         types=_types(),
     )
 
@@ -104,15 +105,10 @@ def _rate() -> float | None:
 
 
 def _types() -> tuple[MessageType, ...]:
-    names = _listed(SEND_TYPES) or MessageType.values
+    names = listed_setting(SEND_TYPES) or MessageType.values
     for name in names:
         if name not in MessageType.values:
             raise ImproperlyConfigured(
                 f"{SEND_TYPES} must list some of {', '.join(MessageType.values)}, not {name!r}."
             )
     return tuple(kind for kind in MessageType if kind.value in names)
-
-
-def _listed(name: str) -> list[str]:
-    """The items of a setting that is a text with commas."""
-    return [item.strip() for item in str(raw_setting(name)).split(",") if item.strip()]
