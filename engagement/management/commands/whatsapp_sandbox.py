@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from django.core.management.base import CommandError
 from django.db import connections
@@ -17,9 +18,10 @@ from engagement.services.resilience.stop import StopRequest, stop_on_signals
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
+    from collections.abc import Callable
 
-    from engagement.sandbox.server import SandboxMessage
-
+P = ParamSpec("P")
+T = TypeVar("T")
 DEFAULT_PORT: Final = 8010
 POLL_SECONDS: Final = 3600.0
 
@@ -41,7 +43,11 @@ class Command(SentenceCommand):
 
     def handle(self, **options: Any) -> None:
         try:
-            sandbox = WhatsAppSandbox(port=options["port"], act=_act, text_of=_text_of)
+            sandbox = WhatsAppSandbox(
+                port=options["port"],
+                act=_with_own_connection(people.act),
+                text_of=_with_own_connection(people.text_of),
+            )
         except OSError as error:
             raise CommandError(
                 f"Port {options['port']} cannot be used ({error.strerror}); choose another one with --port."
@@ -67,16 +73,14 @@ def _how_to_use(url: str) -> str:
     )
 
 
-def _act(message: SandboxMessage, what: str) -> str:
-    """Each request has a thread, and so a connection, of its own."""
-    try:
-        return people.act(message, what)
-    finally:
-        connections.close_all()
+def _with_own_connection(work: Callable[P, T]) -> Callable[P, T]:
+    """Each request has a thread, and so a connection, of its own, which nobody else would close."""
 
+    @wraps(work)
+    def done(*arguments: P.args, **options: P.kwargs) -> T:
+        try:
+            return work(*arguments, **options)
+        finally:
+            connections.close_all()
 
-def _text_of(message: SandboxMessage) -> str:
-    try:
-        return people.text_of(message)
-    finally:
-        connections.close_all()
+    return done

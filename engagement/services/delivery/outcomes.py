@@ -6,6 +6,7 @@ message, in that order.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -21,7 +22,7 @@ from engagement.models import IN_DOUBT, EngagementMessage, MessageStatus, UserPr
 from engagement.services.delivery.channels import pause_sending, slow_down
 from engagement.services.delivery.claim import attempt_time
 from engagement.services.message_queue import EXPIRED_CLAIM
-from engagement.services.preferences import opt_out
+from engagement.services.preferences import UserProfileNotFound, opt_out
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.services.state_machine import lock_known_states
 from engagement.states import DAY
@@ -178,8 +179,8 @@ def _refuse(outcome: Outcome, refusal: Refused, *, max_attempts: int, now: datet
         if message is None:
             return Ending.STALE
         _apply(message, refusal, max_attempts=max_attempts, now=now)
-        if refusal.scope is Scope.OPTED_OUT and UserProfile.objects.filter(pk=message.user_id).exists():
-            opt_out(user_id=message.user_id, now=now)
+        if refusal.scope is Scope.OPTED_OUT:
+            opt_out_known(message.user_id, now=now)
     _log_refusal(message, refusal)
     return Ending.FAILED if message.status == MessageStatus.FAILED else Ending.WAITING
 
@@ -273,11 +274,21 @@ def _present(outcome: Outcome) -> EngagementMessage | None:
 
 
 def _lock_user_of(message_id: UUID) -> None:
-    """Lock the state and the profile before the message, as everyone does who locks several."""
     user_ids = EngagementMessage.objects.filter(pk=message_id).values_list("user_id", flat=True)
     for user_id in user_ids:
-        lock_known_states(user_ids=[user_id])
-        UserProfile.objects.select_for_update(no_key=True).filter(pk=user_id).first()
+        lock_user(user_id)
+
+
+def lock_user(user_id: UUID) -> None:
+    """Lock the state and the profile, which come before messages; needs the caller's transaction."""
+    lock_known_states(user_ids=[user_id])
+    UserProfile.objects.select_for_update(no_key=True).filter(pk=user_id).first()
+
+
+def opt_out_known(user_id: UUID, *, now: datetime) -> None:
+    """Opt the user out, as the provider reports; nothing for a user without a profile."""
+    with suppress(UserProfileNotFound):
+        opt_out(user_id=user_id, now=now)
 
 
 def _log_refusal(message: EngagementMessage, refusal: Refused) -> None:

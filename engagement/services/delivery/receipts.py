@@ -17,8 +17,7 @@ from engagement.conf import engagement_settings
 from engagement.message_backends.base import Refused, Scope
 from engagement.models import EngagementMessage, MessageType, UserProfile
 from engagement.services.delivery.claim import template_scope
-from engagement.services.delivery.outcomes import become_sent, hold_back, locked
-from engagement.services.preferences import opt_out
+from engagement.services.delivery.outcomes import become_sent, hold_back, lock_user, locked, opt_out_known
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.services.state_machine import extend_wait, lock_known_states
 from engagement.states import require_aware
@@ -108,18 +107,19 @@ def _take(receipt: Receipt, found: EngagementMessage, *, now: datetime) -> Recei
     opts_out = receipt.refusal is not None and receipt.refusal.scope is Scope.OPTED_OUT
     extends = receipt.kind is ReceiptKind.DELIVERED and found.message_type == MessageType.GOODBYE
     with transaction.atomic():
-        if opts_out or extends:
-            lock_known_states(user_ids=[found.user_id])
         if opts_out:
-            UserProfile.objects.select_for_update(no_key=True).filter(pk=found.user_id).first()
+            lock_user(found.user_id)
+        elif extends:
+            lock_known_states(user_ids=[found.user_id])
         message = locked(found.id)
         if message is None:
             return ReceiptEffect.UNKNOWN_MESSAGE
         effect = _apply(receipt, message, now=now)
         if extends and message.delivered_at:
-            _extend(message)
-        if opts_out and effect is ReceiptEffect.RECORDED and _has_profile(message.user_id):
-            opt_out(user_id=message.user_id, now=now)
+            wait = engagement_settings().policy.goodbye_wait
+            extend_wait(user_id=message.user_id, until=message.delivered_at + wait)
+        if opts_out and effect is ReceiptEffect.RECORDED:
+            opt_out_known(message.user_id, now=now)
     return effect
 
 
@@ -151,16 +151,6 @@ def _facts(message: EngagementMessage) -> tuple[object, ...]:
         message.read_at,
         message.failed_at,
     )
-
-
-def _extend(message: EngagementMessage) -> None:
-    if message.delivered_at:
-        wait = engagement_settings().policy.goodbye_wait
-        extend_wait(user_id=message.user_id, until=message.delivered_at + wait)
-
-
-def _has_profile(user_id: UUID) -> bool:
-    return UserProfile.objects.filter(pk=user_id).exists()
 
 
 def _template_of(message: EngagementMessage) -> str:
