@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
 
+from engagement.sandbox.server import WhatsAppSandbox
+from tests.acceptance.deliveries import kill_senders_that_are_left
 from tests.acceptance.runs import kill_what_is_left
 from tests.database import another_connection
 
@@ -60,6 +62,14 @@ def other(committed: None) -> Iterator[psycopg.Connection]:
     with another_connection(autocommit=False) as connection:
         yield connection
         connection.rollback()
+
+
+@pytest.fixture
+def sandbox(committed: None) -> Iterator[WhatsAppSandbox]:
+    """A stand-in for WhatsApp that counts what it receives."""
+    with WhatsAppSandbox().running() as running:
+        yield running
+    kill_senders_that_are_left()
 
 
 @pytest.fixture(autouse=True)

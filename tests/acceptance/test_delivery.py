@@ -33,7 +33,6 @@ from tests.acceptance.deliveries import (
     assert_at_most_once,
     end_of,
     kill_group,
-    kill_senders_that_are_left,
     let_claims_expire,
     queue_goodbyes,
     send_to_the_end,
@@ -48,7 +47,7 @@ from tests.database import GATE, closed_gate, execute, wait_for_somebody_at_the_
 from tests.factories import make_users
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
     from random import Random
     from uuid import UUID
@@ -57,13 +56,6 @@ if TYPE_CHECKING:
     from tests.acceptance.conftest import Size
 
 WORKERS: Final = 4
-
-
-@pytest.fixture
-def sandbox(committed: None) -> Iterator[WhatsAppSandbox]:
-    with WhatsAppSandbox().running() as running:
-        yield running
-    kill_senders_that_are_left()
 
 
 @pytest.fixture

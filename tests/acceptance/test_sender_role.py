@@ -8,7 +8,6 @@ import psycopg
 import pytest
 
 from engagement.models import EngagementMessage, MessageStatus, UserProfile
-from engagement.sandbox.server import WhatsAppSandbox
 from engagement.selectors.deliveries import database_now
 from tests.acceptance.deliveries import (
     CLOUD,
@@ -16,7 +15,6 @@ from tests.acceptance.deliveries import (
     Refusals,
     assert_at_most_once,
     backend_environment,
-    kill_senders_that_are_left,
     queue_goodbyes,
     send_to_the_end,
 )
@@ -25,6 +23,8 @@ from tests.running import run_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from engagement.sandbox.server import WhatsAppSandbox
 
 FORBIDDEN = (
     "UPDATE engagement_message_queue SET message_key = 'other'",
@@ -57,13 +57,6 @@ FORBIDDEN = (
 def url_of_role(onlooker: psycopg.Connection) -> Iterator[str]:
     with role_of(onlooker, "engagement_sender") as url:
         yield url
-
-
-@pytest.fixture
-def sandbox(committed: None) -> Iterator[WhatsAppSandbox]:
-    with WhatsAppSandbox().running() as running:
-        yield running
-    kill_senders_that_are_left()
 
 
 def test_everything_about_sending_works_with_these_privileges(

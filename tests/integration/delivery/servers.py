@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from time import sleep
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from tests.heartbeat_server import never_answer
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -71,12 +73,6 @@ def whole(status: str, body: bytes, *headers: str) -> Callable[[socket.socket], 
     return lambda client: client.sendall("\r\n".join(lines).encode() + body)
 
 
-def stall(client: socket.socket) -> None:
-    """Answer nothing until the client gives up."""
-    while client.recv(4096):
-        pass
-
-
 def reset(client: socket.socket) -> None:
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
@@ -109,7 +105,7 @@ def another_protocol(client: socket.socket) -> None:
 
 
 SICK: Final = {
-    "stalls": stall,
+    "stalls": never_answer,
     "resets": reset,
     "hangs up": hang_up,
     "trickles": trickle,
