@@ -4,7 +4,13 @@ from engagement.models.channels import SendingChannel
 from engagement.models.choices import GOOD, IN_DOUBT, Destination, MessageStatus, MessageType, RunStatus
 from engagement.models.messages import EngagementMessage
 from engagement.models.runs import EngagementJobRun
-from engagement.models.users import VISIBLE, EngagementStateTransition, UserEngagementState, UserProfile
+from engagement.models.users import (
+    VISIBLE,
+    EngagementStateTransition,
+    UserEngagementState,
+    UserProfile,
+    is_address,
+)
 from engagement.postgres import MessageInsert
 
 __all__ = [
@@ -22,4 +28,5 @@ __all__ = [
     "SendingChannel",
     "UserEngagementState",
     "UserProfile",
+    "is_address",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from django.contrib.postgres.functions import RandomUUID
@@ -19,6 +20,11 @@ VISIBLE: Final = (
 
 An address without one is none.
 """
+
+
+def is_address(text: str | None) -> bool:
+    """Whether the text counts as an address, as VISIBLE has it for the database."""
+    return re.search(VISIBLE, text or "") is not None
 
 
 class UserProfile(models.Model):

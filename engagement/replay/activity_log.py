@@ -15,7 +15,7 @@ from functools import partial
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from engagement.models import VISIBLE
+from engagement.models import is_address
 from engagement.privacy import redact
 from engagement.schedule import utc_timestamp
 
@@ -163,14 +163,10 @@ def _event(header: list[str], row: list[str]) -> Event:
         user=cells["user"],
         occurred_at=occurred_at,
         locale=cells.get("locale") or None,
-        whatsapp_jid=_address(cells.get("whatsapp_jid", "")),
+        whatsapp_jid=cells["whatsapp_jid"] if is_address(cells.get("whatsapp_jid")) else None,
         reengagement_opt_out=opt_out,
         text=cells.get("text") or None,
     )
-
-
-def _address(cell: str) -> str | None:
-    return cell if re.search(VISIBLE, cell) else None
 
 
 def _shown(text: str) -> str:

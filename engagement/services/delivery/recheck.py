@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from engagement.models import MessageType
+from engagement.models import MessageType, is_address
 from engagement.selectors.deliveries import WAITING_ALLOW_LIST, WAITING_CAP, WAITING_HOURS, WAITING_PAUSE
 from engagement.sending_hours import zone_named
 from engagement.services.message_queue import WAIT_OVER
@@ -89,7 +89,7 @@ def reason_to_cancel(facts: Facts, *, settings: DeliverySettings, now: datetime)
     reason = None
     if profile is None:
         reason = NO_PROFILE
-    elif not (profile.whatsapp_jid or "").strip():
+    elif not is_address(profile.whatsapp_jid):
         reason = NO_ADDRESS
     elif message.message_type == MessageType.GOODBYE:
         reason = _reason_against_goodbye(facts, opted_out=profile.reengagement_opt_out, now=now)

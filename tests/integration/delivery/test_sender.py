@@ -92,6 +92,7 @@ def test_claim_extends_the_wait_of_a_goodbye() -> None:
     [
         ({"whatsapp_jid": None}, "no_address"),
         ({"whatsapp_jid": " "}, "no_address"),
+        ({"whatsapp_jid": "\u200b"}, "no_address"),
         ({"reengagement_opt_out": True}, "opted_out"),
     ],
 )
