@@ -1,4 +1,4 @@
-"""What requests to other services share: the proxy of the environment, and an end. Knows no users."""
+"""What requests to other services share: the proxy of the environment, and a deadline. Knows no users."""
 
 from __future__ import annotations
 
