@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -9,7 +10,15 @@ from django.db import connection
 from django.db.models import Count, F, Max, Min, Q
 from django.db.models.functions import Coalesce
 
-from engagement.models import IN_DOUBT, EngagementMessage, MessageStatus, MessageType, SendingChannel
+from engagement.models import (
+    IN_DOUBT,
+    EngagementMessage,
+    MessageStatus,
+    MessageType,
+    SendingChannel,
+    UserProfile,
+)
+from engagement.states import UserState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -64,6 +73,14 @@ class SentCounts(NamedTuple):
     last_sent_at: datetime | None
 
 
+class QueuedMessage(NamedTuple):
+    """A message and its user, with the columns that the sender looks at."""
+
+    message: EngagementMessage
+    profile: UserProfile | None
+    user_state: UserState | None
+
+
 def database_now() -> datetime:
     """The database's clock. The senders of several machines agree on it."""
     with connection.cursor() as cursor:
@@ -71,6 +88,85 @@ def database_now() -> datetime:
         ((now,),) = cursor.fetchall()
     instant: datetime = now
     return instant
+
+
+def clock_and_channels(backend: str) -> tuple[datetime, dict[str, SendingChannel]]:
+    """The database's clock, and the backend's channels by scope, in one statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(_CLOCK_AND_CHANNELS, [backend])
+        rows = cursor.fetchall()
+    channels = [SendingChannel.from_db(None, _CHANNEL_COLUMNS, row[1:]) for row in rows if row[1] is not None]
+    return rows[0][0], {channel.scope: channel for channel in channels}
+
+
+def queued_message(candidate: Candidate, *, lock: bool) -> QueuedMessage | None:
+    """Read a message and its user, in one statement.
+
+    With `lock` the rows are locked, in a transaction of the caller's.
+    Returns None if the message is gone, or, with `lock`, if another session has locked one of the rows.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _QUEUED_MESSAGE.format(lock="FOR NO KEY UPDATE SKIP LOCKED" if lock else ""),
+            {"user_id": candidate.user_id, "message_id": candidate.id},
+        )
+        rows = cursor.fetchall()
+    if not rows:
+        return None
+    params, *values = rows[0]
+    message = EngagementMessage.from_db(None, _MESSAGE_COLUMNS, values[:_PROFILE_AT])
+    message.message_params = json.loads(params)
+    profile, user_state = values[_PROFILE_AT:_STATE_AT], values[_STATE_AT:]
+    return QueuedMessage(
+        message,
+        UserProfile.from_db(None, _PROFILE_COLUMNS, profile) if profile[0] else None,
+        UserState(*user_state) if user_state[0] else None,
+    )
+
+
+_CHANNEL_COLUMNS: Final = ("id", "scope", "paused_until", "pause_reason", "next_slot_at")
+_CLOCK_AND_CHANNELS: Final = f"""
+    SELECT clock.now, {", ".join(f"channel.{column}" for column in _CHANNEL_COLUMNS)}
+    FROM (SELECT clock_timestamp() AS now) AS clock
+        LEFT JOIN engagement_sending_channels AS channel ON channel.backend = %s
+"""  # noqa: S608  our own columns
+# In the order of the models' fields, as `from_db` takes them.
+_MESSAGE_COLUMNS: Final = (
+    "id",
+    "message_type",
+    "message_key",
+    "destination_jid",
+    "scheduled_for",
+    "idempotency_key",
+    "created_at",
+    "user_id",
+    "status",
+    "attempt_id",
+    "next_attempt_at",
+)
+_PROFILE_COLUMNS: Final = ("user_id", "whatsapp_jid", "locale", "time_zone", "reengagement_opt_out")
+_PROFILE_AT: Final = len(_MESSAGE_COLUMNS)
+_STATE_AT: Final = _PROFILE_AT + len(_PROFILE_COLUMNS)
+_QUEUED_MESSAGE: Final = f"""
+    WITH user_state AS MATERIALIZED (
+        SELECT * FROM user_engagement_states WHERE user_id = %(user_id)s {{lock}}
+    ), profile AS MATERIALIZED (
+        SELECT * FROM user_profiles WHERE user_id = %(user_id)s {{lock}}
+    ), message AS MATERIALIZED (
+        SELECT * FROM engagement_message_queue WHERE id = %(message_id)s {{lock}}
+    )
+    SELECT
+        message.message_params,
+        {", ".join(f"message.{column}" for column in _MESSAGE_COLUMNS)},
+        {", ".join(f"profile.{column}" for column in _PROFILE_COLUMNS)},
+        {", ".join(f"user_state.{column}" for column in UserState._fields)}
+    FROM message LEFT JOIN profile ON true LEFT JOIN user_state ON true
+    -- A row that exists and was not read is locked by another session.
+    WHERE (profile.user_id IS NOT NULL
+            OR NOT EXISTS (SELECT FROM user_profiles WHERE user_id = %(user_id)s))
+        AND (user_state.user_id IS NOT NULL
+            OR NOT EXISTS (SELECT FROM user_engagement_states WHERE user_id = %(user_id)s))
+"""  # noqa: S608  our own columns
 
 
 def due_messages(types: Collection[MessageType], *, now: datetime) -> QuerySet[EngagementMessage]:

@@ -166,10 +166,10 @@ def extend_wait(*, user_id: UUID, until: datetime) -> bool:
     Transaction: needs the caller's, in which the state row was locked. Repeatable.
     """
     _require_transaction("extend_wait()")
-    waiting = UserEngagementState.objects.filter(
-        user_id=user_id, state=State.GOODBYE_SENT, goodbye_expires_at__lt=until
-    )
-    return bool(waiting.update(goodbye_expires_at=until))
+    with connection.cursor() as cursor:
+        cursor.execute(_EXTEND_WAIT, {"user_id": user_id, "until": until})
+        changed: int = cursor.rowcount
+    return changed > 0
 
 
 def undo_transitions(*, undoing: Sequence[tuple[UserState, Transition]], now: datetime) -> list[Transition]:
@@ -301,6 +301,11 @@ def _undoing_transition(user_state: UserState, move: Transition, *, now: datetim
     )
 
 
+_EXTEND_WAIT: Final = """
+    UPDATE user_engagement_states
+    SET goodbye_expires_at = %(until)s
+    WHERE user_id = %(user_id)s AND state = 'goodbye_sent' AND goodbye_expires_at < %(until)s
+"""
 _RESTORE_STATES: Final = """
     UPDATE user_engagement_states AS stands
     SET state = stood.state,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Final
 
 from tests.running import PROJECT, database_url
@@ -14,9 +17,8 @@ from tests.running import PROJECT, database_url
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-KILOBYTES_PER_UNIT: Final = 1 if sys.platform != "darwin" else 1 / 1024
-"""Of the operating system's figure for memory."""
-
+WATCH_SECONDS: Final = 0.05
+"""Between two looks at the memory of a process."""
 
 PRODUCTION: Final = {"DEBUG": "off", "SECRET_KEY": "of-a-benchmark", "LOG_LEVEL": "WARNING"}
 """With DEBUG on, Django keeps the text of every statement."""
@@ -40,12 +42,46 @@ def of_process(*command: str, **environment: str) -> Measurement:
         env={**os.environ, **PRODUCTION, "DATABASE_URL": database_url(), **environment},
         stdout=subprocess.DEVNULL,
     )
-    _, status, usage = os.wait4(process.pid, 0)
+    peak = _Peak(process.pid)
+    process.wait()
     seconds = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"bench: {' '.join(command)} ended with exit code {process.returncode}.")
-    return Measurement(seconds, usage.ru_maxrss * KILOBYTES_PER_UNIT / 1024)
+    return Measurement(seconds, peak.megabytes())
+
+
+class _Peak(Thread):
+    """Watches the memory of a process and its children.
+
+    The operating system's own figure for an ended process, `ru_maxrss`, begins with the memory of the
+    process that started it: this one.
+    """
+
+    def __init__(self, process_id: int) -> None:
+        super().__init__(daemon=True)
+        self._process_id = process_id
+        self._kilobytes = 0
+        self.start()
+
+    def run(self) -> None:
+        while Path(f"/proc/{self._process_id}").exists():
+            children = _read(f"/proc/{self._process_id}/task/{self._process_id}/children").split()
+            for process_id in (str(self._process_id), *children):
+                found = re.search(r"VmHWM:\s+(\d+)", _read(f"/proc/{process_id}/status"))
+                self._kilobytes = max(self._kilobytes, int(found[1]) if found else 0)
+            time.sleep(WATCH_SECONDS)
+
+    def megabytes(self) -> float | None:
+        """The peak of the largest process. None on a system without /proc."""
+        self.join()
+        return self._kilobytes / 1024 or None
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:  # ended meanwhile
+        return ""
 
 
 def of_call(work: Callable[[], None]) -> Measurement:

@@ -17,8 +17,8 @@ from uuid_utils.compat import uuid7
 
 from engagement import message_catalogue
 from engagement.message_backends.base import OutgoingMessage
-from engagement.models import EngagementMessage, MessageStatus, MessageType, UserEngagementState, UserProfile
-from engagement.selectors import deliveries, due_users, goodbyes
+from engagement.models import MessageStatus, MessageType
+from engagement.selectors import deliveries, goodbyes
 from engagement.services.delivery.recheck import Cancel, Facts, Hold, Limits, recheck
 from engagement.services.resilience.transactions import in_transaction
 from engagement.services.state_machine import extend_wait
@@ -26,7 +26,7 @@ from engagement.services.state_machine import extend_wait
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from engagement.models import SendingChannel
+    from engagement.models import EngagementMessage, SendingChannel, UserProfile
     from engagement.selectors.deliveries import Candidate
     from engagement.services.delivery.settings import DeliverySettings
 
@@ -158,22 +158,10 @@ def _decide(
 
 def _read(candidate: Candidate, *, is_locked: bool) -> Facts | None:
     """The message and its user. None if one of the rows is locked by another session, or gone."""
-    states = due_users.states_of([candidate.user_id])
-    profiles = UserProfile.objects.filter(pk=candidate.user_id)
-    messages = EngagementMessage.objects.filter(pk=candidate.id)
-    if is_locked:
-        states = states.select_for_update(skip_locked=True, no_key=True)
-        profiles = profiles.select_for_update(skip_locked=True, no_key=True)
-        messages = messages.select_for_update(skip_locked=True, no_key=True)
-    user_state = next(iter(due_users.read_user_states(states)), None)
-    if user_state is None and UserEngagementState.objects.filter(user_id=candidate.user_id).exists():
+    queued = deliveries.queued_message(candidate, lock=is_locked)
+    if queued is None:
         return None
-    profile = profiles.first()
-    if profile is None and UserProfile.objects.filter(pk=candidate.user_id).exists():
-        return None
-    message = messages.first()
-    if message is None:
-        return None
+    message, profile, user_state = queued
     is_awaited = (
         message.message_type == MessageType.GOODBYE
         and user_state is not None
@@ -229,12 +217,12 @@ def _claim(facts: Facts, *, terms: ClaimTerms, attempt: Attempt) -> Claim | Fail
     except _RENDERING_ERRORS as error:
         log.warning("engagement_message_not_rendered", message_id=str(message.id), error=str(error))
         return _fail(message, CANNOT_BE_RENDERED)
-    message.status = MessageStatus.SENDING
-    message.attempt_id, message.claimed_at = attempt.id, attempt.claimed_at
-    message.claim_expires_at = attempt.claimed_at + terms.max_call + CLAIM_MARGIN
-    message.backend, message.destination_jid = terms.backend, outgoing.to
-    message.next_attempt_at = message.outcome_reason = None
-    message.save(update_fields=_CLAIM_FIELDS)
+    expires_at = attempt.claimed_at + terms.max_call + CLAIM_MARGIN
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _MARK_SENDING,
+            [attempt.id, attempt.claimed_at, expires_at, terms.backend, outgoing.to, message.id],
+        )
     if message.message_type == MessageType.GOODBYE:
         extend_wait(user_id=message.user_id, until=attempt.claimed_at + terms.goodbye_wait)
     return Claim(outgoing)
@@ -282,16 +270,18 @@ _RENDERING_ERRORS: Final = (
     message_catalogue.WrongMessageParameters,
     message_catalogue.WrongTranslation,
 )
-_CLAIM_FIELDS: Final = (
-    "status",
-    "attempt_id",
-    "claimed_at",
-    "claim_expires_at",
-    "backend",
-    "destination_jid",
-    "next_attempt_at",
-    "outcome_reason",
-)
+_MARK_SENDING: Final = """
+    UPDATE engagement_message_queue
+    SET status = 'sending',
+        attempt_id = %s,
+        claimed_at = %s,
+        claim_expires_at = %s,
+        backend = %s,
+        destination_jid = %s,
+        next_attempt_at = NULL,
+        outcome_reason = NULL
+    WHERE id = %s
+"""
 
 
 def attempt_time(attempt_id: UUID | None) -> datetime | None:

@@ -13,9 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from django.db import transaction
-from django.db.models import F, TextField, Value
-from django.db.models.functions import Coalesce
+from django.db import connection, transaction
 
 from engagement.message_backends.base import Accepted, Refused, Scope, Unknown
 from engagement.models import IN_DOUBT, EngagementMessage, MessageStatus, UserProfile
@@ -124,19 +122,9 @@ def accept(*, message_id: UUID, attempt_id: UUID | None, provider_message_id: st
 
 def _accept_present(message_id: UUID, attempt_id: UUID | None, provider_message_id: str | None) -> bool:
     """Make a message sent whose present attempt is this one, in one statement: nearly always so."""
-    present = EngagementMessage.objects.filter(
-        pk=message_id, attempt_id=attempt_id, status=MessageStatus.SENDING
-    )
-    changed = present.update(
-        status=MessageStatus.SENT,
-        sent_at=F("claimed_at"),
-        provider_message_id=Coalesce("provider_message_id", Value(provider_message_id, TextField())),
-        claim_expires_at=None,
-        next_attempt_at=None,
-        outcome_reason=None,
-        error_code=None,
-        error_message=None,
-    )
+    with connection.cursor() as cursor:
+        cursor.execute(_ACCEPT_PRESENT, [provider_message_id, message_id, attempt_id])
+        changed: int = cursor.rowcount
     return changed > 0
 
 
@@ -299,6 +287,18 @@ def _log_refusal(message: EngagementMessage, refusal: Refused) -> None:
         log.warning("engagement_message_refused", **facts)
 
 
+_ACCEPT_PRESENT: Final = """
+    UPDATE engagement_message_queue
+    SET status = 'sent',
+        sent_at = claimed_at,
+        provider_message_id = coalesce(provider_message_id, %s),
+        claim_expires_at = NULL,
+        next_attempt_at = NULL,
+        outcome_reason = NULL,
+        error_code = NULL,
+        error_message = NULL
+    WHERE id = %s AND attempt_id = %s AND status = 'sending'
+"""
 _OUTCOME_FIELDS: Final[tuple[Any, ...]] = (
     "status",
     "attempt_id",

@@ -113,7 +113,6 @@ class Worker:
 
     def _try_to_send(self, candidate: Candidate) -> bool:
         self._read_clock()
-        self._channels = self._retry(partial(deliveries.channels_of, self._backend.name))
         # A slot is reserved for a message that can be sent. Without a limit there is nothing to reserve.
         if self._pace.is_unlimited and not self._wait_for_slot():
             return False
@@ -203,9 +202,10 @@ class Worker:
         self._report(ending.value, error)
 
     def _read_clock(self) -> None:
-        """Read the database's clock, once for each message."""
+        """Read the database's clock, and the channels, once for each message."""
         self._clock_read_at = time.monotonic()
-        self._database_clock = self._retry(deliveries.database_now)
+        read = partial(deliveries.clock_and_channels, self._backend.name)
+        self._database_clock, self._channels = self._retry(read)
 
     def _clock(self) -> datetime:
         """The database's clock, as it must be now."""
