@@ -25,6 +25,7 @@ from tests.running import Outcome, run_job, start_process
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
     from uuid import UUID
 
     from engagement.models import UserEngagementState
@@ -55,9 +56,9 @@ class Refusals:
         return Answer.error(code)
 
 
-def queue_goodbyes(count: int) -> list[UserEngagementState]:
-    """Users whose goodbyes a run has queued a minute ago."""
-    now = database_now() - MINUTE
+def queue_goodbyes(count: int, *, now: datetime | None = None) -> list[UserEngagementState]:
+    """Users whose goodbyes a run has queued at `now`, by default a minute ago."""
+    now = now or database_now() - MINUTE
     users = make_users(count, "silent", last_activity_at=now - 20 * DAY)
     run_job(now=now)
     return users

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from time import sleep
 from typing import TYPE_CHECKING, Final
@@ -202,6 +202,61 @@ def test_an_error_of_the_account_pauses_and_costs_no_message_an_attempt(
     SendingChannel.objects.update(paused_until=None, next_slot_at=None)
     finish(sandbox)
     assert_at_most_once(sandbox, refused=refusals.refused, sent=100)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"), [({}, 60), ({"Retry_After": "600"}, 600), ({"Retry_After": "soon"}, 60)]
+)
+def test_too_many_requests_slow_everybody_down_and_cost_no_attempt(
+    sandbox: WhatsAppSandbox, headers: dict[str, str], seconds: int
+) -> None:
+    queue_goodbyes(6)
+    sandbox.respond = lambda _message: Answer.error(130429, status=429, **headers)
+    sender = start_sender(sandbox)
+    wait_until(SendingChannel.objects.exists, "the refusal did not slow the sender down")
+    senders = [sender, *(start_sender(sandbox) for _ in range(2))]
+    wait_until(lambda: other_sessions() == len(senders), "the senders do not wait for a slot")
+    sleep(1)
+    for process in senders:
+        process.terminate()
+        assert end_of(process).code == 143
+    assert len(sandbox.messages) == 1
+    channel = SendingChannel.objects.get()
+    assert channel.next_slot_at
+    wait = channel.next_slot_at - database_now()
+    assert timedelta(seconds=seconds - 30) < wait <= timedelta(seconds=seconds)
+    SendingChannel.objects.update(next_slot_at=None)
+    finish(sandbox)
+    assert_at_most_once(sandbox, refused=[1], sent=6)
+    assert not EngagementMessage.objects.exclude(retry_count=0).exists()
+
+
+def other_sessions() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        ((count,),) = cursor.fetchall()
+    return int(count)
+
+
+def test_quiet_hours_over_midnight_and_the_end_of_summer_time(sandbox: WhatsAppSandbox) -> None:
+    """In New York, 1 November 2026 has the hour from one to two o'clock twice."""
+    queue_goodbyes(4, now=datetime(2026, 10, 31, 20, tzinfo=UTC))
+
+    def send(now: str, *arguments: str) -> int:
+        hours = {"ENGAGEMENT_SEND_HOURS": "22:00-02:00", "ENGAGEMENT_SEND_TIME_ZONE": "America/New_York"}
+        assert send_to_the_end(sandbox, "--now", now, *arguments, **hours).code == 0
+        return len(sandbox.messages)
+
+    assert send("2026-11-01T01:59:59Z") == 0
+    assert send("2026-11-01T02:00:00Z", "--limit", "1") == 1
+    assert send("2026-11-01T06:59:59Z", "--limit", "1") == 2
+    assert send("2026-11-01T07:00:00Z") == 2
+    assert send("2026-11-02T02:59:59Z") == 2
+    assert send("2026-11-02T03:00:00Z") == 4
+    assert_at_most_once(sandbox, sent=4)
 
 
 def test_an_error_of_the_account_that_comes_as_a_receipt_pauses_as_well(sandbox: WhatsAppSandbox) -> None:
