@@ -1,4 +1,4 @@
-"""The URLs of the admin. Importing this module loads the code that only a web server needs."""
+"""The URLs. Importing this module loads the code that only a web server needs."""
 
 from axes.apps import AppConfig as LoginThrottling
 from django.contrib import admin
@@ -6,6 +6,7 @@ from django.urls import path
 from django.views.generic import RedirectView
 
 from config.admin import accounts  # noqa: F401  registers them
+from engagement.api.webhook import whatsapp_webhook
 
 LoginThrottling.initialize()
 admin.autodiscover()
@@ -14,4 +15,5 @@ admin.site.index_title = "Dashboard"
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
+    path("webhooks/whatsapp", whatsapp_webhook),
 ]

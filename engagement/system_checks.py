@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from django.apps import AppConfig
 
 
+_UNVERIFIED: Final = (
+    "WHATSAPP_VERIFY_TOKEN must be set beside WHATSAPP_APP_SECRET; Meta sends it to verify the webhook."
+)
+
+
 @register()
 def check_engagement_settings(
     app_configs: Sequence[AppConfig] | None,  # noqa: ARG001  Django's interface
@@ -29,6 +34,8 @@ def check_engagement_settings(
         delivery_settings()
         if raw_setting(MESSAGE_BACKEND):
             configured_backend()
+        if raw_setting("WHATSAPP_APP_SECRET") and not raw_setting("WHATSAPP_VERIFY_TOKEN"):
+            return [Error(_UNVERIFIED, id="engagement.E001")]
     except ImproperlyConfigured as error:
         return [Error(str(error), id="engagement.E001")]
     return []

@@ -1,7 +1,9 @@
 """The tables: columns, constraints and indexes. There are no rules and no save() methods here."""
 
+from engagement.models.api_tokens import ApiScope, ApiToken
 from engagement.models.channels import SendingChannel
 from engagement.models.choices import GOOD, IN_DOUBT, Destination, MessageStatus, MessageType, RunStatus
+from engagement.models.inbound import InboundMessage
 from engagement.models.messages import EngagementMessage
 from engagement.models.runs import EngagementJobRun
 from engagement.models.users import (
@@ -17,10 +19,13 @@ __all__ = [
     "GOOD",
     "IN_DOUBT",
     "VISIBLE",
+    "ApiScope",
+    "ApiToken",
     "Destination",
     "EngagementJobRun",
     "EngagementMessage",
     "EngagementStateTransition",
+    "InboundMessage",
     "MessageInsert",
     "MessageStatus",
     "MessageType",

@@ -62,6 +62,9 @@ class EngagementMessage(models.Model):
     failed_at = models.DateTimeField(null=True, blank=True)
     error_code = models.TextField(null=True, blank=True)
     outcome_reason = models.TextField(null=True, blank=True)
+    lease_request_id = models.UUIDField(
+        null=True, blank=True, help_text="The request of the API client that leased the message."
+    )
 
     class Meta:
         db_table = "engagement_message_queue"

@@ -35,6 +35,12 @@ def last_transition_by_message(user_id: UUID) -> Transition | None:
     return Transition(*row) if row else None
 
 
+def transition_with_id(transition_id: UUID) -> Transition | None:
+    """This transition, if the audit log has it."""
+    row = EngagementStateTransition.objects.filter(pk=transition_id).values_list(*Transition._fields).first()
+    return Transition(*row) if row else None
+
+
 def entered_at(user_id: UUID, state: str) -> datetime | None:
     """When the user last came to this state, as far as the audit log knows."""
     transitions = EngagementStateTransition.objects.filter(user_id=user_id, to_state=state)

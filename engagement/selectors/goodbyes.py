@@ -130,6 +130,16 @@ def _newest_since(waiting: Mapping[UUID, UserState], *, lock: bool) -> dict[UUID
     return newest
 
 
+def is_another_message(provider_message_id: str, goodbye: Goodbye | None) -> bool:
+    """Whether the provider's id names another message of ours than this goodbye.
+
+    An id that no row has may be the goodbye's: the answer with its id was lost.
+    """
+    named = EngagementMessage.objects.filter(provider_message_id=provider_message_id)
+    ids = set(named.values_list("id", flat=True))
+    return bool(ids) and (goodbye is None or goodbye.id not in ids)
+
+
 def fate_of(goodbye: Goodbye | None) -> GoodbyeFate:
     """Whether the user was sent this goodbye. Without a row, a sender may have deleted what it sent."""
     if goodbye is None or goodbye.status in {MessageStatus.SENDING, MessageStatus.UNKNOWN}:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -13,10 +13,16 @@ from django.utils.crypto import salted_hmac
 
 from engagement import message_catalogue
 from engagement.conf import engagement_settings
-from engagement.models import MessageType
-from engagement.replies import REPLY_TO_ANSWER, REPLY_TO_PREFERENCE, preference_in, trigger_of
+from engagement.models import Destination, InboundMessage, MessageType, UserProfile
+from engagement.replies import (
+    REPLY_TO_ANSWER,
+    REPLY_TO_PREFERENCE,
+    Preference,
+    preference_in,
+    trigger_of,
+)
 from engagement.selectors import audit_log, goodbyes
-from engagement.services.message_queue import cancel_pending
+from engagement.services.message_queue import NewMessage, cancel_pending, queue_message
 from engagement.services.preferences import set_preference
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.services.state_machine import (
@@ -27,14 +33,18 @@ from engagement.services.state_machine import (
 from engagement.states import ReceivedMessage, State, Transition, Trigger, require_aware
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from uuid import UUID
 
-    from engagement.replies import Preference
     from engagement.states import UserState
+
+KEPT: Final = timedelta(days=8)
+"""How long the id of a message is kept. WhatsApp repeats a message for up to seven days."""
 
 _DIGEST_LENGTH: Final = 16
 """Hexadecimal digits: enough to distinguish the messages of one user in one second."""
+_FORGOTTEN_AT_ONCE: Final = 20
+"""How many expired ids a new message deletes: more than arrive meanwhile."""
 
 
 class Novelty(StrEnum):
@@ -94,14 +104,27 @@ class _Knowledge:
 
 
 @retry_own_transaction
-def receive_message(*, user_id: UUID, text: str, received_at: datetime, now: datetime) -> InboundResult:
+def receive_message(
+    *,
+    user_id: UUID,
+    text: str,
+    received_at: datetime,
+    now: datetime,
+    message_id: str | None = None,
+    button_of: str | None = None,
+) -> InboundResult:
     """Process one message of a user: move them, cancel a pending goodbye, choose the reply.
+
+    `message_id` is the messenger's id of the message, such as WhatsApp's `wamid`. It identifies the message
+    for eight days, and is kept as a keyed digest. A message without one is identified by its time and text.
+    `button_of` is the messenger's id of the message whose button was pressed. A button of another message
+    than the goodbye is no reply to the goodbye.
 
     Transaction: opens one, or joins the caller's. Locks the state row, then the profile if the text
     opts out or in, then messages; waits for these locks.
-    Repeatable: the same message again changes nothing, and gets the same reply if it caused the user's
-    latest transition. A message that arrives after newer ones moves nobody, and cancels a goodbye only
-    if the user is active; it sets a preference only if no later one is known.
+    Repeatable: the same message again changes nothing, and gets the same reply if it has an id, or if it
+    caused the user's latest transition. A message that arrives after newer ones moves nobody, and cancels
+    a goodbye only if the user is active; it sets a preference only if no later one is known.
     Time: the transition is dated `now`, but never before the user entered their state. The user was
     active at `received_at`, or at `now` if the clock behind `received_at` is ahead. A message received
     before the goodbye was sent is not a reply to it.
@@ -110,26 +133,109 @@ def receive_message(*, user_id: UUID, text: str, received_at: datetime, now: dat
     """
     require_aware(received_at)
     require_aware(now)
-    message, *under_former_keys = _messages(user_id, text, received_at=received_at)
+    digests = _digests(user_id, text if message_id is None else f"id:{message_id}")
+    message, *under_former_keys = (
+        ReceivedMessage(received_at, digest[:_DIGEST_LENGTH]) for digest in digests
+    )
     heard_at = message.heard_at(now=now)
     with transaction.atomic():
         known = _known(user_id, heard_at=heard_at)
+        if message_id is not None and (earlier := _earlier_result(digests)):
+            return earlier
         novelty = known.novelty_of(message, *under_former_keys, now=now)
         transition = known.last_transition if novelty is Novelty.REPEAT else None
         if novelty is Novelty.NEW:
-            transition = _move(known, text, message=message, now=now)
+            transition = _move(known, text, message=message, button_of=button_of, now=now)
         preference, cancelled = _set_preference(user_id, text, said_at=heard_at, now=now)
         if novelty is Novelty.NEW:
             cancelled += cancel_pending(user_id=user_id, message_types=[MessageType.GOODBYE])
-    reply_key, reply_params = _reply(transition, preference)
+        reply_key, reply_params = _reply(transition, preference)
+        result = InboundResult(
+            novelty=novelty,
+            transition=transition,
+            preference=preference,
+            reply_key=reply_key,
+            reply_params=reply_params,
+            cancelled=cancelled,
+        )
+        if message_id is not None:
+            _remember(user_id, result, digest=digests[0], heard_at=heard_at, now=now)
+    return result
+
+
+@retry_own_transaction
+def receive_and_reply(
+    *,
+    user_id: UUID,
+    text: str,
+    received_at: datetime,
+    now: datetime,
+    message_id: str,
+    button_of: str | None = None,
+) -> InboundResult:
+    """Process one message as `receive_message` does, and queue the reply if there is one.
+
+    The sender sends a reply at any hour, also to a user who has opted out. A repeated message queues
+    nothing.
+    Transaction, repetition and errors as for `receive_message`. The message and its reply commit together.
+    """
+    with transaction.atomic():
+        result = receive_message(
+            user_id=user_id,
+            text=text,
+            received_at=received_at,
+            now=now,
+            message_id=message_id,
+            button_of=button_of,
+        )
+        if result.reply_key and result.novelty is not Novelty.REPEAT:
+            reply = NewMessage(
+                user_id=user_id,
+                message_type=MessageType.REPLY,
+                message_key=result.reply_key,
+                message_params=result.reply_params,
+                destination=Destination.INDIVIDUAL,
+                destination_jid=UserProfile.objects.get(pk=user_id).whatsapp_jid or "",
+                # Its age counts from the message that it answers.
+                scheduled_for=min(received_at, now),
+                idempotency_key=f"reply:{_digests(user_id, f'reply:{message_id}')[0]}",
+            )
+            queue_message(message=reply, now=now)
+    return result
+
+
+def _earlier_result(digests: Sequence[str]) -> InboundResult | None:
+    """What the message did the first time. The author's state row is locked, so it is not in progress."""
+    row = InboundMessage.objects.filter(digest__in=digests).first()
+    if row is None:
+        return None
     return InboundResult(
-        novelty=novelty,
-        transition=transition,
-        preference=preference,
-        reply_key=reply_key,
-        reply_params=reply_params,
-        cancelled=cancelled,
+        novelty=Novelty.REPEAT,
+        transition=audit_log.transition_with_id(row.transition_id) if row.transition_id else None,
+        preference=Preference(row.preference) if row.preference else None,
+        reply_key=row.reply_key,
+        reply_params=row.reply_params,
+        cancelled=0,
     )
+
+
+def _remember(
+    user_id: UUID, result: InboundResult, *, digest: str, heard_at: datetime, now: datetime
+) -> None:
+    """Keep the id of a message, and delete a few that are kept no longer."""
+    InboundMessage.objects.create(
+        digest=digest,
+        user_id=user_id,
+        received_at=heard_at,
+        transition_id=result.transition.id if result.transition else None,
+        preference=result.preference,
+        reply_key=result.reply_key,
+        reply_params=dict(result.reply_params),
+        created_at=now,
+    )
+    expired = InboundMessage.objects.filter(created_at__lt=now - KEPT).order_by("created_at")
+    some = expired.select_for_update(skip_locked=True, no_key=True)[:_FORGOTTEN_AT_ONCE]
+    InboundMessage.objects.filter(pk__in=list(some.values_list("pk", flat=True))).delete()
 
 
 def _known(user_id: UUID, *, heard_at: datetime) -> _Knowledge:
@@ -149,14 +255,17 @@ def _entered_at(user_state: UserState) -> datetime | None:
     return user_state.goodbye_sent_at or audit_log.entered_at(user_state.user_id, user_state.state)
 
 
-def _move(known: _Knowledge, text: str, *, message: ReceivedMessage, now: datetime) -> Transition | None:
+def _move(
+    known: _Knowledge, text: str, *, message: ReceivedMessage, button_of: str | None, now: datetime
+) -> Transition | None:
     user_state = known.user_state
     goodbye = goodbyes.goodbyes_of_waits([user_state]).get(user_state.user_id)
+    is_of_another = button_of is not None and goodbyes.is_another_message(button_of, goodbye)
     trigger = trigger_of(
         text,
         state=user_state.state,
         heard_at=message.heard_at(now=now),
-        answerable_from=goodbyes.answerable_from(user_state, goodbye),
+        answerable_from=None if is_of_another else goodbyes.answerable_from(user_state, goodbye),
     )
     # The clock was read before the lock was there: the user may have entered their state since.
     moved_at = max(now, known.entered_at or now)
@@ -200,14 +309,10 @@ def _message_of(move: Transition) -> ReceivedMessage:
     return ReceivedMessage(datetime.fromisoformat(received_at), text_digest)
 
 
-def _messages(user_id: UUID, text: str, *, received_at: datetime) -> list[ReceivedMessage]:
-    """The message, identified under the secret key, and under each of the former keys."""
+def _digests(user_id: UUID, words: str) -> list[str]:
+    """Digests per user, from which nobody can look up the words: under the secret key, and former ones."""
     keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
-    return [ReceivedMessage(received_at, _digest(user_id, text, key=key)) for key in keys]
-
-
-def _digest(user_id: UUID, text: str, *, key: str) -> str:
-    """A digest under a secret key and per user, from which the text cannot be looked up."""
-    words = f"{user_id}:{text}".encode("utf-8", "surrogatepass")
-    digest = salted_hmac("engagement.inbound", words, secret=key, algorithm="sha256")
-    return digest.hexdigest()[:_DIGEST_LENGTH]
+    spoken = f"{user_id}:{words}".encode("utf-8", "surrogatepass")
+    return [
+        salted_hmac("engagement.inbound", spoken, secret=key, algorithm="sha256").hexdigest() for key in keys
+    ]

@@ -111,7 +111,8 @@ def _reason_against_goodbye(facts: Facts, *, opted_out: bool, now: datetime) -> 
 
 def _is_too_old(message: EngagementMessage, *, settings: DeliverySettings, now: datetime) -> bool:
     if message.message_type == MessageType.REPLY:
-        return now - message.created_at >= MAX_REPLY_AGE
+        # It is scheduled for the time of the message that it answers; a retry moves that.
+        return now - min(message.created_at, message.scheduled_for) >= MAX_REPLY_AGE
     return now - message.scheduled_for >= settings.max_age
 
 

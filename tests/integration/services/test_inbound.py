@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -120,7 +120,7 @@ def test_clock_that_is_ahead_counts_as_now() -> None:
 
 @pytest.mark.parametrize("naive", ["received_at", "now"])
 def test_naive_time_is_refused(naive: str) -> None:
-    times = {"received_at": NOW, "now": NOW, naive: NOW.replace(tzinfo=None)}
+    times: dict[str, Any] = {"received_at": NOW, "now": NOW, naive: NOW.replace(tzinfo=None)}
     with pytest.raises(ValueError, match="has no offset"):
         receive_message(user_id=make_user().user_id, text="", **times)
 

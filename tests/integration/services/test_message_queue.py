@@ -75,7 +75,7 @@ def a_due_user(**fields: str) -> DueUser:
 
 DELIVERY: Final = (
     *("attempt_id", "claimed_at", "claim_expires_at", "next_attempt_at", "backend", "provider_message_id"),
-    *("delivered_at", "read_at", "failed_at", "error_code", "outcome_reason"),
+    *("delivered_at", "read_at", "failed_at", "error_code", "outcome_reason", "lease_request_id"),
 )
 """Columns that only the sender writes."""
 

@@ -1,0 +1,389 @@
+"""WhatsApp's webhook: what is signed counts, once; everything else gets one sentence and changes nothing."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from django.db import OperationalError
+from django.utils import timezone
+
+from engagement.models import EngagementMessage, InboundMessage, MessageStatus, MessageType, SendingChannel
+from engagement.selectors.goodbyes import goodbye_key
+from engagement.services.delivery.claim import Attempt
+from tests.database import all_rows
+from tests.factories import make_user, queue_for
+from tests.integration.services.users import state_of, stored
+
+if TYPE_CHECKING:
+    from django.test import Client
+    from pytest_django.fixtures import Settings
+
+    from engagement.models import UserEngagementState
+
+pytestmark = pytest.mark.django_db
+
+SECRET: Final = "app-secret"  # noqa: S105  no real one
+TOKEN: Final = "verify-token"  # noqa: S105
+NUMBER_ID: Final = "4711"
+URL: Final = "/webhooks/whatsapp"
+ANA: Final = "5511987654321"
+MINUTE: Final = timedelta(minutes=1)
+
+
+@pytest.fixture(autouse=True)
+def _webhook(settings: Settings) -> None:
+    settings.WHATSAPP_APP_SECRET = SECRET
+    settings.WHATSAPP_VERIFY_TOKEN = TOKEN
+    settings.WHATSAPP_PHONE_NUMBER_ID = NUMBER_ID
+
+
+def told(**fields: Any) -> UserEngagementState:
+    """Ana, who was sent a goodbye an hour ago."""
+    at = timezone.now() - timedelta(hours=1)
+    user = make_user(
+        "goodbye_sent",
+        user__whatsapp_jid=f"{ANA}@s.whatsapp.net",
+        goodbye_sent_at=at,
+        goodbye_expires_at=at + timedelta(hours=48),
+    )
+    attempt = Attempt.at(at)
+    row = {
+        "idempotency_key": goodbye_key(user.user_id, now=at),
+        "status": MessageStatus.SENT,
+        "attempt_id": attempt.id,
+        "claimed_at": attempt.claimed_at,
+        "sent_at": attempt.claimed_at,
+        "provider_message_id": "wamid.goodbye",
+        "backend": "whatsapp_cloud",
+    }
+    queue_for(user, MessageType.GOODBYE, **(row | fields))
+    return user
+
+
+def goodbye() -> EngagementMessage:
+    return EngagementMessage.objects.get(message_type=MessageType.GOODBYE)
+
+
+def unix(instant: datetime) -> str:
+    return str(int(instant.timestamp()))
+
+
+def body_of(to: str = NUMBER_ID, **value: Any) -> dict[str, Any]:
+    metadata = {"display_phone_number": "15550783881", "phone_number_id": to}
+    change = {"field": "messages", "value": {"messaging_product": "whatsapp", "metadata": metadata, **value}}
+    return {"object": "whatsapp_business_account", "entry": [{"id": "102", "changes": [change]}]}
+
+
+def written(words: str = "1", **fields: Any) -> dict[str, Any]:
+    return {
+        "from": ANA,
+        "id": "wamid.A",
+        "timestamp": unix(timezone.now()),
+        "type": "text",
+        "text": {"body": words},
+        **fields,
+    }
+
+
+def status(kind: str, **fields: Any) -> dict[str, Any]:
+    now = timezone.now()
+    return {"id": "wamid.goodbye", "status": kind, "timestamp": unix(now), "recipient_id": ANA, **fields}
+
+
+def post(client: Client, body: Any, *, secret: str = SECRET, **headers: str) -> tuple[int, str]:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    signature = "sha256=" + hmac.digest(secret.encode(), content, "sha256").hex()
+    answer = client.post(
+        URL,
+        content,
+        content_type="application/json",
+        headers={"X-Hub-Signature-256": signature, **headers},
+    )
+    return answer.status_code, answer.content.decode()
+
+
+# Who may call.
+
+
+def test_meta_verifies_the_address(client: Client) -> None:
+    question = {"hub.mode": "subscribe", "hub.verify_token": TOKEN, "hub.challenge": "1158201444"}
+    answer = client.get(URL, question)
+    assert (answer.status_code, answer.content) == (200, b"1158201444")
+    for wrong in ({"hub.verify_token": "x"}, {"hub.verify_token": ""}, {"hub.mode": "unsubscribe"}):
+        answer = client.get(URL, question | wrong)
+        assert (answer.status_code, b"1158201444" in answer.content) == (403, False)
+
+
+def test_without_an_app_secret_there_is_no_webhook(client: Client, settings: Settings) -> None:
+    settings.WHATSAPP_APP_SECRET = ""
+    assert client.get(URL).status_code == 404
+    assert post(client, body_of(messages=[written()]), secret="")[0] == 404
+
+
+def test_without_a_verify_token_nobody_is_verified(client: Client, settings: Settings) -> None:
+    settings.WHATSAPP_VERIFY_TOKEN = ""
+    assert client.get(URL, {"hub.mode": "subscribe", "hub.verify_token": ""}).status_code == 403
+
+
+@pytest.mark.parametrize("signature", ["", "sha256=", "sha256=00", "sha1=abc", "sha256=ä", None])
+def test_a_body_that_is_not_signed_changes_nothing(client: Client, signature: str | None) -> None:
+    told()
+    before = all_rows()
+    content = json.dumps(body_of(messages=[written()], statuses=[status("failed")]))
+    headers = {} if signature is None else {"X-Hub-Signature-256": signature}
+    answer = client.post(URL, content, content_type="application/json", headers=headers)
+    assert (answer.status_code, answer.content.decode()) == (
+        403,
+        "The signature does not fit the body and WHATSAPP_APP_SECRET.",
+    )
+    assert all_rows() == before
+
+
+def test_a_body_that_was_changed_after_signing_changes_nothing(client: Client) -> None:
+    told()
+    content = json.dumps(body_of(messages=[written()])).encode()
+    signature = "sha256=" + hmac.digest(SECRET.encode(), content, "sha256").hex()
+    answer = client.post(
+        URL, content + b" ", content_type="application/json", headers={"X-Hub-Signature-256": signature}
+    )
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000),
+        *({"object": "page", "entry": []}, {"object": "whatsapp_business_account"}, {"entry": []}),
+        {"object": "whatsapp_business_account", "entry": [{"changes": [{"value": {"messages": [1]}}]}]},
+    ],
+)
+def test_a_body_that_is_no_webhook_gets_400(client: Client, body: Any) -> None:
+    assert post(client, body)[0] == 400
+
+
+def test_a_body_that_is_too_large_gets_413(client: Client, settings: Settings) -> None:
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000
+    assert post(client, body_of(messages=[written("x" * 1_000)]))[0] == 413
+
+
+@pytest.mark.parametrize("method", ["put", "delete", "patch"])
+def test_other_methods_get_405(client: Client, method: str) -> None:
+    assert getattr(client, method)(URL).status_code == 405
+
+
+# Messages.
+
+
+def test_a_reply_to_the_goodbye_moves_the_user_and_queues_the_answer(client: Client) -> None:
+    user = told()
+    for _ in range(2):
+        assert post(client, body_of(messages=[written("1")])) == (200, "Taken.")
+    assert state_of(user) == "help_flow"
+    reply = EngagementMessage.objects.get(message_type=MessageType.REPLY)
+    assert (reply.message_key, reply.status) == ("engagement.reply.help", "pending")
+    assert InboundMessage.objects.count() == 1
+
+
+BUTTON: Final = {"type": "button", "text": None, "button": {"payload": "2", "text": "Ando sem tempo"}}
+CHOICE: Final = {
+    "type": "interactive",
+    "text": None,
+    "interactive": {"type": "button_reply", "button_reply": {"id": "2", "title": "Ando sem tempo"}},
+}
+OF_GOODBYE: Final = {"context": {"from": "15550783881", "id": "wamid.goodbye"}}
+OF_WELCOME: Final = {"context": {"from": "15550783881", "id": "wamid.welcome"}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "state"),
+    [
+        (BUTTON | OF_GOODBYE, "remind_later"),
+        (CHOICE | OF_GOODBYE, "remind_later"),
+        (BUTTON, "remind_later"),
+        (BUTTON | OF_WELCOME, "active"),
+        # A text that quotes another message is still what the user says.
+        ({"text": {"body": "2"}} | OF_WELCOME, "remind_later"),
+        ({"type": "image", "text": None, "image": {"id": "9", "caption": "2"}}, "active"),
+        ({"type": "reaction", "text": None, "reaction": {"emoji": "👍"}}, "active"),
+        ({"type": "unsupported", "text": None, "errors": [{"code": 131051}]}, "active"),
+        ({"type": "button", "text": None, "button": {"text": "3"}}, "dormant"),
+    ],
+)
+def test_buttons_and_other_kinds(client: Client, fields: dict[str, Any], state: str) -> None:
+    user = told()
+    queue_for(user, MessageType.WELCOME, status=MessageStatus.SENT, provider_message_id="wamid.welcome")
+    assert post(client, body_of(messages=[written(**fields)]))[0] == 200
+    assert state_of(user) == state
+
+
+@pytest.mark.parametrize(
+    ("address", "sender"),
+    [
+        ("5511987654321@s.whatsapp.net", "551187654321"),
+        ("551187654321@s.whatsapp.net", "5511987654321"),
+        ("+5511987654321", "5511987654321"),
+        ("5511987654321@c.us", "5511987654321"),
+        ("4915112345678@s.whatsapp.net", "4915112345678"),
+    ],
+)
+def test_the_user_is_found_by_their_number(client: Client, address: str, sender: str) -> None:
+    user = make_user("dormant", user__whatsapp_jid=address)
+    post(client, body_of(messages=[written("oi", **{"from": sender})]))
+    assert state_of(user) == "active"
+
+
+def test_of_two_spellings_the_one_that_was_sent_wins(client: Client) -> None:
+    without = make_user("dormant", user__whatsapp_jid="551187654321@s.whatsapp.net")
+    with_it = make_user("dormant", user__whatsapp_jid="5511987654321@s.whatsapp.net")
+    post(client, body_of(messages=[written("oi", **{"from": "5511987654321"})]))
+    assert (state_of(without), state_of(with_it)) == ("dormant", "active")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"messages": [written(**{"from": "4900000000"})]},
+        {"messages": [written(type="system", text=None)]},
+        {"messages": [written(timestamp="yesterday")]},
+        {"messages": [written(timestamp="0")]},
+        {"messages": [written(timestamp="9" * 30)]},
+        {"messages": [written(**{"from": "' OR 1=1"})]},
+        {"messages": [{}]},
+        {"statuses": [status("delivered", id="wamid.of-another-system")]},
+        {"statuses": [status("played")]},
+        {"statuses": [{"status": "sent"}]},
+        {"user_preferences": [{"wa_id": ANA, "category": "marketing_messages", "value": "maybe"}]},
+        {},
+    ],
+)
+def test_what_is_unknown_is_counted_and_answered_with_200(client: Client, value: dict[str, Any]) -> None:
+    told()
+    before = all_rows()
+    assert post(client, body_of(**value))[0] == 200
+    assert all_rows() == before
+
+
+def test_one_unreadable_event_keeps_none_from_being_taken(client: Client) -> None:
+    user = told()
+    post(client, body_of(messages=[{"id": 1}, written("oi")]))
+    assert state_of(user) == "active"
+
+
+def test_an_event_that_the_database_refuses_keeps_none_from_being_taken(client: Client) -> None:
+    user = told(status=MessageStatus.UNKNOWN, provider_message_id=None)
+    found = {"biz_opaque_callback_data": f"{goodbye().id}:{goodbye().attempt_id}"}
+    broken = status("delivered", id="wamid.\0", **found)
+    assert post(client, body_of(statuses=[broken], messages=[written("oi")]))[0] == 200
+    assert state_of(user) == "active"
+
+
+def test_events_of_another_number_of_the_account_are_not_ours(client: Client, settings: Settings) -> None:
+    user = told()
+    assert post(client, body_of(to="999", messages=[written("oi")]))[0] == 200
+    assert state_of(user) == "goodbye_sent"
+    settings.WHATSAPP_PHONE_NUMBER_ID = ""
+    post(client, body_of(to="999", messages=[written("oi")]))
+    assert state_of(user) == "active"
+
+
+# Receipts.
+
+
+def test_receipts_move_forwards_only(client: Client) -> None:
+    told()
+    for kind in ("read", "delivered", "sent", "read"):
+        assert post(client, body_of(statuses=[status(kind)]))[0] == 200
+    message = goodbye()
+    assert message.status == "sent"
+    assert message.delivered_at
+    assert message.read_at
+    before = all_rows()
+    post(client, body_of(statuses=[status("delivered"), status("sent")]))
+    assert all_rows() == before
+
+
+def test_a_receipt_resolves_a_message_whose_answer_was_lost(client: Client) -> None:
+    told(status=MessageStatus.UNKNOWN, provider_message_id=None, sent_at=None)
+    message = goodbye()
+    data = f"{message.id}:{message.attempt_id}"
+    post(client, body_of(statuses=[status("sent", biz_opaque_callback_data=data)]))
+    assert (goodbye().status, goodbye().provider_message_id) == ("sent", "wamid.goodbye")
+
+
+def test_a_failure_of_the_account_pauses_and_a_refusal_opts_out(client: Client) -> None:
+    user = told()
+    post(client, body_of(statuses=[status("failed", errors=[{"code": 131031, "title": "Locked"}])]))
+    assert SendingChannel.objects.get().paused_until
+    message = goodbye()
+    assert (message.status, message.error_code) == ("sent", "131031")
+    assert message.failed_at
+    EngagementMessage.objects.update(failed_at=None)
+    post(client, body_of(statuses=[status("failed", errors=[{"code": 131050}])]))
+    user.user.refresh_from_db()
+    assert user.user.reengagement_opt_out
+
+
+# Preferences.
+
+
+def preference(value: str, **fields: Any) -> dict[str, Any]:
+    now = int(timezone.now().timestamp())
+    return {
+        "wa_id": ANA,
+        "detail": "User requested to stop marketing messages",
+        "category": "marketing_messages",
+        "value": value,
+        "timestamp": now,
+        **fields,
+    }
+
+
+def test_who_stops_marketing_messages_is_opted_out_until_they_resume(client: Client) -> None:
+    user = told()
+    now = int(timezone.now().timestamp())
+    for value, at, is_out in (("stop", now - 60, True), ("resume", now, False)):
+        post(client, body_of(user_preferences=[preference(value, timestamp=at)]))
+        user.user.refresh_from_db()
+        assert user.user.reengagement_opt_out is is_out
+    assert stored(user)["state"] == "goodbye_sent"
+
+
+def test_an_old_resume_does_not_undo_a_later_stop(client: Client) -> None:
+    user = told()
+    post(client, body_of(user_preferences=[preference("stop")]))
+    old = int(timezone.now().timestamp()) - 3_600
+    post(client, body_of(user_preferences=[preference("resume", timestamp=old)]))
+    user.user.refresh_from_db()
+    assert user.user.reengagement_opt_out
+
+
+# When something is in the way.
+
+
+def test_if_the_database_is_away_whatsapp_is_asked_to_repeat(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(**_values: object) -> None:
+        raise OperationalError("server closed the connection; secret-host")
+
+    monkeypatch.setattr("engagement.api.webhook.receive_and_reply", away)
+    told()
+    assert post(client, body_of(messages=[written()])) == (
+        503,
+        "Not all events were recorded; send them again.",
+    )
+
+
+def test_logs_hold_no_number_no_text_and_no_id(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    told()
+    caplog.set_level("DEBUG")
+    post(
+        client, body_of(messages=[written("minha senha")], statuses=[status("failed", errors=[{"code": 1}])])
+    )
+    assert "engagement_webhook_taken" in caplog.text
+    for secret in (ANA, ANA[2:], "minha senha", "wamid"):
+        assert secret not in caplog.text
