@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, ValidationError
 
-from engagement.message_backends.base import Refused
 from engagement.message_backends.whatsapp_cloud import refusal_of
 from engagement.replies import Preference
 from engagement.services.delivery.receipts import Receipt, ReceiptKind, callback_ids
@@ -203,14 +202,13 @@ def _receipt(item: dict[str, Any]) -> Event:
     if status.status not in KINDS:
         return Ignored()
     ids = callback_ids(status.biz_opaque_callback_data)
-    refusal = refusal_of(status.errors[0].code) if status.errors else None
     return Receipt(
         kind=ReceiptKind(status.status),
         occurred_at=status.timestamp,
         message_id=ids[0] if ids else None,
         attempt_id=ids[1] if ids else None,
         provider_message_id=status.id,
-        refusal=refusal if isinstance(refusal, Refused) else None,
+        refusal=refusal_of(status.errors[0].code) if status.errors else None,
     )
 
 

@@ -137,13 +137,21 @@ def configured_backend() -> MessageBackend:
 
     Raises ImproperlyConfigured, with one sentence, if there is none, or if it lacks what it needs.
     """
+    backend = named_backend()
+    for problem in backend.check():
+        raise ImproperlyConfigured(problem)
+    return backend
+
+
+def named_backend() -> MessageBackend:
+    """The configured backend, whether it has what it needs or not.
+
+    Raises ImproperlyConfigured, with one sentence, if there is none.
+    """
     path = str(getattr(settings, MESSAGE_BACKEND, None) or (CONSOLE if settings.DEBUG else ""))
     if not path:
         raise ImproperlyConfigured(
             f"{MESSAGE_BACKEND} must say how messages are sent, such as"
             " engagement.message_backends.whatsapp_cloud.WhatsAppCloudBackend."
         )
-    backend = load_backend(path)
-    for problem in backend.check():
-        raise ImproperlyConfigured(problem)
-    return backend
+    return load_backend(path)

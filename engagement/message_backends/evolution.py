@@ -15,7 +15,7 @@ from django.conf import settings
 
 from engagement.conf import SEND_TIMEOUT, is_printable, whole_number
 from engagement.message_backends.base import Accepted, MessageBackend, Refused, Scope, SendOutcome, Unknown
-from engagement.message_backends.http import Lost, NotSent, post
+from engagement.message_backends.http import Lost, NotSent, is_web_address, post
 
 if TYPE_CHECKING:
     from engagement.message_backends.base import OutgoingMessage
@@ -44,7 +44,7 @@ class EvolutionBackend(MessageBackend):
     def check(self) -> list[str]:
         values = (self._url, self._key, self._instance)
         problems = [f"{name} must be set." for name, value in zip(SETTINGS, values, strict=True) if not value]
-        if self._url and not self._url.startswith(("https://", "http://")):
+        if self._url and not is_web_address(self._url):
             problems.append("EVOLUTION_URL must be the address of the gateway, such as https://host:8080.")
         if self._key and not is_printable(self._key):
             problems.append("EVOLUTION_API_KEY must be one line of plain characters, without spaces.")

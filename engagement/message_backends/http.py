@@ -5,24 +5,17 @@ from __future__ import annotations
 import ssl
 import time
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import urlsplit
 
 import urllib3
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    MaxRetryError,
-    NewConnectionError,
-    ProxyError,
-    ReadTimeoutError,
-    SSLError,
-)
+from urllib3.exceptions import HTTPError, MaxRetryError, ReadTimeoutError, SSLError
 
 from engagement.web_requests import new_pool, within
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 MAX_ANSWER: Final = 65_536
 """Bytes. A provider's answer is far smaller."""
@@ -60,46 +53,85 @@ Exchange: TypeAlias = Answer | NotSent | Lost
 
 def post(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -> Exchange:
     """Send a POST request, once. Follows no redirect and retries nothing. Raises nothing."""
-    return within(
-        seconds, lambda: _exchange(url, body=body, headers=headers, seconds=seconds), name="send"
-    ) or Lost(TIMEOUT)
+    content = _Content(body)
+    exchange = within(
+        seconds, lambda: _exchange(url, content=content, headers=headers, seconds=seconds), name="send"
+    )
+    return exchange or (NotSent(TIMEOUT) if content.withhold() else Lost(TIMEOUT))
 
 
-def _exchange(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -> Exchange:
+class _Content:
+    """The body of a request, which urllib3 asks for when it is connected and has sent the head.
+
+    Without its body no server can have taken the request.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._lock = Lock()
+        self._is_withheld = False
+        self.has_begun = False
+
+    def __len__(self) -> int:
+        return len(self._body)
+
+    def __iter__(self) -> Iterator[bytes]:
+        with self._lock:
+            if self._is_withheld:
+                raise TimeoutError
+            self.has_begun = True
+        yield self._body
+
+    def withhold(self) -> bool:
+        """Let the body not leave any more; returns whether it has not left."""
+        with self._lock:
+            self._is_withheld = True
+            return not self.has_begun
+
+
+def is_web_address(url: str) -> bool:
+    """Whether a request can be sent there: http or https, with a host and perhaps a port."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _exchange(url: str, *, content: _Content, headers: Mapping[str, str], seconds: float) -> Exchange:
     try:
         response = _pool_for(url).request(
             "POST",
             url,
-            body=body,
-            headers=dict(headers),
+            body=iter(content),
+            headers={**headers, "Content-Length": str(len(content))},
             timeout=urllib3.Timeout(total=seconds),
             retries=False,
             redirect=False,
             preload_content=False,
         )
         try:
-            content = response.read(MAX_ANSWER + 1)
-            is_whole = len(content) <= MAX_ANSWER and not response.read(1)
+            answer = response.read(MAX_ANSWER + 1)
+            is_whole = len(answer) <= MAX_ANSWER and not response.read(1)
         finally:
             response.close()
     except Exception as error:  # noqa: BLE001  whatever happens, the sender gets an outcome
-        return _failure(error)
+        reason = _reason_of(error)
+        return Lost(reason) if content.has_begun else NotSent(reason)
     if not is_whole:
         return Lost("answer_too_large")
-    return Answer(response.status, content, response.headers.get("Retry-After"))
+    return Answer(response.status, answer, response.headers.get("Retry-After"))
 
 
-def _failure(error: BaseException) -> NotSent | Lost:
-    if isinstance(error, MaxRetryError | ProxyError):
-        inner = error.reason if isinstance(error, MaxRetryError) else error.original_error
-        return _failure(inner) if inner else Lost(type(error).__name__)
-    if isinstance(error, NewConnectionError | ConnectTimeoutError):
-        return NotSent(type(error).__name__)
+def _reason_of(error: BaseException) -> str:
+    """A word for the failure, without the address."""
+    if isinstance(error, MaxRetryError) and error.reason:
+        return _reason_of(error.reason)
     if isinstance(error, ReadTimeoutError):
-        return Lost(TIMEOUT)
+        return TIMEOUT
     if isinstance(error, SSLError) and _is_about_the_certificate(error):
-        return NotSent("certificate")
-    return Lost(type(error).__name__ if isinstance(error, HTTPError | OSError) else "error")
+        return "certificate"
+    return type(error).__name__ if isinstance(error, HTTPError | OSError) else "error"
 
 
 def _is_about_the_certificate(error: BaseException) -> bool:

@@ -40,16 +40,20 @@ ENDPOINTS: Final = (MESSAGES, "marketing_messages")
 REPLY: Final = "reply"
 QUICK_REPLIES: Final = ("1", "2", "3")
 
+MIN_DIGITS: Final = 5
+MAX_DIGITS: Final = 15
+"""Of a phone number with its country code (E.164)."""
+
 MINUTE: Final = timedelta(minutes=1)
 
 SCOPES: Final[Mapping[int, Scope]] = MappingProxyType(
     {
-        **dict.fromkeys((0, 3, 10, 190, 131005, 131042, 131045, 133010, 131063, 33), Scope.CONFIGURATION),
-        **dict.fromkeys(range(200, 220), Scope.CONFIGURATION),
+        **dict.fromkeys((0, 3, 10, 33, 190, *range(200, 220)), Scope.CONFIGURATION),
+        **dict.fromkeys((131005, 131037, 131042, 131045, 131063, 133010), Scope.CONFIGURATION),
         **dict.fromkeys((368, 131031, 131048, 131064), Scope.ACCOUNT),
         **dict.fromkeys(range(132000, 132017), Scope.TEMPLATE),
         **dict.fromkeys((4, 80007, 130429), Scope.THROTTLE),
-        **dict.fromkeys((1, 2, 131000, 131016, 131057), Scope.PLATFORM),
+        **dict.fromkeys((131000, 131016, 131057), Scope.PLATFORM),
         **dict.fromkeys((131026, 131021, 131030, 131047, 131051, 130472, 131008, 131009), Scope.RECIPIENT),
         **dict.fromkeys((131056, 131049, 100), Scope.RECIPIENT_LATER),
         131050: Scope.OPTED_OUT,
@@ -125,10 +129,13 @@ class WhatsAppCloudBackend(MessageBackend):
             endpoint, content = template["endpoint"], _filled_in(template, message)
         else:
             return Refused(Scope.TEMPLATE, "no_template")
+        number = number_of(message.to)
+        if number is None:
+            return Refused(Scope.RECIPIENT, "not_a_number")
         body = {
             "messaging_product": "whatsapp",
             "recipient_type": "individual",
-            "to": number_of(message.to),
+            "to": number,
             **content,
         }
         if endpoint == MESSAGES:  # the other one does not take it
@@ -149,9 +156,16 @@ class WhatsAppCloudBackend(MessageBackend):
                 yield f"WHATSAPP_TEMPLATES must have a template of {GOODBYE} for the language {language}."
 
 
-def number_of(address: str) -> str:
-    """The phone number of an address such as 5511987654321@s.whatsapp.net."""
-    return "".join(filter(str.isdigit, address.partition("@")[0].partition(":")[0]))
+def number_of(address: str) -> str | None:
+    """The phone number of an address such as 5511987654321@s.whatsapp.net.
+
+    None for a group, and for an anonymous id (`@lid`), whose digits may be somebody else's number.
+    """
+    user, _, server = address.partition("@")
+    if server not in {"", "s.whatsapp.net", "c.us"}:
+        return None
+    digits = "".join(filter(str.isdecimal, user.partition(":")[0]))
+    return digits if MIN_DIGITS <= len(digits) <= MAX_DIGITS else None
 
 
 def outcome_of(exchange: Answer | NotSent | Lost) -> SendOutcome:
@@ -247,7 +261,10 @@ def _by_language(languages: Mapping[str, Mapping[str, str]]) -> dict[str, dict[s
 
 def _is_safe(url: str) -> bool:
     """Whether a token may be sent there: encrypted, or not beyond this machine."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
     is_local = parts.scheme == "http" and parts.hostname in {"127.0.0.1", "localhost"}
     return is_local or (parts.scheme == "https" and bool(parts.hostname))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -21,7 +22,7 @@ from engagement.models import (
 from engagement.states import UserState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -178,22 +179,46 @@ def due_messages(types: Collection[MessageType], *, now: datetime) -> QuerySet[E
 
 
 def candidates(
-    types: Sequence[MessageType], *, now: datetime, share: Share = EVERYTHING
+    types: Sequence[MessageType], *, clock: Callable[[], datetime], share: Share = EVERYTHING
 ) -> Iterator[Candidate]:
-    """The due messages of a share, longest waiting first; before each page of others, the due replies."""
-    replies = [kind for kind in types if kind == MessageType.REPLY]
+    """The due messages of a share, longest waiting first; replies that become due meanwhile before others."""
+    replies = _Replies(types, clock=clock)
     others = [kind for kind in types if kind != MessageType.REPLY]
-    last_reply: Candidate | None = None
     last: Candidate | None = None
     while True:
-        while replies and (page := _page(replies, now=now, after=last_reply)):
-            yield from filter(share.includes, page)
-            last_reply = page[-1]
-        page = _page(others, now=now, after=last) if others else []
+        yield from filter(share.includes, replies.due())
+        page = _page(others, now=clock(), after=last) if others else []
         if not page:
             return
-        yield from filter(share.includes, page)
+        for candidate in filter(share.includes, page):
+            yield from filter(share.includes, replies.due_by_now())
+            yield candidate
         last = page[-1]
+
+
+class _Replies:
+    """The due replies, each once."""
+
+    def __init__(self, types: Sequence[MessageType], *, clock: Callable[[], datetime]) -> None:
+        self._types = [kind for kind in types if kind == MessageType.REPLY]
+        self._clock = clock
+        self._read: set[UUID] = set()
+        self._looked_at = time.monotonic()
+
+    def due_by_now(self) -> Iterator[Candidate]:
+        """Those that are new, if the last look was a second ago: it costs as much as a claim."""
+        if time.monotonic() - self._looked_at >= 1:
+            yield from self.due()
+
+    def due(self) -> Iterator[Candidate]:
+        self._looked_at = time.monotonic()
+        last: Candidate | None = None
+        while self._types and (page := _page(self._types, now=self._clock(), after=last)):
+            for reply in page:
+                if reply.id not in self._read:
+                    self._read.add(reply.id)
+                    yield reply
+            last = page[-1]
 
 
 def _page(types: Sequence[MessageType], *, now: datetime, after: Candidate | None) -> list[Candidate]:

@@ -172,8 +172,11 @@ def retry_messages(*, message_ids: Collection[UUID], now: datetime) -> int:
 
 def _cancel(messages: QuerySet[EngagementMessage]) -> int:
     # Without the reason why it was held back until now.
-    pending = messages.filter(status=MessageStatus.PENDING)
-    return pending.update(status=MessageStatus.CANCELLED, outcome_reason=None)
+    pending = messages.filter(status=MessageStatus.PENDING).order_by("id")
+    with transaction.atomic(savepoint=False):
+        ids = list(pending.select_for_update(no_key=True).values_list("id", flat=True))
+        cancelled = EngagementMessage.objects.filter(pk__any_of=ids)
+        return cancelled.update(status=MessageStatus.CANCELLED, outcome_reason=None) if ids else 0
 
 
 def _insert(messages: Sequence[NewMessage], *, now: datetime) -> list[MessageInsert]:

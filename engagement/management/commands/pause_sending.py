@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from engagement.delivery_wording import until_text
 from engagement.management.base import SentenceCommand
 from engagement.management.options import duration, words
-from engagement.message_backends.base import configured_backend
+from engagement.message_backends.base import named_backend
 from engagement.selectors.deliveries import database_now
 from engagement.services.delivery.channels import WITHOUT_END, pause_sending
 
@@ -31,7 +31,8 @@ class Command(SentenceCommand):
         )
 
     def handle(self, **options: Any) -> None:
-        backend, now = configured_backend().name, database_now()
+        # Without its settings: a sender that lacks them can be paused, too.
+        backend, now = named_backend().name, database_now()
         until = now + options["length"] if options["length"] else WITHOUT_END
-        pause_sending(backend=backend, until=until, reason=options["reason"], now=now)
-        self.write_result(f"Sending by {backend} is paused {until_text(until)}.")
+        paused = pause_sending(backend=backend, until=until, reason=options["reason"], now=now)
+        self.write_result(f"Sending by {backend} is paused {until_text(paused.until)}.")

@@ -44,8 +44,14 @@ class Paused:
 
 
 def current_pause(backend: str, *, now: datetime) -> Paused | None:
-    """The pause of the whole backend, if there is one at `now`."""
-    return pause_of(channels_of(backend).get(""), now=now)
+    """The pause of the whole backend, or else of one of its templates, if there is one at `now`."""
+    channels = channels_of(backend)
+    if whole := pause_of(channels.get(""), now=now):
+        return whole
+    for scope, channel in sorted(channels.items()):
+        if paused := pause_of(channel, now=now):
+            return Paused(paused.until, f"{paused.reason} (template {scope})")
+    return None
 
 
 def paused_templates(channels: Mapping[str, SendingChannel], *, now: datetime) -> dict[str, SendingChannel]:
@@ -89,20 +95,23 @@ def slow_down(*, backend: str, until: datetime, now: datetime) -> None:
 
 
 @retry_own_transaction
-def pause_sending(*, backend: str, until: datetime, reason: str, now: datetime, scope: str = "") -> None:
+def pause_sending(*, backend: str, until: datetime, reason: str, now: datetime, scope: str = "") -> Paused:
     """Pause a backend, or one template of it, at least until then. The longer of two pauses counts.
+
+    Returns the pause that counts.
 
     Transaction: opens one. Repeatable.
     """
     with transaction.atomic():
         channel = _locked(backend, scope)
         if channel.paused_until is not None and channel.paused_until >= until:
-            return
+            return Paused(channel.paused_until, channel.pause_reason or "")
         channel.paused_until, channel.pause_reason, channel.updated_at = until, reason, now
         channel.save(update_fields=["paused_until", "pause_reason", "updated_at"])
     log.warning(
         "engagement_sending_paused", backend=backend, scope=scope, reason=reason, until=until.isoformat()
     )
+    return Paused(until, reason)
 
 
 @retry_own_transaction

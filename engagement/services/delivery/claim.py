@@ -72,6 +72,8 @@ class Claim:
     """A message that this sender alone may send, now."""
 
     message: OutgoingMessage
+    expires_at: datetime
+    """A message that is not sent by then becomes unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ def _decide(
         return Busy()
     message = facts.message
     if message.status == MessageStatus.SENDING and message.attempt_id == attempt.id:
-        return Claim(_outgoing(facts, attempt))
+        return Claim(_outgoing(facts, attempt), _expiry(attempt, terms))
     if message.status != MessageStatus.PENDING or (message.next_attempt_at or now) > now:
         return Busy()
     verdict = recheck(facts, limits=_limits(facts, terms=terms, pauses=pauses), now=now)
@@ -217,7 +219,7 @@ def _claim(facts: Facts, *, terms: ClaimTerms, attempt: Attempt) -> Claim | Fail
     except _RENDERING_ERRORS as error:
         log.warning("engagement_message_not_rendered", message_id=str(message.id), error=str(error))
         return _fail(message, CANNOT_BE_RENDERED)
-    expires_at = attempt.claimed_at + terms.max_call + CLAIM_MARGIN
+    expires_at = _expiry(attempt, terms)
     with connection.cursor() as cursor:
         cursor.execute(
             _MARK_SENDING,
@@ -225,7 +227,11 @@ def _claim(facts: Facts, *, terms: ClaimTerms, attempt: Attempt) -> Claim | Fail
         )
     if message.message_type == MessageType.GOODBYE:
         extend_wait(user_id=message.user_id, until=attempt.claimed_at + terms.goodbye_wait)
-    return Claim(outgoing)
+    return Claim(outgoing, expires_at)
+
+
+def _expiry(attempt: Attempt, terms: ClaimTerms) -> datetime:
+    return attempt.claimed_at + terms.max_call + CLAIM_MARGIN
 
 
 def _outgoing(facts: Facts, attempt: Attempt) -> OutgoingMessage:

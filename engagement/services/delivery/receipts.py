@@ -14,7 +14,7 @@ import structlog
 from django.db import transaction
 
 from engagement.conf import engagement_settings
-from engagement.message_backends.base import Refused, Scope
+from engagement.message_backends.base import Refused, Scope, Unknown
 from engagement.models import EngagementMessage, MessageType, UserProfile
 from engagement.services.delivery.claim import template_scope
 from engagement.services.delivery.outcomes import become_sent, hold_back, lock_user, locked, opt_out_known
@@ -59,8 +59,12 @@ class Receipt:
     attempt_id: UUID | None = None
     """From the data that the provider sends back."""
     provider_message_id: str | None = None
-    refusal: Refused | None = None
-    """Why it failed."""
+    refusal: Refused | Unknown | None = None
+    """Why it failed, as `refusal_of` returns it."""
+
+    @property
+    def known_refusal(self) -> Refused | None:
+        return self.refusal if isinstance(self.refusal, Refused) else None
 
 
 def callback_ids(text: str | None) -> tuple[UUID, UUID] | None:
@@ -87,7 +91,7 @@ def take_receipt(receipt: Receipt, *, now: datetime) -> ReceiptEffect:
         log.info("engagement_receipt_unknown", kind=receipt.kind.value)
         return ReceiptEffect.UNKNOWN_MESSAGE
     effect = _take(receipt, found, now=now)
-    refusal = receipt.refusal
+    refusal = receipt.known_refusal
     if effect is ReceiptEffect.RECORDED and refusal and receipt.kind is ReceiptKind.FAILED:
         hold_back(refusal, backend=found.backend or "", template=_template_of(found), now=now)
     return effect
@@ -104,7 +108,8 @@ def _find(receipt: Receipt) -> EngagementMessage | None:
 
 @retry_own_transaction
 def _take(receipt: Receipt, found: EngagementMessage, *, now: datetime) -> ReceiptEffect:
-    opts_out = receipt.refusal is not None and receipt.refusal.scope is Scope.OPTED_OUT
+    refusal = receipt.known_refusal
+    opts_out = refusal is not None and refusal.scope is Scope.OPTED_OUT
     extends = receipt.kind is ReceiptKind.DELIVERED and found.message_type == MessageType.GOODBYE
     with transaction.atomic():
         if opts_out:
@@ -138,7 +143,8 @@ def _apply(receipt: Receipt, message: EngagementMessage, *, now: datetime) -> Re
             message.read_at = message.read_at or at
         case ReceiptKind.FAILED:
             message.failed_at = message.failed_at or at
-            message.error_code = receipt.refusal.code if receipt.refusal else message.error_code
+            refusal = receipt.known_refusal
+            message.error_code = refusal.code if refusal else message.error_code
     message.save(update_fields=["delivered_at", "read_at", "failed_at", "error_code"])
     return ReceiptEffect.REPEATED if _facts(message) == before else ReceiptEffect.RECORDED
 

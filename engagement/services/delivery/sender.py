@@ -188,7 +188,7 @@ class _Sender:
             return False
         channels = deliveries.channels_of(self._request.backend.name)
         pauses = paused_templates(channels, now=deliveries.database_now())
-        for candidate in deliveries.candidates(self._delivery.types, now=now):
+        for candidate in deliveries.candidates(self._delivery.types, clock=lambda: now):
             match preview(candidate, terms=terms, pauses=pauses, now=now):
                 case Eligible():
                     self._counts.add("sent")

@@ -13,9 +13,16 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 
-from engagement.message_backends.base import Refused, Unknown
+from engagement.message_backends.base import Refused, Scope, Unknown
 from engagement.selectors import deliveries
-from engagement.services.delivery.channels import Paused, next_slot, paused_templates, reserve_slot
+from engagement.services.delivery.channels import (
+    Paused,
+    next_slot,
+    pause_of,
+    pause_sending,
+    paused_templates,
+    reserve_slot,
+)
 from engagement.services.delivery.claim import Attempt, Claim, Eligible, Failed, claim_message, template_name
 from engagement.services.delivery.outcomes import Ending, Outcome, record_outcome
 from engagement.services.delivery.recheck import Cancel, Hold
@@ -38,6 +45,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = structlog.get_logger("engagement")
 SECOND: Final = timedelta(seconds=1)
+MAX_UNKNOWN_IN_A_ROW: Final = 10
+BRAKE: Final = timedelta(hours=1)
+"""How long sending is paused then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +84,7 @@ class Worker:
         self._retries = retries
         self._shift = shift
         self._report = report
-        self._has_slot = False
+        self._unknown_in_a_row = 0
         self._channels: Mapping[str, SendingChannel] = {}
         self.paused: Paused | None = None
 
@@ -88,13 +98,18 @@ class Worker:
         attempted = 0
         self._read_clock()
         self._retry(partial(mark_expired_claims, now=self._clock()))
-        now = self._clock() + self._shift
         for share in self._share.passes():
-            for candidate in deliveries.candidates(self._terms.settings.types, now=now, share=share):
+            for candidate in deliveries.candidates(
+                self._terms.settings.types, clock=self._due_by, share=share
+            ):
                 if self._must_end() or attempted == limit:
                     return attempted
                 attempted += self._try(candidate)
         return attempted
+
+    def _due_by(self) -> datetime:
+        """The time by which a message must be due."""
+        return self._clock() + self._shift
 
     def _must_end(self) -> bool:
         return self.paused is not None or self._retries.stop.is_set()
@@ -102,7 +117,7 @@ class Worker:
     def _try(self, candidate: Candidate) -> bool:
         """Send one message if it may be sent; returns whether the backend got it."""
         try:
-            return self._try_to_send(candidate)
+            verdict = self._verdict_on(candidate)
         except Exception as error:
             # An error that is about this message must not keep the others from being sent.
             if error_kind(error) is not ErrorKind.DATA:
@@ -110,21 +125,9 @@ class Worker:
             reason = _log_crash("engagement_message_crashed", candidate.id, cause_of(error))
             self._report("failed", SendError(candidate.id, "pending", reason))
             return False
-
-    def _try_to_send(self, candidate: Candidate) -> bool:
-        self._read_clock()
-        # A slot is reserved for a message that can be sent. Without a limit there is nothing to reserve.
-        if self._pace.is_unlimited and not self._wait_for_slot():
-            return False
-        verdict = self._claim(candidate)
-        if isinstance(verdict, Eligible):
-            if not self._wait_for_slot():
-                return False
-            verdict = self._claim(candidate)
         match verdict:
-            case Claim(message):
-                self._has_slot = False
-                self._send(message)
+            case Claim():
+                self._send(verdict)
                 return True
             case Cancel():
                 self._report("cancelled", None)
@@ -134,7 +137,22 @@ class Worker:
                 self._report("failed", SendError(candidate.id, "failed", reason))
         return False
 
-    def _claim(self, candidate: Candidate) -> Verdict:
+    def _verdict_on(self, candidate: Candidate) -> Verdict | None:
+        """Claim the message when its time has come. None if sending is paused, or a stop was asked for."""
+        self._read_clock()
+        if self._is_paused():
+            return None
+        if self._pace.is_unlimited:
+            # There is no slot to reserve.
+            slot: Slot | Paused = next_slot(self._channels, now=self._clock())
+        else:
+            verdict = self._claim(candidate, has_slot=False)
+            if not isinstance(verdict, Eligible):
+                return verdict
+            slot = self._retry(partial(self._reserve_slot, now=self._clock()))
+        return self._claim(candidate, has_slot=True) if self._wait_for(slot) else None
+
+    def _claim(self, candidate: Candidate, *, has_slot: bool) -> Verdict:
         clock = self._clock()
         return self._retry(
             partial(
@@ -144,24 +162,30 @@ class Worker:
                 attempt=Attempt.at(clock),
                 pauses=paused_templates(self._channels, now=clock),
                 now=clock + self._shift,
-                has_slot=self._has_slot,
+                has_slot=has_slot,
             )
         )
 
-    def _wait_for_slot(self) -> bool:
-        """Reserve a slot and wait until it begins. False if sending is paused, or a stop was asked for."""
-        now = self._clock()
-        slot = self._retry(partial(self._slot, now=now))
+    def _wait_for(self, slot: Slot | Paused) -> bool:
+        """Wait until the slot begins. False if sending is paused, or a stop was asked for."""
         if isinstance(slot, Paused):
             self.paused = slot
             return False
-        self._has_slot = True
-        self._retries.stop.wait((slot.begins_at - now) / SECOND)
-        return not self._retries.stop.is_set()
+        wait = slot.begins_at - self._clock()
+        if wait <= timedelta():
+            return True
+        self._retries.stop.wait(wait / SECOND)
+        if self._retries.stop.is_set():
+            return False
+        # Somebody may have paused sending meanwhile.
+        self._read_clock()
+        return not self._is_paused()
 
-    def _slot(self, *, now: datetime) -> Slot | Paused:
-        if self._pace.is_unlimited:
-            return next_slot(self._channels, now=now)
+    def _is_paused(self) -> bool:
+        self.paused = pause_of(self._channels.get(""), now=self._clock())
+        return self.paused is not None
+
+    def _reserve_slot(self, *, now: datetime) -> Slot | Paused:
         return reserve_slot(
             backend=self._backend.name,
             interval=self._pace.interval,
@@ -169,8 +193,13 @@ class Worker:
             now=now,
         )
 
-    def _send(self, message: OutgoingMessage) -> None:
-        result = self._answer_to(message)
+    def _send(self, claim: Claim) -> None:
+        message = claim.message
+        if self._clock() + self._terms.max_call > claim.expires_at:
+            # The claim was committed, and then the database was away.
+            result: SendOutcome = Refused(Scope.CONNECTION, "claimed_too_long_ago")
+        else:
+            result = self._answer_to(message)
         outcome = Outcome(message.message_id, message.attempt_id, result)
         record = partial(
             record_outcome,
@@ -179,8 +208,27 @@ class Worker:
             template=template_name(message.message_key, message.language),
             max_attempts=self._terms.settings.max_attempts,
         )
-        ending = self._retry(lambda: record(now=self._clock()))
+        try:
+            ending = self._retry(lambda: record(now=self._clock()))
+        except Exception as error:
+            if error_kind(error) is not ErrorKind.DATA:
+                raise
+            _log_crash("engagement_outcome_not_recorded", message.message_id, error)
+            ending, result = Ending.UNKNOWN, Unknown("not_recorded")
         self._report_ending(message, ending, result)
+        self._brake_after(result)
+
+    def _brake_after(self, result: SendOutcome) -> None:
+        """Pause after many unknown outcomes in a row: a person has to resolve each of them."""
+        self._unknown_in_a_row = self._unknown_in_a_row + 1 if isinstance(result, Unknown) else 0
+        if self._unknown_in_a_row < MAX_UNKNOWN_IN_A_ROW:
+            return
+        self._unknown_in_a_row = 0
+        now = self._clock()
+        reason = f"{MAX_UNKNOWN_IN_A_ROW} unknown outcomes in a row"
+        self._retry(
+            partial(pause_sending, backend=self._backend.name, until=now + BRAKE, reason=reason, now=now)
+        )
 
     def _answer_to(self, message: OutgoingMessage) -> SendOutcome:
         try:
@@ -203,9 +251,11 @@ class Worker:
 
     def _read_clock(self) -> None:
         """Read the database's clock, and the channels, once for each message."""
-        self._clock_read_at = time.monotonic()
-        read = partial(deliveries.clock_and_channels, self._backend.name)
-        self._database_clock, self._channels = self._retry(read)
+
+        def read() -> tuple[float, tuple[datetime, Mapping[str, SendingChannel]]]:
+            return time.monotonic(), deliveries.clock_and_channels(self._backend.name)
+
+        self._clock_read_at, (self._database_clock, self._channels) = self._retry(read)
 
     def _clock(self) -> datetime:
         """The database's clock, as it must be now."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import ssl
 import subprocess
 import threading
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -17,8 +19,7 @@ from engagement.message_backends.http import Answer, Lost, NotSent, post
 from tests.integration.delivery.servers import SICK, raw_server, whole
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SECONDS: Final = 1.0
@@ -78,6 +79,74 @@ def test_a_certificate_that_is_not_trusted_ends_it_before_the_message(tmp_path: 
     server.server_close()
     assert exchange == NotSent("certificate")
     assert received == []
+
+
+@pytest.mark.parametrize(
+    "url", ["https:///x", "http://127.0.0.1:99999/", "https://[x", "ftp://127.0.0.1/", "http://127.0.0.1:0/"]
+)
+def test_an_impossible_address_was_never_reached(url: str) -> None:
+    assert isinstance(ask(url), NotSent)
+    assert not http.is_web_address(url)
+
+
+@contextmanager
+def web_server(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_server_that_speaks_no_tls_never_got_the_message() -> None:
+    with web_server(BaseHTTPRequestHandler) as server:
+        assert isinstance(ask(f"https://{server}/"), NotSent)
+
+
+def test_a_connection_that_is_not_made_in_time_was_never_reached() -> None:
+    """The server takes no more connections: its queue is full."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        port = server.getsockname()[1]
+        waiting = [socket.socket() for _ in range(4)]
+        for each in waiting:
+            each.settimeout(0)
+            each.connect_ex(("127.0.0.1", port))
+        exchange = ask(f"http://127.0.0.1:{port}/", seconds=0.5)
+        for each in waiting:
+            each.close()
+    assert isinstance(exchange, NotSent)
+
+
+def test_what_was_given_up_before_it_was_sent_does_not_leave_later() -> None:
+    content = http._Content(b"{}")
+    assert content.withhold()
+    with pytest.raises(TimeoutError):
+        next(iter(content))
+    assert not content.has_begun
+    sent = http._Content(b"{}")
+    assert list(sent) == [b"{}"]
+    assert not sent.withhold()
+
+
+def test_a_proxy_that_refuses_the_way_means_never_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_CONNECT(self) -> None:
+            asked.append(self.path)
+            self.send_error(407)
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    http._pools.clear()
+    with web_server(Proxy) as proxy:
+        monkeypatch.setenv("https_proxy", f"http://{proxy}")
+        exchange = ask("https://graph.example.org/v23.0/1/messages")
+    assert isinstance(exchange, NotSent)
+    assert asked == ["graph.example.org:443"]
 
 
 def test_an_answer_that_arrives_whole_is_given_back() -> None:

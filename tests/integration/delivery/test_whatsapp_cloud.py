@@ -134,6 +134,16 @@ def test_the_token_is_in_the_header_and_nowhere_else() -> None:
     assert TOKEN not in repr(backend._settings)
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["123456789012345@lid", "120363025246125486@g.us", "abc@s.whatsapp.net", "1234", "1" * 16, "²³⁴⁵⁶⁷"],
+)
+def test_what_is_no_phone_number_is_refused_and_not_sent(sandbox: WhatsAppSandbox, address: str) -> None:
+    outcome = backend_for(sandbox.url).send(outgoing(to=address))
+    assert outcome == Refused(Scope.RECIPIENT, "not_a_number")
+    assert sandbox.messages == []
+
+
 def test_an_address_of_a_linked_device_is_the_same_number(sandbox: WhatsAppSandbox) -> None:
     backend_for(sandbox.url).send(outgoing(to="5511987654321:12@s.whatsapp.net"))
     assert sandbox.messages[0].to == "5511987654321"

@@ -1,0 +1,177 @@
+"""What happens while a sender waits, loses the database or loses answers."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from django.db import OperationalError
+from psycopg.errors import SerializationFailure
+
+from engagement.message_backends.base import Accepted, Refused, Scope, Unknown
+from engagement.models import EngagementMessage, MessageStatus, MessageType, SendingChannel
+from engagement.selectors import deliveries
+from engagement.selectors.deliveries import database_now
+from engagement.services.delivery import worker
+from engagement.services.delivery.channels import pause_sending, reserve_slot
+from engagement.services.delivery.monitor import watch_sending
+from engagement.services.delivery.result import SendStatus
+from engagement.services.resilience.stop import StopRequest
+from tests.factories import queue_for
+from tests.integration.delivery.sending import (
+    HOUR,
+    MINUTE,
+    ScriptedBackend,
+    active_user,
+    goodbye_of,
+    send,
+    statuses,
+    told_user,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pytest_django.fixtures import Settings
+
+    from engagement.message_backends.base import OutgoingMessage
+    from engagement.services.delivery.channels import Slot
+
+pytestmark = pytest.mark.django_db
+
+
+def pause(scope: str = "") -> None:
+    now = database_now()
+    pause_sending(backend="scripted", until=now + HOUR, reason="stop", now=now, scope=scope)
+
+
+def test_a_pause_that_begins_while_a_sender_waits_for_its_slot_is_heeded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told_user()
+    now = database_now()
+    reserve_slot(backend="scripted", interval=timedelta(seconds=30), has_jitter=False, now=now)
+    monkeypatch.setattr(StopRequest, "wait", lambda _stop, _seconds: pause())
+    backend = ScriptedBackend()
+    result = send(backend)
+    assert (backend.received, statuses(), result.status) == ([], ["pending"], SendStatus.PAUSED)
+
+
+def test_a_slot_that_was_not_used_is_not_kept(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    """Another sender takes the message in between; then sending is paused, and another one comes due."""
+    settings.ENGAGEMENT_SEND_RATE_PER_SECOND = "1000"
+    taken, other = goodbye_of(told_user()), goodbye_of(told_user())
+    reserve = worker.reserve_slot
+
+    def reserve_and_lose(**values: object) -> Slot:
+        slot = reserve(**values)  # type: ignore[arg-type]
+        EngagementMessage.objects.filter(pk=taken.pk).update(status=MessageStatus.SENT)
+        pause()
+        return slot  # type: ignore[return-value]
+
+    monkeypatch.setattr(worker, "reserve_slot", reserve_and_lose)
+    backend = ScriptedBackend()
+    send(backend)
+    other.refresh_from_db()
+    assert (backend.received, other.status) == ([], "pending")
+
+
+def test_a_reply_that_comes_due_meanwhile_goes_before_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(3):
+        told_user()
+    # As if each message took more than a second.
+    seconds = iter(range(10_000))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(seconds)))
+
+    def answer(_message: OutgoingMessage) -> Accepted:
+        at = database_now()
+        queue_for(active_user().user, MessageType.REPLY, scheduled_for=at - HOUR, created_at=at)
+        return Accepted("wamid.1")
+
+    backend = ScriptedBackend(answer)
+    send(backend)
+    assert [message.message_type for message in backend.received] == [
+        "goodbye",
+        "reply",
+        "goodbye",
+        "goodbye",
+    ]
+
+
+def test_a_retry_does_not_put_the_clock_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    told_user()
+    read, elapsed = deliveries.clock_and_channels, [0.0]
+
+    def read_late(backend: str) -> tuple[datetime, dict[str, SendingChannel]]:
+        if elapsed == [0.0]:
+            elapsed[0] = 100.0
+            raise OperationalError from SerializationFailure()
+        return read(backend)
+
+    monkeypatch.setattr(deliveries, "clock_and_channels", read_late)
+    monkeypatch.setattr(StopRequest, "wait", lambda _stop, _seconds: None)
+    monotonic = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: monotonic() + elapsed[0])
+    assert send().counts.sent == 1
+    message = EngagementMessage.objects.get()
+    assert message.claimed_at
+    assert message.claimed_at <= database_now()
+
+
+def test_a_claim_that_is_too_old_to_be_sent_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database was away after the claim was committed: the backend's time would not suffice."""
+    user = told_user()
+    monkeypatch.setattr("engagement.services.delivery.claim.CLAIM_MARGIN", timedelta(seconds=-1))
+    backend = ScriptedBackend()
+    result = send(backend, limit=1)
+    message = goodbye_of(user)
+    assert (backend.received, message.status, message.attempt_id) == ([], "pending", None)
+    assert result.counts.waiting == 1
+
+
+def test_many_unknown_outcomes_in_a_row_pause_sending() -> None:
+    for _ in range(12):
+        told_user()
+    backend = ScriptedBackend(*[Unknown("http_502")] * 12)
+    result = send(backend)
+    assert (len(backend.received), result.status) == (10, SendStatus.PAUSED)
+    channel = SendingChannel.objects.get()
+    assert channel.pause_reason == "10 unknown outcomes in a row"
+    assert statuses().count("pending") == 2
+
+
+def test_an_answer_in_between_is_no_row() -> None:
+    for _ in range(12):
+        told_user()
+    answers = [Unknown("http_502")] * 9 + [Accepted("wamid.A")] + [Unknown("http_502")] * 2
+    assert send(ScriptedBackend(*answers)).counts.unknown == 11
+    assert not SendingChannel.objects.filter(paused_until__isnull=False).exists()
+
+
+def test_a_paused_template_is_reported_by_the_sender_and_by_the_watch() -> None:
+    user = told_user()
+    result = send(ScriptedBackend(Refused(Scope.TEMPLATE, "132001")))
+    assert (result.status, result.exit_code) == (SendStatus.PAUSED, 5)
+    watch = watch_sending(backend="scripted", max_age=HOUR)
+    assert not watch.is_good
+    assert watch.paused
+    assert "template engagement.goodbye.self_select" in watch.paused.reason
+    assert goodbye_of(user).status == "pending"
+
+
+def test_an_outcome_that_cannot_be_recorded_is_unknown_and_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    told_user()
+    told_user()
+    backend = ScriptedBackend(Accepted("wamid.\0"))
+    result = send(backend, limit=1)
+    assert (result.counts.unknown, result.counts.failed, len(backend.received)) == (1, 0, 1)
+    assert statuses() == ["pending", "sending"]
+
+
+def test_the_longer_pause_counts_and_is_returned() -> None:
+    now = database_now()
+    long = pause_sending(backend="scripted", until=now + 2 * HOUR, reason="long", now=now)
+    short = pause_sending(backend="scripted", until=now + MINUTE, reason="short", now=now)
+    assert short == long
