@@ -70,9 +70,12 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "config.admin.apps.LoginThrottlingConfig",
+    # The page of the API's document.
+    "ninja",
 ]
 
 MIDDLEWARE = [
+    "engagement.api.errors.JsonErrorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",

@@ -49,6 +49,18 @@ class SendingHours(NamedTuple):
             return self.begins <= local < self.ends
         return local >= self.begins or local < self.ends
 
+    def closes_by(self, instant: datetime, *, within: timedelta, zone: tzinfo) -> datetime | None:
+        """When they end, if they do so in the time `within` after `instant` (aware).
+
+        It looks at each minute, as `next_open_at` does.
+        """
+        minute = instant.astimezone(UTC).replace(second=0, microsecond=0) + MINUTE
+        while minute <= instant + within:
+            if not self.include(minute, zone=zone):
+                return minute
+            minute += MINUTE
+        return None
+
     def next_open_at(self, instant: datetime, *, zone: tzinfo) -> datetime:
         """`instant` (aware) if it is within the hours in `zone`, else when they next begin.
 

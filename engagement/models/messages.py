@@ -114,6 +114,12 @@ class EngagementMessage(models.Model):
                 condition=models.Q(provider_message_id__isnull=False),
                 name="message_provider_id_idx",
             ),
+            # Read by the HTTP API: the messages of one request for leases.
+            models.Index(
+                fields=("lease_request_id",),
+                condition=models.Q(lease_request_id__isnull=False),
+                name="message_lease_idx",
+            ),
         )
         permissions = (
             ("cancel_message", "Can cancel pending messages"),

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from engagement.services.delivery.settings import DeliverySettings
 
 CANNOT_BE_RENDERED: Final = "cannot_be_rendered"
-CLAIM_MARGIN: Final = timedelta(seconds=60)
-"""Time between the end of a call to the backend and the end of the claim, to record the outcome."""
 CAP_PERIOD: Final = timedelta(hours=24)
 _CAP_LOCK: Final = 0x656E_6761
 """A key for PostgreSQL's advisory locks, so that two claims do not both take the last place of the cap."""
@@ -45,11 +43,13 @@ class ClaimTerms:
     """What all claims of a sender have in common."""
 
     backend: str
-    max_call: timedelta
-    """The longest that a call to the backend takes."""
+    length: timedelta
+    """How long a claim lasts."""
     goodbye_wait: timedelta
     settings: DeliverySettings
     lock_timeout: timedelta
+    lease_request_id: UUID | None = None
+    """The request of an API client that leases messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,8 @@ def _decide(
         return Busy()
     message = facts.message
     if message.status == MessageStatus.SENDING and message.attempt_id == attempt.id:
-        return Claim(_outgoing(facts, attempt), _expiry(attempt, terms))
+        outgoing = outgoing_message(message, facts.profile, attempt_id=attempt.id)
+        return Claim(outgoing, _expiry(attempt, terms))
     if message.status != MessageStatus.PENDING or (message.next_attempt_at or now) > now:
         return Busy()
     verdict = recheck(facts, limits=_limits(facts, terms=terms, pauses=pauses), now=now)
@@ -215,7 +216,7 @@ def _claim(facts: Facts, *, terms: ClaimTerms, attempt: Attempt) -> Claim | Fail
     if profile is None:
         raise AssertionError("the recheck refuses a message without a profile")
     try:
-        outgoing = _outgoing(facts, attempt)
+        outgoing = outgoing_message(message, profile, attempt_id=attempt.id)
     except _RENDERING_ERRORS as error:
         log.warning("engagement_message_not_rendered", message_id=str(message.id), error=str(error))
         return _fail(message, CANNOT_BE_RENDERED)
@@ -223,7 +224,10 @@ def _claim(facts: Facts, *, terms: ClaimTerms, attempt: Attempt) -> Claim | Fail
     with connection.cursor() as cursor:
         cursor.execute(
             _MARK_SENDING,
-            [attempt.id, attempt.claimed_at, expires_at, terms.backend, outgoing.to, message.id],
+            [
+                *(attempt.id, attempt.claimed_at, expires_at, terms.backend, outgoing.to),
+                *(terms.lease_request_id, message.id),
+            ],
         )
     if message.message_type == MessageType.GOODBYE:
         extend_wait(user_id=message.user_id, until=attempt.claimed_at + terms.goodbye_wait)
@@ -231,16 +235,21 @@ def _claim(facts: Facts, *, terms: ClaimTerms, attempt: Attempt) -> Claim | Fail
 
 
 def _expiry(attempt: Attempt, terms: ClaimTerms) -> datetime:
-    return attempt.claimed_at + terms.max_call + CLAIM_MARGIN
+    return attempt.claimed_at + terms.length
 
 
-def _outgoing(facts: Facts, attempt: Attempt) -> OutgoingMessage:
-    message, profile = facts.message, facts.profile
+def outgoing_message(
+    message: EngagementMessage, profile: UserProfile | None, *, attempt_id: UUID
+) -> OutgoingMessage:
+    """The message with its text, as a sender gets it.
+
+    Raises UnknownMessageKey, WrongMessageParameters or WrongTranslation if it cannot be rendered.
+    """
     locale = profile.locale if profile else ""
     params: Mapping[str, object] = message.message_params
     return OutgoingMessage(
         message_id=message.id,
-        attempt_id=attempt.id,
+        attempt_id=attempt_id,
         user_id=message.user_id,
         to=((profile.whatsapp_jid if profile else None) or message.destination_jid).strip(),
         message_type=message.message_type,
@@ -248,7 +257,7 @@ def _outgoing(facts: Facts, attempt: Attempt) -> OutgoingMessage:
         params=params,
         language=_language(profile),
         text=message_catalogue.render(key=message.message_key, locale=locale, params=params),
-        callback_data=f"{message.id}:{attempt.id}",
+        callback_data=f"{message.id}:{attempt_id}",
     )
 
 
@@ -284,6 +293,7 @@ _MARK_SENDING: Final = """
         claim_expires_at = %s,
         backend = %s,
         destination_jid = %s,
+        lease_request_id = %s,
         next_attempt_at = NULL,
         outcome_reason = NULL
     WHERE id = %s

@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     from engagement.services.delivery.settings import DeliverySettings
     from engagement.services.job.progress import RunListener
 
-POLL_SECONDS: Final = 5.0
+CLAIM_MARGIN: Final = timedelta(seconds=60)
+"""Time between the end of a call to the backend and the end of the claim, to record the outcome."""
+POLL_SECONDS: Final = 1.0
 """How soon a watching sender notices a message that has become due."""
 
 log = structlog.get_logger("engagement")
@@ -209,7 +211,7 @@ class _Sender:
     def _terms(self) -> ClaimTerms:
         return ClaimTerms(
             backend=self._request.backend.name,
-            max_call=self._request.backend.max_call,
+            length=self._request.backend.max_call + CLAIM_MARGIN,
             goodbye_wait=self._settings.policy.goodbye_wait,
             settings=self._delivery,
             lock_timeout=self._settings.lock_timeout,

@@ -195,7 +195,7 @@ class Worker:
 
     def _send(self, claim: Claim) -> None:
         message = claim.message
-        if self._clock() + self._terms.max_call > claim.expires_at:
+        if self._clock() + self._backend.max_call > claim.expires_at:
             # The claim was committed, and then the database was away.
             result: SendOutcome = Refused(Scope.CONNECTION, "claimed_too_long_ago")
         else:

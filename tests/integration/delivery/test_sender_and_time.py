@@ -63,10 +63,9 @@ def test_a_slot_that_was_not_used_is_not_kept(monkeypatch: pytest.MonkeyPatch, s
     """Another sender takes the message in between; then sending is paused, and another one comes due."""
     settings.ENGAGEMENT_SEND_RATE_PER_SECOND = "1000"
     taken, other = goodbye_of(told_user()), goodbye_of(told_user())
-    reserve = worker.reserve_slot
 
     def reserve_and_lose(**values: object) -> Slot:
-        slot = reserve(**values)  # type: ignore[arg-type]
+        slot = reserve_slot(**values)  # type: ignore[arg-type]
         EngagementMessage.objects.filter(pk=taken.pk).update(status=MessageStatus.SENT)
         pause()
         return slot  # type: ignore[return-value]
@@ -123,7 +122,7 @@ def test_a_retry_does_not_put_the_clock_ahead(monkeypatch: pytest.MonkeyPatch) -
 def test_a_claim_that_is_too_old_to_be_sent_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """The database was away after the claim was committed: the backend's time would not suffice."""
     user = told_user()
-    monkeypatch.setattr("engagement.services.delivery.claim.CLAIM_MARGIN", timedelta(seconds=-1))
+    monkeypatch.setattr("engagement.services.delivery.sender.CLAIM_MARGIN", timedelta(seconds=-1))
     backend = ScriptedBackend()
     result = send(backend, limit=1)
     message = goodbye_of(user)

@@ -1,0 +1,134 @@
+"""Errors of the HTTP API: one JSON body, `{"error": {"code": …, "message": …}}`, with one sentence."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from django.core.exceptions import ImproperlyConfigured, RequestDataTooBig
+from django.db import Error as DatabaseError
+from django.http import JsonResponse
+from ninja.errors import HttpError, Throttled, ValidationError
+
+from engagement.services.resilience.errors import ErrorKind, error_kind, first_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from django.http import HttpRequest, HttpResponse
+    from ninja import NinjaAPI
+
+API_PATH: Final = "/api/"
+RETRY_AFTER: Final = {"Retry-After": "5"}
+
+log = structlog.get_logger("engagement")
+
+
+class ApiError(Exception):
+    """The request cannot be carried out; says why, and what to do."""
+
+    def __init__(self, status: HTTPStatus, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+def answer(status: int, code: str, message: str, *, headers: Mapping[str, str] | None = None) -> JsonResponse:
+    return JsonResponse({"error": {"code": code, "message": message}}, status=status, headers=headers)
+
+
+def add_handlers(api: NinjaAPI) -> None:
+    """Answer every error of the API in this form."""
+    for kind in (ApiError, ValidationError, HttpError, RequestDataTooBig, Exception):
+        api.add_exception_handler(kind, _answer_to)
+
+
+def _answer_to(_request: HttpRequest, error: Any) -> HttpResponse:
+    match error:
+        case ApiError():
+            return answer(error.status, error.code, error.message)
+        case ValidationError():
+            return _invalid(error)
+        case Throttled():
+            return _throttled(error)
+        case HttpError():
+            return _http_error(error)
+        case RequestDataTooBig():
+            return answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", "The body is too large.")
+    return _unexpected(error)
+
+
+def _invalid(error: ValidationError) -> HttpResponse:
+    first: dict[str, Any] = error.errors[0]
+    path = ".".join(str(part) for part in first["loc"] if part != "data")
+    reason = str(first["msg"]).removeprefix("Value error, ").rstrip(".")
+    return answer(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", f"{path}: {reason}.")
+
+
+def _throttled(error: Throttled) -> HttpResponse:
+    seconds = str(max(int(error.wait or 1), 1))
+    return answer(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "throttled",
+        f"Too many requests with this token; wait {seconds} s.",
+        headers={"Retry-After": seconds},
+    )
+
+
+def _http_error(error: HttpError) -> HttpResponse:
+    if error.status_code == HTTPStatus.UNAUTHORIZED:
+        return answer(
+            HTTPStatus.UNAUTHORIZED,
+            "unauthorized",
+            "Send a valid token: Authorization: Bearer eng_….",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+    if error.status_code == HTTPStatus.BAD_REQUEST:
+        return answer(HTTPStatus.BAD_REQUEST, "no_json", "The body must be a JSON object.")
+    return answer(error.status_code, "error", f"{error.message.rstrip('.')}.")
+
+
+def _unexpected(error: Exception) -> HttpResponse:
+    if isinstance(error, DatabaseError) and error_kind(error) in {ErrorKind.OUTAGE, ErrorKind.CONFLICT}:
+        log.warning("engagement_api_database_away", error=first_line(error))
+        return answer(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "database_away",
+            "The database is not available; send the request again.",
+            headers=RETRY_AFTER,
+        )
+    if isinstance(error, ImproperlyConfigured):
+        log.error("engagement_api_misconfigured", error=str(error))
+        return answer(HTTPStatus.INTERNAL_SERVER_ERROR, "misconfigured", "A setting is wrong: see the log.")
+    # By its type: its text may hold a number or a message.
+    log.error("engagement_api_crashed", error=type(error).__name__)
+    return answer(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "An unexpected error: see the log.")
+
+
+class JsonErrorsMiddleware:
+    """Give errors that the API itself never sees, such as an unknown path, the same form."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self._get_response(request)
+        is_error = response.status_code >= HTTPStatus.BAD_REQUEST
+        if not (is_error and request.path.startswith(API_PATH)) or _is_json(response):
+            return response
+        status = HTTPStatus(response.status_code)
+        message = _SENTENCES.get(status, f"{status.phrase}.")
+        kept = {name: response[name] for name in ("Allow", "Retry-After") if name in response}
+        return answer(status, status.name.lower(), message, headers=kept)
+
+
+def _is_json(response: HttpResponse) -> bool:
+    return response.get("Content-Type", "").startswith("application/json")
+
+
+_SENTENCES: Final = {
+    HTTPStatus.NOT_FOUND: "There is no such path; /api/v1/docs lists them.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "This path has other methods: see /api/v1/docs.",
+}

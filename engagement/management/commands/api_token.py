@@ -1,0 +1,85 @@
+"""`manage.py api_token`: make, list and revoke the bearer tokens of the HTTP API."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import CommandError
+from django.utils import timezone
+
+from engagement.formatting import date_text
+from engagement.management.base import SentenceCommand
+from engagement.management.options import identifier
+from engagement.models import ApiScope
+from engagement.services.api_tokens import InvalidToken, all_tokens, make_token, revoke_token
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+    from engagement.models import ApiToken
+
+
+class Command(SentenceCommand):
+    help = "Make, list and revoke the bearer tokens of the HTTP API."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+        create = actions.add_parser("create", help="make a token and print it, once")
+        create.add_argument("client", metavar="CLIENT", help="who will use it, such as assistant-eu")
+        create.add_argument("scopes", nargs="+", metavar="SCOPE", help=", ".join(ApiScope.values))
+        create.add_argument("--json", action="store_true", help="print one JSON object")
+        listed = actions.add_parser("list", help="list all tokens, without the secrets")
+        listed.add_argument("--json", action="store_true", help="print one JSON array")
+        revoke = actions.add_parser("revoke", help="make a token invalid")
+        revoke.add_argument("token_id", metavar="TOKEN_ID", type=identifier, help="as `list` shows it")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        {"create": self._create, "list": self._list, "revoke": self._revoke}[options["action"]](options)
+
+    def _create(self, options: dict[str, Any]) -> None:
+        try:
+            token, secret = make_token(client=options["client"], scopes=options["scopes"], now=timezone.now())
+        except InvalidToken as error:
+            raise CommandError(str(error)) from None
+        if options["json"]:
+            self.write_result(json.dumps({**_as_json(token), "token": secret}))
+            return
+        self.say(f"The token of {token}; it cannot be shown again:")
+        self.write_result(secret)
+
+    def _list(self, options: dict[str, Any]) -> None:
+        tokens = all_tokens()
+        if options["json"]:
+            self.write_result(json.dumps([_as_json(token) for token in tokens]))
+        elif tokens:
+            self.write_result("\n".join(_line(token) for token in tokens))
+        else:
+            self.say("There are no tokens; make one with: manage.py api_token create CLIENT SCOPE …")
+
+    def _revoke(self, options: dict[str, Any]) -> None:
+        if not revoke_token(token_id=options["token_id"], now=timezone.now()):
+            raise CommandError(
+                f"There is no valid token {options['token_id']}; see manage.py api_token list."
+            )
+        self.write_result(f"Token {options['token_id']} is revoked.")
+
+
+def _line(token: ApiToken) -> str:
+    used = f"last used {date_text(token.last_used_at)}" if token.last_used_at else "never used"
+    state = f"revoked {date_text(token.revoked_at)}" if token.revoked_at else used
+    return f"{token.id}  {token}  made {date_text(token.created_at)}, {state}"
+
+
+def _as_json(token: ApiToken) -> dict[str, object]:
+    def text(instant: Any) -> str | None:
+        return instant.isoformat() if instant else None
+
+    return {
+        "id": str(token.id),
+        "client": token.client,
+        "scopes": token.scopes,
+        "created_at": text(token.created_at),
+        "last_used_at": text(token.last_used_at),
+        "revoked_at": text(token.revoked_at),
+    }

@@ -1,0 +1,254 @@
+"""Leases: a client of the HTTP API claims messages and sends them itself.
+
+A lease is a claim by the backend `api:<client>`, with the same recheck, hours, pace, cap and pauses. Its
+message is `sending` until the client reports an outcome, or unknown when the lease has expired.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from django.db import transaction
+
+from engagement.conf import engagement_settings
+from engagement.models import EngagementMessage, MessageStatus, UserProfile
+from engagement.selectors import deliveries
+from engagement.services.delivery.channels import (
+    Paused,
+    next_slot,
+    pause_of,
+    paused_templates,
+    reserve_slot,
+)
+from engagement.services.delivery.claim import (
+    Attempt,
+    Claim,
+    ClaimTerms,
+    Eligible,
+    claim_message,
+    outgoing_message,
+    template_scope,
+)
+from engagement.services.delivery.outcomes import Ending, Outcome, locked, record_outcome
+from engagement.services.delivery.recheck import time_zone_of
+from engagement.services.delivery.settings import delivery_settings
+from engagement.services.message_queue import mark_expired_claims
+from engagement.services.preferences import REENGAGEMENT
+from engagement.services.resilience.retries import RetryPolicy, retry_own_transaction
+from engagement.services.resilience.stop import StopRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from uuid import UUID
+
+    from django.db.models import QuerySet
+
+    from engagement.message_backends.base import OutgoingMessage, SendOutcome
+    from engagement.models import SendingChannel
+    from engagement.selectors.deliveries import Candidate
+    from engagement.services.delivery.claim import Verdict
+    from engagement.services.delivery.settings import DeliverySettings
+
+RATE_PER_SECOND: Final = 10.0
+"""Without ENGAGEMENT_SEND_RATE_PER_SECOND."""
+LONGEST_AHEAD: Final = timedelta(seconds=10)
+"""A slot that begins later is left to the next request."""
+MOST_TRIED: Final = 500
+"""Candidates of one request: many may be held back or locked."""
+SHORTEST: Final = timedelta(seconds=30)
+LONGEST: Final = timedelta(minutes=15)
+"""Of a lease, from `claimed_at`, with all its extensions."""
+MOST_LEASED: Final = 100
+
+
+class NoLease(Exception):
+    """The message is not leased by this client in this attempt, or not any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A message that the client alone may send, from `send_at` until `expires_at`."""
+
+    message: OutgoingMessage
+    send_at: datetime
+    expires_at: datetime
+    is_repeat: bool
+    """It was leased by an earlier request with the same id; the client may have begun to send it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leases:
+    """The answer to a request for messages."""
+
+    leases: tuple[Lease, ...]
+    paused: Paused | None
+
+
+def backend_of(client: str) -> str:
+    """The name under which a client of the API sends."""
+    return f"api:{client}"
+
+
+def lease_messages(*, client: str, request_id: UUID, limit: int, length: timedelta) -> Leases:
+    """Claim up to `limit` due messages for a client, for `length`.
+
+    Transaction: several short ones, which must be the outermost.
+    Repeatable with the same `request_id`: it then returns those messages of the first request that are still
+    leased, and claims no others.
+    """
+    backend = backend_of(client)
+    now = deliveries.database_now()
+    mark_expired_claims(now=now)
+    if _of_request(backend, request_id).exists():
+        return Leases(_leased(backend, request_id, now=now, slots=None), None)
+    leasing = _Leasing(backend, request_id, length=length)
+    paused = leasing.claim_some(limit)
+    return Leases(_leased(backend, request_id, now=now, slots=leasing.slots), paused)
+
+
+class _Leasing:
+    """One request for messages."""
+
+    def __init__(self, backend: str, request_id: UUID, *, length: timedelta) -> None:
+        settings = engagement_settings()
+        self._delivery = delivery_settings()
+        self._backend = backend
+        self._retries = RetryPolicy.of(settings, stop=StopRequest())
+        rate = self._delivery.rate_per_second
+        rate = RATE_PER_SECOND if rate is None else rate
+        self._interval = timedelta(seconds=1 / rate if rate else 0)
+        self._terms = ClaimTerms(
+            backend=backend,
+            length=length,
+            goodbye_wait=settings.policy.goodbye_wait,
+            settings=self._delivery,
+            lock_timeout=settings.lock_timeout,
+            lease_request_id=request_id,
+        )
+        self.slots: dict[UUID, datetime] = {}
+        """By message: when its slot begins."""
+
+    def claim_some(self, limit: int) -> Paused | None:
+        """Claim up to `limit` messages; returns the pause that ended it, if one did."""
+        candidates = deliveries.candidates(self._delivery.types, clock=deliveries.database_now)
+        for number, candidate in enumerate(candidates):
+            if len(self.slots) == limit or number == MOST_TRIED:
+                return None
+            now, channels = deliveries.clock_and_channels(self._backend)
+            if paused := pause_of(channels.get(""), now=now):
+                return paused
+            slot = next_slot(channels, now=now)
+            if isinstance(slot, Paused) or slot.begins_at - now > LONGEST_AHEAD:
+                return None
+            if self._interval:
+                verdict = self._claim(candidate, channels, now=now, has_slot=False)
+                if not isinstance(verdict, Eligible):
+                    continue
+                slot = reserve_slot(backend=self._backend, interval=self._interval, has_jitter=False, now=now)
+                if isinstance(slot, Paused):
+                    return slot
+            if isinstance(self._claim(candidate, channels, now=now, has_slot=True), Claim):
+                self.slots[candidate.id] = slot.begins_at
+        return None
+
+    def _claim(
+        self, candidate: Candidate, channels: Mapping[str, SendingChannel], *, now: datetime, has_slot: bool
+    ) -> Verdict:
+        return self._retries.retry_conflicts(
+            partial(
+                claim_message,
+                candidate,
+                terms=self._terms,
+                attempt=Attempt.at(now),
+                pauses=paused_templates(channels, now=now),
+                now=now,
+                has_slot=has_slot,
+            )
+        )
+
+
+def _of_request(backend: str, request_id: UUID) -> QuerySet[EngagementMessage]:
+    return EngagementMessage.objects.filter(lease_request_id=request_id, backend=backend)
+
+
+def _leased(
+    backend: str, request_id: UUID, *, now: datetime, slots: Mapping[UUID, datetime] | None
+) -> tuple[Lease, ...]:
+    """The messages of a request that are still leased. `slots` has those that it has just claimed."""
+    rows = _of_request(backend, request_id).filter(status=MessageStatus.SENDING, claim_expires_at__gt=now)
+    leases = []
+    for row in rows.select_related("user").order_by("claimed_at", "id"):
+        if row.attempt_id is None or row.claim_expires_at is None:
+            continue
+        is_new = slots is not None and row.id in slots
+        leases.append(
+            Lease(
+                message=outgoing_message(row, row.user, attempt_id=row.attempt_id),
+                send_at=slots[row.id] if slots and is_new else now,
+                expires_at=row.claim_expires_at,
+                is_repeat=not is_new,
+            )
+        )
+    return tuple(leases)
+
+
+@retry_own_transaction
+def extend_lease(*, client: str, message_id: UUID, attempt_id: UUID, length: timedelta) -> datetime:
+    """Let a lease last for `length` from now; returns when it expires.
+
+    It lasts at most 15 minutes in all, and not beyond the end of the user's sending hours; it is never
+    shortened.
+    Transaction: opens one. Locks the message. Repeatable.
+    Raises NoLease if the message is not leased in this attempt, or not any more.
+    """
+    now = deliveries.database_now()
+    with transaction.atomic():
+        message = locked(message_id)
+        if message is None or not _is_leased(message, client, attempt_id) or message.claim_expires_at is None:
+            raise NoLease
+        expires_at, claimed_at = message.claim_expires_at, message.claimed_at or now
+        if expires_at <= now:
+            raise NoLease
+        limits = [now + length, claimed_at + LONGEST]
+        if closes_at := _closing_time(message, settings=delivery_settings(), now=now):
+            limits.append(closes_at)
+        message.claim_expires_at = max(expires_at, min(limits))
+        message.save(update_fields=["claim_expires_at"])
+        return message.claim_expires_at
+
+
+def _is_leased(message: EngagementMessage, client: str, attempt_id: UUID) -> bool:
+    is_ours = message.backend == backend_of(client) and message.attempt_id == attempt_id
+    return is_ours and message.status == MessageStatus.SENDING
+
+
+def _closing_time(
+    message: EngagementMessage, *, settings: DeliverySettings, now: datetime
+) -> datetime | None:
+    if not settings.hours or message.message_type not in REENGAGEMENT:
+        return None
+    profile = UserProfile.objects.filter(pk=message.user_id).first()
+    zone = time_zone_of(profile, default=settings.time_zone)
+    return settings.hours.closes_by(now, within=LONGEST, zone=zone)
+
+
+def report_outcome(*, client: str, message_id: UUID, attempt_id: UUID, result: SendOutcome) -> Ending:
+    """Record how a leased message's attempt ended, also after the lease has expired.
+
+    Transaction, repetition: as for `record_outcome`.
+    Raises NoLease if the client has never leased the message.
+    """
+    message = EngagementMessage.objects.filter(pk=message_id, backend=backend_of(client)).first()
+    if message is None:
+        raise NoLease
+    profile = UserProfile.objects.filter(pk=message.user_id).first()
+    return record_outcome(
+        Outcome(message_id, attempt_id, result),
+        backend=backend_of(client),
+        template=template_scope(message, profile),
+        max_attempts=delivery_settings().max_attempts,
+        now=deliveries.database_now(),
+    )
