@@ -108,7 +108,7 @@ requirements: ## Recompile the pinned requirements with uv (ARGS="--upgrade" for
 	@if ! "$(PYTHON)" -m uv --version >/dev/null 2>&1; then \
 		echo "make: uv is missing; install it with: $(PYTHON) -m pip install uv" >&2; exit 1; \
 	fi
-	@set -e; cd requirements; for name in base production plot development mutation; do \
+	@set -e; cd requirements; for name in base production sentry plot development mutation; do \
 		"$(PYTHON)" -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 			--no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(ARGS) --output-file $$name.txt $$name.in; \
 	done

@@ -12,6 +12,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from config.database import database_settings
 from config.logs import configure_logs
+from config.sentry import configure_sentry
+from engagement import __version__
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -75,6 +77,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "config.health.HealthMiddleware",
     "engagement.api.errors.JsonErrorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -211,6 +214,7 @@ AXES_VERBOSE = False
 
 LOGGING_CONFIG = None
 configure_logs(level=text("LOG_LEVEL", default="INFO"), log_format=text("LOG_FORMAT", default="auto"))
+configure_sentry(text("SENTRY_DSN"), release=f"engagement@{__version__}")
 if DEBUG_IS_UNEXPECTED:
     logging.getLogger("config").warning(
         "DEBUG is on because %s says so; if this is production, delete that file.", BASE_DIR / ".env"

@@ -11,7 +11,7 @@ import psycopg
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error, InterfaceError, OperationalError
 
-from engagement.conf import engagement_settings, refuse_misspelt_names
+from engagement.conf import METRICS_FILE, engagement_settings, raw_setting, refuse_misspelt_names
 from engagement.services.resilience.errors import first_line, sqlstate_of
 
 if TYPE_CHECKING:
@@ -72,6 +72,14 @@ class SentenceCommand(BaseCommand):
             _forget_stdout()
             reason = error.strerror if isinstance(error, OSError) else "it is closed"
             self.say(f"the result could not be written to stdout: {reason}.")
+
+    def write_metrics(self) -> None:
+        """Write the metrics file, if there is to be one. Raises nothing."""
+        if raw_setting(METRICS_FILE):
+            # Here, so that the others do not load the library.
+            from engagement.services.metrics import write_metrics
+
+            write_metrics()
 
     def say(self, sentence: str) -> None:
         """Write one sentence to stderr, if it is open."""

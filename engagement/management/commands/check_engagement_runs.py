@@ -46,6 +46,7 @@ class Command(SentenceCommand):
     def handle(self, **options: Any) -> None:
         watch = watch_runs(now=timezone.now(), max_age=options["max_age"])
         sentence = _sentence(watch)
+        self.write_metrics()
         if options["json"]:
             self.write_result(json.dumps(watch.as_json()))
         elif watch.is_fresh:

@@ -41,6 +41,7 @@ class Command(SentenceCommand):
 
     def handle(self, **options: Any) -> None:
         watch = watch_sending(backend=configured_backend().name, max_age=options["max_age"])
+        self.write_metrics()
         if options["json"]:
             self.write_result(json.dumps(watch.as_json()))
         elif watch.is_good:

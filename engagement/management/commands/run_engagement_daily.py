@@ -101,6 +101,7 @@ class Command(SentenceCommand):
         with stop_on_signals(stop), progress_bar(shown=not options["no_progress"]) as progress:
             result = run_daily_job(request=request, stop=stop, listeners=[progress] if progress else [])
         self._print(result, as_json=options["json"])
+        self.write_metrics()
         if not (request.dry_run or result.failure) and (hint := _hint()):
             self.say(hint)
         if result.exit_code:

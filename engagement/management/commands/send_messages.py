@@ -63,6 +63,7 @@ class Command(SentenceCommand):
         with stop_on_signals(stop), progress_bar(shown=shown, description="messages") as progress:
             result = send_messages(request=request, stop=stop, progress=progress)
         self.write_result(json.dumps(result.as_json()) if options["json"] else send_report(result))
+        self.write_metrics()
         if result.failure:
             self.say(result.failure)
         if result.exit_code:

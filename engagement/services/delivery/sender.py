@@ -24,6 +24,7 @@ from engagement.services.delivery.result import SendCounts, SendResult, SendStat
 from engagement.services.delivery.settings import delivery_settings
 from engagement.services.delivery.worker import Pace, Worker
 from engagement.services.job.result import Outcome, outcome_of
+from engagement.services.metrics import SECONDS_BETWEEN, write_metrics
 from engagement.services.resilience.retries import RetryPolicy
 from engagement.services.resilience.stop import StopRequest
 from engagement.services.resilience.workers import run_workers
@@ -87,7 +88,7 @@ class _Sender:
         self._stop = stop
         self._progress = progress
         self._retries = RetryPolicy.of(self._settings, stop=stop)
-        self._started = time.monotonic()
+        self._started = self._metrics_at = time.monotonic()
         self._counts = SendCounts()
         self._paused: Paused | None = None
         self._due = 0
@@ -168,10 +169,10 @@ class _Sender:
             shift=self._shift,
             report=report,
         )
-        outcome = outcome_of(partial(self._loop, worker, limit, stop), stop=stop)
+        outcome = outcome_of(partial(self._loop, worker, limit, share, stop), stop=stop)
         return outcome, worker.paused
 
-    def _loop(self, worker: Worker, limit: int | None, stop: StopRequest) -> bool:
+    def _loop(self, worker: Worker, limit: int | None, share: Share, stop: StopRequest) -> bool:
         """Send until nothing is due; with `watch`, until a stop is asked for. Whether it came to its end."""
         while True:
             attempted = worker.run(limit=limit)
@@ -181,8 +182,16 @@ class _Sender:
                 return False
             if not self._request.watch or limit == 0:
                 return True
+            self._write_metrics(share)
             if not attempted:
                 stop.wait(POLL_SECONDS)
+
+    def _write_metrics(self, share: Share) -> None:
+        """Of several workers the first writes the metrics file, once a minute."""
+        if share.number or time.monotonic() - self._metrics_at < SECONDS_BETWEEN:
+            return
+        self._metrics_at = time.monotonic()
+        write_metrics()
 
     def _preview(self) -> bool:
         terms, now = self._terms(), self._now

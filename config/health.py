@@ -1,0 +1,50 @@
+"""`/healthz` and `/readyz`: whether this process answers, and whether it can do its work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from django.db import Error as DatabaseError
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import JsonResponse
+
+from engagement.services.resilience.errors import first_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.http import HttpRequest, HttpResponse
+
+UNAVAILABLE: Final = 503
+_log: Final = structlog.get_logger("engagement")
+
+
+class HealthMiddleware:
+    """Answers probes before anything else: they come without TLS, and name the address of a pod."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.path == "/healthz":
+            return JsonResponse({"status": "ok"})
+        if request.path == "/readyz":
+            problem = _problem()
+            if problem:
+                return JsonResponse({"status": "not ready", "reason": problem}, status=UNAVAILABLE)
+            return JsonResponse({"status": "ok"})
+        return self._get_response(request)
+
+
+def _problem() -> str | None:
+    """What keeps the process from its work. Without the database's host, user or name."""
+    try:
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            return "Migrations are missing: run manage.py migrate."
+    except DatabaseError as error:
+        _log.warning("engagement_not_ready", error=first_line(error))
+        return "The database is not available."
+    return None

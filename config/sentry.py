@@ -1,0 +1,51 @@
+"""Errors to Sentry, if SENTRY_DSN is set: scrubbed as the logs are, without requests or variables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from engagement.privacy import redact
+
+
+def configure_sentry(dsn: str, *, release: str) -> None:
+    """Send errors to this DSN; nothing without one.
+
+    Raises ImproperlyConfigured, with one sentence, without the package, or for a DSN that is none.
+    """
+    if not dsn:
+        return
+    try:
+        import sentry_sdk
+        from sentry_sdk.utils import BadDsn
+    except ImportError:
+        raise ImproperlyConfigured(
+            "SENTRY_DSN is set, but sentry-sdk is missing; install it with: pip install sentry-sdk"
+        ) from None
+    try:
+        sentry_sdk.init(
+            dsn=dsn,
+            release=release,
+            include_local_variables=False,
+            max_request_body_size="never",
+            before_send=scrubbed,
+            before_breadcrumb=lambda *_crumb: None,
+        )
+    except BadDsn:
+        raise ImproperlyConfigured("SENTRY_DSN must be the DSN of a Sentry project.") from None
+
+
+def scrubbed(event: Any, _hint: Any = None) -> Any:
+    """The event without requests and users, and without what looks like an address or a number."""
+    for key in ("request", "user", "extra", "breadcrumbs"):
+        event.pop(key, None)
+    return _redacted(event)
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {key: _redacted(each) for key, each in value.items()}
+    return [_redacted(each) for each in value] if isinstance(value, list | tuple) else value

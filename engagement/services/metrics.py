@@ -1,0 +1,131 @@
+"""Metrics for Prometheus, as a text file for node_exporter's textfile collector.
+
+Each program writes the whole file, from the database: what one of them has seen, all of them know.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from django.db import Error as DatabaseError
+from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
+
+from engagement.conf import METRICS_FILE, engagement_settings, raw_setting
+from engagement.models import MessageStatus, MessageType
+from engagement.selectors import dashboard, deliveries, job_runs
+from engagement.services.resilience.errors import first_line
+from engagement.services.resilience.transactions import in_transaction
+from engagement.states import CHECKS
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+SECONDS_BETWEEN: Final = 60.0
+"""How often a program that keeps running writes the file."""
+
+log = structlog.get_logger("engagement")
+
+
+def write_metrics() -> None:
+    """Write the file that ENGAGEMENT_METRICS_FILE names, by atomic rename; without the setting, nothing.
+
+    Transaction: opens one, which must be the outermost, and reads alone. Repeatable.
+    Raises nothing: a failure is logged, and the former file stays.
+    """
+    path = str(raw_setting(METRICS_FILE))
+    if not path:
+        return
+    try:
+        write_to_textfile(path, _registry())
+        # prometheus_client makes the file for its owner alone.
+        os.chmod(path, 0o644)  # noqa: PTH101
+    except DatabaseError as error:
+        log.warning("engagement_metrics_not_written", error=first_line(error))
+    except OSError as error:
+        log.warning("engagement_metrics_not_written", error=error.strerror or type(error).__name__)
+
+
+def _registry() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    lock_timeout = engagement_settings().lock_timeout
+    in_transaction(lambda: _fill(_Metrics(registry)), lock_timeout=lock_timeout, whole_tables=True)
+    return registry
+
+
+class _Metrics:
+    """Gauges of one registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self._gauges: dict[str, Gauge] = {}
+
+    def set(self, name: str, help_text: str, value: float | datetime | None, **labels: str) -> None:
+        """Set `engagement_{name}`; a missing value is left out."""
+        if value is None:
+            return
+        if name not in self._gauges:
+            self._gauges[name] = Gauge(f"engagement_{name}", help_text, list(labels), registry=self._registry)
+        gauge = self._gauges[name].labels(**labels) if labels else self._gauges[name]
+        gauge.set(value if isinstance(value, int | float) else value.timestamp())
+
+
+def _fill(metrics: _Metrics) -> None:
+    now = deliveries.database_now()
+    metrics.set("metrics_timestamp_seconds", "When this file was made.", now)
+    _fill_runs(metrics)
+    for state, number in dashboard.users_by_state().items():
+        metrics.set("users", "Users by state.", number, state=state.value)
+    _fill_messages(metrics, now=now)
+    for channel in deliveries.pauses(now=now):
+        metrics.set(
+            "sending_paused",
+            "1 while a backend is paused, or one of its templates (scope).",
+            1,
+            backend=channel.backend,
+            scope=channel.scope,
+        )
+
+
+def _fill_runs(metrics: _Metrics) -> None:
+    for check in CHECKS:
+        good = job_runs.good_runs(check).first()
+        metrics.set(
+            "run_last_success_timestamp_seconds",
+            "When the last good run that made this check ended.",
+            good.finished_at if good else None,
+            check=check.name,
+        )
+    run = job_runs.latest_runs().filter(finished_at__isnull=False).first()
+    if run is None or run.finished_at is None:
+        return
+    metrics.set("run_last_end_timestamp_seconds", "When the last run ended, good or not.", run.finished_at)
+    metrics.set(
+        "run_duration_seconds", "Of the last run.", (run.finished_at - run.started_at).total_seconds()
+    )
+    metrics.set("run_still_due_users", "Due users that the last run left.", run.still_due)
+    for name, counts in run.checks.items():
+        for outcome in ("succeeded", "failed"):
+            metrics.set(
+                "run_users", "Users of the last run.", counts.get(outcome, 0), check=name, outcome=outcome
+            )
+    for reason, number in run.skipped_by_reason.items():
+        metrics.set("run_skipped_users", "Users that the last run skipped.", number, reason=reason)
+
+
+def _fill_messages(metrics: _Metrics, *, now: datetime) -> None:
+    backlog = dashboard.message_backlog(now=now)
+    numbers = {
+        MessageStatus.PENDING: backlog.pending,
+        MessageStatus.SENDING: backlog.sending,
+        MessageStatus.UNKNOWN: backlog.unknown,
+        MessageStatus.FAILED: backlog.failed,
+    }
+    for status, number in numbers.items():
+        metrics.set("messages", "Messages that have not ended well.", number, status=status.value)
+    metrics.set("messages_sent_last_day", "Messages sent in the last 24 hours.", backlog.sent_of_late)
+    counts = deliveries.sent_counts(tuple(MessageType), now=now)
+    waited = (now - counts.oldest_due_at).total_seconds() if counts.oldest_due_at else 0.0
+    metrics.set("oldest_waiting_seconds", "How late the oldest due message is; 0 without one.", waited)
+    metrics.set("last_sent_timestamp_seconds", "When a message was last sent.", counts.last_sent_at)

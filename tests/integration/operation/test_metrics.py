@@ -1,0 +1,124 @@
+"""The metrics file: what a Prometheus parser reads from it, and that nothing breaks without it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+import yaml
+from django.db import OperationalError
+from prometheus_client.parser import text_string_to_metric_families
+
+from engagement.models import MessageStatus, MessageType
+from engagement.selectors import dashboard
+from engagement.selectors.deliveries import database_now
+from engagement.services.delivery.channels import pause_sending
+from engagement.services.metrics import write_metrics
+from tests.factories import make_user, make_users, queue_for
+from tests.running import run_command
+
+if TYPE_CHECKING:
+    from pytest_django.fixtures import Settings
+
+pytestmark = pytest.mark.django_db
+
+HOUR: Final = timedelta(hours=1)
+ALERTS: Final = Path(__file__).parents[3] / "docs" / "deploy" / "alerts.yaml"
+
+
+@pytest.fixture
+def path(settings: Settings, tmp_path: Path) -> Path:
+    path = tmp_path / "engagement.prom"
+    settings.ENGAGEMENT_METRICS_FILE = str(path)
+    return path
+
+
+def samples(path: Path) -> dict[tuple[str, ...], float]:
+    """By name and labels, in the order of their names: the value."""
+    return {
+        (sample.name, *(sample.labels[name] for name in sorted(sample.labels))): sample.value
+        for family in text_string_to_metric_families(path.read_text())
+        for sample in family.samples
+    }
+
+
+def test_a_run_a_queue_and_a_pause_are_in_the_file(path: Path) -> None:
+    now = database_now()
+    make_users(3, "silent", last_activity_at=now - timedelta(days=20))
+    make_user("dormant")
+    assert run_command("run_engagement_daily").code == 0
+    queue_for(make_user(), MessageType.WELCOME, status=MessageStatus.UNKNOWN)
+    queue_for(make_user(), MessageType.WELCOME, scheduled_for=now - HOUR)
+    pause_sending(backend="console", until=now + HOUR, reason="secret reason", now=now)
+    write_metrics()
+    found = samples(path)
+    assert (
+        abs(found["engagement_run_last_success_timestamp_seconds", "inactivity_14d"] - now.timestamp()) < 60
+    )
+    assert found["engagement_run_users", "inactivity_14d", "succeeded"] == 3
+    assert found["engagement_run_users", "inactivity_14d", "failed"] == 0
+    assert found["engagement_run_duration_seconds",] >= 0
+    assert found["engagement_run_skipped_users", "opted_out"] == 0
+    assert found["engagement_users", "goodbye_sent"] == 3
+    assert found["engagement_users", "dormant"] == 1
+    assert found["engagement_messages", "pending"] == 4
+    assert found["engagement_messages", "unknown"] == 1
+    assert found["engagement_oldest_waiting_seconds",] >= 3_600
+    assert found["engagement_sending_paused", "console", ""] == 1
+    assert "secret reason" not in path.read_text()
+
+
+def test_without_any_run_there_is_no_success(path: Path) -> None:
+    write_metrics()
+    names = {name for name, *_ in samples(path)}
+    assert "engagement_run_last_success_timestamp_seconds" not in names
+    assert "engagement_metrics_timestamp_seconds" in names
+
+
+@pytest.mark.parametrize(
+    "command", ["run_engagement_daily", "send_messages", "check_engagement_runs", "check_sending"]
+)
+def test_each_program_writes_the_file(path: Path, command: str) -> None:
+    run_command(command)
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+def test_a_file_that_cannot_be_written_changes_nothing_else(settings: Settings, tmp_path: Path) -> None:
+    settings.ENGAGEMENT_METRICS_FILE = str(tmp_path / "missing" / "engagement.prom")
+    outcome = run_command("run_engagement_daily", "--json")
+    assert (outcome.code, outcome.json["status"]) == (0, "succeeded")
+    assert "engagement_metrics_not_written" in outcome.err
+
+
+def test_a_database_that_is_away_leaves_the_former_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_metrics()
+    before = path.read_text()
+
+    def away() -> None:
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(dashboard, "users_by_state", away)
+    write_metrics()
+    assert path.read_text() == before
+
+
+def test_the_alert_rules_ask_for_metrics_that_exist(path: Path) -> None:
+    now = database_now()
+    run_command("run_engagement_daily")
+    pause_sending(backend="console", until=now + HOUR, reason="x", now=now)
+    write_metrics()
+    names = {name for name, *_ in samples(path)}
+    rules = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
+    for rule in rules:
+        asked = set(re.findall(r"engagement_\w+", rule["expr"]))
+        assert asked
+        assert asked <= names
+        assert rule["annotations"]["action"]
+    if shutil.which("promtool"):
+        subprocess.run(["promtool", "check", "rules", str(ALERTS)], check=True)
