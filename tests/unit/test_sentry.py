@@ -48,18 +48,21 @@ def test_an_error_is_sent_without_its_number_or_variables(monkeypatch: pytest.Mo
     monkeypatch.setattr(sentry_sdk, "init", lambda **options: init(**options, transport=transport))
     try:
         configure_sentry("https://key@sentry.example.org/1", release="engagement@1")
-        text = "minha senha"
         try:
-            raise ValueError(f"cannot reach 5511987654321@s.whatsapp.net, {len(text)}")
+            fail_for("5511987654321@s.whatsapp.net")
         except ValueError as error:
             sentry_sdk.capture_exception(error)
     finally:
         init(dsn=None)
     (event,) = transport.events
     (exception,) = event["exception"]["values"]
-    assert exception["value"] == "cannot reach [address], 11"
+    assert exception["value"] == "cannot reach [address]"
     assert "5511987654321" not in str(event)
     assert all("vars" not in frame for frame in exception["stacktrace"]["frames"])
+
+
+def fail_for(address: str) -> None:
+    raise ValueError(f"cannot reach {address}")
 
 
 def test_requests_and_users_are_left_out() -> None:

@@ -35,6 +35,7 @@ ALERTS: Final = Path(__file__).parents[3] / "docs" / "deploy" / "alerts.yaml"
 def path(settings: Settings, tmp_path: Path) -> Path:
     path = tmp_path / "engagement.prom"
     settings.ENGAGEMENT_METRICS_FILE = str(path)
+    settings.ENGAGEMENT_MESSAGE_BACKEND = "engagement.message_backends.console.ConsoleBackend"
     return path
 
 
@@ -89,11 +90,13 @@ def test_each_program_writes_the_file(path: Path, command: str) -> None:
     assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
-def test_a_file_that_cannot_be_written_changes_nothing_else(settings: Settings, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_changes_nothing_else(
+    settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     settings.ENGAGEMENT_METRICS_FILE = str(tmp_path / "missing" / "engagement.prom")
     outcome = run_command("run_engagement_daily", "--json")
     assert (outcome.code, outcome.json["status"]) == (0, "succeeded")
-    assert "engagement_metrics_not_written" in outcome.err
+    assert "engagement_metrics_not_written" in caplog.text
 
 
 def test_a_database_that_is_away_leaves_the_former_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
