@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
+from engagement.addresses import number_of
 from engagement.conf import SEND_TIMEOUT, is_printable, whole_number
 from engagement.message_backends.base import (
     Accepted,
@@ -39,10 +40,6 @@ MESSAGES: Final = "messages"
 ENDPOINTS: Final = (MESSAGES, "marketing_messages")
 REPLY: Final = "reply"
 QUICK_REPLIES: Final = ("1", "2", "3")
-
-MIN_DIGITS: Final = 5
-MAX_DIGITS: Final = 15
-"""Of a phone number with its country code (E.164)."""
 
 MINUTE: Final = timedelta(minutes=1)
 
@@ -154,18 +151,6 @@ class WhatsAppCloudBackend(MessageBackend):
         for language in LANGUAGES:
             if language.lower() not in self._templates.get(GOODBYE, {}):
                 yield f"WHATSAPP_TEMPLATES must have a template of {GOODBYE} for the language {language}."
-
-
-def number_of(address: str) -> str | None:
-    """The phone number of an address such as 5511987654321@s.whatsapp.net.
-
-    None for a group, and for an anonymous id (`@lid`), whose digits may be somebody else's number.
-    """
-    user, _, server = address.partition("@")
-    if server not in {"", "s.whatsapp.net", "c.us"}:
-        return None
-    digits = "".join(filter(str.isdecimal, user.partition(":")[0]))
-    return digits if MIN_DIGITS <= len(digits) <= MAX_DIGITS else None
 
 
 def outcome_of(exchange: Answer | NotSent | Lost) -> SendOutcome:

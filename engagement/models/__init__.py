@@ -6,6 +6,7 @@ from engagement.models.choices import GOOD, IN_DOUBT, Destination, MessageStatus
 from engagement.models.inbound import InboundMessage
 from engagement.models.messages import EngagementMessage
 from engagement.models.runs import EngagementJobRun
+from engagement.models.suppression import SuppressedAddress
 from engagement.models.users import (
     VISIBLE,
     EngagementStateTransition,
@@ -31,6 +32,7 @@ __all__ = [
     "MessageType",
     "RunStatus",
     "SendingChannel",
+    "SuppressedAddress",
     "UserEngagementState",
     "UserProfile",
     "is_address",

@@ -13,6 +13,7 @@ from engagement.replies import Preference
 from engagement.services.message_queue import cancel_pending
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.services.state_machine import lock_known_states
+from engagement.services.suppression import lift
 from engagement.states import require_aware
 
 if TYPE_CHECKING:
@@ -82,6 +83,9 @@ def set_preference(
         )
         if not is_applied and not profiles.exists():
             raise UserProfileNotFound(user_id)
+        if is_applied and not opts_out:
+            # A person who was erased once wants messages again.
+            lift(profiles.values_list("whatsapp_jid", flat=True).first())
         stops = is_applied and opts_out
         cancelled = cancel_pending(user_id=user_id, message_types=REENGAGEMENT) if stops else 0
     return PreferenceChange(bool(is_applied), cancelled)

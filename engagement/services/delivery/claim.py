@@ -20,8 +20,10 @@ from engagement.message_backends.base import OutgoingMessage
 from engagement.models import MessageStatus, MessageType
 from engagement.selectors import deliveries, goodbyes
 from engagement.services.delivery.recheck import Cancel, Facts, Hold, Limits, recheck
+from engagement.services.preferences import REENGAGEMENT, opt_out
 from engagement.services.resilience.transactions import in_transaction
 from engagement.services.state_machine import extend_wait
+from engagement.services.suppression import is_suppressed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -156,6 +158,9 @@ def _decide(
     if verdict is None:
         return _claim(facts, terms=terms, attempt=attempt) if has_slot else Eligible()
     _record(message, verdict)
+    if facts.is_suppressed:
+        # So that the next run skips the user.
+        opt_out(user_id=message.user_id, now=now)
     return verdict
 
 
@@ -175,6 +180,9 @@ def _read(candidate: Candidate, *, is_locked: bool) -> Facts | None:
         profile=profile,
         user_state=user_state,
         is_awaited=is_awaited,
+        is_suppressed=message.message_type in REENGAGEMENT
+        and profile is not None
+        and is_suppressed(profile.whatsapp_jid),
     )
 
 

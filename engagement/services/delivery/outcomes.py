@@ -55,6 +55,9 @@ FINAL: Final = frozenset({Scope.RECIPIENT, Scope.OPTED_OUT})
 WAITING_RETRY: Final = "waiting_retry"
 """The `outcome_reason` of a pending message that was refused and will be tried again."""
 
+ERASED_KEY: Final = "erased:"
+"""How the key of a message begins whose user was erased."""
+
 DID_NOT_ARRIVE: Final = "did_not_arrive"
 
 log = structlog.get_logger("engagement")
@@ -141,7 +144,8 @@ def become_sent(
         message.error_code = message.error_message = None
     message.claimed_at = message.claimed_at or attempted_at
     message.attempt_id = message.attempt_id or attempt_id
-    message.provider_message_id = message.provider_message_id or provider_message_id
+    if not message.idempotency_key.startswith(ERASED_KEY):  # the id holds the number
+        message.provider_message_id = message.provider_message_id or provider_message_id
     message.save(update_fields=_OUTCOME_FIELDS)
 
 

@@ -50,6 +50,8 @@ class Facts:
     user_state: UserState | None
     is_awaited: bool
     """Whether the message is the goodbye of the user's present wait."""
+    is_suppressed: bool = False
+    """Whether the address belongs to somebody who was erased."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,12 +94,17 @@ def reason_to_cancel(facts: Facts, *, settings: DeliverySettings, now: datetime)
     elif not is_address(profile.whatsapp_jid):
         reason = NO_ADDRESS
     elif message.message_type == MessageType.GOODBYE:
-        reason = _reason_against_goodbye(facts, opted_out=profile.reengagement_opt_out, now=now)
-    elif message.message_type in REENGAGEMENT and profile.reengagement_opt_out:
+        reason = _reason_against_goodbye(facts, opted_out=_is_opted_out(facts), now=now)
+    elif message.message_type in REENGAGEMENT and _is_opted_out(facts):
         reason = OPTED_OUT
     elif _is_too_old(message, settings=settings, now=now):
         reason = TOO_OLD
     return Cancel(reason) if reason else None
+
+
+def _is_opted_out(facts: Facts) -> bool:
+    profile = facts.profile
+    return facts.is_suppressed or (profile is not None and profile.reengagement_opt_out)
 
 
 def _reason_against_goodbye(facts: Facts, *, opted_out: bool, now: datetime) -> str | None:

@@ -1,0 +1,169 @@
+"""Erasing a person: what identifies them goes, and the counts stay true. docs/privacy.md explains it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from uuid import uuid4
+
+import structlog
+from django.apps import apps
+from django.db import connection, transaction
+
+from engagement.models import (
+    EngagementMessage,
+    EngagementStateTransition,
+    InboundMessage,
+    MessageStatus,
+    UserEngagementState,
+    UserProfile,
+    is_address,
+)
+from engagement.services import suppression
+from engagement.services.resilience.retries import retry_own_transaction
+from engagement.services.state_machine import lock_known_states
+from engagement.states import require_aware
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import datetime
+    from uuid import UUID
+
+log = structlog.get_logger("engagement")
+
+
+class BeingSent(Exception):
+    """A message to the user is being sent; its outcome must be known first."""
+
+
+class NoSuppressionKey(Exception):
+    """Without ENGAGEMENT_SUPPRESSION_KEY the address cannot be kept from being written to again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erasure:
+    """What was erased, or would be: rows of each table."""
+
+    profile: int
+    state: int
+    transitions: int
+    messages: int
+    cancelled: int
+    """Of the messages: pending ones."""
+    inbound: int
+    runs: int
+    """Runs whose errors name the user."""
+    admin_log: int
+    suppressed: bool
+    """Whether the address is on the suppression list now."""
+
+    @property
+    def found_nothing(self) -> bool:
+        rows = (self.profile, self.state, self.transitions, self.messages)
+        return not any((*rows, self.inbound, self.runs, self.admin_log))
+
+
+@retry_own_transaction
+def erase_user(*, user_id: UUID, now: datetime, dry_run: bool = False) -> Erasure:
+    """Erase a user: delete the profile and the state, and let every other row name a random id instead.
+
+    Messages lose their address, parameters and the provider's id; pending ones are cancelled. The audit log
+    keeps its transitions, without the digests of texts. The address goes to the suppression list.
+    Transaction: opens one. Locks the state, the profile and the messages, in this order. Repeatable: the
+    second time nothing is found.
+    Raises BeingSent while a message to the user is being sent; NoSuppressionKey for a user with an address,
+    without the key; ValueError for a naive `now`. Nothing has changed then.
+    """
+    require_aware(now)
+    with transaction.atomic():
+        lock_known_states(user_ids=[user_id])
+        profile = UserProfile.objects.select_for_update().filter(pk=user_id).first()
+        messages = EngagementMessage.objects.filter(user_id=user_id)
+        statuses = dict(messages.order_by("id").select_for_update().values_list("id", "status"))
+        if MessageStatus.SENDING in statuses.values():
+            raise BeingSent
+        address = profile.whatsapp_jid if profile else None
+        if is_address(address) and not suppression.has_key():
+            raise NoSuppressionKey
+        erasure = _count(user_id, list(statuses.values()), has_profile=profile is not None, address=address)
+        if not dry_run:
+            _erase(user_id, address=address, now=now)
+    if not (dry_run or erasure.found_nothing):
+        log.info("engagement_user_erased", transitions=erasure.transitions, messages=erasure.messages)
+    return erasure
+
+
+def _count(user_id: UUID, statuses: Collection[str], *, has_profile: bool, address: str | None) -> Erasure:
+    return Erasure(
+        profile=int(has_profile),
+        state=UserEngagementState.objects.filter(user_id=user_id).count(),
+        transitions=EngagementStateTransition.objects.filter(user_id=user_id).count(),
+        messages=len(statuses),
+        cancelled=sum(status == MessageStatus.PENDING for status in statuses),
+        inbound=InboundMessage.objects.filter(user_id=user_id).count(),
+        runs=_number(f"SELECT count(*) FROM engagement_job_runs WHERE {_RUN_NAMES_USER}", user_id),
+        admin_log=_number(f"SELECT count(*) FROM django_admin_log WHERE {_ENTRY_NAMES_USER}", user_id)
+        if _has_admin_log()
+        else 0,
+        suppressed=is_address(address),
+    )
+
+
+def _erase(user_id: UUID, *, address: str | None, now: datetime) -> None:
+    if address and is_address(address):
+        suppression.suppress(address, now=now)
+    values = {"old": str(user_id), "new": str(uuid4())}
+    with connection.cursor() as cursor:
+        for statement in (*_ERASE, *((_ERASE_ADMIN_LOG,) if _has_admin_log() else ())):
+            cursor.execute(statement, values)
+    UserEngagementState.objects.filter(user_id=user_id).delete()
+    UserProfile.objects.filter(pk=user_id).delete()
+
+
+def _has_admin_log() -> bool:
+    return apps.is_installed("django.contrib.admin")
+
+
+def _number(statement: str, user_id: UUID) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, {"old": str(user_id)})
+        ((number,),) = cursor.fetchall()
+    return int(number)
+
+
+_RUN_NAMES_USER: Final = "position(%(old)s IN errors::text) > 0"
+_ENTRY_NAMES_USER: Final = (
+    "object_id = %(old)s OR position(%(old)s IN object_repr) > 0 OR position(%(old)s IN change_message) > 0"
+)
+_ERASE: Final = (
+    """
+    UPDATE engagement_message_queue
+    SET user_id = %(new)s::uuid,
+        idempotency_key = 'erased:' || id,
+        destination_jid = '',
+        message_params = '{}',
+        provider_message_id = NULL,
+        error_message = NULL,
+        next_attempt_at = NULL,
+        status = CASE status WHEN 'pending' THEN 'cancelled' ELSE status END,
+        outcome_reason = CASE status WHEN 'pending' THEN 'erased' ELSE outcome_reason END
+    WHERE user_id = %(old)s::uuid
+    """,
+    """
+    UPDATE engagement_state_transitions
+    SET user_id = %(new)s::uuid, metadata = metadata - 'text_digest'
+    WHERE user_id = %(old)s::uuid
+    """,
+    f"""
+    UPDATE engagement_job_runs SET errors = replace(errors::text, %(old)s, %(new)s)::jsonb
+    WHERE {_RUN_NAMES_USER}
+    """,
+    "DELETE FROM engagement_inbound_messages WHERE user_id = %(old)s::uuid",
+)
+_ERASE_ADMIN_LOG: Final = f"""
+    UPDATE django_admin_log
+    SET object_id = replace(object_id, %(old)s, %(new)s),
+        object_repr = replace(object_repr, %(old)s, %(new)s),
+        change_message = replace(change_message, %(old)s, %(new)s)
+    WHERE {_ENTRY_NAMES_USER}
+"""

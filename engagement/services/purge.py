@@ -1,0 +1,149 @@
+"""Deleting history that is older than it has to be, in batches. docs/privacy.md says what is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from django.db import connection
+
+from engagement.conf import engagement_settings
+from engagement.services.inbound_messages import KEPT
+from engagement.services.resilience.retries import RetryPolicy
+from engagement.services.resilience.stop import StopRequest
+from engagement.services.resilience.transactions import in_transaction
+from engagement.states import require_aware
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+    from uuid import UUID
+
+SHORTEST: Final = timedelta(days=90)
+"""Nothing younger is purged: undo, the wait for an answer and the dashboard read it."""
+BATCH_SIZE: Final = 5_000
+
+log = structlog.get_logger("engagement")
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A table, and which of its rows may go."""
+
+    name: str
+    key: str
+    condition: str
+
+
+TABLES: Final = (
+    # The latest transition of each user stays: since when they are in their state.
+    _Table(
+        "engagement_state_transitions",
+        "id",
+        """created_at < %(before)s AND EXISTS (
+            SELECT FROM engagement_state_transitions AS newer
+            WHERE newer.user_id = purged.user_id AND newer.created_at > purged.created_at
+        )""",
+    ),
+    # What waits or is in doubt stays, and the goodbye of an open wait.
+    _Table(
+        "engagement_message_queue",
+        "id",
+        """created_at < %(before)s AND status IN ('sent', 'failed', 'cancelled') AND NOT EXISTS (
+            SELECT FROM user_engagement_states AS state
+            WHERE state.user_id = purged.user_id AND state.state = 'goodbye_sent'
+        )""",
+    ),
+    _Table("engagement_job_runs", "job_id", "started_at < %(before)s AND status <> 'running'"),
+    _Table("engagement_inbound_messages", "id", "created_at < %(inbound_before)s"),
+)
+
+
+@dataclass(slots=True)
+class Purged:
+    """What was deleted, or would be: rows by table."""
+
+    rows: dict[str, int] = field(default_factory=dict)
+    is_complete: bool = True
+    """False if a stop was asked for."""
+
+
+def purge_history(
+    *,
+    before: datetime,
+    now: datetime,
+    dry_run: bool = False,
+    batch_size: int = BATCH_SIZE,
+    stop: StopRequest | None = None,
+    report: Callable[[int], None] = lambda _rows: None,
+) -> Purged:
+    """Delete history from before then, and the ids of messages that no repeat can have any more.
+
+    Users, their states and the suppression list stay. A deleted message frees its idempotency key.
+    Transaction: one for each batch, which must be the outermost; each table is walked once, in the order of
+    its ids. Repeatable, also after a stop.
+    Raises ValueError if `before` is less than 90 days ago, or naive.
+    """
+    require_aware(before)
+    require_aware(now)
+    if now - before < SHORTEST:
+        raise ValueError(f"history of the last {SHORTEST.days} days cannot be purged")
+    stop = stop or StopRequest()
+    settings = engagement_settings()
+    retries = RetryPolicy.of(settings, stop=stop)
+    values = {"before": before, "inbound_before": now - KEPT}
+    purged = Purged()
+    for table in TABLES:
+        purged.rows[table.name] = 0
+        after: UUID | None = None
+        while not stop.is_set():
+            page = _Page(table, values | {"after": after, "size": batch_size}, dry_run=dry_run)
+            rows, after = retries.retry_outages(
+                lambda page=page: retries.retry_conflicts(  # type: ignore[misc]
+                    lambda: in_transaction(page, lock_timeout=settings.lock_timeout)
+                )
+            )
+            purged.rows[table.name] += rows
+            report(rows)
+            if after is None:
+                break
+        else:
+            purged.is_complete = False
+    if not dry_run:
+        log.info("engagement_history_purged", before=before.isoformat(), **purged.rows)
+    return purged
+
+
+class _Page:
+    """Walks the next ids of a table and deletes those of them that may go."""
+
+    def __init__(self, table: _Table, values: Mapping[str, Any], *, dry_run: bool) -> None:
+        self._table = table
+        self._values = values
+        self._dry_run = dry_run
+
+    def __call__(self) -> tuple[int, UUID | None]:
+        """How many rows, and the last id that was walked; None at the end of the table."""
+        table = self._table
+        walked = f"""
+            SELECT {table.key} AS id FROM {table.name}
+            WHERE %(after)s::uuid IS NULL OR {table.key} > %(after)s::uuid
+            ORDER BY {table.key} LIMIT %(size)s
+        """
+        chosen = f"{table.key} IN (SELECT id FROM walked) AND {table.condition}"
+        action = (
+            f"SELECT {table.key} FROM {table.name} AS purged WHERE {chosen}"
+            if self._dry_run
+            else f"DELETE FROM {table.name} AS purged WHERE {chosen} RETURNING {table.key}"
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"WITH walked AS MATERIALIZED ({walked}), gone AS ({action})"
+                " SELECT (SELECT count(*) FROM gone), (SELECT max(id::text) FROM walked),"
+                " (SELECT count(*) FROM walked)",
+                self._values,
+            )
+            ((rows, last, number),) = cursor.fetchall()
+        return rows, last if number == self._values["size"] else None

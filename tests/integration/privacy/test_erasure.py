@@ -1,0 +1,230 @@
+"""A person who is erased is in no table any more, and is not written to again."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
+from django.db import connection
+from django.utils import timezone
+
+from engagement.message_backends.base import Accepted
+from engagement.models import (
+    EngagementMessage,
+    EngagementStateTransition,
+    MessageStatus,
+    MessageType,
+    UserEngagementState,
+    UserProfile,
+)
+from engagement.selectors.deliveries import database_now
+from engagement.services.delivery.outcomes import accept
+from engagement.services.delivery.receipts import Receipt, ReceiptKind, take_receipt
+from engagement.services.inbound_messages import receive_and_reply
+from engagement.services.preferences import opt_in
+from engagement.services.suppression import is_suppressed
+from tests.factories import make_run, make_user, queue_for
+from tests.integration.delivery.sending import ScriptedBackend, goodbye_of, send, told_user
+from tests.running import run_command, run_job
+
+if TYPE_CHECKING:
+    from pytest_django.fixtures import Settings
+
+pytestmark = pytest.mark.django_db
+
+NUMBER: Final = "5511987654321"
+ADDRESS: Final = f"{NUMBER}@s.whatsapp.net"
+DAY: Final = timedelta(days=1)
+
+
+@pytest.fixture(autouse=True)
+def _settings(settings: Settings) -> None:
+    settings.ENGAGEMENT_SUPPRESSION_KEY = "a key of the tests"
+    settings.ENGAGEMENT_SEND_HOURS = ""
+
+
+def ana() -> UserEngagementState:
+    """Ana, with a whole history: a goodbye that was sent, an answer, a failed run, an entry of the admin."""
+    user = told_user(whatsapp_jid=ADDRESS)
+    send(ScriptedBackend(Accepted(f"wamid.{NUMBER}")))
+    now = timezone.now()
+    receive_and_reply(user_id=user.user_id, text="2", received_at=now, now=now, message_id="wamid.in")
+    queue_for(user.user, MessageType.WELCOME, message_params={"name": "Ana"}, destination_jid=ADDRESS)
+    make_run(errors=[{"user_id": str(user.user_id), "check_type": "x", "error": "y"}])
+    LogEntry.objects.create(
+        user=User.objects.create_user("support"),
+        content_type=ContentType.objects.get_for_model(UserProfile),
+        object_id=str(user.user_id),
+        object_repr=str(user.user_id),
+        action_flag=2,
+        change_message=f"Opted out {user.user_id}.",
+    )
+    return user
+
+
+def everything() -> str:
+    """All rows of all tables, as text."""
+    with connection.cursor() as cursor:
+        texts = []
+        for table in connection.introspection.table_names(cursor):
+            cursor.execute(f'SELECT to_jsonb(t)::text FROM "{table}" AS t')
+            texts += [row[0] for row in cursor.fetchall()]
+    return "\n".join(texts)
+
+
+def erase(user: UserEngagementState, *options: str) -> Any:
+    return run_command("erase_engagement_user", str(user.user_id), "--json", *options)
+
+
+def test_nothing_names_the_user_or_their_number_any_more() -> None:
+    user, other = ana(), told_user()
+    before = everything()
+    for secret in (str(user.user_id), NUMBER, "Ana", "wamid.5511"):
+        assert secret in before
+    outcome = erase(user, "--yes")
+    assert (outcome.code, outcome.json["profile"], outcome.json["state"]) == (0, 1, 1)
+    after = everything()
+    for secret in (str(user.user_id), NUMBER, NUMBER[:4] + NUMBER[5:], '"Ana"', "wamid"):
+        assert secret not in after
+    assert str(user.user_id) not in outcome.err
+    assert UserProfile.objects.get().user_id == other.user_id
+
+
+def test_counts_and_history_stay_under_one_random_id() -> None:
+    user = ana()
+    moves, messages = EngagementStateTransition.objects.count(), EngagementMessage.objects.count()
+    erase(user, "--yes")
+    rows = [*EngagementStateTransition.objects.all(), *EngagementMessage.objects.all()]
+    assert len(rows) == moves + messages
+    (new_id,) = {row.user_id for row in rows}
+    assert new_id != user.user_id
+    for message in EngagementMessage.objects.all():
+        assert message.idempotency_key == f"erased:{message.id}"
+        assert (message.destination_jid, message.message_params) == ("", {})
+    statuses = dict(EngagementMessage.objects.values_list("message_type", "status"))
+    assert statuses == {"goodbye": "sent", "reply": "cancelled", "welcome": "cancelled"}
+    assert "text_digest" not in str(list(EngagementStateTransition.objects.values_list("metadata")))
+
+
+def test_without_yes_it_is_only_counted() -> None:
+    user = ana()
+    before = everything()
+    outcome = erase(user)
+    assert outcome.json["dry_run"] is True
+    assert (outcome.json["transitions"], outcome.json["messages"], outcome.json["cancelled"]) == (2, 3, 2)
+    assert (outcome.json["inbound"], outcome.json["runs"], outcome.json["admin_log"]) == (1, 1, 1)
+    assert everything() == before
+    text = run_command("erase_engagement_user", str(user.user_id)).out
+    assert text.startswith("Would be erased: 1 profile, 1 state, 2 transitions, 3 messages (2 pending)")
+
+
+def test_a_second_time_finds_nothing() -> None:
+    user = ana()
+    erase(user, "--yes")
+    before = everything()
+    outcome = run_command("erase_engagement_user", str(user.user_id), "--yes")
+    assert (outcome.code, outcome.out) == (
+        0,
+        "No row names this user: they were erased before, or were never here.\n",
+    )
+    assert everything() == before
+
+
+def test_a_message_that_is_being_sent_refuses_it() -> None:
+    user = told_user()
+    EngagementMessage.objects.update(status=MessageStatus.SENDING, claim_expires_at=database_now() + DAY)
+    before = everything()
+    outcome = erase(user, "--yes")
+    assert outcome.code == 1
+    assert "is being sent; nothing was erased" in outcome.err
+    assert everything() == before
+
+
+def test_without_the_key_nobody_with_an_address_is_erased(settings: Settings) -> None:
+    settings.ENGAGEMENT_SUPPRESSION_KEY = ""
+    user = told_user()
+    outcome = erase(user, "--yes")
+    assert outcome.code == 1
+    assert "Set ENGAGEMENT_SUPPRESSION_KEY" in outcome.err
+    assert UserProfile.objects.exists()
+    without_address = make_user(user__whatsapp_jid=None)
+    assert erase(without_address, "--yes").code == 0
+
+
+def test_what_arrives_late_brings_no_number_back() -> None:
+    user = told_user()
+    message = goodbye_of(user)
+    attempt = "01a00000-0000-7000-8000-000000000000"
+    EngagementMessage.objects.update(status=MessageStatus.UNKNOWN, attempt_id=attempt)
+    erase(user, "--yes")
+    message.refresh_from_db()
+    accept(message_id=message.id, attempt_id=message.attempt_id, provider_message_id=f"wamid.{NUMBER}")
+    now = timezone.now()
+    receipt = Receipt(
+        kind=ReceiptKind.DELIVERED,
+        occurred_at=now,
+        message_id=message.id,
+        attempt_id=message.attempt_id,
+        provider_message_id=f"wamid.{NUMBER}",
+    )
+    take_receipt(receipt, now=now)
+    message.refresh_from_db()
+    assert (message.status, message.provider_message_id) == ("sent", None)
+
+
+# The suppression list.
+
+
+def test_a_new_profile_with_the_same_address_gets_no_goodbye_and_is_opted_out() -> None:
+    erase(ana(), "--yes")
+    again = told_user(whatsapp_jid=f"{NUMBER[:4]}{NUMBER[5:]}@c.us")
+    backend = ScriptedBackend()
+    send(backend)
+    message = goodbye_of(again)
+    assert (backend.received, message.status, message.outcome_reason) == ([], "cancelled", "opted_out")
+    again.user.refresh_from_db()
+    assert again.user.reengagement_opt_out
+    assert run_job(now=timezone.now() + 20 * DAY).processed == 1  # the timeout of that wait
+
+
+def test_what_the_person_asks_for_is_still_answered() -> None:
+    erase(ana(), "--yes")
+    user, now = make_user(user__whatsapp_jid=ADDRESS, last_activity_at=database_now()), timezone.now()
+    receive_and_reply(user_id=user.user_id, text="sair", received_at=now, now=now, message_id="wamid.B")
+    backend = ScriptedBackend()
+    send(backend)
+    assert [message.message_type for message in backend.received] == ["reply"]
+
+
+def test_who_opts_in_again_is_taken_off_the_list() -> None:
+    erase(ana(), "--yes")
+    user = make_user(user__whatsapp_jid=ADDRESS)
+    assert is_suppressed(ADDRESS)
+    opt_in(user_id=user.user_id, now=timezone.now())
+    assert not is_suppressed(ADDRESS)
+
+
+def test_the_key_may_be_changed(settings: Settings) -> None:
+    erase(ana(), "--yes")
+    settings.ENGAGEMENT_SUPPRESSION_KEY = "another"
+    assert not is_suppressed(ADDRESS)
+    settings.ENGAGEMENT_SUPPRESSION_KEY_FALLBACKS = "an old one, a key of the tests"
+    assert is_suppressed(ADDRESS)
+    settings.ENGAGEMENT_SUPPRESSION_KEY = ""
+    assert not is_suppressed(ADDRESS)
+
+
+def test_the_list_holds_no_number_not_even_as_a_plain_digest() -> None:
+    erase(ana(), "--yes")
+    assert NUMBER not in json.dumps(everything())
+
+
+def test_wrong_arguments_are_one_sentence() -> None:
+    outcome = run_command("erase_engagement_user", "42")
+    assert outcome.code == 2
+    assert "Traceback" not in outcome.err
