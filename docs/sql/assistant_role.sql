@@ -23,10 +23,14 @@ GRANT SELECT, INSERT,
 -- Add to the audit log, and read the effect of earlier messages. No updates.
 GRANT SELECT, INSERT ON engagement_state_transitions TO engagement_assistant;
 
+-- Recognise repeated messages by their id. Who opts in again is taken off the suppression list.
+GRANT SELECT, INSERT, DELETE, UPDATE (created_at) ON engagement_inbound_messages TO engagement_assistant;
+GRANT SELECT, DELETE ON engagement_suppressed_addresses TO engagement_assistant;
+
 -- Queue and cancel messages; claim them and mark them as sent, if your program is the sender. Undoing a run
 -- also frees the key of a cancelled goodbye.
 GRANT SELECT, INSERT,
     UPDATE (status, idempotency_key, outcome_reason, destination_jid, backend, provider_message_id, attempt_id,
         claimed_at, claim_expires_at, next_attempt_at, sent_at, delivered_at, read_at, failed_at, retry_count,
-        error_code, error_message)
+        error_code, error_message, lease_request_id)
     ON engagement_message_queue TO engagement_assistant;

@@ -30,6 +30,9 @@ GRANT INSERT,
     UPDATE (status, outcome_reason)
     ON engagement_message_queue TO engagement_job;
 
+-- Pauses, for the metrics file.
+GRANT SELECT ON engagement_sending_channels TO engagement_job;
+
 -- Record each run, and read earlier ones for the usual number of goodbyes. No deletion.
 GRANT SELECT, INSERT,
     UPDATE (status, last_seen_at, finished_at, succeeded, failed, skipped, skipped_by_reason, checks, errors, failure,

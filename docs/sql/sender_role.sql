@@ -23,8 +23,11 @@ GRANT SELECT, UPDATE (goodbye_expires_at)
 GRANT SELECT,
     UPDATE (status, outcome_reason, destination_jid, backend, provider_message_id, attempt_id, claimed_at,
         claim_expires_at, next_attempt_at, sent_at, delivered_at, read_at, failed_at, retry_count, error_code,
-        error_message)
+        error_message, lease_request_id)
     ON engagement_message_queue TO engagement_sender;
+
+-- Addresses of people who were erased; a report of the runs for the metrics file.
+GRANT SELECT ON engagement_suppressed_addresses, engagement_job_runs TO engagement_sender;
 
 -- Pauses, and the pace that all senders share.
 GRANT SELECT, INSERT, UPDATE (paused_until, pause_reason, next_slot_at, updated_at)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
@@ -28,9 +27,7 @@ class Command(SentenceCommand):
         create = actions.add_parser("create", help="make a token and print it, once")
         create.add_argument("client", metavar="CLIENT", help="who will use it, such as assistant-eu")
         create.add_argument("scopes", nargs="+", metavar="SCOPE", help=", ".join(ApiScope.values))
-        create.add_argument("--json", action="store_true", help="print one JSON object")
-        listed = actions.add_parser("list", help="list all tokens, without the secrets")
-        listed.add_argument("--json", action="store_true", help="print one JSON array")
+        actions.add_parser("list", help="list all tokens, without the secrets")
         revoke = actions.add_parser("revoke", help="make a token invalid")
         revoke.add_argument("token_id", metavar="TOKEN_ID", type=identifier, help="as `list` shows it")
 
@@ -42,17 +39,11 @@ class Command(SentenceCommand):
             token, secret = make_token(client=options["client"], scopes=options["scopes"], now=timezone.now())
         except InvalidToken as error:
             raise CommandError(str(error)) from None
-        if options["json"]:
-            self.write_result(json.dumps({**_as_json(token), "token": secret}))
-            return
         self.say(f"The token of {token}; it cannot be shown again:")
         self.write_result(secret)
 
-    def _list(self, options: dict[str, Any]) -> None:
-        tokens = all_tokens()
-        if options["json"]:
-            self.write_result(json.dumps([_as_json(token) for token in tokens]))
-        elif tokens:
+    def _list(self, _options: dict[str, Any]) -> None:
+        if tokens := all_tokens():
             self.write_result("\n".join(_line(token) for token in tokens))
         else:
             self.say("There are no tokens; make one with: manage.py api_token create CLIENT SCOPE …")
@@ -69,17 +60,3 @@ def _line(token: ApiToken) -> str:
     used = f"last used {date_text(token.last_used_at)}" if token.last_used_at else "never used"
     state = f"revoked {date_text(token.revoked_at)}" if token.revoked_at else used
     return f"{token.id}  {token}  made {date_text(token.created_at)}, {state}"
-
-
-def _as_json(token: ApiToken) -> dict[str, object]:
-    def text(instant: Any) -> str | None:
-        return instant.isoformat() if instant else None
-
-    return {
-        "id": str(token.id),
-        "client": token.client,
-        "scopes": token.scopes,
-        "created_at": text(token.created_at),
-        "last_used_at": text(token.last_used_at),
-        "revoked_at": text(token.revoked_at),
-    }

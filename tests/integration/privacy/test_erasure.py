@@ -99,9 +99,10 @@ def test_counts_and_history_stay_under_one_random_id() -> None:
     user = ana()
     moves, messages = EngagementStateTransition.objects.count(), EngagementMessage.objects.count()
     erase(user, "--yes")
-    rows = [*EngagementStateTransition.objects.all(), *EngagementMessage.objects.all()]
+    tables = (EngagementStateTransition, EngagementMessage)
+    rows = [row.user_id for table in tables for row in table._default_manager.all()]
     assert len(rows) == moves + messages
-    (new_id,) = {row.user_id for row in rows}
+    (new_id,) = set(rows)
     assert new_id != user.user_id
     for message in EngagementMessage.objects.all():
         assert message.idempotency_key == f"erased:{message.id}"

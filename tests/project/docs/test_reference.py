@@ -117,6 +117,16 @@ def outcomes(folder: Path) -> dict[str, Outcome]:
         "replay_activity_log": run_command("replay_activity_log", str(log), "--json"),
         "check_engagement_runs": run_command("check_engagement_runs", "--json"),
         **sending(),
+        **privacy(),
+    }
+
+
+def privacy() -> dict[str, Outcome]:
+    """What the commands print that erase and purge."""
+    user = make_user(user__whatsapp_jid=None)
+    return {
+        "erase_engagement_user": run_command("erase_engagement_user", str(user.user_id), "--json"),
+        "purge_engagement_history": run_command("purge_engagement_history", "--older-than", "2y", "--json"),
     }
 
 

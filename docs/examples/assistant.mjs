@@ -1,0 +1,65 @@
+// An assistant in Node.js that uses the HTTP API: it reports what users write, answers, and sends what is due.
+// Node 20 or newer, no packages. Run it with: ENGAGEMENT_URL=… ENGAGEMENT_TOKEN=… node assistant.mjs
+import { randomUUID } from "node:crypto";
+
+const BASE = `${process.env.ENGAGEMENT_URL}/api/v1`;
+const TOKEN = process.env.ENGAGEMENT_TOKEN;
+
+// One request. It may be sent again after 429, 503 or a lost answer: every request of the API is repeatable.
+export async function ask(path, body) {
+  for (let attempt = 1; ; attempt += 1) {
+    const response = await fetch(`${BASE}/${path}`, {
+      method: body === undefined ? "GET" : "POST",
+      headers: { authorization: `Bearer ${TOKEN}`, "content-type": "application/json" },
+      body: body === undefined ? undefined : JSON.stringify(body),
+      signal: AbortSignal.timeout(10_000),
+    }).catch((error) => ({ ok: false, status: 503, failure: error }));
+    if (response.ok) return response.json();
+    if (![429, 503].includes(response.status) || attempt === 5) {
+      const answer = response.failure ? { error: { message: String(response.failure) } } : await response.json();
+      throw new Error(`${path}: ${response.status} ${answer.error.message}`);
+    }
+    const seconds = Number(response.headers?.get("retry-after")) || attempt;
+    await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+  }
+}
+
+// Call this for every message that a user writes. `send(to, text)` is your way to WhatsApp.
+export async function onMessage({ number, messageId, text, receivedAt, buttonOf }, send) {
+  const result = await ask("inbound-messages", {
+    number,
+    text,
+    message_id: messageId,
+    received_at: receivedAt,
+    button_of: buttonOf ?? null,
+  });
+  // A repeat brings the same reply. Answer it only if you cannot tell whether you have answered before.
+  if (result.reply && !result.repeat) await send(number, result.reply.text);
+  return result;
+}
+
+// Call this every few seconds. It sends what is due, each message at most once.
+export async function sendWhatIsDue(send) {
+  const requestId = randomUUID();
+  const { leases, paused_until: pausedUntil } = await ask("leases", { request_id: requestId, limit: 10 });
+  for (const lease of leases) {
+    const early = new Date(lease.send_at) - Date.now();
+    if (early > 0) await new Promise((resolve) => setTimeout(resolve, early));
+    await ask(`leases/${lease.message_id}/outcome`, {
+      attempt_id: lease.attempt_id,
+      ...(lease.repeat ? { outcome: "unknown", code: "leased_before" } : await outcomeOf(lease, send)),
+    });
+  }
+  return { sent: leases.length, pausedUntil };
+}
+
+async function outcomeOf(lease, send) {
+  try {
+    return { outcome: "accepted", provider_message_id: (await send(lease.to, lease.text)) ?? null };
+  } catch (error) {
+    // `refused` only if the message has certainly not left; in all doubt it is unknown, and never sent again.
+    return error.certainlyNotSent
+      ? { outcome: "refused", scope: error.scope ?? "connection", code: error.code ?? "error" }
+      : { outcome: "unknown", code: "error" };
+  }
+}

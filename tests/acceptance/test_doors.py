@@ -1,0 +1,199 @@
+"""Webhook and API over real sockets: curl, Node.js, many clients at once, and a server that is killed."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from time import sleep
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+import urllib3
+from django.utils import timezone
+
+from engagement.models import ApiScope, EngagementMessage, InboundMessage, MessageType, UserEngagementState
+from engagement.services.api_tokens import make_token
+from tests.acceptance.web import SECRET, TLS, WebServer, web_server
+from tests.factories import make_users
+from tests.integration.delivery.sending import told_user
+from tests.running import PROJECT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from engagement.models import UserProfile
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("committed")]
+
+EXAMPLE: Final = PROJECT / "docs" / "examples" / "assistant.mjs"
+CLIENTS: Final = 16
+
+
+@pytest.fixture
+def server() -> Iterator[WebServer]:
+    with web_server() as running:
+        yield running
+
+
+def webhook(number: str, text: str, message_id: str) -> bytes:
+    message = {
+        "from": number,
+        "id": message_id,
+        "timestamp": str(int(timezone.now().timestamp())),
+        "type": "text",
+        "text": {"body": text},
+    }
+    value = {"messaging_product": "whatsapp", "metadata": {}, "messages": [message]}
+    entry = [{"id": "1", "changes": [{"field": "messages", "value": value}]}]
+    return json.dumps({"object": "whatsapp_business_account", "entry": entry}).encode()
+
+
+def signature_of(body: bytes) -> str:
+    return "sha256=" + hmac.digest(SECRET.encode(), body, "sha256").hex()
+
+
+def number_of(user: UserProfile) -> str:
+    return str(user.whatsapp_jid).partition("@")[0]
+
+
+def curl(*arguments: str, body: bytes | None = None) -> tuple[int, str]:
+    """The status and the body."""
+    headers = [each for name, value in TLS.items() for each in ("--header", f"{name}: {value}")]
+    sent = ["--data-binary", "@-"] if body is not None else []
+    ended = subprocess.run(
+        ["curl", "--silent", "--show-error", "--write-out", "\n%{http_code}", *headers, *sent, *arguments],
+        input=body,
+        capture_output=True,
+        check=True,
+    )
+    text, _, status = ended.stdout.decode().rpartition("\n")
+    return int(status), text
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is the client")
+def test_curl_as_whatsapp(server: WebServer) -> None:
+    user, url = told_user(), f"{server.url}/webhooks/whatsapp"
+    EngagementMessage.objects.update(status="sent", sent_at=timezone.now(), claimed_at=timezone.now())
+    query = "?hub.mode=subscribe&hub.verify_token=verify-token&hub.challenge=42"
+    assert curl(url + query) == (200, "42")
+    assert curl(url + query.replace("verify-token", "wrong"))[0] == 403
+    body = webhook(number_of(user.user), "3", "wamid.A")
+    json_type = ("--header", "Content-Type: application/json")
+    signed = ("--header", f"X-Hub-Signature-256: {signature_of(body)}")
+    assert curl(url, *json_type, body=body)[0] == 403
+    assert curl(url, *json_type, *signed, body=body + b" ")[0] == 403
+    for _ in range(2):
+        assert curl(url, *json_type, *signed, body=body) == (200, "Taken.")
+    user.refresh_from_db()
+    assert user.state == "dormant"
+    assert EngagementMessage.objects.filter(message_type=MessageType.REPLY).count() == 1
+    large = b"x" * 5_000_000
+    assert curl(url, *signed, body=large)[0] == 413
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is the client")
+def test_curl_with_a_token(server: WebServer) -> None:
+    (user,) = make_users(1)
+    _, secret = make_token(client="curl", scopes=ApiScope.values, now=timezone.now())
+    url = f"{server.url}/api/v1/users/{user.user_id}"
+    bearer = ("--header", f"Authorization: Bearer {secret}")
+    status, text = curl(f"{url}/explanation", *bearer)
+    assert (status, json.loads(text)["state"]) == (200, "active")
+    status, text = curl(f"{url}/opt-out", *bearer, "--request", "POST")
+    assert (status, json.loads(text)["opted_out"]) == (200, True)
+    status, text = curl(f"{url}/explanation")
+    assert (status, json.loads(text)["error"]["code"]) == (401, "unauthorized")
+
+
+SCRIPT: Final = """
+import { ask, onMessage, sendWhatIsDue } from "%(example)s";
+const sent = [];
+const send = async (to, text) => { sent.push({ to, text }); return `wamid.${sent.length}`; };
+const due = await sendWhatIsDue(send);
+const receivedAt = new Date().toISOString();
+const message = { number: "%(number)s", messageId: "wamid.in", text: "2", receivedAt };
+const first = await onMessage(message, send);
+const again = await onMessage(message, send);
+const explanation = await ask("users/%(user)s/explanation");
+let failure = "";
+try { await ask("leases/%(user)s/outcome", { attempt_id: "%(user)s", outcome: "unknown" }); }
+catch (error) { failure = error.message; }
+console.log(JSON.stringify({ due, sent, first, again, explanation, failure }));
+"""
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is the client")
+def test_the_example_for_node(server: WebServer, tmp_path: Path) -> None:
+    user = told_user()
+    _, secret = make_token(client="node", scopes=ApiScope.values, now=timezone.now())
+    script = tmp_path / "run.mjs"
+    # A proxy says that TLS was used; without one the address would be https.
+    example = tmp_path / "assistant.mjs"
+    example.write_text(EXAMPLE.read_text().replace("headers: {", 'headers: { "x-forwarded-proto": "https",'))
+    values = {"example": example, "number": number_of(user.user), "user": user.user_id}
+    script.write_text(SCRIPT % values)
+    ended = subprocess.run(
+        ["node", str(script)],
+        env={"ENGAGEMENT_URL": server.url, "ENGAGEMENT_TOKEN": secret, "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 0, ended.stderr
+    result: dict[str, Any] = json.loads(ended.stdout)
+    assert result["due"]["sent"] == 1
+    assert [message["to"] for message in result["sent"]] == [user.user.whatsapp_jid, number_of(user.user)]
+    assert result["sent"][1]["text"] == result["first"]["reply"]["text"]
+    assert (result["first"]["repeat"], result["again"]["repeat"]) == (False, True)
+    assert result["explanation"]["state"] == "remind_later"
+    assert "409 The message is not leased" in result["failure"]
+    message = EngagementMessage.objects.get()
+    assert (message.status, message.backend, message.provider_message_id) == ("sent", "api:node", "wamid.1")
+
+
+def deliver(server: WebServer, bodies: Sequence[bytes]) -> None:
+    """Send webhooks as WhatsApp does: at once, and again until the answer is 200."""
+    pool = urllib3.PoolManager(maxsize=CLIENTS, retries=False)
+
+    def send(body: bytes) -> None:
+        headers = {"X-Hub-Signature-256": signature_of(body), "Content-Type": "application/json", **TLS}
+        for _ in range(200):
+            try:
+                answer = pool.request("POST", f"{server.url}/webhooks/whatsapp", body=body, headers=headers)
+            except urllib3.exceptions.HTTPError:
+                continue
+            if answer.status == 200:
+                return
+        raise AssertionError("never taken")
+
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        list(clients.map(send, bodies))
+
+
+def kill_often(server: WebServer) -> None:
+    for _ in range(3):
+        server.kill_workers()
+        sleep(0.5)
+
+
+def test_nothing_is_lost_or_doubled_when_the_server_is_killed(server: WebServer) -> None:
+    users = make_users(60, "dormant")
+    bodies = [
+        webhook(number_of(user.user), "sair", f"wamid.{number}")
+        for number, user in enumerate(users)
+        for _ in range(2)
+    ]
+    with ThreadPoolExecutor(1) as killer:
+        killing = killer.submit(kill_often, server)
+        deliver(server, bodies)
+        killing.result()
+    assert set(UserEngagementState.objects.values_list("state", flat=True)) == {"active"}
+    assert InboundMessage.objects.count() == len(users)
+    replies = EngagementMessage.objects.filter(message_type=MessageType.REPLY)
+    assert replies.count() == len(users)
+    assert set(replies.values_list("message_key", flat=True)) == {"engagement.reply.opted_out"}
