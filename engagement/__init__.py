@@ -1,3 +1,3 @@
 """The daily re-engagement job of a WhatsApp assistant."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

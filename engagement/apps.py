@@ -1,3 +1,4 @@
+import structlog
 from django.apps import AppConfig
 from django.db.models.signals import post_migrate
 
@@ -9,6 +10,13 @@ class EngagementConfig(AppConfig):
     def ready(self) -> None:
         from engagement import system_checks  # noqa: F401  registers them
 
+        if not structlog.is_configured():
+            # By default structlog writes to stdout, which belongs to results.
+            structlog.configure(
+                processors=[structlog.stdlib.filter_by_level, structlog.stdlib.render_to_log_kwargs],
+                wrapper_class=structlog.stdlib.BoundLogger,
+                logger_factory=structlog.stdlib.LoggerFactory(),
+            )
         # Permissions are created after all migrations, so that a migration cannot use them.
         post_migrate.connect(_make_groups, sender=self)
 

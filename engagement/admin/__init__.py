@@ -12,4 +12,8 @@ support_actions.py  the support actions
 dashboard_page.py   the dashboard
 """
 
-from engagement.admin import lists, user_list  # noqa: F401  registers them
+from django.apps import apps
+
+# A project without the theme has Django's own admin, and none of these pages.
+if apps.is_installed("unfold"):
+    from engagement.admin import lists, user_list  # noqa: F401  registers them

@@ -77,9 +77,9 @@ def erase_user(*, user_id: UUID, now: datetime, dry_run: bool = False) -> Erasur
     require_aware(now)
     with transaction.atomic():
         lock_known_states(user_ids=[user_id])
-        profile = UserProfile.objects.select_for_update().filter(pk=user_id).first()
+        profile = UserProfile.objects.select_for_update(no_key=False).filter(pk=user_id).first()
         messages = EngagementMessage.objects.filter(user_id=user_id)
-        statuses = dict(messages.order_by("id").select_for_update().values_list("id", "status"))
+        statuses = dict(messages.order_by("id").select_for_update(no_key=False).values_list("id", "status"))
         if MessageStatus.SENDING in statuses.values():
             raise BeingSent
         address = profile.whatsapp_jid if profile else None

@@ -33,31 +33,33 @@ class _Table:
     """A table, and which of its rows may go."""
 
     name: str
-    key: str
     condition: str
+    key: str = "id"
 
 
 TABLES: Final = (
     # The latest transition of each user stays: since when they are in their state.
     _Table(
-        "engagement_state_transitions",
-        "id",
-        """created_at < %(before)s AND EXISTS (
+        name="engagement_state_transitions",
+        condition="""created_at < %(before)s AND EXISTS (
             SELECT FROM engagement_state_transitions AS newer
             WHERE newer.user_id = purged.user_id AND newer.created_at > purged.created_at
         )""",
     ),
     # What waits or is in doubt stays, and the goodbye of an open wait.
     _Table(
-        "engagement_message_queue",
-        "id",
-        """created_at < %(before)s AND status IN ('sent', 'failed', 'cancelled') AND NOT EXISTS (
+        name="engagement_message_queue",
+        condition="""created_at < %(before)s AND status IN ('sent', 'failed', 'cancelled') AND NOT EXISTS (
             SELECT FROM user_engagement_states AS state
             WHERE state.user_id = purged.user_id AND state.state = 'goodbye_sent'
         )""",
     ),
-    _Table("engagement_job_runs", "job_id", "started_at < %(before)s AND status <> 'running'"),
-    _Table("engagement_inbound_messages", "id", "created_at < %(inbound_before)s"),
+    _Table(
+        name="engagement_job_runs",
+        key="job_id",
+        condition="started_at < %(before)s AND status <> 'running'",
+    ),
+    _Table(name="engagement_inbound_messages", condition="created_at < %(inbound_before)s"),
 )
 
 

@@ -46,7 +46,7 @@ def test_not_ready_without_the_database(client: Client, monkeypatch: pytest.Monk
     def away(_connection: object) -> None:
         raise OperationalError("connection to secret-host failed")
 
-    monkeypatch.setattr("config.health.MigrationExecutor", away)
+    monkeypatch.setattr("engagement.api.health.MigrationExecutor", away)
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["reason"]) == (503, "The database is not available.")
 

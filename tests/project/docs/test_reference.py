@@ -11,6 +11,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import get_commands
 from django.test import override_settings
+from django.utils import timezone
 
 from engagement import conf
 from engagement.conf import engagement_settings
@@ -132,7 +133,7 @@ def privacy() -> dict[str, Outcome]:
 
 def sending() -> dict[str, Outcome]:
     """What the sender prints about a message that is refused."""
-    queue_for(make_user(), MessageType.REPLY)
+    queue_for(make_user(), MessageType.REPLY, scheduled_for=timezone.now())
     with override_settings(ENGAGEMENT_MESSAGE_BACKEND=f"{__name__}.RefusingBackend"):
         return {name: run_command(name, "--json") for name in ("send_messages", "check_sending")}
 

@@ -1,0 +1,234 @@
+-- Functions for a program that writes to the tables itself, in any language: what a user's message does, and how a
+-- message is claimed, reported and sent at most once.
+--
+--     psql --dbname engagement --file docs/sql/functions.sql
+--
+-- Run it as the owner of the tables, and again after an update. Each function is one transaction's work and takes
+-- the locks in the order of all writers: state, profile, message. They know no settings: replies count for 14 days,
+-- the wait for an answer is 48 hours. They neither recognise repeated messages nor read texts, opt-outs, sending
+-- hours, pace, caps or pauses; the HTTP API and the Python services do.
+
+-- A user has written. `trigger` is user_message, or goodbye_response_1, _2 or _3 for an answer to the goodbye.
+-- Moves the user, writes the audit row, and cancels a pending goodbye. Returns the new state, or NULL for a user
+-- without a profile. An answer that does not count, because no goodbye was sent, is a message like any other.
+CREATE OR REPLACE FUNCTION engagement_user_wrote(the_user uuid, the_trigger text, heard_at timestamptz DEFAULT now())
+RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    was user_engagement_states;
+    moment timestamptz := clock_timestamp();
+    becomes text;
+    dormant_since timestamptz;
+    facts jsonb;
+BEGIN
+    heard_at := least(heard_at, moment);
+    INSERT INTO user_engagement_states (user_id, last_activity_at)
+        SELECT user_id, heard_at FROM user_profiles WHERE user_id = the_user
+        ON CONFLICT (user_id) DO NOTHING;
+    SELECT * INTO was FROM user_engagement_states WHERE user_id = the_user FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    -- Whoever was not sent the goodbye does not answer it. Without a row, its sender may have deleted it.
+    IF the_trigger <> 'user_message' AND NOT (was.state = 'goodbye_sent' AND coalesce((
+        SELECT status IN ('sending', 'unknown', 'sent')
+            AND (failed_at IS NULL OR coalesce(delivered_at, read_at) IS NOT NULL)
+            AND date_trunc('second', coalesce(claimed_at, sent_at, was.goodbye_sent_at)) <= heard_at
+        FROM engagement_message_queue
+        WHERE user_id = the_user AND message_type = 'goodbye' AND created_at >= was.goodbye_sent_at
+        ORDER BY created_at DESC LIMIT 1
+    ), date_trunc('second', was.goodbye_sent_at) <= heard_at)) THEN
+        the_trigger := 'user_message';
+    END IF;
+    becomes := CASE the_trigger
+        WHEN 'user_message' THEN 'active'
+        WHEN 'goodbye_response_1' THEN 'help_flow'
+        WHEN 'goodbye_response_2' THEN 'remind_later'
+        WHEN 'goodbye_response_3' THEN 'dormant'
+    END;
+    IF becomes IS NULL THEN
+        RAISE EXCEPTION 'unknown trigger %', the_trigger USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    -- A message that is older than the state it would end changes nothing.
+    IF was.state <> 'active' AND heard_at < coalesce(was.goodbye_sent_at, was.last_activity_at) THEN
+        RETURN was.state;
+    END IF;
+    IF was.state <> 'active' OR becomes <> 'active' THEN
+        -- Never before the user entered their state.
+        moment := greatest(moment, was.goodbye_sent_at);
+        facts := jsonb_build_object(
+            'days_inactive', greatest(floor(extract(epoch FROM moment - was.last_activity_at) / 86400)::bigint, 0),
+            'trigger_source', 'user_message'
+        );
+        IF the_trigger <> 'user_message' THEN
+            facts := facts || jsonb_build_object(
+                'response_type', CASE the_trigger
+                    WHEN 'goodbye_response_1' THEN 'confused'
+                    WHEN 'goodbye_response_2' THEN 'busy'
+                    ELSE 'all_good'
+                END,
+                'hours_waited', greatest(floor(extract(epoch FROM moment - was.goodbye_sent_at) / 3600)::bigint, 0),
+                'days_since_goodbye', greatest(floor(extract(epoch FROM moment - was.goodbye_sent_at) / 86400)::bigint, 0)
+            );
+        END IF;
+        IF was.state = 'dormant' THEN
+            SELECT max(created_at) INTO dormant_since FROM engagement_state_transitions
+                WHERE user_id = the_user AND to_state = 'dormant';
+            IF moment - coalesce(dormant_since, was.last_activity_at) >= interval '3 days' THEN
+                facts := facts || '{"unprompted_return": true}';
+            END IF;
+        END IF;
+        -- What the transition overwrites, so that it can be explained and undone.
+        IF was.goodbye_sent_at IS NOT NULL OR was.remind_at IS NOT NULL THEN
+            facts := facts || jsonb_build_object('former_timestamps', jsonb_strip_nulls(jsonb_build_object(
+                'goodbye_sent_at', was.goodbye_sent_at,
+                'goodbye_expires_at', was.goodbye_expires_at,
+                'remind_at', was.remind_at
+            )));
+        END IF;
+        INSERT INTO engagement_state_transitions (user_id, from_state, to_state, trigger, metadata, created_at)
+            VALUES (the_user, was.state, becomes, the_trigger, facts, moment);
+    END IF;
+    UPDATE user_engagement_states
+    SET state = becomes,
+        last_activity_at = CASE becomes
+            WHEN 'active' THEN greatest(last_activity_at, heard_at) ELSE last_activity_at
+        END,
+        goodbye_sent_at = NULL,
+        goodbye_expires_at = NULL,
+        remind_at = CASE becomes WHEN 'remind_later' THEN moment + interval '14 days' END,
+        updated_at = moment
+    WHERE user_id = the_user;
+    WITH pending AS (
+        SELECT id FROM engagement_message_queue
+        WHERE user_id = the_user AND message_type = 'goodbye' AND status = 'pending'
+        ORDER BY id FOR NO KEY UPDATE
+    )
+    UPDATE engagement_message_queue SET status = 'cancelled', outcome_reason = NULL
+    WHERE id IN (SELECT id FROM pending);
+    RETURN becomes;
+END $$;
+
+-- Claim one due message for `sender`, or none. Commit before the first byte leaves. What must not be sent any more is
+-- cancelled. `attempt_id` is a time-ordered UUID of `claimed_at`. A goodbye's wait is extended: it counts from here.
+CREATE OR REPLACE FUNCTION engagement_claim(sender text, lease interval DEFAULT '2 minutes')
+RETURNS SETOF engagement_message_queue LANGUAGE plpgsql AS $$
+DECLARE
+    candidate record;
+    message engagement_message_queue;
+    profile user_profiles;
+    user_state user_engagement_states;
+    moment timestamptz;
+    reason text;
+BEGIN
+    FOR candidate IN
+        SELECT id, user_id FROM engagement_message_queue
+        WHERE status = 'pending' AND coalesce(next_attempt_at, scheduled_for) <= clock_timestamp()
+        ORDER BY message_type <> 'reply', coalesce(next_attempt_at, scheduled_for), id
+        LIMIT 50
+    LOOP
+        SELECT * INTO user_state FROM user_engagement_states
+            WHERE user_id = candidate.user_id FOR NO KEY UPDATE SKIP LOCKED;
+        CONTINUE WHEN NOT FOUND AND EXISTS (
+            SELECT FROM user_engagement_states WHERE user_id = candidate.user_id
+        );
+        SELECT * INTO profile FROM user_profiles
+            WHERE user_id = candidate.user_id FOR NO KEY UPDATE SKIP LOCKED;
+        CONTINUE WHEN NOT FOUND AND EXISTS (SELECT FROM user_profiles WHERE user_id = candidate.user_id);
+        SELECT * INTO message FROM engagement_message_queue
+            WHERE id = candidate.id AND status = 'pending' FOR NO KEY UPDATE SKIP LOCKED;
+        CONTINUE WHEN NOT FOUND;
+        moment := date_trunc('milliseconds', clock_timestamp());
+        reason := CASE
+            WHEN profile.user_id IS NULL THEN 'no_profile'
+            WHEN coalesce(btrim(profile.whatsapp_jid), '') = '' THEN 'no_address'
+            WHEN message.message_type = 'goodbye' THEN CASE
+                WHEN user_state.state IS DISTINCT FROM 'goodbye_sent' THEN 'not_this_wait'
+                WHEN message.idempotency_key <> message.user_id || ':goodbye_sent:'
+                    || to_char(user_state.goodbye_sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') THEN 'not_this_wait'
+                WHEN user_state.goodbye_expires_at <= moment THEN 'wait_over'
+                WHEN profile.reengagement_opt_out THEN 'opted_out'
+            END
+            WHEN message.message_type IN ('reminder', 'weekly_review', 'help_restart')
+                AND profile.reengagement_opt_out THEN 'opted_out'
+            WHEN message.message_type = 'reply'
+                AND moment - least(message.created_at, message.scheduled_for) >= interval '23 hours' THEN 'too_old'
+            WHEN message.message_type <> 'reply' AND moment - message.scheduled_for >= interval '48 hours' THEN 'too_old'
+        END;
+        IF reason IS NOT NULL THEN
+            UPDATE engagement_message_queue
+            SET status = 'cancelled', outcome_reason = reason, next_attempt_at = NULL WHERE id = message.id;
+            CONTINUE;
+        END IF;
+        IF message.message_type = 'goodbye' THEN
+            UPDATE user_engagement_states
+            SET goodbye_expires_at = greatest(goodbye_expires_at, moment + interval '48 hours')
+            WHERE user_id = message.user_id;
+        END IF;
+        RETURN QUERY UPDATE engagement_message_queue
+            SET status = 'sending',
+                attempt_id = (
+                    lpad(to_hex((extract(epoch FROM moment) * 1000)::bigint), 12, '0')
+                    || '7' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 3)
+                    || '8' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 15)
+                )::uuid,
+                claimed_at = moment,
+                claim_expires_at = moment + lease,
+                backend = sender,
+                destination_jid = profile.whatsapp_jid,
+                next_attempt_at = NULL,
+                outcome_reason = NULL
+            WHERE id = message.id
+            RETURNING *;
+        RETURN;
+    END LOOP;
+END $$;
+
+-- Report how an attempt ended: `sent`; `failed` for good; `not_sent`, if it has certainly not left, to be tried again
+-- after `wait`; or `unknown` in all doubt. Returns whether anything changed: an attempt that is not the message's
+-- present one only counts if it was sent.
+CREATE OR REPLACE FUNCTION engagement_report(
+    the_message uuid,
+    attempt uuid,
+    outcome text,
+    provider_id text DEFAULT NULL,
+    reason text DEFAULT NULL,
+    wait interval DEFAULT '1 minute'
+) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    attempted_at timestamptz := to_timestamp(
+        ('x' || substr(replace(attempt::text, '-', ''), 1, 12))::bit(48)::bigint / 1000.0
+    );
+BEGIN
+    IF outcome NOT IN ('sent', 'failed', 'not_sent', 'unknown') THEN
+        RAISE EXCEPTION 'unknown outcome %', outcome USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF outcome = 'sent' THEN
+        UPDATE engagement_message_queue
+        SET sent_at = CASE status WHEN 'sent' THEN sent_at ELSE attempted_at END,
+            status = 'sent',
+            claimed_at = coalesce(claimed_at, attempted_at),
+            attempt_id = coalesce(attempt_id, attempt),
+            provider_message_id = CASE
+                -- An id of WhatsApp holds the number.
+                WHEN idempotency_key NOT LIKE 'erased:%' THEN coalesce(provider_message_id, provider_id)
+            END,
+            claim_expires_at = NULL,
+            next_attempt_at = NULL,
+            outcome_reason = NULL,
+            error_message = NULL
+        WHERE id = the_message;
+        RETURN FOUND;
+    END IF;
+    UPDATE engagement_message_queue
+    SET status = CASE outcome WHEN 'not_sent' THEN 'pending' ELSE outcome END,
+        outcome_reason = CASE outcome WHEN 'not_sent' THEN 'waiting_retry' ELSE coalesce(reason, outcome) END,
+        next_attempt_at = CASE outcome WHEN 'not_sent' THEN clock_timestamp() + wait END,
+        retry_count = retry_count + (outcome = 'failed')::integer,
+        error_message = CASE outcome WHEN 'failed' THEN reason END,
+        -- What was certainly not sent was never tried.
+        attempt_id = CASE outcome WHEN 'not_sent' THEN NULL ELSE attempt_id END,
+        claimed_at = CASE outcome WHEN 'not_sent' THEN NULL ELSE claimed_at END,
+        claim_expires_at = NULL
+    WHERE id = the_message AND attempt_id = attempt AND status = 'sending';
+    RETURN FOUND;
+END $$;
