@@ -24,6 +24,8 @@ ACTIONS: Final = (
 )
 """The codenames of the permissions for support actions."""
 VIEW_CONTACT: Final = "view_contact"
+VIEW_TOKENS: Final = "view_apitoken"
+"""Tokens are a matter of administrators."""
 
 
 def make_groups(*, app_config: AppConfig, using: str, apps: Apps = all_apps, **options: object) -> None:  # noqa: ARG001  of the signal
@@ -41,7 +43,7 @@ def make_groups(*, app_config: AppConfig, using: str, apps: Apps = all_apps, **o
     # Django creates them in the same signal, possibly later. Existing permissions are kept.
     create_permissions(app_config, apps=apps, using=using, verbosity=0)
     ours = permission_model.objects.using(using).filter(content_type__app_label=app_config.label)
-    viewing = ours.filter(codename__startswith="view_").exclude(codename=VIEW_CONTACT)
+    viewing = ours.filter(codename__startswith="view_").exclude(codename__in=(VIEW_CONTACT, VIEW_TOKENS))
     for name, permissions in (
         (VIEWERS, viewing),
         (SUPPORT, viewing | ours.filter(codename__in=(*ACTIONS, VIEW_CONTACT))),

@@ -64,6 +64,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     accounts = [
         _list(request, "Accounts", icon="badge", model="auth.user"),
         _list(request, "Groups", icon="group", model="auth.group"),
+        _list(request, "API tokens", icon="key", model="engagement.apitoken"),
     ]
     groups: list[dict[str, Any]] = [{"items": _allowed(lists)}]
     if allowed := _allowed(accounts):

@@ -9,6 +9,7 @@ user_list.py        users
 user_page.py        one user: state, history, messages
 action_views.py     confirmation, execution and report of support actions
 support_actions.py  the support actions
+api_tokens.py       the tokens of the HTTP API
 dashboard_page.py   the dashboard
 """
 
@@ -16,4 +17,4 @@ from django.apps import apps
 
 # A project without the theme has Django's own admin, and none of these pages.
 if apps.is_installed("unfold"):
-    from engagement.admin import lists, user_list  # noqa: F401  registers them
+    from engagement.admin import api_tokens, lists, user_list  # noqa: F401  registers them

@@ -1,0 +1,131 @@
+"""The tokens of the HTTP API: a list, a page that makes one and shows it once, and their revocation."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
+from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import PermissionDenied
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from engagement.admin.action_views import ActionResult, SupportAction, SupportActionsAdmin, skipped
+from engagement.admin.filters import now_of
+from engagement.models import ApiScope, ApiToken
+from engagement.services.api_tokens import InvalidToken, make_token, revoke_token
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import datetime
+
+    from django.http import HttpRequest, HttpResponse
+
+    from engagement.admin.action_views import ActionRequest
+
+PERMISSION: Final = "engagement.manage_api_tokens"
+
+
+def _revoke(request: ActionRequest) -> ActionResult:
+    if not revoke_token(token_id=request.target_id, now=request.now):
+        return skipped("the token has been revoked before")
+    token = ApiToken.objects.get(pk=request.target_id)
+    _record(token, request.account.pk, flag=CHANGE, sentence="Revoked.", now=request.now)
+    return ActionResult("revoked")
+
+
+def _record(token: ApiToken, account_id: Any, *, flag: int, sentence: str, now: datetime) -> None:
+    LogEntry.objects.create(
+        user_id=account_id,
+        content_type=ContentType.objects.get_for_model(ApiToken),
+        object_id=str(token.pk),
+        object_repr=str(token),
+        action_flag=flag,
+        change_message=sentence,
+        action_time=now,
+    )
+
+
+REVOKE: Final = SupportAction(
+    name="revoke",
+    label="Revoke",
+    permission=PERMISSION,
+    question="Revoke this token? Its client can make no more requests with it.",
+    perform=_revoke,
+    is_destructive=True,
+)
+
+
+class TokenForm(forms.Form):
+    """Who will use the token, and for what."""
+
+    client = forms.CharField(
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="1 to 40 lower-case letters, digits and hyphens, such as assistant-eu.",
+    )
+    scopes = forms.MultipleChoiceField(
+        choices=[(scope.value, scope.label) for scope in ApiScope], widget=forms.CheckboxSelectMultiple
+    )
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(SupportActionsAdmin):
+    """The tokens, without their secrets."""
+
+    list_display = ("client", "scope_names", "created_at", "created_by", "last_used_at", "revoked_at")
+    ordering = ("-created_at", "-id")
+    extra_lookups = ()
+    support_actions = (REVOKE,)
+    lines = ("client", "scope_names", "created_at", "created_by", "last_used_at", "revoked_at", "id")
+
+    @admin.display(description="scopes")
+    def scope_names(self, token: ApiToken) -> str:
+        return ", ".join(token.scopes)
+
+    def useful_actions(self, row: ApiToken) -> Collection[SupportAction]:
+        return () if row.revoked_at else self.support_actions
+
+    def back_url(self, row: ApiToken | None = None) -> str:  # noqa: ARG002
+        return reverse(f"{self.admin_site.name}:engagement_apitoken_changelist")
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        return bool(request.user.has_perm(PERMISSION))
+
+    def add_view(self, request: HttpRequest, *_args: Any, **_options: Any) -> HttpResponse:
+        """Make a token, and show it on the page that answers: it is in no message, cookie or log."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        form, secret = TokenForm(request.POST or None), ""
+        if request.method == "POST" and form.is_valid():
+            secret = self._make(request, form)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Make an API token",
+            "opts": self.opts,
+            "form": form,
+            "secret": secret,
+            "back": self.back_url(),
+        }
+        response = TemplateResponse(request, "engagement/make_token.html", context)
+        response["Cache-Control"] = "no-store"
+        return response
+
+    def _make(self, request: HttpRequest, form: TokenForm) -> str:
+        now = now_of(request)
+        record = partial(_record, account_id=request.user.pk, flag=ADDITION, now=now)
+        try:
+            token, secret = make_token(
+                client=form.cleaned_data["client"],
+                scopes=form.cleaned_data["scopes"],
+                now=now,
+                made_by=request.user.get_username(),
+            )
+        except InvalidToken as error:
+            form.add_error("client", str(error))
+            return ""
+        record(token, sentence="Made.")
+        return secret

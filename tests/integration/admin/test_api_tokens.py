@@ -1,0 +1,107 @@
+"""API tokens in the admin: made with the right permission, shown once, revoked with a name."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.utils import timezone
+
+from engagement.models import ApiToken
+from engagement.services.api_tokens import make_token, valid_token
+from tests.running import run_command
+
+if TYPE_CHECKING:
+    from django.test import Client
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/engagement/apitoken/"
+
+
+def logged_in(client: Client, *permissions: str) -> Client:
+    account = User.objects.create_user("ada", is_staff=True)
+    account.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client.force_login(account)
+    return client
+
+
+def test_a_token_is_made_and_shown_once(client: Client) -> None:
+    logged_in(client, "view_apitoken", "manage_api_tokens")
+    assert b"Make the token" in client.get(f"{LIST}add/").content
+    answer = client.post(f"{LIST}add/", {"client": "assistant", "scopes": ["send", "messages"]})
+    found = re.search(r'<code id="token">(eng_[\w-]{43})</code>', answer.content.decode())
+    assert found
+    token = valid_token(found[1], now=timezone.now())
+    assert token
+    assert (token.client, token.scopes, token.created_by) == ("assistant", ["messages", "send"], "ada")
+    assert "no-store" in answer["Cache-Control"]
+    assert found[1] not in client.get(LIST).content.decode() + str(answer.cookies)
+    assert LogEntry.objects.get().change_message == "Made."
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"client": "Assistant", "scopes": ["send"]}, {"client": "a", "scopes": ["root"]}, {"client": "a"}, {}],
+)
+def test_a_wrong_form_makes_nothing(client: Client, values: dict[str, Any]) -> None:
+    logged_in(client, "view_apitoken", "manage_api_tokens")
+    answer = client.post(f"{LIST}add/", values)
+    assert (answer.status_code, b"Make the token" in answer.content) == (200, True)
+    assert not ApiToken.objects.exists()
+
+
+def test_a_token_is_revoked_with_a_name(client: Client) -> None:
+    logged_in(client, "view_apitoken", "manage_api_tokens")
+    token, secret = make_token(client="assistant", scopes=["send"], now=timezone.now())
+    page = client.get(f"{LIST}{token.pk}/act/revoke/").content
+    assert b"Revoke this token?" in page
+    client.post(f"{LIST}{token.pk}/act/revoke/")
+    assert valid_token(secret, now=timezone.now()) is None
+    entry = LogEntry.objects.get()
+    assert (entry.change_message, entry.user.get_username()) == ("Revoked.", "ada")
+
+
+def test_who_may_not_manage_tokens_makes_and_revokes_none(client: Client) -> None:
+    logged_in(client, "view_apitoken")
+    token, secret = make_token(client="assistant", scopes=["send"], now=timezone.now())
+    assert client.get(LIST).status_code == 200
+    assert client.get(f"{LIST}add/").status_code == 403
+    assert client.post(f"{LIST}{token.pk}/act/revoke/").status_code == 403
+    assert valid_token(secret, now=timezone.now())
+
+
+def test_the_command_makes_lists_and_revokes() -> None:
+    assert run_command("api_token", "list").out == ""
+    secret = run_command("api_token", "create", "assistant", "send", "messages").out.strip()
+    token = valid_token(secret, now=timezone.now())
+    assert token
+    listed = run_command("api_token", "list").out
+    assert f"{token.pk}  assistant (messages, send)  made" in listed
+    assert secret not in listed
+    assert run_command("api_token", "revoke", str(token.pk)).code == 0
+    assert "revoked" in run_command("api_token", "list").out
+    again = run_command("api_token", "revoke", str(token.pk))
+    assert (again.code, "There is no valid token" in again.err) == (1, True)
+    assert valid_token(secret, now=timezone.now()) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("create", "Assistant", "send"), "lower-case letters"),
+        (("create", "assistant", "root"), "Choose some of the scopes messages, send"),
+        (("create", "assistant"), "required"),
+        (("revoke", "42"), "UUID"),
+        ((), "required"),
+        (("destroy",), "invalid choice"),
+    ],
+)
+def test_wrong_arguments_are_one_sentence(arguments: tuple[str, ...], sentence: str) -> None:
+    outcome = run_command("api_token", *arguments)
+    assert outcome.code in {1, 2}
+    assert sentence in outcome.err
+    assert not ApiToken.objects.exists()
