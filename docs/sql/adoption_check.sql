@@ -62,7 +62,14 @@ name (taken) AS (VALUES
     ('profile_updated_at_in_range'), ('state_last_activity_at_in_range'),
     ('state_goodbye_sent_at_in_range'), ('state_goodbye_expires_at_in_range'), ('state_remind_at_in_range'),
     ('state_created_at_in_range'), ('state_updated_at_in_range'), ('transition_created_at_in_range'),
-    ('message_scheduled_for_in_range'), ('message_sent_at_in_range'), ('message_created_at_in_range')
+    ('message_scheduled_for_in_range'), ('message_sent_at_in_range'), ('message_created_at_in_range'),
+    ('message_claimed_at_in_range'), ('message_claim_expires_at_in_range'),
+    ('message_next_attempt_at_in_range'), ('message_delivered_at_in_range'), ('message_read_at_in_range'),
+    ('message_failed_at_in_range'), ('message_due_idx'), ('message_in_doubt_idx'), ('message_claimed_idx'),
+    ('message_provider_id_idx'), ('message_lease_idx'), ('engagement_sending_channels'),
+    ('channel_backend_scope_unique'), ('engagement_inbound_messages'), ('inbound_digest_unique'),
+    ('inbound_created_idx'), ('inbound_user_idx'), ('engagement_api_tokens'), ('api_token_digest_unique'),
+    ('engagement_suppressed_addresses'), ('suppressed_digest_unique')
 ),
 found_table AS (
     SELECT table_name, to_regclass(table_name) AS oid FROM (SELECT DISTINCT table_name FROM expected) AS names

@@ -17,6 +17,10 @@ CREATE POLICY engagement_programs ON engagement_message_queue
     TO engagement_job, engagement_assistant, engagement_sender USING (true) WITH CHECK (true);
 -- `migrate` creates these tables without row-level security; needed if you enable it.
 CREATE POLICY engagement_programs ON engagement_job_runs
-    TO engagement_job USING (true) WITH CHECK (true);
+    TO engagement_job, engagement_sender USING (true) WITH CHECK (true);
 CREATE POLICY engagement_programs ON engagement_sending_channels
-    TO engagement_sender USING (true) WITH CHECK (true);
+    TO engagement_job, engagement_sender USING (true) WITH CHECK (true);
+CREATE POLICY engagement_programs ON engagement_inbound_messages
+    TO engagement_assistant USING (true) WITH CHECK (true);
+CREATE POLICY engagement_programs ON engagement_suppressed_addresses
+    TO engagement_assistant, engagement_sender USING (true) WITH CHECK (true);

@@ -201,13 +201,16 @@ AT_ONCE = [
 
 EVERY_COMMAND = [
     *AT_ONCE,
+    ["api_token", "list"],
     ["check_engagement_runs"],
     ["check_sending"],
     ["demo_delivery", "nowhere.csv"],
+    ["erase_engagement_user", NOBODY],
     ["load_activity_log", "nowhere.csv"],
     ["pause_sending", "--reason", "number under review"],
     ["prepare_admin"],
     ["preview_message", GOODBYE],
+    ["purge_engagement_history", "--older-than", "2y"],
     ["replay_activity_log", "nowhere.csv"],
     ["resolve_message", NOBODY, "--arrived"],
     ["resume_sending"],

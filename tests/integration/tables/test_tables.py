@@ -86,6 +86,7 @@ COLUMNS: Final = {
         "failed_at timestamp with time zone null",
         "error_code text null",
         "outcome_reason text null",
+        "lease_request_id uuid null",
     },
     "engagement_job_runs": {
         "job_id uuid",
@@ -148,6 +149,7 @@ INDEXES: Final = {
         "message_user_idx": "(user_id, created_at)",
         "message_failed_idx": "(id) WHERE (status = 'failed'::text)",
         "message_provider_id_idx": "(provider_message_id) WHERE (provider_message_id IS NOT NULL)",
+        "message_lease_idx": "(lease_request_id) WHERE (lease_request_id IS NOT NULL)",
     },
     "engagement_job_runs": {
         "engagement_job_runs_pkey": "UNIQUE (job_id)",
@@ -387,7 +389,7 @@ def test_transition_needs_only_user_states_and_trigger() -> None:
 
 DELIVERY: Final = (
     *("attempt_id", "claimed_at", "claim_expires_at", "next_attempt_at", "backend", "provider_message_id"),
-    *("delivered_at", "read_at", "failed_at", "error_code", "outcome_reason"),
+    *("delivered_at", "read_at", "failed_at", "error_code", "outcome_reason", "lease_request_id"),
 )
 """Columns that only the sender writes."""
 
