@@ -6,7 +6,7 @@ Each program writes the whole file, from the database: what one of them has seen
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import structlog
 from django.db import Error as DatabaseError
@@ -21,9 +21,6 @@ from engagement.states import CHECKS
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-SECONDS_BETWEEN: Final = 60.0
-"""How often a program that keeps running writes the file."""
 
 log = structlog.get_logger("engagement")
 

@@ -13,7 +13,7 @@ import structlog
 from django.db import Error as DatabaseError
 from django.utils.timezone import now as timezone_now
 
-from engagement.conf import engagement_settings
+from engagement.conf import METRICS_FILE, engagement_settings, raw_setting
 from engagement.selectors import deliveries
 from engagement.selectors.deliveries import EVERYTHING, Share
 from engagement.sending_hours import messages_that_fit
@@ -24,7 +24,6 @@ from engagement.services.delivery.result import SendCounts, SendResult, SendStat
 from engagement.services.delivery.settings import delivery_settings
 from engagement.services.delivery.worker import Pace, Worker
 from engagement.services.job.result import Outcome, outcome_of
-from engagement.services.metrics import SECONDS_BETWEEN, write_metrics
 from engagement.services.resilience.retries import RetryPolicy
 from engagement.services.resilience.stop import StopRequest
 from engagement.services.resilience.workers import run_workers
@@ -42,6 +41,8 @@ if TYPE_CHECKING:
 
 CLAIM_MARGIN: Final = timedelta(seconds=60)
 """Time between the end of a call to the backend and the end of the claim, to record the outcome."""
+METRICS_SECONDS: Final = 60.0
+"""How often a watching sender writes the metrics file."""
 POLL_SECONDS: Final = 1.0
 """How soon a watching sender notices a message that has become due."""
 
@@ -188,8 +189,12 @@ class _Sender:
 
     def _write_metrics(self, share: Share) -> None:
         """Of several workers the first writes the metrics file, once a minute."""
-        if share.number or time.monotonic() - self._metrics_at < SECONDS_BETWEEN:
+        is_due = time.monotonic() - self._metrics_at >= METRICS_SECONDS
+        if share.number or not is_due or not raw_setting(METRICS_FILE):
             return
+        # Here, so that a sender without metrics does not load their library.
+        from engagement.services.metrics import write_metrics
+
         self._metrics_at = time.monotonic()
         write_metrics()
 

@@ -8,10 +8,18 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from engagement.models import EngagementMessage, InboundMessage, MessageStatus, MessageType, SendingChannel
+from engagement.models import (
+    EngagementMessage,
+    InboundMessage,
+    MessageStatus,
+    MessageType,
+    SendingChannel,
+    UserEngagementState,
+)
 from engagement.selectors.goodbyes import goodbye_key
 from engagement.services.delivery.claim import Attempt
 from tests.database import all_rows
@@ -21,8 +29,6 @@ from tests.integration.services.users import state_of, stored
 if TYPE_CHECKING:
     from django.test import Client
     from pytest_django.fixtures import Settings
-
-    from engagement.models import UserEngagementState
 
 pytestmark = pytest.mark.django_db
 
@@ -288,6 +294,18 @@ def test_events_of_another_number_of_the_account_are_not_ours(client: Client, se
     settings.WHATSAPP_PHONE_NUMBER_ID = ""
     post(client, body_of(to="999", messages=[written("oi")]))
     assert state_of(user) == "active"
+
+
+@pytest.mark.parametrize(("state", "statements"), [("active", 10), ("dormant", 14)])
+def test_a_message_takes_few_statements(client: Client, state: str, statements: int) -> None:
+    make_user(state=state, user__whatsapp_jid=f"{ANA}@s.whatsapp.net")
+    post(client, body_of(messages=[written("oi", id="wamid.before")]))
+    UserEngagementState.objects.update(state=state)
+    with CaptureQueriesContext(connection) as queries:
+        post(client, body_of(messages=[written("oi")]))
+    # Without the savepoints that stand for the transactions here.
+    taken = [query for query in queries if "SAVEPOINT" not in query["sql"]]
+    assert len(taken) <= statements
 
 
 # Receipts.
