@@ -15,6 +15,7 @@ _BRAZIL: Final = "55"
 _WITH_NINTH_DIGIT: Final = 13
 _WITHOUT_NINTH_DIGIT: Final = 12
 _AREA_END: Final = 4
+SHORTEST_ENDING: Final = 4
 
 
 def number_of(address: str) -> str | None:
@@ -38,6 +39,24 @@ def spellings(number: str) -> list[str]:
         if len(number) == _WITH_NINTH_DIGIT and rest.startswith("9"):
             return [number, area + rest[1:]]
     return [number]
+
+
+def endings(digits: str) -> list[str]:
+    """How a number may end that people say without its country or area code, such as `11 99999-0042`.
+
+    A Brazilian mobile number is also looked for with or without its ninth digit. Empty for fewer than four
+    digits.
+    """
+    if len(digits) < SHORTEST_ENDING:
+        return []
+    without_ninth, with_ninth = (8, 10), (9, 11)
+    area = digits[:2] if len(digits) in {10, 11} else ""
+    rest = digits.removeprefix(area)
+    if len(digits) in without_ninth:
+        return [digits, f"{area}9{rest}"]
+    if len(digits) in with_ninth and rest.startswith("9"):
+        return [digits, area + rest[1:]]
+    return [digits]
 
 
 def canonical(address: str) -> str:

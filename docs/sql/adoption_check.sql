@@ -56,7 +56,7 @@ name (taken) AS (VALUES
     ('user_profiles_destination_known'), ('engagement_state_known'), ('goodbye_sent_has_its_dates'),
     ('remind_later_has_its_date'), ('transition_from_state_known'), ('transition_to_state_known'),
     ('transition_trigger_known'), ('message_type_known'), ('message_destination_known'),
-    ('message_status_known'), ('message_failed_idx'), ('profile_jid_idx'), ('profile_created_idx'),
+    ('message_status_known'), ('message_failed_idx'), ('profile_jid_idx'), ('profile_created_idx'), ('profile_number_end_idx'),
     ('profile_skipped_idx'), ('engagement_job_runs'), ('job_run_started_idx'), ('job_run_good_idx'),
     ('profile_opt_out_changed_at_in_range'), ('profile_created_at_in_range'),
     ('profile_updated_at_in_range'), ('state_last_activity_at_in_range'),

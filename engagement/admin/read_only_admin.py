@@ -46,7 +46,7 @@ NOT_IN_LIST: Final = "Nothing was done: the selected rows are no longer in this 
 TOO_MANY_CHOSEN: Final = f"Nothing was done: select at most {MAX_CHOSEN} rows at a time."
 NO_SEARCH_BY_NUMBER: Final = "You don't have permission to search by phone number. Enter a full user ID."
 TOO_MANY_FOUND: Final = (
-    f"More than {MAX_FOUND} numbers begin like this. Only {MAX_FOUND} users were searched:"
+    f"More than {MAX_FOUND} numbers are like this. Only {MAX_FOUND} users were searched:"
     " enter more digits to find the others."
 )
 
@@ -191,7 +191,7 @@ class ReadOnlyAdmin(ModelAdmin):
 
     def search_help(self, request: HttpRequest) -> str:
         """What the staff account may search for."""
-        return "User ID, or beginning of a WhatsApp number" if may_see_contacts(request) else "User ID"
+        return "User ID, or beginning or end of a WhatsApp number" if may_see_contacts(request) else "User ID"
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002
         return OrderedChangeList

@@ -8,6 +8,7 @@ from engagement.models.messages import EngagementMessage
 from engagement.models.runs import EngagementJobRun
 from engagement.models.suppression import SuppressedAddress
 from engagement.models.users import (
+    NUMBER,
     VISIBLE,
     EngagementStateTransition,
     UserEngagementState,
@@ -19,6 +20,7 @@ from engagement.postgres import MessageInsert
 __all__ = [
     "GOOD",
     "IN_DOUBT",
+    "NUMBER",
     "VISIBLE",
     "ApiScope",
     "ApiToken",

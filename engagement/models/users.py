@@ -6,8 +6,9 @@ import re
 from typing import Final
 
 from django.contrib.postgres.functions import RandomUUID
+from django.contrib.postgres.indexes import OpClass
 from django.db import models
-from django.db.models.functions import Now
+from django.db.models.functions import Now, Reverse
 from uuid_utils.compat import uuid7
 
 from engagement.models.choices import Destination, one_of, times_in_range
@@ -20,6 +21,16 @@ VISIBLE: Final = (
 
 An address without one is none.
 """
+
+
+NUMBER: Final = models.Func(
+    "whatsapp_jid",
+    models.Value("@"),
+    models.Value(1),
+    function="split_part",
+    output_field=models.TextField(),
+)
+"""The part of an address before the @: nearly always the phone number."""
 
 
 def is_address(text: str | None) -> bool:
@@ -66,6 +77,8 @@ class UserProfile(models.Model):
         indexes = (
             # Read by the admin: search by address or by the start of an address.
             models.Index(fields=("whatsapp_jid",), opclasses=("text_pattern_ops",), name="profile_jid_idx"),
+            # Read by the admin: search by the end of a number.
+            models.Index(OpClass(Reverse(NUMBER), name="text_pattern_ops"), name="profile_number_end_idx"),
             # Read by the admin: the newest users.
             models.Index(fields=("created_at", "user_id"), name="profile_created_idx"),
             # Read by the dashboard and by the job's skip counts: users who opted out or have no address.

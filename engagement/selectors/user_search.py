@@ -8,37 +8,56 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
+from django.db.models import Q
+from django.db.models.functions import Reverse
 
-from engagement.models import EngagementMessage, EngagementStateTransition, UserProfile
+from engagement.addresses import endings, spellings
+from engagement.models import NUMBER, EngagementMessage, EngagementStateTransition, UserProfile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from uuid import UUID
 
 MAX_FOUND: Final = 200
-"""Users found by the beginning of an address."""
+"""Users found by a part of an address."""
 
 _PHONE_NUMBER: Final = re.compile(r"\+?[\d\s().-]+")
 
 
 class FoundUsers(NamedTuple):
-    """Users found by the beginning of an address."""
+    """Users found by a part of an address."""
 
     user_ids: list[UUID]
     has_more: bool
-    """Whether more than MAX_FOUND addresses begin like this."""
+    """Whether more than MAX_FOUND addresses have this part."""
 
 
 def users_with_address(text: str) -> FoundUsers:
-    """Users whose JID begins with `text`. A phone number may have spaces, punctuation and a plus."""
-    beginning = re.sub(r"\D", "", text) if _PHONE_NUMBER.fullmatch(text) else text
-    # PostgreSQL cannot store a zero character.
-    if not beginning or "\0" in beginning:
-        return FoundUsers([], has_more=False)
-    found = UserProfile.objects.filter(whatsapp_jid__startswith=beginning)
-    # In the order of the index. Any other order would sort all matching rows.
-    user_ids = list(found.values_list("user_id", flat=True)[: MAX_FOUND + 1])
+    """Users whose JID begins with `text`, or whose number begins or ends with it.
+
+    A phone number may have spaces, punctuation and a plus, and lack its country or area code; a Brazilian
+    one may lack its ninth digit, or have it. Four digits are enough for an ending.
+    """
+    is_number = _PHONE_NUMBER.fullmatch(text) is not None
+    digits = re.sub(r"\D", "", text) if is_number else ""
+    found: dict[UUID, None] = {}
+    for condition in [*_beginnings(digits or text), *_endings(digits)]:
+        # In the order of the index. Any other order would sort all matching rows.
+        users = UserProfile.objects.alias(reversed_number=Reverse(NUMBER)).filter(condition)
+        found |= dict.fromkeys(users.values_list("user_id", flat=True)[: MAX_FOUND + 1])
+    user_ids = list(found)
     return FoundUsers(user_ids[:MAX_FOUND], has_more=len(user_ids) > MAX_FOUND)
+
+
+def _beginnings(text: str) -> list[Q]:
+    # PostgreSQL cannot store a zero character.
+    if not text or "\0" in text:
+        return []
+    return [Q(whatsapp_jid__startswith=spelling) for spelling in spellings(text)]
+
+
+def _endings(digits: str) -> list[Q]:
+    return [Q(reversed_number__startswith=ending[::-1]) for ending in endings(digits)]
 
 
 def has_history(user_id: UUID) -> bool:

@@ -1,0 +1,63 @@
+"""A user is found by any end or beginning of their number, as people say it, through an index."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+
+from engagement.selectors.user_search import users_with_address
+from tests.factories import make_user, make_users
+
+pytestmark = pytest.mark.django_db
+
+WITH_NINTH = "5511999990042@s.whatsapp.net"
+WITHOUT_NINTH = "551199990042@s.whatsapp.net"
+
+
+@pytest.mark.parametrize("stored", [WITH_NINTH, WITHOUT_NINTH])
+@pytest.mark.parametrize(
+    "said",
+    [
+        *("+55 11 99999-0042", "5511999990042", "551199990042", "55119"),
+        *("11 99999-0042", "(11) 9999-0042", "99999-0042", "9999 0042", "0042", "90042"),
+    ],
+)
+def test_a_brazilian_number_is_found_as_people_say_it(stored: str, said: str) -> None:
+    if said == "55119" and stored == WITHOUT_NINTH:
+        pytest.skip("a beginning is as it is stored")
+    user = make_user(user__whatsapp_jid=stored)
+    make_user(user__whatsapp_jid="5521988887777@s.whatsapp.net")
+    assert users_with_address(said).user_ids == [user.user_id]
+
+
+@pytest.mark.parametrize("said", ["042", "0043", "11 99999-0043", "", "\0", "%", "_", "()"])
+def test_what_is_no_number_of_theirs_finds_nobody(said: str) -> None:
+    make_user(user__whatsapp_jid=WITH_NINTH)
+    assert users_with_address(said).user_ids == []
+
+
+def test_other_addresses_are_found_by_their_beginning() -> None:
+    user = make_user(user__whatsapp_jid="ana.silva@example.org")
+    assert users_with_address("ana.s").user_ids == [user.user_id]
+
+
+def test_too_many_are_cut_off() -> None:
+    for number in range(3):
+        make_users(1, user__whatsapp_jid=f"55119999{number}0042@s.whatsapp.net")
+    assert len(users_with_address("0042").user_ids) == 3
+    make_users(200, user__whatsapp_jid="5511888880042@s.whatsapp.net")
+    found = users_with_address("0042")
+    assert (len(found.user_ids), found.has_more) == (200, True)
+
+
+def test_the_end_is_looked_up_in_the_index() -> None:
+    make_users(500)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE user_profiles")
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(
+            "EXPLAIN SELECT user_id FROM user_profiles"
+            " WHERE reverse(split_part(whatsapp_jid, '@', 1)) LIKE '2400%' LIMIT 201"
+        )
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+    assert "profile_number_end_idx" in plan
