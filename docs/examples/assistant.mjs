@@ -5,7 +5,8 @@ import { randomUUID } from "node:crypto";
 const BASE = `${process.env.ENGAGEMENT_URL}/api/v1`;
 const TOKEN = process.env.ENGAGEMENT_TOKEN;
 
-// One request. It may be sent again after 429, 503 or a lost answer: every request of the API is repeatable.
+// One request. It is sent again after 429, 503 or a lost answer: every request of the API is repeatable. The answer
+// says in `retried` whether an earlier attempt may have arrived.
 export async function ask(path, body) {
   for (let attempt = 1; ; attempt += 1) {
     const response = await fetch(`${BASE}/${path}`, {
@@ -14,7 +15,7 @@ export async function ask(path, body) {
       body: body === undefined ? undefined : JSON.stringify(body),
       signal: AbortSignal.timeout(10_000),
     }).catch((error) => ({ ok: false, status: 503, failure: error }));
-    if (response.ok) return response.json();
+    if (response.ok) return { ...(await response.json()), retried: attempt > 1 };
     if (![429, 503].includes(response.status) || attempt === 5) {
       const answer = response.failure ? { error: { message: String(response.failure) } } : await response.json();
       throw new Error(`${path}: ${response.status} ${answer.error.message}`);
@@ -33,27 +34,36 @@ export async function onMessage({ number, messageId, text, receivedAt, buttonOf 
     received_at: receivedAt,
     button_of: buttonOf ?? null,
   });
-  // A repeat brings the same reply. Answer it only if you cannot tell whether you have answered before.
-  if (result.reply && !result.repeat) await send(number, result.reply.text);
+  // WhatsApp delivers some messages twice: a repeat was answered then, unless it repeats this very call.
+  if (result.reply && (!result.repeat || result.retried)) await send(number, result.reply.text);
   return result;
 }
 
 // Call this every few seconds. It sends what is due, each message at most once.
 export async function sendWhatIsDue(send) {
-  const requestId = randomUUID();
-  const { leases, paused_until: pausedUntil } = await ask("leases", { request_id: requestId, limit: 10 });
+  const { leases, paused_until: pausedUntil } = await ask("leases", { request_id: randomUUID(), limit: 10 });
   for (const lease of leases) {
-    const early = new Date(lease.send_at) - Date.now();
-    if (early > 0) await new Promise((resolve) => setTimeout(resolve, early));
-    await ask(`leases/${lease.message_id}/outcome`, {
-      attempt_id: lease.attempt_id,
-      ...(lease.repeat ? { outcome: "unknown", code: "leased_before" } : await outcomeOf(lease, send)),
-    });
+    try {
+      const early = new Date(lease.send_at) - Date.now();
+      if (early > 0) await new Promise((resolve) => setTimeout(resolve, early));
+      const outcome = await outcomeOf(lease, send);
+      await ask(`leases/${lease.message_id}/outcome`, { attempt_id: lease.attempt_id, ...outcome });
+    } catch (error) {
+      // The lease expires, and a receipt or a person says what became of the message.
+      console.error(`${lease.message_id}: ${error.message}`);
+    }
   }
-  return { sent: leases.length, pausedUntil };
+  return { leased: leases.length, pausedUntil };
 }
 
+// The longest that `send` takes.
+const SEND_MS = 15_000;
+
 async function outcomeOf(lease, send) {
+  // A message whose lease ends while it is sent would be sent twice if a person had it sent again.
+  if (new Date(lease.expires_at) - Date.now() < SEND_MS) {
+    return { outcome: "refused", scope: "connection", code: "too_late" };
+  }
   try {
     return { outcome: "accepted", provider_message_id: (await send(lease.to, lease.text)) ?? null };
   } catch (error) {

@@ -6,7 +6,7 @@
 -- Run it as the owner of the tables, and again after an update. Each function is one transaction's work and takes
 -- the locks in the order of all writers: state, profile, message. They know no settings: replies count for 14 days,
 -- the wait for an answer is 48 hours. They neither recognise repeated messages nor read texts, opt-outs, sending
--- hours, pace, caps or pauses; the HTTP API and the Python services do.
+-- hours, pace, caps, pauses or the suppression list; the HTTP API and the Python services do.
 
 -- A user has written. `trigger` is user_message, or goodbye_response_1, _2 or _3 for an answer to the goodbye.
 -- Moves the user, writes the audit row, and cancels a pending goodbye. Returns the new state, or NULL for a user
@@ -17,6 +17,8 @@ DECLARE
     was user_engagement_states;
     moment timestamptz := clock_timestamp();
     becomes text;
+    entered_at timestamptz;
+    last_heard_at timestamptz;
     dormant_since timestamptz;
     facts jsonb;
 BEGIN
@@ -48,16 +50,25 @@ BEGIN
     IF becomes IS NULL THEN
         RAISE EXCEPTION 'unknown trigger %', the_trigger USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    -- A message that is older than the state it would end changes nothing.
-    IF was.state <> 'active' AND heard_at < coalesce(was.goodbye_sent_at, was.last_activity_at) THEN
+    -- A message changes nothing that is older than the last one that moved the user, or than the last activity and
+    -- the state that it would end.
+    SELECT least((metadata ->> 'received_at')::timestamptz, created_at) INTO last_heard_at
+        FROM engagement_state_transitions
+        WHERE user_id = the_user AND metadata ? 'received_at' ORDER BY created_at DESC, id DESC LIMIT 1;
+    SELECT coalesce(was.goodbye_sent_at, max(created_at), was.last_activity_at) INTO entered_at
+        FROM engagement_state_transitions WHERE user_id = the_user AND to_state = was.state;
+    IF heard_at < last_heard_at
+        OR was.state <> 'active' AND heard_at <= was.last_activity_at AND heard_at < entered_at
+    THEN
         RETURN was.state;
     END IF;
     IF was.state <> 'active' OR becomes <> 'active' THEN
         -- Never before the user entered their state.
-        moment := greatest(moment, was.goodbye_sent_at);
+        moment := greatest(moment, entered_at);
         facts := jsonb_build_object(
             'days_inactive', greatest(floor(extract(epoch FROM moment - was.last_activity_at) / 86400)::bigint, 0),
-            'trigger_source', 'user_message'
+            'trigger_source', 'user_message',
+            'received_at', heard_at
         );
         IF the_trigger <> 'user_message' THEN
             facts := facts || jsonb_build_object(
@@ -195,16 +206,24 @@ CREATE OR REPLACE FUNCTION engagement_report(
     wait interval DEFAULT '1 minute'
 ) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
-    attempted_at timestamptz := to_timestamp(
-        ('x' || substr(replace(attempt::text, '-', ''), 1, 12))::bit(48)::bigint / 1000.0
-    );
+    attempted_at timestamptz;
 BEGIN
+    -- The time in a version 7 UUID, if it can be one of this message's attempts.
+    SELECT at_time INTO attempted_at
+        FROM (SELECT to_timestamp(
+            ('x' || substr(replace(attempt::text, '-', ''), 1, 12))::bit(48)::bigint / 1000.0
+        ) AS at_time) AS claimed, engagement_message_queue AS message
+        WHERE message.id = the_message AND substr(attempt::text, 15, 1) = '7'
+            AND at_time BETWEEN least(message.created_at, message.scheduled_for) - interval '1 minute'
+                AND clock_timestamp() + interval '1 minute';
     IF outcome NOT IN ('sent', 'failed', 'not_sent', 'unknown') THEN
         RAISE EXCEPTION 'unknown outcome %', outcome USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF outcome = 'sent' THEN
         UPDATE engagement_message_queue
-        SET sent_at = CASE status WHEN 'sent' THEN sent_at ELSE attempted_at END,
+        SET sent_at = CASE status
+                WHEN 'sent' THEN sent_at ELSE coalesce(attempted_at, claimed_at, clock_timestamp())
+            END,
             status = 'sent',
             claimed_at = coalesce(claimed_at, attempted_at),
             attempt_id = coalesce(attempt_id, attempt),

@@ -22,10 +22,19 @@ GRANT SELECT, DELETE,
         next_attempt_at, status, outcome_reason)
     ON engagement_message_queue TO engagement_operator;
 GRANT SELECT, DELETE, UPDATE (errors) ON engagement_job_runs TO engagement_operator;
-GRANT SELECT, DELETE ON engagement_inbound_messages TO engagement_operator;
+GRANT SELECT, DELETE, UPDATE (created_at) ON engagement_inbound_messages TO engagement_operator;
 
 -- The address is kept as a digest.
 GRANT SELECT, INSERT ON engagement_suppressed_addresses TO engagement_operator;
 
 -- What staff did to the user.
 GRANT SELECT, UPDATE (object_id, object_repr, change_message) ON django_admin_log TO engagement_operator;
+
+-- If row-level security is on for these tables. Without a policy the commands would find nobody, and say so.
+CREATE POLICY engagement_operator ON user_profiles TO engagement_operator USING (true) WITH CHECK (true);
+CREATE POLICY engagement_operator ON user_engagement_states TO engagement_operator USING (true) WITH CHECK (true);
+CREATE POLICY engagement_operator ON engagement_state_transitions TO engagement_operator USING (true) WITH CHECK (true);
+CREATE POLICY engagement_operator ON engagement_message_queue TO engagement_operator USING (true) WITH CHECK (true);
+CREATE POLICY engagement_operator ON engagement_job_runs TO engagement_operator USING (true) WITH CHECK (true);
+CREATE POLICY engagement_operator ON engagement_inbound_messages TO engagement_operator USING (true) WITH CHECK (true);
+CREATE POLICY engagement_operator ON engagement_suppressed_addresses TO engagement_operator USING (true) WITH CHECK (true);

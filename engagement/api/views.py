@@ -254,8 +254,8 @@ def outcome(request: HttpRequest, message_id: UUID, data: OutcomeIn) -> OutcomeO
 
 @api.post(
     "/receipts",
-    auth=Bearer(ApiScope.SEND),
-    tags=["send"],
+    auth=Bearer(ApiScope.RECEIPTS),
+    tags=["receipts"],
     response={200: ReceiptOut, **ERRORS},
     operation_id="report_receipt",
     summary="Report what became of a sent message",

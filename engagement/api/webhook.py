@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
+from django.db import DataError, IntegrityError
 from django.db import Error as DatabaseError
 from django.http import Http404, HttpResponse
 from django.utils import timezone
@@ -23,7 +24,7 @@ from engagement.selectors.addresses import user_with_number
 from engagement.services.delivery.receipts import Receipt, ReceiptEffect, take_receipt
 from engagement.services.inbound_messages import Novelty, receive_and_reply
 from engagement.services.preferences import UserProfileNotFound, set_preference
-from engagement.services.resilience.errors import ErrorKind, error_kind, first_line
+from engagement.services.resilience.errors import first_line
 from engagement.services.state_machine import EngagementStateNotFound
 
 if TYPE_CHECKING:
@@ -48,7 +49,9 @@ class Effect(StrEnum):
     IGNORED = "ignored"
     UNREADABLE = "unreadable"
     FAILED = "failed"
-    """The database refuses it, and would again."""
+    """The database refuses its values, and would again."""
+    NOT_TAKEN = "not_taken"
+    """The database was away, or something else is wrong that can be mended: WhatsApp must send it again."""
 
 
 @csrf_exempt
@@ -59,7 +62,7 @@ def whatsapp_webhook(request: HttpRequest) -> HttpResponse:
     Transaction: one short one for each event. Repeatable: WhatsApp sends a request again, for up to seven
     days, unless the answer is 200; what was committed before then changes nothing.
     404 without WHATSAPP_APP_SECRET; 403 for a wrong token or signature; 400 for a body that is no webhook
-    of WhatsApp; 413 for one that is too large; 503 if the database does not take all events.
+    of WhatsApp; 413 for one that is too large; 503 if not all events could be recorded.
     """
     secret = _setting("WHATSAPP_APP_SECRET")
     if not secret:
@@ -90,12 +93,9 @@ def _take(request: HttpRequest, *, secret: str) -> HttpResponse:
     events = events_in(body, phone_number_id=_setting("WHATSAPP_PHONE_NUMBER_ID"))
     if events is None:
         return _answer(HTTPStatus.BAD_REQUEST, "The body is no webhook of a WhatsApp Business Account.")
-    effects: Counter[str] = Counter()
-    try:
-        for event in events:
-            effects[_effect_of(event, now=timezone.now()).value] += 1
-    except DatabaseError as error:
-        log.warning("engagement_webhook_not_taken", error=first_line(error), **effects)
+    effects = Counter(_effect_of(event, now=timezone.now()).value for event in events)
+    if effects[Effect.NOT_TAKEN.value]:
+        log.warning("engagement_webhook_not_taken", **effects)
         return _answer(HTTPStatus.SERVICE_UNAVAILABLE, "Not all events were recorded; send them again.")
     log.info("engagement_webhook_taken", **effects)
     return _answer(HTTPStatus.OK, "Taken.")
@@ -106,26 +106,35 @@ def _is_signed(content: bytes, signature: str, *, secret: str) -> bool:
     return hmac.compare_digest(signature.encode(), expected.encode())
 
 
+def _take_event(event: Event, *, now: datetime) -> Effect:
+    match event:
+        case Receipt():
+            return _EFFECTS[take_receipt(event, now=now)]
+        case UserMessage():
+            return _take_message(event, now=now)
+        case PreferenceChange():
+            return _take_preference(event, now=now)
+        case Unreadable():
+            return Effect.UNREADABLE
+        case Ignored():
+            return Effect.IGNORED
+
+
 def _effect_of(event: Event, *, now: datetime) -> Effect:
+    """Take the event; whatever is wrong with it or with us is an effect, too."""
     try:
-        match event:
-            case Receipt():
-                return _EFFECTS[take_receipt(event, now=now)]
-            case UserMessage():
-                return _take_message(event, now=now)
-            case PreferenceChange():
-                return _take_preference(event, now=now)
-            case Unreadable():
-                return Effect.UNREADABLE
-            case Ignored():
-                return Effect.IGNORED
-    except Exception as error:
+        return _take_event(event, now=now)
+    except (DataError, IntegrityError, UnicodeError) as error:
         # An event that can never be recorded must not keep WhatsApp repeating the others for a week.
-        if error_kind(error) is not ErrorKind.DATA:
-            raise
-        # By its type: its text may hold the message.
         log.error("engagement_webhook_event_failed", error=type(error).__name__)  # noqa: TRY400
         return Effect.FAILED
+    except DatabaseError as error:
+        log.warning("engagement_webhook_database_away", error=first_line(error))
+        return Effect.NOT_TAKEN
+    except Exception as error:  # noqa: BLE001  whatever it is, it must not be answered with 200
+        # By its type: its text may hold the message.
+        log.error("engagement_webhook_crashed", error=type(error).__name__)  # noqa: TRY400
+        return Effect.NOT_TAKEN
 
 
 def _take_message(message: UserMessage, *, now: datetime) -> Effect:

@@ -47,6 +47,7 @@ class Migration(migrations.Migration):
                             choices=[
                                 ("messages", "report messages of users"),
                                 ("send", "lease messages and report outcomes"),
+                                ("receipts", "report receipts of all messages"),
                                 ("explain", "read the explanation of a user"),
                                 ("preferences", "opt users out and in"),
                             ]
@@ -81,7 +82,10 @@ class Migration(migrations.Migration):
                     ),
                     models.CheckConstraint(
                         condition=models.Q(
-                            ("scopes__contained_by", ["messages", "send", "explain", "preferences"])
+                            (
+                                "scopes__contained_by",
+                                ["messages", "send", "receipts", "explain", "preferences"],
+                            )
                         ),
                         name="api_token_scopes_known",
                     ),

@@ -4,6 +4,10 @@ from django.db import migrations, models
 from django.db.models.functions import Reverse
 
 
+def text(*arguments: object, function: str) -> models.Func:
+    return models.Func(*arguments, function=function, output_field=models.TextField())
+
+
 class Migration(migrations.Migration):
     # Without keeping other programs from writing.
     atomic = False
@@ -18,12 +22,19 @@ class Migration(migrations.Migration):
             index=models.Index(
                 OpClass(
                     Reverse(
-                        models.Func(
-                            "whatsapp_jid",
-                            models.Value("@"),
-                            models.Value(1),
-                            function="split_part",
-                            output_field=models.TextField(),
+                        text(
+                            text(
+                                text(
+                                    "whatsapp_jid", models.Value("@"), models.Value(1), function="split_part"
+                                ),
+                                models.Value(":"),
+                                models.Value(1),
+                                function="split_part",
+                            ),
+                            models.Value("[^0-9]"),
+                            models.Value(""),
+                            models.Value("g"),
+                            function="regexp_replace",
                         )
                     ),
                     name="text_pattern_ops",

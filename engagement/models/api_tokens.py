@@ -16,6 +16,7 @@ class ApiScope(models.TextChoices):
 
     MESSAGES = "messages", "report messages of users"
     SEND = "send", "lease messages and report outcomes"
+    RECEIPTS = "receipts", "report receipts of all messages"
     EXPLAIN = "explain", "read the explanation of a user"
     PREFERENCES = "preferences", "opt users out and in"
 

@@ -23,14 +23,21 @@ An address without one is none.
 """
 
 
+_BEFORE_AT: Final = models.Func(
+    "whatsapp_jid", models.Value("@"), models.Value(1), function="split_part", output_field=models.TextField()
+)
+_WITHOUT_DEVICE: Final = models.Func(
+    _BEFORE_AT, models.Value(":"), models.Value(1), function="split_part", output_field=models.TextField()
+)
 NUMBER: Final = models.Func(
-    "whatsapp_jid",
-    models.Value("@"),
-    models.Value(1),
-    function="split_part",
+    _WITHOUT_DEVICE,
+    models.Value("[^0-9]"),
+    models.Value(""),
+    models.Value("g"),
+    function="regexp_replace",
     output_field=models.TextField(),
 )
-"""The part of an address before the @: nearly always the phone number."""
+"""The digits of an address before the @, without the number of a device: nearly always the phone number."""
 
 
 def is_address(text: str | None) -> bool:

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from engagement.addresses import spellings
-from engagement.models import UserProfile
+from django.db.models.functions import Reverse
+
+from engagement.addresses import number_of, spellings
+from engagement.models import NUMBER, UserProfile
 
 if TYPE_CHECKING:
     from uuid import UUID
-
-_FORMS: Final = ("{}@s.whatsapp.net", "{}", "+{}", "{}@c.us")
-"""How programs write a number into `whatsapp_jid`."""
 
 
 def user_with_number(number: str) -> UUID | None:
     """The user with this number: digits with the country code, as WhatsApp sends them.
 
-    WhatsApp knows many Brazilian mobile numbers without their ninth digit; the number as it was sent wins.
-    Of several users with one number it is the oldest.
+    Found however a program has written the number into `whatsapp_jid`, and with or without the Brazilian
+    ninth digit; the number as it was sent wins. Of several users with one number it is the oldest.
     """
     for spelling in spellings(number):
-        profiles = UserProfile.objects.filter(whatsapp_jid__in=[form.format(spelling) for form in _FORMS])
-        user_id = profiles.order_by("created_at", "user_id").values_list("user_id", flat=True).first()
-        if user_id is not None:
-            return user_id
+        # Reversed, because that is what the index has.
+        profiles = UserProfile.objects.alias(reversed_number=Reverse(NUMBER))
+        found = profiles.filter(reversed_number=spelling[::-1]).order_by("created_at", "user_id")
+        for user_id, address in found.values_list("user_id", "whatsapp_jid"):
+            # Not a group, nor an anonymous id that has the same digits.
+            if address and number_of(address) == spelling:
+                return user_id
     return None

@@ -11,14 +11,18 @@ from django.apps import apps
 from django.db import connection, transaction
 
 from engagement.models import (
+    Destination,
+    EngagementJobRun,
     EngagementMessage,
     EngagementStateTransition,
     InboundMessage,
     MessageStatus,
+    RunStatus,
     UserEngagementState,
     UserProfile,
     is_address,
 )
+from engagement.selectors.job_runs import runs_with_status
 from engagement.services import suppression
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.services.state_machine import lock_known_states
@@ -29,11 +33,18 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from django.db.models import QuerySet
+
+
 log = structlog.get_logger("engagement")
 
 
 class BeingSent(Exception):
     """A message to the user is being sent; its outcome must be known first."""
+
+
+class RunInProgress(Exception):
+    """A run that may name the user among its errors is still writing them."""
 
 
 class NoSuppressionKey(Exception):
@@ -55,7 +66,7 @@ class Erasure:
     """Runs whose errors name the user."""
     admin_log: int
     suppressed: bool
-    """Whether the address is on the suppression list now."""
+    """Whether the user's addresses are on the suppression list now."""
 
     @property
     def found_nothing(self) -> bool:
@@ -71,8 +82,8 @@ def erase_user(*, user_id: UUID, now: datetime, dry_run: bool = False) -> Erasur
     keeps its transitions, without the digests of texts. The address goes to the suppression list.
     Transaction: opens one. Locks the state, the profile and the messages, in this order. Repeatable: the
     second time nothing is found.
-    Raises BeingSent while a message to the user is being sent; NoSuppressionKey for a user with an address,
-    without the key; ValueError for a naive `now`. Nothing has changed then.
+    Raises BeingSent while a message to the user is being sent; RunInProgress; NoSuppressionKey for a user
+    with an address, without the key; ValueError for a naive `now`. Nothing has changed then.
     """
     require_aware(now)
     with transaction.atomic():
@@ -82,18 +93,29 @@ def erase_user(*, user_id: UUID, now: datetime, dry_run: bool = False) -> Erasur
         statuses = dict(messages.order_by("id").select_for_update(no_key=False).values_list("id", "status"))
         if MessageStatus.SENDING in statuses.values():
             raise BeingSent
-        address = profile.whatsapp_jid if profile else None
-        if is_address(address) and not suppression.has_key():
+        if EngagementJobRun.objects.filter(runs_with_status([RunStatus.RUNNING], now=now)).exists():
+            raise RunInProgress
+        addresses = _addresses(profile, messages)
+        if addresses and not suppression.has_key():
             raise NoSuppressionKey
-        erasure = _count(user_id, list(statuses.values()), has_profile=profile is not None, address=address)
+        erasure = _count(
+            user_id, list(statuses.values()), has_profile=profile is not None, suppressed=bool(addresses)
+        )
         if not dry_run:
-            _erase(user_id, address=address, now=now)
+            _erase(user_id, addresses=addresses, now=now)
     if not (dry_run or erasure.found_nothing):
         log.info("engagement_user_erased", transitions=erasure.transitions, messages=erasure.messages)
     return erasure
 
 
-def _count(user_id: UUID, statuses: Collection[str], *, has_profile: bool, address: str | None) -> Erasure:
+def _addresses(profile: UserProfile | None, messages: QuerySet[EngagementMessage]) -> set[str]:
+    """Where the user could be reached: the profile's address, and those of earlier messages."""
+    used = messages.filter(destination=Destination.INDIVIDUAL).values_list("destination_jid", flat=True)
+    addresses = {profile.whatsapp_jid if profile else None, *used.order_by().distinct()}
+    return {address for address in addresses if address and is_address(address)}
+
+
+def _count(user_id: UUID, statuses: Collection[str], *, has_profile: bool, suppressed: bool) -> Erasure:
     return Erasure(
         profile=int(has_profile),
         state=UserEngagementState.objects.filter(user_id=user_id).count(),
@@ -105,12 +127,12 @@ def _count(user_id: UUID, statuses: Collection[str], *, has_profile: bool, addre
         admin_log=_number(f"SELECT count(*) FROM django_admin_log WHERE {_ENTRY_NAMES_USER}", user_id)
         if _has_admin_log()
         else 0,
-        suppressed=is_address(address),
+        suppressed=suppressed,
     )
 
 
-def _erase(user_id: UUID, *, address: str | None, now: datetime) -> None:
-    if address and is_address(address):
+def _erase(user_id: UUID, *, addresses: Collection[str], now: datetime) -> None:
+    for address in addresses:
         suppression.suppress(address, now=now)
     values = {"old": str(user_id), "new": str(uuid4())}
     with connection.cursor() as cursor:
@@ -151,7 +173,8 @@ _ERASE: Final = (
     """,
     """
     UPDATE engagement_state_transitions
-    SET user_id = %(new)s::uuid, metadata = metadata - 'text_digest'
+    SET user_id = %(new)s::uuid,
+        metadata = CASE jsonb_typeof(metadata) WHEN 'object' THEN metadata - 'text_digest' ELSE '{}' END
     WHERE user_id = %(old)s::uuid
     """,
     f"""

@@ -91,6 +91,16 @@ def set_preference(
     return PreferenceChange(bool(is_applied), cancelled)
 
 
+def remember_opt_out(*, user_id: UUID, now: datetime) -> None:
+    """Store an opt-out without cancelling messages: for the sender, which has one of them locked.
+
+    Transaction: needs the caller's, in which the profile was locked. Repeatable.
+    """
+    UserProfile.objects.filter(pk=user_id, reengagement_opt_out=False).update(
+        reengagement_opt_out=True, opt_out_changed_at=now, updated_at=now
+    )
+
+
 def _is_latest(preference: Preference, said_at: datetime | None) -> Q:
     """Whether a preference is the user's latest, by the stricter reading of consent.
 

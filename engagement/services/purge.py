@@ -35,8 +35,16 @@ class _Table:
     name: str
     condition: str
     key: str = "id"
+    emptied: str = ""
+    """What is set in the rows instead of deleting them."""
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}_emptied" if self.emptied else self.name
 
 
+_ENDED: Final = """(status IN ('sent', 'failed', 'cancelled')
+            AND greatest(created_at, scheduled_for, claimed_at, sent_at) < %(before)s)"""
 TABLES: Final = (
     # The latest transition of each user stays: since when they are in their state.
     _Table(
@@ -46,13 +54,22 @@ TABLES: Final = (
             WHERE newer.user_id = purged.user_id AND newer.created_at > purged.created_at
         )""",
     ),
-    # What waits or is in doubt stays, and the goodbye of an open wait.
+    # What waits or is in doubt stays, and the goodbye of an open wait. A goodbye's key holds its date and a
+    # reply's the id of a message, so that they cannot come again.
     _Table(
         name="engagement_message_queue",
-        condition="""created_at < %(before)s AND status IN ('sent', 'failed', 'cancelled') AND NOT EXISTS (
+        condition=f"""message_type IN ('goodbye', 'reply') AND {_ENDED} AND NOT EXISTS (
             SELECT FROM user_engagement_states AS state
             WHERE state.user_id = purged.user_id AND state.state = 'goodbye_sent'
         )""",
+    ),
+    # Other programs choose the keys of the others: they stay, without what they said and to whom.
+    _Table(
+        name="engagement_message_queue",
+        condition=f"""message_type NOT IN ('goodbye', 'reply') AND {_ENDED}
+            AND (destination_jid <> '' OR message_params <> '{{}}' OR provider_message_id IS NOT NULL)""",
+        emptied="""destination_jid = '', message_params = '{}', provider_message_id = NULL,
+            error_message = NULL""",
     ),
     _Table(
         name="engagement_job_runs",
@@ -83,7 +100,8 @@ def purge_history(
 ) -> Purged:
     """Delete history from before then, and the ids of messages that no repeat can have any more.
 
-    Users, their states and the suppression list stay. A deleted message frees its idempotency key.
+    Users, their states and the suppression list stay. Deleted messages are goodbyes and replies; others
+    keep their idempotency key, and lose what they said and to whom.
     Transaction: one for each batch, which must be the outermost; each table is walked once, in the order of
     its ids. Repeatable, also after a stop.
     Raises ValueError if `before` is less than 90 days ago, or naive.
@@ -98,7 +116,7 @@ def purge_history(
     values = {"before": before, "inbound_before": now - KEPT}
     purged = Purged()
     for table in TABLES:
-        purged.rows[table.name] = 0
+        purged.rows[table.title] = 0
         after: UUID | None = None
         while not stop.is_set():
             page = _Page(table, values | {"after": after, "size": batch_size}, dry_run=dry_run)
@@ -107,7 +125,7 @@ def purge_history(
                     lambda: in_transaction(page, lock_timeout=settings.lock_timeout)
                 )
             )
-            purged.rows[table.name] += rows
+            purged.rows[table.title] += rows
             report(rows)
             if after is None:
                 break
@@ -134,15 +152,22 @@ class _Page:
             WHERE %(after)s::uuid IS NULL OR {table.key} > %(after)s::uuid
             ORDER BY {table.key} LIMIT %(size)s
         """
-        chosen = f"{table.key} IN (SELECT id FROM walked) AND {table.condition}"
-        action = (
-            f"SELECT {table.key} FROM {table.name} AS purged WHERE {chosen}"
-            if self._dry_run
-            else f"DELETE FROM {table.name} AS purged WHERE {chosen} RETURNING {table.key}"
-        )
+        chosen = f"""
+            SELECT {table.key} AS id FROM {table.name} AS purged
+            WHERE {table.key} IN (SELECT id FROM walked) AND {table.condition}
+            ORDER BY {table.key}
+        """
+        action = "SELECT id FROM chosen"
+        if not self._dry_run:
+            chosen += " FOR UPDATE SKIP LOCKED"
+            verb = (
+                f"UPDATE {table.name} SET {table.emptied}" if table.emptied else f"DELETE FROM {table.name}"
+            )
+            action = f"{verb} WHERE {table.key} IN (SELECT id FROM chosen) RETURNING {table.key}"
         with connection.cursor() as cursor:
             cursor.execute(
-                f"WITH walked AS MATERIALIZED ({walked}), gone AS ({action})"
+                f"WITH walked AS MATERIALIZED ({walked}), chosen AS MATERIALIZED ({chosen}),"
+                f" gone AS ({action})"
                 " SELECT (SELECT count(*) FROM gone), (SELECT max(id::text) FROM walked),"
                 " (SELECT count(*) FROM walked)",
                 self._values,

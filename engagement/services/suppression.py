@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.crypto import salted_hmac
 
 from engagement.addresses import canonical
@@ -19,6 +20,14 @@ _SALT: Final = "engagement.suppression"
 def has_key() -> bool:
     """Whether there is a key, without which no address can be put on the list or found on it."""
     return bool(raw_setting(SUPPRESSION_KEY))
+
+
+def refuse_without_key() -> None:
+    """Raise ImproperlyConfigured, with one sentence, if there is a list and no key to look into it."""
+    if not has_key() and SuppressedAddress.objects.exists():
+        raise ImproperlyConfigured(
+            f"{SUPPRESSION_KEY} must be set: without it people who were erased would be written to again."
+        )
 
 
 def suppress(address: str, *, now: datetime) -> None:

@@ -146,7 +146,7 @@ def test_the_example_for_node(server: WebServer, tmp_path: Path) -> None:
     )
     assert ended.returncode == 0, ended.stderr
     result: dict[str, Any] = json.loads(ended.stdout)
-    assert result["due"]["sent"] == 1
+    assert result["due"]["leased"] == 1
     assert [message["to"] for message in result["sent"]] == [user.user.whatsapp_jid, number_of(user.user)]
     assert result["sent"][1]["text"] == result["first"]["reply"]["text"]
     assert (result["first"]["repeat"], result["again"]["repeat"]) == (False, True)

@@ -50,10 +50,26 @@ def test_the_role_erases_and_purges(url_of_role: str) -> None:
     assert (erased.code, erased.out.startswith("Erased: 1 profile, 1 state")) == (0, True), erased.err
     assert not UserProfile.objects.exists()
     old = now - timedelta(days=1_000)
-    EngagementMessage.objects.update(created_at=old, status="sent")
+    EngagementMessage.objects.update(created_at=old, scheduled_for=old, status="sent")
     EngagementStateTransition.objects.update(created_at=old)
     purged = run_process("purge_engagement_history", "--older-than", "2y", "--yes", "--json", **values)
     assert (purged.code, purged.json["rows"]["engagement_message_queue"]) == (0, 1), purged.err
+
+
+def test_the_role_erases_under_row_level_security(onlooker: psycopg.Connection, url_of_role: str) -> None:
+    user = told_user()
+    tables = ("user_profiles", "user_engagement_states", "engagement_message_queue")
+    for table in tables:
+        onlooker.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+    onlooker.commit()
+    try:
+        values = {"DATABASE_URL": url_of_role, "ENGAGEMENT_SUPPRESSION_KEY": "a key"}
+        erased = run_process("erase_engagement_user", str(user.user_id), "--yes", **values)
+        assert erased.out.startswith("Erased: 1 profile"), erased
+    finally:
+        for table in tables:
+            onlooker.execute(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")
+        onlooker.commit()
 
 
 def test_the_role_may_do_nothing_else(url_of_role: str) -> None:

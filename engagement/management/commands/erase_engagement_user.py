@@ -12,7 +12,7 @@ from django.utils import timezone
 from engagement.formatting import count_text
 from engagement.management.base import SentenceCommand
 from engagement.management.options import identifier
-from engagement.services.erasure import BeingSent, NoSuppressionKey, erase_user
+from engagement.services.erasure import BeingSent, NoSuppressionKey, RunInProgress, erase_user
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -38,6 +38,10 @@ class Command(SentenceCommand):
         except BeingSent:
             raise CommandError(
                 "A message to this user is being sent; nothing was erased. Try again in a few minutes."
+            ) from None
+        except RunInProgress:
+            raise CommandError(
+                "A run is in progress; nothing was erased. Try again when it has ended."
             ) from None
         except NoSuppressionKey:
             raise CommandError(

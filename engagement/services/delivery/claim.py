@@ -18,9 +18,10 @@ from uuid_utils.compat import uuid7
 from engagement import message_catalogue
 from engagement.message_backends.base import OutgoingMessage
 from engagement.models import MessageStatus, MessageType
+from engagement.models.choices import LATEST
 from engagement.selectors import deliveries, goodbyes
 from engagement.services.delivery.recheck import Cancel, Facts, Hold, Limits, recheck
-from engagement.services.preferences import REENGAGEMENT, opt_out
+from engagement.services.preferences import REENGAGEMENT, remember_opt_out
 from engagement.services.resilience.transactions import in_transaction
 from engagement.services.state_machine import extend_wait
 from engagement.services.suppression import is_suppressed
@@ -159,8 +160,8 @@ def _decide(
         return _claim(facts, terms=terms, attempt=attempt) if has_slot else Eligible()
     _record(message, verdict)
     if facts.is_suppressed:
-        # So that the next run skips the user.
-        opt_out(user_id=message.user_id, now=now)
+        # So that the next run skips the user. Other pending messages meet the same recheck.
+        remember_opt_out(user_id=message.user_id, now=now)
     return verdict
 
 
@@ -223,6 +224,8 @@ def _claim(facts: Facts, *, terms: ClaimTerms, attempt: Attempt) -> Claim | Fail
     message, profile = facts.message, facts.profile
     if profile is None:
         raise AssertionError("the recheck refuses a message without a profile")
+    if not isinstance(message.message_params, dict):
+        return _fail(message, CANNOT_BE_RENDERED)
     try:
         outgoing = outgoing_message(message, profile, attempt_id=attempt.id)
     except _RENDERING_ERRORS as error:
@@ -287,6 +290,8 @@ def _fail(message: EngagementMessage, reason: str) -> Failed:
 
 
 _TIME_ORDERED: Final = 7
+_CLOCK_SKEW: Final = timedelta(minutes=1)
+_LATEST: Final = int(LATEST.timestamp() * 1000)
 _EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00Z")
 _RENDERING_ERRORS: Final = (
     message_catalogue.UnknownMessageKey,
@@ -312,4 +317,12 @@ def attempt_time(attempt_id: UUID | None) -> datetime | None:
     """When the attempt with this id was claimed; None for an id that carries no time."""
     if attempt_id is None or attempt_id.version != _TIME_ORDERED:
         return None
-    return _EPOCH + timedelta(milliseconds=attempt_id.int >> 80)
+    milliseconds = attempt_id.int >> 80
+    return _EPOCH + timedelta(milliseconds=milliseconds) if milliseconds < _LATEST else None
+
+
+def is_plausible(attempt_id: UUID, message: EngagementMessage, *, now: datetime) -> bool:
+    """Whether a stranger's attempt may be one of this message: its time is between its queueing and now."""
+    attempted_at = attempt_time(attempt_id)
+    earliest = min(message.created_at, message.scheduled_for) - _CLOCK_SKEW
+    return attempted_at is not None and earliest <= attempted_at <= now + _CLOCK_SKEW

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import structlog
 from django.db import transaction
 
 from engagement.conf import engagement_settings
@@ -19,7 +20,6 @@ from engagement.selectors import deliveries
 from engagement.services.delivery.channels import (
     Paused,
     next_slot,
-    pause_of,
     paused_templates,
     reserve_slot,
 )
@@ -29,6 +29,7 @@ from engagement.services.delivery.claim import (
     ClaimTerms,
     Eligible,
     claim_message,
+    is_plausible,
     outgoing_message,
     template_scope,
 )
@@ -37,8 +38,10 @@ from engagement.services.delivery.recheck import time_zone_of
 from engagement.services.delivery.settings import delivery_settings
 from engagement.services.message_queue import mark_expired_claims
 from engagement.services.preferences import REENGAGEMENT
+from engagement.services.resilience.errors import ErrorKind, error_kind
 from engagement.services.resilience.retries import RetryPolicy, retry_own_transaction
 from engagement.services.resilience.stop import StopRequest
+from engagement.services.suppression import refuse_without_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
     from engagement.message_backends.base import OutgoingMessage, SendOutcome
     from engagement.models import SendingChannel
     from engagement.selectors.deliveries import Candidate
+    from engagement.services.delivery.channels import Slot
     from engagement.services.delivery.claim import Verdict
     from engagement.services.delivery.settings import DeliverySettings
 
@@ -62,6 +66,9 @@ SHORTEST: Final = timedelta(seconds=30)
 LONGEST: Final = timedelta(minutes=15)
 """Of a lease, from `claimed_at`, with all its extensions."""
 MOST_LEASED: Final = 100
+
+
+log = structlog.get_logger("engagement")
 
 
 class NoLease(Exception):
@@ -96,10 +103,12 @@ def lease_messages(*, client: str, request_id: UUID, limit: int, length: timedel
     """Claim up to `limit` due messages for a client, for `length`.
 
     Transaction: several short ones, which must be the outermost.
+    Raises ImproperlyConfigured if the suppression list cannot be asked.
     Repeatable with the same `request_id`: it then returns those messages of the first request that are still
     leased, and claims no others.
     """
     backend = backend_of(client)
+    refuse_without_key()
     now = deliveries.database_now()
     mark_expired_claims(now=now)
     if _of_request(backend, request_id).exists():
@@ -137,21 +146,39 @@ class _Leasing:
         for number, candidate in enumerate(candidates):
             if len(self.slots) == limit or number == MOST_TRIED:
                 return None
-            now, channels = deliveries.clock_and_channels(self._backend)
-            if paused := pause_of(channels.get(""), now=now):
-                return paused
-            slot = next_slot(channels, now=now)
-            if isinstance(slot, Paused) or slot.begins_at - now > LONGEST_AHEAD:
-                return None
-            if self._interval:
-                verdict = self._claim(candidate, channels, now=now, has_slot=False)
-                if not isinstance(verdict, Eligible):
+            try:
+                slot = self._claim_one(candidate)
+            except Exception as error:
+                # What is claimed already must reach the client; a bad row must not hold up the others.
+                is_bad_row = error_kind(error) is ErrorKind.DATA
+                if not (is_bad_row or self.slots):
+                    raise
+                name = type(error).__name__
+                log.error("engagement_lease_failed", message_id=str(candidate.id), error=name)  # noqa: TRY400
+                if is_bad_row:
                     continue
-                slot = reserve_slot(backend=self._backend, interval=self._interval, has_jitter=False, now=now)
-                if isinstance(slot, Paused):
-                    return slot
-            if isinstance(self._claim(candidate, channels, now=now, has_slot=True), Claim):
-                self.slots[candidate.id] = slot.begins_at
+                return None
+            if isinstance(slot, Paused):
+                return slot
+            if slot and slot.begins_at - deliveries.database_now() > LONGEST_AHEAD:
+                return None
+        return None
+
+    def _claim_one(self, candidate: Candidate) -> Slot | Paused | None:
+        """Claim the message if it may be sent soon; returns its slot, the pause, or None if it may not be."""
+        now, channels = deliveries.clock_and_channels(self._backend)
+        slot = next_slot(channels, now=now)
+        if isinstance(slot, Paused) or slot.begins_at - now > LONGEST_AHEAD:
+            return slot
+        if self._interval:
+            if not isinstance(self._claim(candidate, channels, now=now, has_slot=False), Eligible):
+                return None
+            slot = reserve_slot(backend=self._backend, interval=self._interval, has_jitter=False, now=now)
+            if isinstance(slot, Paused) or slot.begins_at - now > LONGEST_AHEAD:
+                return slot
+        if isinstance(self._claim(candidate, channels, now=now, has_slot=True), Claim):
+            self.slots[candidate.id] = slot.begins_at
+            return slot
         return None
 
     def _claim(
@@ -242,7 +269,7 @@ def report_outcome(*, client: str, message_id: UUID, attempt_id: UUID, result: S
     Raises NoLease if the client has never leased the message.
     """
     message = EngagementMessage.objects.filter(pk=message_id, backend=backend_of(client)).first()
-    if message is None:
+    if message is None or not is_plausible(attempt_id, message, now=deliveries.database_now()):
         raise NoLease
     profile = UserProfile.objects.filter(pk=message.user_id).first()
     return record_outcome(

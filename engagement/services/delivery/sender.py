@@ -27,6 +27,7 @@ from engagement.services.job.result import Outcome, outcome_of
 from engagement.services.resilience.retries import RetryPolicy
 from engagement.services.resilience.stop import StopRequest
 from engagement.services.resilience.workers import run_workers
+from engagement.services.suppression import refuse_without_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -106,6 +107,7 @@ class _Sender:
         return result
 
     def _begin(self) -> bool:
+        self._retries.read(refuse_without_key)
         clock = self._retries.read(deliveries.database_now)
         self._now = self._request.now or clock
         self._shift = self._now - clock

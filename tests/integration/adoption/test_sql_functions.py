@@ -123,10 +123,26 @@ def rough(value: Any) -> Any:
     return round(value.timestamp() / 10) if isinstance(value, datetime) else value
 
 
-def test_a_message_from_before_the_goodbye_changes_nothing() -> None:
+@pytest.mark.parametrize("state", ["active", "goodbye_sent", "help_flow", "remind_later", "dormant"])
+@pytest.mark.parametrize("days_ago", [0, 4, 6, 30])
+def test_a_late_message_does_what_it_does_there(state: str, days_ago: int) -> None:
+    """The user came into their state five days ago and was last active twenty days before that."""
     now = database_now()
-    user = user_in("goodbye_sent", since=now - DAY)
-    assert call("engagement_user_wrote", user.user_id, "user_message", now - 2 * DAY) == "goodbye_sent"
+    heard_at = now - days_ago * DAY
+    ours, theirs = (user_in(state, since=now - 5 * DAY) for _ in range(2))
+    receive_message(user_id=ours.user_id, text="oi", received_at=heard_at, now=now)
+    call("engagement_user_wrote", theirs.user_id, "user_message", heard_at)
+    assert comparable(ours) == comparable(theirs)
+
+
+def test_a_message_from_before_an_answer_does_not_end_what_the_answer_began() -> None:
+    now = database_now()
+    ours, theirs = (user_in("goodbye_sent", since=now - 5 * DAY) for _ in range(2))
+    both = (("2", "goodbye_response_2", now - HOUR), ("oi", "user_message", now - 2 * HOUR))
+    for text, trigger, at in both:
+        receive_message(user_id=ours.user_id, text=text, received_at=at, now=now)
+        call("engagement_user_wrote", theirs.user_id, trigger, at)
+    assert stored(ours)["state"] == stored(theirs)["state"] == "remind_later"
 
 
 def test_a_first_message_makes_the_state_and_an_unknown_user_is_null() -> None:

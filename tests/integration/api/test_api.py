@@ -16,6 +16,9 @@ from engagement.message_catalogue import render
 from engagement.models import ApiScope, ApiToken, EngagementMessage, InboundMessage
 from engagement.selectors.deliveries import database_now
 from engagement.services.api_tokens import revoke_token
+from engagement.services.delivery import leases
+from engagement.services.delivery.channels import Slot
+from engagement.services.delivery.claim import claim_message
 from tests.database import all_rows
 from tests.factories import make_user
 from tests.integration.api.clients import ApiClient
@@ -164,6 +167,57 @@ def test_a_lease_keeps_the_pace(settings: Settings) -> None:
     # The fourth slot begins more than ten seconds ahead.
     assert len(times) == 3
     assert times == sorted(set(times))
+
+
+def test_a_slot_that_another_request_took_is_not_waited_for(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ENGAGEMENT_SEND_RATE_PER_SECOND = "0.02"
+    told_user()
+    told_user()
+    assert len(lease(ApiClient())["leases"]) == 1
+    monkeypatch.setattr("engagement.services.delivery.leases.next_slot", lambda _channels, now: Slot(now))
+    assert lease(ApiClient())["leases"] == []
+    assert sorted(EngagementMessage.objects.values_list("status", flat=True)) == ["pending", "sending"]
+
+
+def test_a_bad_row_holds_nobody_up() -> None:
+    bad, good = told_user(), told_user()
+    EngagementMessage.objects.filter(user_id=bad.user_id).update(message_params=[])
+    (leased,) = lease(ApiClient())["leases"]
+    assert leased["user_id"] == str(good.user_id)
+    assert goodbye_of(bad).status == "failed"
+
+
+def test_an_error_in_the_middle_gives_what_was_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    told_user()
+    told_user()
+    calls = iter([None, OperationalError("gone")])
+
+    def fail_later(*values: Any, **options: Any) -> Any:
+        if error := next(calls):
+            raise error
+        return claim_message(*values, **options)
+
+    monkeypatch.setattr(leases, "claim_message", fail_later)
+    assert len(lease(ApiClient())["leases"]) == 1
+
+
+def test_an_attempt_of_the_client_s_own_making_is_no_clock() -> None:
+    user, client = told_user(), ApiClient()
+    (leased,) = lease(client)["leases"]
+    before = all_rows()
+    of_2090 = "03700000-0000-7000-8000-000000000000"
+    for attempt in ("ffffffff-ffff-7fff-bfff-ffffffffffff", str(uuid4()), of_2090):
+        assert report(client, {**leased, "attempt_id": attempt}, outcome="accepted")[0] == 409
+    assert all_rows() == before
+    body = {
+        "kind": "sent",
+        "occurred_at": timezone.now().isoformat(),
+        "callback_data": f"{leased['message_id']}:ffffffff-ffff-7fff-bfff-ffffffffffff",
+    }
+    assert client.post("receipts", body)[0] == 200
+    assert goodbye_of(user).status == "sent"
 
 
 def test_nothing_is_leased_outside_the_hours_or_during_a_pause(settings: Settings) -> None:
@@ -317,7 +371,7 @@ REQUESTS = [
     ("post", "leases", ApiScope.SEND),
     ("post", f"leases/{NOBODY}/outcome", ApiScope.SEND),
     ("post", f"leases/{NOBODY}/extension", ApiScope.SEND),
-    ("post", "receipts", ApiScope.SEND),
+    ("post", "receipts", ApiScope.RECEIPTS),
     ("get", f"users/{NOBODY}/explanation", ApiScope.EXPLAIN),
     ("post", f"users/{NOBODY}/opt-out", ApiScope.PREFERENCES),
     ("post", f"users/{NOBODY}/opt-in", ApiScope.PREFERENCES),

@@ -234,12 +234,22 @@ def test_buttons_and_other_kinds(client: Client, fields: dict[str, Any], state: 
         ("+5511987654321", "5511987654321"),
         ("5511987654321@c.us", "5511987654321"),
         ("4915112345678@s.whatsapp.net", "4915112345678"),
+        ("+55 11 98765-4321", "5511987654321"),
+        ("(55) 11 98765 4321", "551187654321"),
+        ("5511987654321:12@s.whatsapp.net", "5511987654321"),
     ],
 )
 def test_the_user_is_found_by_their_number(client: Client, address: str, sender: str) -> None:
     user = make_user("dormant", user__whatsapp_jid=address)
     post(client, body_of(messages=[written("oi", **{"from": sender})]))
     assert state_of(user) == "active"
+
+
+@pytest.mark.parametrize("address", ["5511987654321@lid", "5511987654321@g.us"])
+def test_a_group_or_an_anonymous_id_with_the_same_digits_is_nobody(client: Client, address: str) -> None:
+    user = make_user("dormant", user__whatsapp_jid=address)
+    post(client, body_of(messages=[written("oi")]))
+    assert state_of(user) == "dormant"
 
 
 def test_of_two_spellings_the_one_that_was_sent_wins(client: Client) -> None:
@@ -394,6 +404,30 @@ def test_if_the_database_is_away_whatsapp_is_asked_to_repeat(
         503,
         "Not all events were recorded; send them again.",
     )
+
+
+def test_a_wrong_setting_loses_no_message(client: Client, settings: Settings) -> None:
+    user = told()
+    settings.ENGAGEMENT_BATCH_SIZE = "many"
+    assert post(client, body_of(messages=[written("sair")]))[0] == 503
+    settings.ENGAGEMENT_BATCH_SIZE = ""
+    assert post(client, body_of(messages=[written("sair")]))[0] == 200
+    user.user.refresh_from_db()
+    assert user.user.reengagement_opt_out
+
+
+def test_one_event_that_is_not_taken_keeps_the_others_from_waiting(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = told()
+
+    def crash(**_values: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("engagement.api.webhook.set_preference", crash)
+    body = body_of(messages=[written("oi")], user_preferences=[preference("stop")])
+    assert post(client, body)[0] == 503
+    assert state_of(user) == "active"
 
 
 def test_logs_hold_no_number_no_text_and_no_id(client: Client, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,10 +15,12 @@ from django.utils import timezone
 
 from engagement.message_backends.base import Accepted
 from engagement.models import (
+    EngagementJobRun,
     EngagementMessage,
     EngagementStateTransition,
     MessageStatus,
     MessageType,
+    RunStatus,
     UserEngagementState,
     UserProfile,
 )
@@ -155,6 +157,38 @@ def test_without_the_key_nobody_with_an_address_is_erased(settings: Settings) ->
     assert UserProfile.objects.exists()
     without_address = make_user(user__whatsapp_jid=None)
     assert erase(without_address, "--yes").code == 0
+
+
+def test_a_run_must_have_ended() -> None:
+    user = told_user()
+    run = make_run(status=RunStatus.RUNNING, now=timezone.now(), last_seen_at=timezone.now())
+    outcome = erase(user, "--yes")
+    assert (outcome.code, "A run is in progress" in outcome.err) == (1, True)
+    EngagementJobRun.objects.filter(pk=run.pk).update(status=RunStatus.SUCCEEDED, finished_at=timezone.now())
+    assert erase(user, "--yes").code == 0
+
+
+def test_the_addresses_of_earlier_messages_are_suppressed_too() -> None:
+    user = make_user(user__whatsapp_jid=None)
+    queue_for(user, MessageType.WELCOME, destination_jid=ADDRESS, status=MessageStatus.SENT)
+    assert erase(user, "--yes").json["suppressed"] is True
+    assert is_suppressed(ADDRESS)
+
+
+def test_metadata_of_any_shape_is_erased() -> None:
+    user = told_user()
+    EngagementStateTransition.objects.update(metadata=[1])
+    assert erase(user, "--yes").code == 0
+
+
+def test_who_cannot_look_into_the_list_sends_nothing(settings: Settings) -> None:
+    erase(ana(), "--yes")
+    told_user(whatsapp_jid=ADDRESS)
+    settings.ENGAGEMENT_SUPPRESSION_KEY = ""
+    backend = ScriptedBackend()
+    result = send(backend)
+    assert (backend.received, result.exit_code) == ([], 1)
+    assert "ENGAGEMENT_SUPPRESSION_KEY must be set" in str(result.failure)
 
 
 def test_what_arrives_late_brings_no_number_back() -> None:

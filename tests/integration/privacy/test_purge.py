@@ -70,7 +70,20 @@ def history() -> dict[str, int]:
         InboundMessage.objects.create(
             digest=str(uuid4()), user_id=one.user_id, received_at=now - ago, created_at=now - ago
         )
-    return {"state_transitions": 4, "message_queue": 3, "job_runs": 1, "inbound_messages": 1}
+    old = now - 3 * YEAR
+    for status in (MessageStatus.SENT, MessageStatus.PENDING):
+        dated = {"created_at": old, "scheduled_for": old}
+        welcome = queue_for(make_user(), MessageType.WELCOME, message_params={"name": "Ana"}, **dated)
+        EngagementMessage.objects.filter(pk=welcome.pk).update(status=status)
+    # Queued long ago, retried and sent of late.
+    queue_for(make_user(), MessageType.GOODBYE, status="sent", created_at=old, claimed_at=now - DAY)
+    return {
+        "state_transitions": 4,
+        "message_queue": 3,
+        "message_queue_emptied": 1,
+        "job_runs": 1,
+        "inbound_messages": 1,
+    }
 
 
 @pytest.mark.parametrize("batch_size", ["1", "3", "5000"])
@@ -91,7 +104,12 @@ def test_with_yes_it_is_deleted_and_a_second_time_finds_nothing(batch_size: str)
     ages = [(timezone.now() - at) // YEAR for at in latest]
     assert ages == [1, 3]
     left = EngagementMessage.objects.filter(created_at__lt=timezone.now() - 2 * YEAR)
-    assert sorted(left.values_list("status", flat=True)) == ["pending", "sending", "sent", "unknown"]
+    goodbyes = left.filter(message_type=MessageType.GOODBYE).values_list("status", flat=True)
+    assert sorted(goodbyes) == ["pending", "sending", "sent", "sent", "unknown"]
+    emptied = left.get(message_type=MessageType.WELCOME, status=MessageStatus.SENT)
+    assert (emptied.destination_jid, emptied.message_params) == ("", {})
+    assert emptied.idempotency_key.startswith("key ")
+    assert left.get(message_type=MessageType.WELCOME, status=MessageStatus.PENDING).message_params
 
 
 def test_a_stop_ends_it_between_two_batches() -> None:

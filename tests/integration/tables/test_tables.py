@@ -124,7 +124,10 @@ INDEXES: Final = {
     "user_profiles": {
         "user_profiles_pkey": "UNIQUE (user_id)",
         "profile_created_idx": "(created_at, user_id)",
-        "profile_number_end_idx": ("(reverse(split_part(whatsapp_jid, '@'::text, 1)) text_pattern_ops)"),
+        "profile_number_end_idx": (
+            "(reverse(regexp_replace(split_part(split_part(whatsapp_jid, '@'::text, 1), ':'::text, 1),"
+            " '[^0-9]'::text, ''::text, 'g'::text)) text_pattern_ops)"
+        ),
         "profile_jid_idx": "(whatsapp_jid text_pattern_ops)",
         "profile_skipped_idx": "(user_id) WHERE (reengagement_opt_out OR (whatsapp_jid IS NULL)"
         f" OR (NOT ((whatsapp_jid ~ '{VISIBLE}'::text) AND (whatsapp_jid IS NOT NULL))))",
