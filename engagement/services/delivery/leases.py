@@ -6,6 +6,7 @@ message is `sending` until the client reports an outcome, or unknown when the le
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -62,6 +63,8 @@ LONGEST_AHEAD: Final = timedelta(seconds=10)
 """A slot that begins later is left to the next request."""
 MOST_TRIED: Final = 500
 """Candidates of one request: many may be held back or locked."""
+MOST_SECONDS: Final = 5.0
+"""A request claims nothing after this time: its client must not have given up and asked again before."""
 SHORTEST: Final = timedelta(seconds=30)
 LONGEST: Final = timedelta(minutes=15)
 """Of a lease, from `claimed_at`, with all its extensions."""
@@ -143,8 +146,10 @@ class _Leasing:
     def claim_some(self, limit: int) -> Paused | None:
         """Claim up to `limit` messages; returns the pause that ended it, if one did."""
         candidates = deliveries.candidates(self._delivery.types, clock=deliveries.database_now)
+        began_at = time.monotonic()
         for number, candidate in enumerate(candidates):
-            if len(self.slots) == limit or number == MOST_TRIED:
+            is_late = time.monotonic() - began_at > MOST_SECONDS
+            if len(self.slots) == limit or number == MOST_TRIED or is_late:
                 return None
             try:
                 slot = self._claim_one(candidate)
