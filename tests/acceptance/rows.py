@@ -82,6 +82,7 @@ class Message(NamedTuple):
     failed_at: datetime | None = None
     error_code: str | None = None
     outcome_reason: str | None = None
+    lease_request_id: UUID | None = None
 
 
 COLUMNS: Final = {
