@@ -21,7 +21,7 @@ SHORTEST_ENDING: Final = 4
 def number_of(address: str) -> str | None:
     """The phone number of an address such as 5511987654321@s.whatsapp.net.
 
-    None for a group, and for an anonymous id (`@lid`), whose digits may be somebody else's number.
+    None for a group, and for an anonymous id (`@lid`), whose digits may be another person's number.
     """
     user, _, server = address.strip().partition("@")
     if server not in _OF_A_PERSON:

@@ -49,7 +49,7 @@ export async function sendWhatIsDue(send) {
       const outcome = await outcomeOf(lease, send);
       await ask(`leases/${lease.message_id}/outcome`, { attempt_id: lease.attempt_id, ...outcome });
     } catch (error) {
-      // The lease expires, and a receipt or a person says what became of the message.
+      // The lease expires; a receipt or a person then resolves the message.
       console.error(`${lease.message_id}: ${error.message}`);
     }
   }

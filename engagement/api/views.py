@@ -258,7 +258,7 @@ def outcome(request: HttpRequest, message_id: UUID, data: OutcomeIn) -> OutcomeO
     tags=["receipts"],
     response={200: ReceiptOut, **ERRORS},
     operation_id="report_receipt",
-    summary="Report what became of a sent message",
+    summary="Report a receipt of a sent message",
 )
 def receipt(request: HttpRequest, data: ReceiptIn) -> ReceiptOut:  # noqa: ARG001  ninja's
     """Record a receipt. They may be repeated and come in any order."""

@@ -40,7 +40,7 @@ log = structlog.get_logger("engagement")
 
 
 class Effect(StrEnum):
-    """What became of an event; the counts of a request are logged."""
+    """The result of an event; the counts of a request are logged."""
 
     RECORDED = "recorded"
     REPEATED = "repeated"

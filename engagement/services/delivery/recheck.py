@@ -51,7 +51,7 @@ class Facts:
     is_awaited: bool
     """Whether the message is the goodbye of the user's present wait."""
     is_suppressed: bool = False
-    """Whether the address belongs to somebody who was erased."""
+    """Whether the address belongs to a person who was erased."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
