@@ -2,7 +2,7 @@
 # the database too, is installed into this folder.
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo admin test test-newest mutate bench lint clean messages requirements
+.PHONY: help install run demo admin test test-newest mutate bench lint clean messages openapi requirements
 
 # The first Python that is new enough; `make PYTHON=/path/to/python3 …` takes another one.
 PYTHON := $(or $(PYTHON),$(shell for candidate in python3.11 python3 python3.12 python3.13 python3.14; do \
@@ -103,6 +103,9 @@ clean: ## Stop the private database; delete its data, .venv and all caches
 
 messages: install ## Compile the translated texts after a change of engagement/locale
 	@.venv/bin/pybabel -q compile --directory engagement/locale --domain django
+
+openapi: install ## Write docs/openapi.json from the code of the HTTP API
+	@$(MANAGE) export_openapi_schema --api engagement.api.views.api --indent 2 --output docs/openapi.json
 
 requirements: ## Recompile the pinned requirements with uv (ARGS="--upgrade" for newer versions)
 	@if ! "$(PYTHON)" -m uv --version >/dev/null 2>&1; then \
