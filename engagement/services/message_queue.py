@@ -1,4 +1,4 @@
-"""The message queue: the only writer of messages. It never sends."""
+"""The message queue: queue, cancel, retry, expire. `delivery/` sends, `erasure` empties messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state machine: the only writer of states and of the audit log."""
+"""Moves users by the table in `states.py`. Nothing else writes states and the audit log, but erasure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The pace of sending: slots, pauses. In the database, so that all processes of a backend share them.
 
-Every function here locks one channel row, in a transaction of its own, and nothing else.
+Whatever writes a channel locks its row in a transaction of its own, and nothing else. How long a refusal
+pauses is in `outcomes`.
 """
 
 from __future__ import annotations

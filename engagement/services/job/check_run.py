@@ -1,4 +1,4 @@
-"""One check of one run: page after page of due users, and the search for users who cannot be moved."""
+"""One check of one run: batch after batch, tried again, and halved to find users who cannot be moved."""
 
 from __future__ import annotations
 
