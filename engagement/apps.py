@@ -1,5 +1,9 @@
 import structlog
 from django.apps import AppConfig
+from django.contrib.postgres.indexes import OpClass
+from django.db.models.expressions import OrderBy
+from django.db.models.functions import Collate
+from django.db.models.indexes import IndexExpression
 from django.db.models.signals import post_migrate
 
 
@@ -10,6 +14,9 @@ class EngagementConfig(AppConfig):
     def ready(self) -> None:
         from engagement import system_checks  # noqa: F401  registers them
 
+        # As django.contrib.postgres does, which a project need not have: an index on an expression has a
+        # class of operators.
+        IndexExpression.register_wrappers(OrderBy, OpClass, Collate)
         if not structlog.is_configured():
             # By default structlog writes to stdout, which belongs to results.
             structlog.configure(
