@@ -9,6 +9,9 @@ import pytest
 from django.db import connection
 from django.test import TransactionTestCase
 
+# Before a test changes settings or stops the clock: the import adds settings of django-axes, and makes the
+# schemas of the API, for which pydantic needs the real `datetime`.
+from config import urls  # noqa: F401
 from tests.database import delete_committed_rows, execute, heal
 
 if TYPE_CHECKING:
