@@ -239,29 +239,33 @@ def _phrases(preference: Preference, default: Sequence[str]) -> Sequence[str]:
     return phrases
 
 
+def text_setting(name: str) -> str:
+    """A setting that is a text; empty if it is missing."""
+    return str(raw_setting(name))
+
+
 def listed_setting(name: str) -> list[str]:
     """The items of a setting that is a text with commas between them."""
-    return [item.strip() for item in str(raw_setting(name)).split(",") if item.strip()]
+    return [item.strip() for item in text_setting(name).split(",") if item.strip()]
 
 
 def _web_address(name: str) -> str:
     """A URL, empty by default. The error does not repeat it, because it is a secret."""
-    raw = str(raw_setting(name))
-    if raw and not _is_web_address(raw):
+    raw = text_setting(name)
+    if raw and not (is_printable(raw) and is_web_address(raw) and "@" not in urlsplit(raw).netloc):
         raise ImproperlyConfigured(
             f"{name} must look like https://host/path: http or https, a host, no user name, no spaces."
         )
     return raw
 
 
-def _is_web_address(text: str) -> bool:
+def is_web_address(text: str) -> bool:
+    """Whether a request can be sent there: http or https, with a host and perhaps a port."""
     try:
         parts = urlsplit(text)
-        port = parts.port
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
-    is_plain = is_printable(text) and "@" not in parts.netloc
-    return is_plain and parts.scheme in {"http", "https"} and bool(parts.hostname) and port != 0
 
 
 def is_printable(text: str) -> bool:

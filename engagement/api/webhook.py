@@ -10,7 +10,6 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import DataError, IntegrityError
 from django.db import Error as DatabaseError
@@ -20,6 +19,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
 from engagement.api.whatsapp_events import Ignored, PreferenceChange, Unreadable, UserMessage, events_in
+from engagement.conf import text_setting
 from engagement.selectors.addresses import user_with_number
 from engagement.services.delivery.receipts import Receipt, ReceiptEffect, take_receipt
 from engagement.services.inbound_messages import Novelty, receive_and_reply
@@ -64,14 +64,14 @@ def whatsapp_webhook(request: HttpRequest) -> HttpResponse:
     404 without WHATSAPP_APP_SECRET; 403 for a wrong token or signature; 400 for a body that is no webhook
     of WhatsApp; 413 for one that is too large; 503 if not all events could be recorded.
     """
-    secret = _setting("WHATSAPP_APP_SECRET")
+    secret = text_setting("WHATSAPP_APP_SECRET")
     if not secret:
         raise Http404
     return _verify(request) if request.method == "GET" else _take(request, secret=secret)
 
 
 def _verify(request: HttpRequest) -> HttpResponse:
-    token = _setting("WHATSAPP_VERIFY_TOKEN")
+    token = text_setting("WHATSAPP_VERIFY_TOKEN")
     given = request.GET.get("hub.verify_token", "")
     is_ours = bool(token) and hmac.compare_digest(given.encode(), token.encode())
     if request.GET.get("hub.mode") != "subscribe" or not is_ours:
@@ -90,7 +90,7 @@ def _take(request: HttpRequest, *, secret: str) -> HttpResponse:
         body: Any = json.loads(content)
     except (ValueError, RecursionError):
         body = None
-    events = events_in(body, phone_number_id=_setting("WHATSAPP_PHONE_NUMBER_ID"))
+    events = events_in(body, phone_number_id=text_setting("WHATSAPP_PHONE_NUMBER_ID"))
     if events is None:
         return _answer(HTTPStatus.BAD_REQUEST, "The body is no webhook of a WhatsApp Business Account.")
     effects = Counter(_effect_of(event, now=timezone.now()).value for event in events)
@@ -178,7 +178,3 @@ _EFFECTS: Final = {
 
 def _answer(status: HTTPStatus, sentence: str) -> HttpResponse:
     return HttpResponse(sentence, status=status, content_type="text/plain; charset=utf-8")
-
-
-def _setting(name: str) -> str:
-    return str(getattr(settings, name, None) or "")

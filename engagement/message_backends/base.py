@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from engagement.conf import MESSAGE_BACKEND
+from engagement.conf import MESSAGE_BACKEND, text_setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,7 +148,7 @@ def named_backend() -> MessageBackend:
 
     Raises ImproperlyConfigured, with one sentence, if there is none.
     """
-    path = str(getattr(settings, MESSAGE_BACKEND, None) or (CONSOLE if settings.DEBUG else ""))
+    path = text_setting(MESSAGE_BACKEND) or (CONSOLE if settings.DEBUG else "")
     if not path:
         raise ImproperlyConfigured(
             f"{MESSAGE_BACKEND} must say how messages are sent, such as"

@@ -11,11 +11,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from django.conf import settings
-
-from engagement.conf import SEND_TIMEOUT, is_printable, whole_number
+from engagement.conf import SEND_TIMEOUT, is_printable, is_web_address, text_setting, whole_number
 from engagement.message_backends.base import Accepted, MessageBackend, Refused, Scope, SendOutcome, Unknown
-from engagement.message_backends.http import Lost, NotSent, is_web_address, post
+from engagement.message_backends.http import Lost, NotSent, post
 
 if TYPE_CHECKING:
     from engagement.message_backends.base import OutgoingMessage
@@ -34,7 +32,7 @@ class EvolutionBackend(MessageBackend):
     has_jitter = True
 
     def __init__(self) -> None:
-        self._url, self._key, self._instance = (str(getattr(settings, name, None) or "") for name in SETTINGS)
+        self._url, self._key, self._instance = map(text_setting, SETTINGS)
         self._seconds = whole_number(SEND_TIMEOUT)
 
     @property

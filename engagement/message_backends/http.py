@@ -89,15 +89,6 @@ class _Content:
             return not self.has_begun
 
 
-def is_web_address(url: str) -> bool:
-    """Whether a request can be sent there: http or https, with a host and perhaps a port."""
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
 def _exchange(url: str, *, content: _Content, headers: Mapping[str, str], seconds: float) -> Exchange:
     try:
         response = _pool_for(url).request(

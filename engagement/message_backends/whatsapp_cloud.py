@@ -13,10 +13,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from django.conf import settings
-
 from engagement.addresses import number_of
-from engagement.conf import SEND_TIMEOUT, is_printable, whole_number
+from engagement.conf import SEND_TIMEOUT, is_printable, text_setting, whole_number
 from engagement.message_backends.base import (
     Accepted,
     MessageBackend,
@@ -76,11 +74,11 @@ class CloudSettings:
     @classmethod
     def from_django(cls) -> CloudSettings:
         return cls(
-            url=_text("WHATSAPP_API_URL") or DEFAULT_URL,
-            version=_text("WHATSAPP_API_VERSION") or DEFAULT_VERSION,
-            phone_number_id=_text("WHATSAPP_PHONE_NUMBER_ID"),
-            token=_text("WHATSAPP_ACCESS_TOKEN"),
-            templates=_text("WHATSAPP_TEMPLATES"),
+            url=text_setting("WHATSAPP_API_URL") or DEFAULT_URL,
+            version=text_setting("WHATSAPP_API_VERSION") or DEFAULT_VERSION,
+            phone_number_id=text_setting("WHATSAPP_PHONE_NUMBER_ID"),
+            token=text_setting("WHATSAPP_ACCESS_TOKEN"),
+            templates=text_setting("WHATSAPP_TEMPLATES"),
         )
 
 
@@ -252,7 +250,3 @@ def _is_safe(url: str) -> bool:
         return False
     is_local = parts.scheme == "http" and parts.hostname in {"127.0.0.1", "localhost"}
     return is_local or (parts.scheme == "https" and bool(parts.hostname))
-
-
-def _text(name: str) -> str:
-    return str(getattr(settings, name, None) or "")

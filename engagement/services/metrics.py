@@ -12,7 +12,7 @@ import structlog
 from django.db import Error as DatabaseError
 from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 
-from engagement.conf import METRICS_FILE, engagement_settings, raw_setting
+from engagement.conf import METRICS_FILE, engagement_settings, text_setting
 from engagement.models import MessageStatus, MessageType
 from engagement.selectors import dashboard, deliveries, job_runs
 from engagement.services.resilience.errors import first_line
@@ -31,7 +31,7 @@ def write_metrics() -> None:
     Transaction: opens one, which must be the outermost, and reads alone. Repeatable.
     Raises nothing: a failure is logged, and the former file stays.
     """
-    path = str(raw_setting(METRICS_FILE))
+    path = text_setting(METRICS_FILE)
     if not path:
         return
     try:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from engagement.conf import is_web_address
 from engagement.message_backends import http
 from engagement.message_backends.http import Answer, Lost, NotSent, post
 from tests.integration.delivery.servers import SICK, raw_server, whole
@@ -86,7 +87,7 @@ def test_a_certificate_that_is_not_trusted_ends_it_before_the_message(tmp_path: 
 )
 def test_an_impossible_address_was_never_reached(url: str) -> None:
     assert isinstance(ask(url), NotSent)
-    assert not http.is_web_address(url)
+    assert not is_web_address(url)
 
 
 @contextmanager
