@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -120,11 +121,7 @@ def purge_history(
         after: UUID | None = None
         while not stop.is_set():
             page = _Page(table, values | {"after": after, "size": batch_size}, dry_run=dry_run)
-            rows, after = retries.retry_outages(
-                lambda page=page: retries.retry_conflicts(  # type: ignore[misc]
-                    lambda: in_transaction(page, lock_timeout=settings.lock_timeout)
-                )
-            )
+            rows, after = retries.retry(partial(in_transaction, page, lock_timeout=settings.lock_timeout))
             purged.rows[table.title] += rows
             report(rows)
             if after is None:

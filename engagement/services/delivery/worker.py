@@ -97,7 +97,7 @@ class Worker:
         self.paused = None
         attempted = 0
         self._read_clock()
-        self._retry(partial(mark_expired_claims, now=self._clock()))
+        self._retries.retry(partial(mark_expired_claims, now=self._clock()))
         for share in self._share.passes():
             for candidate in deliveries.candidates(
                 self._terms.settings.types, clock=self._due_by, share=share
@@ -149,12 +149,12 @@ class Worker:
             verdict = self._claim(candidate, has_slot=False)
             if not isinstance(verdict, Eligible):
                 return verdict
-            slot = self._retry(partial(self._reserve_slot, now=self._clock()))
+            slot = self._retries.retry(partial(self._reserve_slot, now=self._clock()))
         return self._claim(candidate, has_slot=True) if self._wait_for(slot) else None
 
     def _claim(self, candidate: Candidate, *, has_slot: bool) -> Verdict:
         clock = self._clock()
-        return self._retry(
+        return self._retries.retry(
             partial(
                 claim_message,
                 candidate,
@@ -209,7 +209,7 @@ class Worker:
             max_attempts=self._terms.settings.max_attempts,
         )
         try:
-            ending = self._retry(lambda: record(now=self._clock()))
+            ending = self._retries.retry(lambda: record(now=self._clock()))
         except Exception as error:
             if error_kind(error) is not ErrorKind.DATA:
                 raise
@@ -226,7 +226,7 @@ class Worker:
         self._unknown_in_a_row = 0
         now = self._clock()
         reason = f"{MAX_UNKNOWN_IN_A_ROW} unknown outcomes in a row"
-        self._retry(
+        self._retries.retry(
             partial(pause_sending, backend=self._backend.name, until=now + BRAKE, reason=reason, now=now)
         )
 
@@ -255,14 +255,11 @@ class Worker:
         def read() -> tuple[float, tuple[datetime, Mapping[str, SendingChannel]]]:
             return time.monotonic(), deliveries.clock_and_channels(self._backend.name)
 
-        self._clock_read_at, (self._database_clock, self._channels) = self._retry(read)
+        self._clock_read_at, (self._database_clock, self._channels) = self._retries.retry(read)
 
     def _clock(self) -> datetime:
         """The database's clock, as it must be now."""
         return self._database_clock + timedelta(seconds=time.monotonic() - self._clock_read_at)
-
-    def _retry(self, step: Callable[[], T]) -> T:
-        return self._retries.retry_outages(partial(self._retries.retry_conflicts, step))
 
 
 def _log_crash(event: str, message_id: UUID, error: BaseException) -> str:

@@ -138,8 +138,7 @@ class _Run:
         if not self._request.dry_run:
             # Before the timeouts, which tell apart what was never sent and what perhaps was.
             retries = RetryPolicy.of(self._settings, stop=self._stop)
-            mark = partial(retries.retry_conflicts, lambda: mark_expired_claims(now=database_now()))
-            retries.retry_outages(mark)
+            retries.retry(lambda: mark_expired_claims(now=database_now()))
         return self._count()
 
     def _count(self) -> bool:

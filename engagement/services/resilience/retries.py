@@ -81,8 +81,7 @@ class RetryPolicy:
 
         Transaction: opens one for each attempt, which must be the outermost.
         """
-        read = partial(in_transaction, query, lock_timeout=self.lock_timeout)
-        return self.retry_outages(partial(self.retry_conflicts, read))
+        return self.retry(partial(in_transaction, query, lock_timeout=self.lock_timeout))
 
     def commit(
         self, attempt: Callable[[], BatchType], *, was_committed: Callable[[BatchType], bool]
@@ -108,6 +107,10 @@ class RetryPolicy:
                 raise
 
         return self.retry_outages(attempt_unless_committed)
+
+    def retry(self, step: Callable[[], T]) -> T:
+        """Call `step`, and retry it after conflicts with other sessions and while the database is away."""
+        return self.retry_outages(partial(self.retry_conflicts, step))
 
     def retry_conflicts(self, step: Callable[[], T]) -> T:
         """Call `step`, and retry it after deadlocks, serialization failures and lock timeouts."""
