@@ -11,7 +11,11 @@ from django.db import Error as DatabaseError
 from django.http import JsonResponse
 from ninja.errors import HttpError, Throttled, ValidationError
 
+from engagement.services.delivery.leases import NoLease
+from engagement.services.explanation import UnknownUser
+from engagement.services.preferences import UserProfileNotFound
 from engagement.services.resilience.errors import ErrorKind, error_kind, first_line
+from engagement.services.state_machine import EngagementStateNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,17 +39,36 @@ class ApiError(Exception):
         self.message = message
 
 
+UNKNOWN_USER: Final = (
+    HTTPStatus.NOT_FOUND,
+    "unknown_user",
+    "There is no such user; add a row to user_profiles first.",
+)
+ANSWERS: Final[Mapping[type[Exception], tuple[HTTPStatus, str, str]]] = {
+    **dict.fromkeys((UnknownUser, EngagementStateNotFound, UserProfileNotFound), UNKNOWN_USER),
+    NoLease: (
+        HTTPStatus.CONFLICT,
+        "no_lease",
+        "The message is not leased in this attempt, or not any more.",
+    ),
+    RequestDataTooBig: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", "The body is too large."),
+}
+"""What the services and Django raise, as an answer."""
+
+
 def answer(status: int, code: str, message: str, *, headers: Mapping[str, str] | None = None) -> JsonResponse:
     return JsonResponse({"error": {"code": code, "message": message}}, status=status, headers=headers)
 
 
 def add_handlers(api: NinjaAPI) -> None:
     """Answer every error of the API in this form."""
-    for kind in (ApiError, ValidationError, HttpError, RequestDataTooBig, Exception):
+    for kind in (ValidationError, HttpError, Exception):
         api.add_exception_handler(kind, _answer_to)
 
 
 def _answer_to(_request: HttpRequest, error: Any) -> HttpResponse:
+    if known := ANSWERS.get(type(error)):
+        return answer(*known)
     match error:
         case ApiError():
             return answer(error.status, error.code, error.message)
@@ -55,8 +78,6 @@ def _answer_to(_request: HttpRequest, error: Any) -> HttpResponse:
             return _throttled(error)
         case HttpError():
             return _http_error(error)
-        case RequestDataTooBig():
-            return answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", "The body is too large.")
     return _unexpected(error)
 
 

@@ -14,7 +14,7 @@ from ninja.security import HttpBearer
 from ninja.throttling import SimpleRateThrottle
 
 from engagement import __version__, message_catalogue
-from engagement.api.errors import ApiError, add_handlers
+from engagement.api.errors import UNKNOWN_USER, ApiError, add_handlers
 from engagement.api.schemas import (
     ErrorBody,
     ExtensionIn,
@@ -37,12 +37,11 @@ from engagement.models import ApiScope
 from engagement.selectors.addresses import user_with_number
 from engagement.selectors.user_search import locale_of
 from engagement.services.api_tokens import valid_token
-from engagement.services.delivery.leases import NoLease, extend_lease, lease_messages, report_outcome
+from engagement.services.delivery.leases import extend_lease, lease_messages, report_outcome
 from engagement.services.delivery.receipts import Receipt, callback_ids, take_receipt
-from engagement.services.explanation import UnknownUser, explain_user
+from engagement.services.explanation import explain_user
 from engagement.services.inbound_messages import Novelty, receive_message
-from engagement.services.preferences import UserProfileNotFound, opt_in, opt_out
-from engagement.services.state_machine import EngagementStateNotFound
+from engagement.services.preferences import opt_in, opt_out
 
 if TYPE_CHECKING:
     from engagement.models import ApiToken
@@ -94,12 +93,6 @@ ERRORS: Final = dict.fromkeys((400, 401, 403, 404, 413, 422, 429, 500, 503), Err
 CONFLICT: Final = {409: ErrorBody}
 
 
-def _unknown_user() -> ApiError:
-    return ApiError(
-        HTTPStatus.NOT_FOUND, "unknown_user", "There is no such user; add a row to user_profiles first."
-    )
-
-
 @api.post(
     "/inbound-messages",
     auth=Bearer(ApiScope.MESSAGES),
@@ -115,19 +108,16 @@ def report_message(request: HttpRequest, data: InboundIn) -> InboundOut:  # noqa
     """
     user_id = data.user_id or user_with_number((data.number or "").lstrip("+"))
     if user_id is None:
-        raise _unknown_user()
+        raise ApiError(*UNKNOWN_USER)
     now = timezone.now()
-    try:
-        result = receive_message(
-            user_id=user_id,
-            text=data.text,
-            received_at=data.received_at or now,
-            now=now,
-            message_id=data.message_id,
-            button_of=data.button_of,
-        )
-    except EngagementStateNotFound:
-        raise _unknown_user() from None
+    result = receive_message(
+        user_id=user_id,
+        text=data.text,
+        received_at=data.received_at or now,
+        now=now,
+        message_id=data.message_id,
+        button_of=data.button_of,
+    )
     return _inbound(user_id, result)
 
 
@@ -205,12 +195,6 @@ def _lease(each: Lease) -> LeaseOut:
     )
 
 
-def _no_lease() -> ApiError:
-    return ApiError(
-        HTTPStatus.CONFLICT, "no_lease", "The message is not leased in this attempt, or not any more."
-    )
-
-
 @api.post(
     "/leases/{uuid:message_id}/extension",
     auth=Bearer(ApiScope.SEND),
@@ -221,15 +205,12 @@ def _no_lease() -> ApiError:
 )
 def extend(request: HttpRequest, message_id: UUID, data: ExtensionIn) -> ExtensionOut:
     """Let a lease last longer: at most 15 minutes in all, and not beyond the user's sending hours."""
-    try:
-        expires_at = extend_lease(
-            client=_client(request),
-            message_id=message_id,
-            attempt_id=data.attempt_id,
-            length=timedelta(seconds=data.seconds),
-        )
-    except NoLease:
-        raise _no_lease() from None
+    expires_at = extend_lease(
+        client=_client(request),
+        message_id=message_id,
+        attempt_id=data.attempt_id,
+        length=timedelta(seconds=data.seconds),
+    )
     return ExtensionOut(expires_at=expires_at)
 
 
@@ -243,12 +224,9 @@ def extend(request: HttpRequest, message_id: UUID, data: ExtensionIn) -> Extensi
 )
 def outcome(request: HttpRequest, message_id: UUID, data: OutcomeIn) -> OutcomeOut:
     """Record that a message was accepted, refused or perhaps sent; also after its lease has expired."""
-    try:
-        ending = report_outcome(
-            client=_client(request), message_id=message_id, attempt_id=data.attempt_id, result=data.result()
-        )
-    except NoLease:
-        raise _no_lease() from None
+    ending = report_outcome(
+        client=_client(request), message_id=message_id, attempt_id=data.attempt_id, result=data.result()
+    )
     return OutcomeOut(message_id=message_id, ending=ending.value)
 
 
@@ -287,10 +265,7 @@ def receipt(request: HttpRequest, data: ReceiptIn) -> ReceiptOut:  # noqa: ARG00
 )
 def explanation(request: HttpRequest, user_id: UUID) -> dict[str, object]:  # noqa: ARG001  ninja's
     """The state of a user, the next step, the history and the messages, as `explain_engagement --json`."""
-    try:
-        return explain_user(user_id=user_id, now=timezone.now()).as_json()
-    except UnknownUser:
-        raise _unknown_user() from None
+    return explain_user(user_id=user_id, now=timezone.now()).as_json()
 
 
 @api.post(
@@ -320,9 +295,5 @@ def opt_user_in(request: HttpRequest, user_id: UUID) -> PreferenceOut:  # noqa: 
 
 
 def _set_preference(user_id: UUID, *, opted_out: bool) -> PreferenceOut:
-    change = opt_out if opted_out else opt_in
-    try:
-        made = change(user_id=user_id, now=timezone.now())
-    except UserProfileNotFound:
-        raise _unknown_user() from None
+    made = (opt_out if opted_out else opt_in)(user_id=user_id, now=timezone.now())
     return PreferenceOut(user_id=user_id, opted_out=opted_out, cancelled=made.cancelled)
