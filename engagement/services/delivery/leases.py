@@ -115,7 +115,7 @@ def lease_messages(*, client: str, request_id: UUID, limit: int, length: timedel
     now = deliveries.database_now()
     mark_expired_claims(now=now)
     if _of_request(backend, request_id).exists():
-        return Leases(_leased(backend, request_id, now=now, slots=None), None)
+        return Leases(_leased(backend, request_id, now=now, slots={}), None)
     leasing = _Leasing(backend, request_id, length=length)
     paused = leasing.claim_some(limit)
     return Leases(_leased(backend, request_id, now=now, slots=leasing.slots), paused)
@@ -129,9 +129,7 @@ class _Leasing:
         self._delivery = delivery_settings()
         self._backend = backend
         self._retries = RetryPolicy.of(settings, stop=StopRequest())
-        rate = self._delivery.rate_per_second
-        rate = RATE_PER_SECOND if rate is None else rate
-        self._interval = timedelta(seconds=1 / rate if rate else 0)
+        self._interval = self._delivery.interval(default_rate=RATE_PER_SECOND)
         self._terms = ClaimTerms(
             backend=backend,
             length=length,
@@ -152,7 +150,7 @@ class _Leasing:
             if len(self.slots) == limit or number == MOST_TRIED or is_late:
                 return None
             try:
-                slot = self._claim_one(candidate)
+                end = self._claim_one(candidate)
             except Exception as error:
                 # What is claimed already must reach the client; a bad row must not hold up the others.
                 is_bad_row = error_kind(error) is ErrorKind.DATA
@@ -163,14 +161,12 @@ class _Leasing:
                 if is_bad_row:
                     continue
                 return None
-            if isinstance(slot, Paused):
-                return slot
-            if slot and slot.begins_at - deliveries.database_now() > LONGEST_AHEAD:
-                return None
+            if end:
+                return end if isinstance(end, Paused) else None
         return None
 
     def _claim_one(self, candidate: Candidate) -> Slot | Paused | None:
-        """Claim the message if it may be sent soon; returns its slot, the pause, or None if it may not be."""
+        """Claim the message if it may be sent. Returns what ends the request: a pause, or too late a slot."""
         now, channels = deliveries.clock_and_channels(self._backend)
         slot = next_slot(channels, now=now)
         if isinstance(slot, Paused) or slot.begins_at - now > LONGEST_AHEAD:
@@ -183,7 +179,6 @@ class _Leasing:
                 return slot
         if isinstance(self._claim(candidate, channels, now=now, has_slot=True), Claim):
             self.slots[candidate.id] = slot.begins_at
-            return slot
         return None
 
     def _claim(
@@ -207,7 +202,7 @@ def _of_request(backend: str, request_id: UUID) -> QuerySet[EngagementMessage]:
 
 
 def _leased(
-    backend: str, request_id: UUID, *, now: datetime, slots: Mapping[UUID, datetime] | None
+    backend: str, request_id: UUID, *, now: datetime, slots: Mapping[UUID, datetime]
 ) -> tuple[Lease, ...]:
     """The messages of a request that are still leased. `slots` has those that it has just claimed."""
     rows = _of_request(backend, request_id).filter(status=MessageStatus.SENDING, claim_expires_at__gt=now)
@@ -215,13 +210,12 @@ def _leased(
     for row in rows.select_related("user").order_by("claimed_at", "id"):
         if row.attempt_id is None or row.claim_expires_at is None:
             continue
-        is_new = slots is not None and row.id in slots
         leases.append(
             Lease(
                 message=outgoing_message(row, row.user, attempt_id=row.attempt_id),
-                send_at=slots[row.id] if slots and is_new else now,
+                send_at=slots.get(row.id, now),
                 expires_at=row.claim_expires_at,
-                is_repeat=not is_new,
+                is_repeat=row.id not in slots,
             )
         )
     return tuple(leases)
@@ -273,14 +267,15 @@ def report_outcome(*, client: str, message_id: UUID, attempt_id: UUID, result: S
     Transaction, repetition: as for `record_outcome`.
     Raises NoLease if the client has never leased the message.
     """
-    message = EngagementMessage.objects.filter(pk=message_id, backend=backend_of(client)).first()
-    if message is None or not is_plausible(attempt_id, message, now=deliveries.database_now()):
+    backend, now = backend_of(client), deliveries.database_now()
+    message = EngagementMessage.objects.filter(pk=message_id, backend=backend).first()
+    if message is None or not is_plausible(attempt_id, message, now=now):
         raise NoLease
     profile = UserProfile.objects.filter(pk=message.user_id).first()
     return record_outcome(
         Outcome(message_id, attempt_id, result),
-        backend=backend_of(client),
+        backend=backend,
         template=template_scope(message, profile),
         max_attempts=delivery_settings().max_attempts,
-        now=deliveries.database_now(),
+        now=now,
     )

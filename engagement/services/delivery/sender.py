@@ -204,8 +204,8 @@ class _Sender:
         terms, now = self._terms(), self._now
         if now is None:
             return False
-        channels = deliveries.channels_of(self._request.backend.name)
-        pauses = paused_templates(channels, now=deliveries.database_now())
+        clock, channels = deliveries.clock_and_channels(self._request.backend.name)
+        pauses = paused_templates(channels, now=clock)
         for candidate in deliveries.candidates(self._delivery.types, clock=lambda: now):
             match preview(candidate, terms=terms, pauses=pauses, now=now):
                 case Eligible():
@@ -282,9 +282,8 @@ def queue_hint(backend: MessageBackend) -> str | None:
 
 def pace_of(backend: MessageBackend, delivery: DeliverySettings) -> Pace:
     """The pace of the settings, or the backend's own."""
-    rate = delivery.rate_per_second
-    rate = backend.rate_per_second if rate is None else rate
-    return Pace(interval=timedelta(seconds=1 / rate if rate else 0), has_jitter=backend.has_jitter)
+    interval = delivery.interval(default_rate=backend.rate_per_second)
+    return Pace(interval=interval, has_jitter=backend.has_jitter)
 
 
 def goodbyes_hint(

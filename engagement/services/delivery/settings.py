@@ -51,6 +51,11 @@ class DeliverySettings:
     types: tuple[MessageType, ...]
     """The message types that this sender takes."""
 
+    def interval(self, *, default_rate: float) -> timedelta:
+        """The time between two messages. `default_rate`, in messages per second, holds without a setting."""
+        rate = default_rate if self.rate_per_second is None else self.rate_per_second
+        return timedelta(seconds=1 / rate if rate else 0)
+
 
 def delivery_settings() -> DeliverySettings:
     """Read and check the settings of the sender.
