@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from django import forms
 from django.contrib import admin
-from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
-from django.contrib.contenttypes.models import ContentType
+from django.contrib.admin.models import ADDITION
 from django.core.exceptions import PermissionDenied
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -16,13 +14,14 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from engagement.admin.action_views import ActionResult, SupportAction, SupportActionsAdmin, skipped
 from engagement.admin.filters import now_of
+from engagement.admin.support_actions import record
 from engagement.models import ApiScope, ApiToken
 from engagement.services.api_tokens import InvalidToken, make_token, revoke_token
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from datetime import datetime
 
+    from django.contrib.auth.models import AbstractBaseUser
     from django.http import HttpRequest, HttpResponse
 
     from engagement.admin.action_views import ActionRequest
@@ -34,20 +33,8 @@ def _revoke(request: ActionRequest) -> ActionResult:
     if not revoke_token(token_id=request.target_id, now=request.now):
         return skipped("the token has been revoked before")
     token = ApiToken.objects.get(pk=request.target_id)
-    _record(token, request.account.pk, flag=CHANGE, sentence="Revoked.", now=request.now)
+    record(token, "Revoked.", account=request.account, now=request.now)
     return ActionResult("revoked")
-
-
-def _record(token: ApiToken, account_id: Any, *, flag: int, sentence: str, now: datetime) -> None:
-    LogEntry.objects.create(
-        user_id=account_id,
-        content_type=ContentType.objects.get_for_model(ApiToken),
-        object_id=str(token.pk),
-        object_repr=str(token),
-        action_flag=flag,
-        change_message=sentence,
-        action_time=now,
-    )
 
 
 REVOKE: Final = SupportAction(
@@ -115,17 +102,16 @@ class ApiTokenAdmin(SupportActionsAdmin):
         return response
 
     def _make(self, request: HttpRequest, form: TokenForm) -> str:
-        now = now_of(request)
-        record = partial(_record, account_id=request.user.pk, flag=ADDITION, now=now)
+        account, now = cast("AbstractBaseUser", request.user), now_of(request)
         try:
             token, secret = make_token(
                 client=form.cleaned_data["client"],
                 scopes=form.cleaned_data["scopes"],
                 now=now,
-                made_by=request.user.get_username(),
+                made_by=account.get_username(),
             )
         except InvalidToken as error:
             form.add_error("client", str(error))
             return ""
-        record(token, sentence="Made.")
+        record(token, "Made.", account=account, now=now, flag=ADDITION)
         return secret

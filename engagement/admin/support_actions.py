@@ -24,7 +24,11 @@ from engagement.services.state_machine import EngagementStateNotFound
 from engagement.services.support import Retry
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from uuid import UUID
+
+    from django.contrib.auth.models import AbstractBaseUser
+    from django.db.models import Model
 
     from engagement.admin.action_views import ActionRequest
 
@@ -99,16 +103,24 @@ def _resume(request: ActionRequest) -> ActionResult:
     ended = resume_sending(backend=channel.backend, now=request.now) if channel else 0
     if channel is None or not ended:
         return skipped("sending is not paused")
-    LogEntry.objects.create(
-        user_id=request.account.pk,
-        content_type=ContentType.objects.get_for_model(SendingChannel),
-        object_id=str(channel.pk),
-        object_repr=str(channel),
-        action_flag=CHANGE,
-        change_message=f"Resumed sending by {channel.backend}.",
-        action_time=request.now,
-    )
+    sentence = f"Resumed sending by {channel.backend}."
+    record(channel, sentence, account=request.account, now=request.now)
     return ActionResult("resumed")
+
+
+def record(
+    row: Model, sentence: str, *, account: AbstractBaseUser, now: datetime, flag: int = CHANGE
+) -> None:
+    """Add a line to the admin's log of a row."""
+    LogEntry.objects.create(
+        user_id=account.pk,
+        content_type=ContentType.objects.get_for_model(row),
+        object_id=str(row.pk),
+        object_repr=str(row),
+        action_flag=flag,
+        change_message=sentence,
+        action_time=now,
+    )
 
 
 def _record_for_message(request: ActionRequest, verb: str) -> None:
@@ -117,15 +129,8 @@ def _record_for_message(request: ActionRequest, verb: str) -> None:
 
 
 def _record(request: ActionRequest, user_id: UUID, sentence: str) -> None:
-    LogEntry.objects.create(
-        user_id=request.account.pk,
-        content_type=ContentType.objects.get_for_model(UserProfile),
-        object_id=str(user_id),
-        object_repr=str(user_id),
-        action_flag=CHANGE,
-        change_message=sentence,
-        action_time=request.now,
-    )
+    # The history outlives the profile.
+    record(UserProfile(pk=user_id), sentence, account=request.account, now=request.now)
 
 
 MARK_AS_ACTIVE: Final = SupportAction(
