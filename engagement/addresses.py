@@ -12,9 +12,10 @@ MAX_DIGITS: Final = 15
 """Of a phone number with its country code (E.164)."""
 _OF_A_PERSON: Final = frozenset({"", "s.whatsapp.net", "c.us"})
 _BRAZIL: Final = "55"
-_WITH_NINTH_DIGIT: Final = 13
-_WITHOUT_NINTH_DIGIT: Final = 12
 _AREA_END: Final = 4
+_LOCAL: Final = 8
+"""Digits of a Brazilian number without its area code and its ninth digit."""
+_WITH_AREA: Final = (10, 11)
 SHORTEST_ENDING: Final = 4
 
 
@@ -32,13 +33,9 @@ def number_of(address: str) -> str | None:
 
 def spellings(number: str) -> list[str]:
     """The number, and a Brazilian mobile number also with or without its ninth digit."""
-    if number.startswith(_BRAZIL) and number.isdecimal():
-        area, rest = number[:_AREA_END], number[_AREA_END:]
-        if len(number) == _WITHOUT_NINTH_DIGIT:
-            return [number, f"{area}9{rest}"]
-        if len(number) == _WITH_NINTH_DIGIT and rest.startswith("9"):
-            return [number, area + rest[1:]]
-    return [number]
+    if not (number.startswith(_BRAZIL) and number.isdecimal()):
+        return [number]
+    return _with_and_without_ninth(number[:_AREA_END], number[_AREA_END:])
 
 
 def endings(digits: str) -> list[str]:
@@ -49,14 +46,18 @@ def endings(digits: str) -> list[str]:
     """
     if len(digits) < SHORTEST_ENDING:
         return []
-    without_ninth, with_ninth = (8, 10), (9, 11)
-    area = digits[:2] if len(digits) in {10, 11} else ""
-    rest = digits.removeprefix(area)
-    if len(digits) in without_ninth:
-        return [digits, f"{area}9{rest}"]
-    if len(digits) in with_ninth and rest.startswith("9"):
-        return [digits, area + rest[1:]]
-    return [digits]
+    area = digits[:2] if len(digits) in _WITH_AREA else ""
+    return _with_and_without_ninth(area, digits.removeprefix(area))
+
+
+def _with_and_without_ninth(area: str, rest: str) -> list[str]:
+    """`rest` has eight digits, or nine of which the first is a 9; any other is left as it is."""
+    number = area + rest
+    if len(rest) == _LOCAL:
+        return [number, f"{area}9{rest}"]
+    if len(rest) == _LOCAL + 1 and rest.startswith("9"):
+        return [number, area + rest[1:]]
+    return [number]
 
 
 def canonical(address: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 import structlog
 from django.db import Error as DatabaseError
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest, HttpResponse
 
-UNAVAILABLE: Final = 503
-_log: Final = structlog.get_logger("engagement")
+log = structlog.get_logger("engagement")
 
 
 class HealthMiddleware:
@@ -31,11 +31,15 @@ class HealthMiddleware:
         if request.path == "/healthz":
             return JsonResponse({"status": "ok"})
         if request.path == "/readyz":
-            problem = _problem()
-            if problem:
-                return JsonResponse({"status": "not ready", "reason": problem}, status=UNAVAILABLE)
-            return JsonResponse({"status": "ok"})
+            return _readiness()
         return self._get_response(request)
+
+
+def _readiness() -> HttpResponse:
+    if problem := _problem():
+        answer = {"status": "not ready", "reason": problem}
+        return JsonResponse(answer, status=HTTPStatus.SERVICE_UNAVAILABLE)
+    return JsonResponse({"status": "ok"})
 
 
 def _problem() -> str | None:
@@ -45,6 +49,6 @@ def _problem() -> str | None:
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
             return "Migrations are missing: run manage.py migrate."
     except DatabaseError as error:
-        _log.warning("engagement_not_ready", error=first_line(error))
+        log.warning("engagement_not_ready", error=first_line(error))
         return "The database is not available."
     return None

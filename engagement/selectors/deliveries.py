@@ -255,9 +255,21 @@ def count_pending_goodbyes() -> int:
     ).count()
 
 
+def oldest_due_at(types: Collection[MessageType], *, now: datetime) -> datetime | None:
+    """Since when the oldest due message of these types waits. One that the sender holds back is not due."""
+    oldest: datetime | None = due_messages(types, now=now).aggregate(oldest=Min(_DUE_AT))["oldest"]
+    return oldest
+
+
+def last_sent_at() -> datetime | None:
+    """When a message that was sent was last claimed."""
+    sent = EngagementMessage.objects.filter(claimed_at__isnull=False, status=MessageStatus.SENT)
+    last: datetime | None = sent.aggregate(last=Max("claimed_at"))["last"]
+    return last
+
+
 def sent_counts(types: Collection[MessageType], *, now: datetime) -> SentCounts:
-    """What `check_sending` looks at. A message that the sender holds back is not due until then."""
-    oldest = due_messages(types, now=now).aggregate(oldest=Min(_DUE_AT))["oldest"]
+    """What `check_sending` looks at."""
     unknown = EngagementMessage.objects.filter(
         status=MessageStatus.UNKNOWN, claimed_at__gte=now - timedelta(days=7)
     )
@@ -265,10 +277,8 @@ def sent_counts(types: Collection[MessageType], *, now: datetime) -> SentCounts:
     not_delivered = Q(failed_at__isnull=False, delivered_at__isnull=True, read_at__isnull=True)
     sent = recent.filter(status=MessageStatus.SENT).aggregate(not_delivered=Count("pk", filter=not_delivered))
     return SentCounts(
-        oldest_due_at=oldest,
+        oldest_due_at=oldest_due_at(types, now=now),
         unknown=unknown.count(),
         not_delivered=sent["not_delivered"],
-        last_sent_at=EngagementMessage.objects.filter(
-            claimed_at__isnull=False, status=MessageStatus.SENT
-        ).aggregate(last=Max("claimed_at"))["last"],
+        last_sent_at=last_sent_at(),
     )

@@ -24,6 +24,7 @@ from engagement.models import (
 )
 from engagement.selectors.job_runs import runs_with_status
 from engagement.services import suppression
+from engagement.services.message_queue import ERASED_KEY
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.services.state_machine import lock_known_states
 from engagement.states import require_aware
@@ -158,12 +159,12 @@ _ENTRY_NAMES_USER: Final = (
     "object_id = %(old)s OR position(%(old)s IN object_repr) > 0 OR position(%(old)s IN change_message) > 0"
 )
 _ERASE: Final = (
-    """
+    f"""
     UPDATE engagement_message_queue
     SET user_id = %(new)s::uuid,
-        idempotency_key = 'erased:' || id,
+        idempotency_key = '{ERASED_KEY}' || id,
         destination_jid = '',
-        message_params = '{}',
+        message_params = '{{}}',
         provider_message_id = NULL,
         error_message = NULL,
         next_attempt_at = NULL,

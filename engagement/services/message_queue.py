@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 WAIT_OVER: Final = "wait_over"
 """Why a timeout cancels a goodbye that is still pending."""
+ERASED_KEY: Final = "erased:"
+"""How the idempotency key of a message begins whose user was erased; its id follows."""
 EXPIRED_CLAIM: Final = "claim_expired"
 """Why a message is unknown whose sender never reported an outcome."""
 

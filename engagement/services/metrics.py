@@ -122,7 +122,7 @@ def _fill_messages(metrics: _Metrics, *, now: datetime) -> None:
     for status, number in numbers.items():
         metrics.set("messages", "Messages that have not ended well.", number, status=status.value)
     metrics.set("messages_sent_last_day", "Messages sent in the last 24 hours.", backlog.sent_of_late)
-    counts = deliveries.sent_counts(tuple(MessageType), now=now)
-    waited = (now - counts.oldest_due_at).total_seconds() if counts.oldest_due_at else 0.0
+    oldest = deliveries.oldest_due_at(tuple(MessageType), now=now)
+    waited = (now - oldest).total_seconds() if oldest else 0.0
     metrics.set("oldest_waiting_seconds", "How late the oldest due message is; 0 without one.", waited)
-    metrics.set("last_sent_timestamp_seconds", "When a message was last sent.", counts.last_sent_at)
+    metrics.set("last_sent_timestamp_seconds", "When a message was last sent.", deliveries.last_sent_at())

@@ -19,7 +19,7 @@ from engagement.message_backends.base import Accepted, Refused, Scope, Unknown
 from engagement.models import IN_DOUBT, EngagementMessage, MessageStatus, UserProfile
 from engagement.services.delivery.channels import pause_sending, slow_down
 from engagement.services.delivery.claim import attempt_time
-from engagement.services.message_queue import EXPIRED_CLAIM
+from engagement.services.message_queue import ERASED_KEY, EXPIRED_CLAIM
 from engagement.services.preferences import UserProfileNotFound, opt_out
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.services.state_machine import lock_known_states
@@ -54,9 +54,6 @@ FINAL: Final = frozenset({Scope.RECIPIENT, Scope.OPTED_OUT})
 
 WAITING_RETRY: Final = "waiting_retry"
 """The `outcome_reason` of a pending message that was refused and will be tried again."""
-
-ERASED_KEY: Final = "erased:"
-"""How the key of a message begins whose user was erased."""
 
 DID_NOT_ARRIVE: Final = "did_not_arrive"
 
