@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import json
 import shutil
 import subprocess
@@ -16,7 +15,15 @@ from django.utils import timezone
 
 from engagement.models import ApiScope, EngagementMessage, InboundMessage, MessageType, UserEngagementState
 from engagement.services.api_tokens import make_token
-from tests.acceptance.web import SECRET, TLS, WebServer, web_server
+from tests.acceptance.web import (
+    TLS,
+    WebServer,
+    number_of,
+    signature_of,
+    web_server,
+    webhook_body,
+    webhook_headers,
+)
 from tests.factories import make_users
 from tests.integration.delivery.sending import told_user
 from tests.running import PROJECT
@@ -25,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from engagement.models import UserProfile
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("committed")]
 
@@ -37,27 +43,6 @@ CLIENTS: Final = 16
 def server() -> Iterator[WebServer]:
     with web_server() as running:
         yield running
-
-
-def webhook(number: str, text: str, message_id: str) -> bytes:
-    message = {
-        "from": number,
-        "id": message_id,
-        "timestamp": str(int(timezone.now().timestamp())),
-        "type": "text",
-        "text": {"body": text},
-    }
-    value = {"messaging_product": "whatsapp", "metadata": {}, "messages": [message]}
-    entry = [{"id": "1", "changes": [{"field": "messages", "value": value}]}]
-    return json.dumps({"object": "whatsapp_business_account", "entry": entry}).encode()
-
-
-def signature_of(body: bytes) -> str:
-    return "sha256=" + hmac.digest(SECRET.encode(), body, "sha256").hex()
-
-
-def number_of(user: UserProfile) -> str:
-    return str(user.whatsapp_jid).partition("@")[0]
 
 
 def curl(*arguments: str, body: bytes | None = None) -> tuple[int, str]:
@@ -81,7 +66,7 @@ def test_curl_as_whatsapp(server: WebServer) -> None:
     query = "?hub.mode=subscribe&hub.verify_token=verify-token&hub.challenge=42"
     assert curl(url + query) == (200, "42")
     assert curl(url + query.replace("verify-token", "wrong"))[0] == 403
-    body = webhook(number_of(user.user), "3", "wamid.A")
+    body = webhook_body(number_of(user.user), "3", message_id="wamid.A")
     json_type = ("--header", "Content-Type: application/json")
     signed = ("--header", f"X-Hub-Signature-256: {signature_of(body)}")
     assert curl(url, *json_type, body=body)[0] == 403
@@ -161,7 +146,7 @@ def deliver(server: WebServer, bodies: Sequence[bytes]) -> None:
     pool = urllib3.PoolManager(maxsize=CLIENTS, retries=False)
 
     def send(body: bytes) -> None:
-        headers = {"X-Hub-Signature-256": signature_of(body), "Content-Type": "application/json", **TLS}
+        headers = webhook_headers(body)
         for _ in range(200):
             try:
                 answer = pool.request("POST", f"{server.url}/webhooks/whatsapp", body=body, headers=headers)
@@ -184,7 +169,7 @@ def kill_often(server: WebServer) -> None:
 def test_nothing_is_lost_or_doubled_when_the_server_is_killed(server: WebServer) -> None:
     users = make_users(60, "dormant")
     bodies = [
-        webhook(number_of(user.user), "sair", f"wamid.{number}")
+        webhook_body(number_of(user.user), "sair", message_id=f"wamid.{number}")
         for number, user in enumerate(users)
         for _ in range(2)
     ]

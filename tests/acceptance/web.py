@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hmac
+import json
 import os
 import socket
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 from urllib.error import URLError
@@ -16,6 +19,8 @@ from tests.running import PROJECT, database_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from engagement.models import UserProfile
 
 SECRET: Final = "app-secret"  # noqa: S105  no real one
 SETTINGS: Final = {
@@ -45,9 +50,7 @@ class WebServer:
 
 @contextmanager
 def web_server(*, workers: int = 2, threads: int = 8, **environment: str) -> Iterator[WebServer]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "gunicorn", "config.wsgi", "--bind", f"127.0.0.1:{port}"),
@@ -64,9 +67,42 @@ def web_server(*, workers: int = 2, threads: int = 8, **environment: str) -> Ite
         process.wait(timeout=30)
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
+
+
 def is_up(port: int) -> bool:
     try:
         with urlopen(f"http://127.0.0.1:{port}/healthz", timeout=1) as answer:
             return bool(answer.status == 200)
     except (URLError, OSError):
         return False
+
+
+def webhook_body(number: str, text: str, *, message_id: str) -> bytes:
+    """A message as WhatsApp's Cloud API reports it, sent now."""
+    message = {
+        "from": number,
+        "id": message_id,
+        "timestamp": str(int(time.time())),
+        "type": "text",
+        "text": {"body": text},
+    }
+    value = {"messaging_product": "whatsapp", "metadata": {}, "messages": [message]}
+    entry = [{"id": "1", "changes": [{"field": "messages", "value": value}]}]
+    return json.dumps({"object": "whatsapp_business_account", "entry": entry}).encode()
+
+
+def webhook_headers(body: bytes) -> dict[str, str]:
+    return {"X-Hub-Signature-256": signature_of(body), "Content-Type": "application/json", **TLS}
+
+
+def signature_of(body: bytes) -> str:
+    return "sha256=" + hmac.digest(SECRET.encode(), body, "sha256").hex()
+
+
+def number_of(user: UserProfile) -> str:
+    return str(user.whatsapp_jid).partition("@")[0]

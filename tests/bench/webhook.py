@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
-import json
 import statistics
 import subprocess
 import sys
@@ -22,7 +20,7 @@ from engagement.models import (
     UserEngagementState,
     UserProfile,
 )
-from tests.acceptance.web import SECRET, TLS, web_server
+from tests.acceptance.web import number_of, web_server, webhook_body, webhook_headers
 from tests.bench.measuring import PRODUCTION
 from tests.factories import make_users
 from tests.running import PROJECT, database_url
@@ -55,7 +53,10 @@ def _latencies(size: int, *, beside_a_run: bool) -> list[float]:
     users = make_users(size, "dormant")
     for _ in range(20 if beside_a_run else 0):
         make_users(size, "silent", last_activity_at=timezone.now() - timedelta(days=20))
-    bodies = [_body(str(user.user.whatsapp_jid).partition("@")[0], n) for n, user in enumerate(users)]
+    bodies = [
+        webhook_body(number_of(user.user), "oi", message_id=f"wamid.{number}")
+        for number, user in enumerate(users)
+    ]
     with web_server(LOG_LEVEL="WARNING", PYTHONWARNINGS="ignore") as server:
         url = f"{server.url}/webhooks/whatsapp"
         _ask_all(url, bodies[:CLIENTS])
@@ -82,30 +83,12 @@ def _ask_all(url: str, bodies: Sequence[bytes]) -> list[float]:
     pool = urllib3.PoolManager(maxsize=CLIENTS, retries=False)
 
     def ask(body: bytes) -> float:
-        signature = "sha256=" + hmac.digest(SECRET.encode(), body, "sha256").hex()
+        headers = webhook_headers(body)
         began_at = time.perf_counter()
-        answer = pool.request(
-            "POST",
-            url,
-            body=body,
-            headers={"X-Hub-Signature-256": signature, "Content-Type": "application/json", **TLS},
-        )
+        answer = pool.request("POST", url, body=body, headers=headers)
         if answer.status != 200:
             raise SystemExit(f"bench: the webhook answered {answer.status}.")
         return time.perf_counter() - began_at
 
     with ThreadPoolExecutor(CLIENTS) as clients:
         return list(clients.map(ask, bodies))
-
-
-def _body(number: str, at: int) -> bytes:
-    message = {
-        "from": number,
-        "id": f"wamid.{at}",
-        "timestamp": str(int(time.time())),
-        "type": "text",
-        "text": {"body": "oi"},
-    }
-    value = {"messaging_product": "whatsapp", "metadata": {}, "messages": [message]}
-    entry = [{"id": "1", "changes": [{"field": "messages", "value": value}]}]
-    return json.dumps({"object": "whatsapp_business_account", "entry": entry}).encode()

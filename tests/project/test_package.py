@@ -6,21 +6,18 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import zipfile
 from typing import TYPE_CHECKING, Final
 
 import pytest
 from django.db import connection
 
+from tests.project.environments import empty_environment, pip
 from tests.running import PROJECT, database_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-BASE_PYTHON: Final = str(getattr(sys, "_base_executable", sys.executable))
-"""The interpreter behind the virtual environment, which has pip."""
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -43,15 +40,6 @@ TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP
         "django.contrib.messages.context_processors.messages"]}}]
 urlpatterns = []
 """
-
-
-def pip(*arguments: str) -> None:
-    subprocess.run(
-        [BASE_PYTHON, "-m", "pip", *arguments, "--quiet", "--disable-pip-version-check"],
-        check=True,
-        cwd=PROJECT,
-        capture_output=True,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +84,7 @@ def database() -> Iterator[dict[str, str]]:
 @pytest.mark.django_db(transaction=True)
 def test_a_bare_project_runs_the_job(wheel: Path, database: dict[str, str], tmp_path: Path) -> None:
     assert database_url()
-    environment = tmp_path / "environment"
-    subprocess.run([BASE_PYTHON, "-m", "venv", "--without-pip", str(environment)], check=True)
-    python = environment / "bin" / "python"
+    python = empty_environment(tmp_path / "environment")
     pip("--python", str(python), "install", str(wheel))
     (tmp_path / "bare.py").write_text(SETTINGS)
 

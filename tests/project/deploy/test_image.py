@@ -8,9 +8,7 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,14 +17,15 @@ from urllib.request import Request, urlopen
 import pytest
 import yaml
 
-from tests.acceptance.web import SETTINGS, TLS, is_up
+from tests.acceptance.runs import wait_until
+from tests.acceptance.web import SETTINGS, TLS, free_port, is_up
 from tests.project.docs.command_lines import parse
+from tests.project.environments import BASE_PYTHON, empty_environment, pip
 from tests.running import PROJECT, database_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BASE_PYTHON: Final = str(getattr(sys, "_base_executable", sys.executable))
 DOCKERFILE: Final = (PROJECT / "Dockerfile").read_text()
 NOBODY: Final = 65534
 
@@ -50,16 +49,12 @@ def image() -> Iterator[Path]:
     root = Path(tempfile.mkdtemp(prefix="engagement-image-"))
     root.chmod(0o755)
     venv, project = root / "venv", root / "engagement"
-    subprocess.run([BASE_PYTHON, "-m", "venv", "--without-pip", str(venv)], check=True)
+    python = empty_environment(venv)
     (install,) = (step for step in instructions("RUN") if "pip install" in step)
     arguments = shlex.split(install)
     arguments = arguments[arguments.index("install") :]
     arguments = [word.replace("/build/", f"{PROJECT}/") for word in arguments]
-    subprocess.run(
-        [BASE_PYTHON, "-m", "pip", "--python", str(venv / "bin" / "python"), *arguments, "--quiet"],
-        check=True,
-        capture_output=True,
-    )
+    pip("--python", str(python), *arguments)
     project.mkdir()
     ignored = [line for line in (PROJECT / ".dockerignore").read_text().splitlines() if line[0] not in "*!"]
     for source, target in (
@@ -111,15 +106,11 @@ def may_change_user() -> bool:
 
 @pytest.mark.django_db(transaction=True)
 def test_the_web_server_answers_probes_and_ends_when_it_is_told_to(image: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [word.replace("0.0.0.0:8000", f"127.0.0.1:{port}") for word in words("CMD")]
     server = start(image, *command)
     try:
-        for _ in range(300):
-            if is_up(port) or server.poll() is not None:
-                break
+        wait_until(lambda: is_up(port) or server.poll() is not None, "the web server does not answer")
         health = json.loads(instructions("HEALTHCHECK")[0].partition("CMD ")[2])
         health = [word.replace(":8000", f":{port}") for word in health]
         assert subprocess.run(health, check=False).returncode == 0
