@@ -8,7 +8,7 @@ really sent and said, and after each step it checks what must never happen.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from random import Random, SystemRandom
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -27,7 +27,6 @@ from tests.running import run_job
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from engagement.services.inbound_messages import InboundResult
 
@@ -90,10 +89,13 @@ ACTIONS: Final[dict[str, tuple[int, dict[str, Sequence[Any]]]]] = {
 class Truth:
     """What really happened to one user, whatever the tables say."""
 
-    told_at: dict[datetime, datetime] = field(default_factory=dict)
-    """By wait: from when on the user may have seen its goodbye."""
-    sent: dict[datetime, list[UUID]] = field(default_factory=dict)
-    """By wait: the goodbyes that were surely sent."""
+    told_at: dict[date, datetime] = field(default_factory=dict)
+    """By day on which a wait began: from when on the user may have seen its goodbye.
+
+    Waits that begin on the same day share one goodbye, as they share its key.
+    """
+    sent: dict[date, list[UUID]] = field(default_factory=dict)
+    """By day on which a wait began: the goodbyes that were surely sent."""
     opted_out_at: datetime | None = None
     heard: list[tuple[str, datetime]] = field(default_factory=list)
 
@@ -156,9 +158,9 @@ class Explorer:
         self.tried.add(message.id)
         if how not in {"failed", "tried"}:
             told_at = wait_began_at if how in {"sent without time", "deleted"} else self.now
-            self.truths[number].told_at.setdefault(wait_began_at, told_at)
+            self.truths[number].told_at.setdefault(wait_began_at.date(), told_at)
         if how in {"sent", "sent without time", "deleted"}:
-            self.truths[number].sent.setdefault(wait_began_at, []).append(message.id)
+            self.truths[number].sent.setdefault(wait_began_at.date(), []).append(message.id)
         if how == "deleted":
             EngagementMessage.objects.filter(pk=message.pk).delete()
             return
@@ -236,7 +238,7 @@ class Explorer:
 
     def one_goodbye_per_wait(self) -> None:
         for truth in self.truths:
-            assert all(len(sent) == 1 for sent in truth.sent.values()), "two goodbyes in one wait"
+            assert all(len(sent) == 1 for sent in truth.sent.values()), "two goodbyes for one day"
 
     def key_of_a_tried_goodbye_is_never_freed(self) -> None:
         freed = EngagementMessage.objects.filter(idempotency_key__contains=":undone:")
@@ -249,9 +251,8 @@ class Explorer:
         for number, user_id in enumerate(self.ids):
             moves = EngagementStateTransition.objects.filter(user_id=user_id, trigger="goodbye_timeout")
             for move in moves:
-                began_at = move.metadata["former_timestamps"]["goodbye_sent_at"]
-                told = {at.isoformat(): when for at, when in self.truths[number].told_at.items()}
-                if began_at not in told:
+                began_at = datetime.fromisoformat(move.metadata["former_timestamps"]["goodbye_sent_at"])
+                if began_at.date() not in self.truths[number].told_at:
                     assert move.metadata["goodbye"] != "sent", "said to be sent, but never was"
 
     def _state(self, number: int) -> Any:
@@ -277,7 +278,7 @@ class Explorer:
     ) -> None:
         assert result.transition
         if result.transition.trigger.startswith("goodbye_response"):
-            told_at = truth.told_at.get(before.goodbye_sent_at)
+            told_at = truth.told_at.get(before.goodbye_sent_at.date())
             assert told_at is not None, "answered a goodbye that was never sent"
             assert heard_at >= told_at.replace(microsecond=0), "answered before it was sent"
         elif heard_at < before.last_activity_at:
