@@ -32,7 +32,6 @@ from tests.acceptance.deliveries import (
     Refusals,
     assert_at_most_once,
     end_of,
-    kill_group,
     let_claims_expire,
     queue_goodbyes,
     send_to_the_end,
@@ -42,7 +41,7 @@ from tests.acceptance.deliveries import (
 )
 from tests.acceptance.own_server import OwnServer
 from tests.acceptance.pooler import PROGRAM, transaction_pooler
-from tests.acceptance.runs import wait_until
+from tests.acceptance.runs import kill, wait_until
 from tests.database import GATE, closed_gate, execute, wait_for_somebody_at_the_gate
 from tests.factories import make_users
 
@@ -81,7 +80,7 @@ def test_senders_that_are_killed_at_random_neither_lose_nor_double(
         process = start_sender(sandbox, "--workers", str(WORKERS))
         more = chance.randrange(1, max(2, goodbyes // size.kills))
         wait_for_messages(sandbox, len(sandbox.messages) + more, of=process)
-        kill_group(process)
+        kill(process)
     finish(sandbox)
     assert_at_most_once(sandbox, pending=0, failed=0, cancelled=0)
     unknown = EngagementMessage.objects.filter(status=MessageStatus.UNKNOWN)
@@ -118,7 +117,7 @@ def test_a_kill_in_a_transaction(
     with closed_gate() as gate:
         process = start_sender(sandbox)
         wait_for_somebody_at_the_gate(gate)
-        kill_group(process)
+        kill(process)
     execute("DROP FUNCTION at_move CASCADE")
     assert len(sandbox.messages) == received
     # The end is one statement, which the server finishes and commits although its client is dead.
@@ -148,7 +147,7 @@ def test_a_kill_while_the_server_works(sandbox: WhatsAppSandbox) -> None:
     sandbox.respond = wait
     process = start_sender(sandbox)
     wait_for_messages(sandbox, 1)
-    kill_group(process)
+    kill(process)
     killed.set()
     finish(sandbox)
     assert_at_most_once(sandbox, unknown=1)

@@ -226,6 +226,8 @@ class TestInAProcessOfItsOwn:
                 "run_engagement_daily",
                 "--batch-size",
                 "3",
+                "--workers",
+                "1",
                 "--now",
                 NOW.isoformat(),
                 ENGAGEMENT_HEARTBEAT_URL=service.url,

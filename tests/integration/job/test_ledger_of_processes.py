@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -26,7 +25,6 @@ from tests.database import (
     wait_for_somebody_at_the_gate,
 )
 from tests.factories import NOW, make_users
-from tests.integration.job.test_workers import workers_of
 from tests.running import run_job, run_process, start_process
 
 if TYPE_CHECKING:
@@ -114,19 +112,6 @@ def test_workers_cost_the_ledger_no_more_statements_than_one(monkeypatch: pytest
         assert run_job(workers=3, batch_size=2).succeeded == 12
     # At the start, when the last of them has ended each check, and at the end.
     assert sum("engagement_job_runs" in query["sql"] for query in queries) == 5
-
-
-def test_killed_worker_makes_its_run_a_failed_one() -> None:
-    make_users(30, "silent")
-    wait_at_gate()
-    with closed_gate() as gate:
-        process = start_process(*RUN, "--workers", "3")
-        wait_for_somebody_at_the_gate(gate, count=3)
-        os.kill(workers_of(process)[1], signal.SIGKILL)
-    assert end(process) == 1
-    row = EngagementJobRun.objects.get()
-    assert row.status == "failed"
-    assert "A worker process ended with code -9" in str(row.failure)
 
 
 def test_two_runs_at_once_have_a_row_each() -> None:
