@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from django.db import connection, transaction
@@ -136,20 +137,26 @@ def transition_states(  # noqa: PLR0913  each says something else about the tran
     trigger = Trigger(trigger)
     if not user_states:
         return []
-    moving = [user_state for user_state in user_states if next_state(user_state, trigger)]
+    moving = _moving(user_states, trigger)
     _write_states(user_states, trigger=trigger, now=now, heard_at=heard_at or now, policy=policy)
     # A user whom a person marked as active has not returned unprompted.
     since = {} if performed_by else _dormant_since(moving, trigger=trigger)
     origin = _origin(job_id=job_id, performed_by=performed_by)
+    about = partial(transition_metadata, trigger=trigger, now=now, policy=policy, message=message)
+    target, cause, details = TARGETS[trigger].value, trigger.value, details or {}
     transitions = [
-        _transition(
-            user_state,
-            trigger,
-            now=now,
-            policy=policy,
-            since=since,
-            origin={**origin, **(details or {}).get(user_state.user_id, {})},
-            message=message,
+        Transition(
+            uuid7(),
+            user_state.user_id,
+            user_state.state,
+            target,
+            cause,
+            {
+                **about(user_state, dormant_since=since.get(user_state.user_id)),
+                **origin,
+                **details.get(user_state.user_id, {}),
+            },
+            now,
         )
         for user_state in moving
     ]
@@ -220,6 +227,13 @@ def _create_states(user_ids: Collection[UUID], *, now: datetime) -> None:
     )
 
 
+def _moving(user_states: Sequence[UserState], trigger: Trigger) -> list[UserState]:
+    """Those whom the trigger moves. Thousands of users are in few states: each state is asked once."""
+    one_of_each = {user_state.state: user_state for user_state in user_states}
+    moved = {state for state, user_state in one_of_each.items() if next_state(user_state, trigger)}
+    return [user_state for user_state in user_states if user_state.state in moved]
+
+
 def _write_states(
     user_states: Sequence[UserState],
     *,
@@ -257,31 +271,6 @@ def _dormant_since(moving: Sequence[UserState], *, trigger: Trigger) -> Mapping[
         if user_state.state == State.DORMANT
     }
     return silent_since | audit_log.dormant_since(silent_since) if silent_since else {}
-
-
-def _transition(
-    user_state: UserState,
-    trigger: Trigger,
-    *,
-    now: datetime,
-    policy: Policy,
-    since: Mapping[UUID, datetime],
-    origin: Mapping[str, str],
-    message: ReceivedMessage | None,
-) -> Transition:
-    dormant_since = since.get(user_state.user_id)
-    metadata = transition_metadata(
-        user_state, trigger, now=now, policy=policy, dormant_since=dormant_since, message=message
-    )
-    return Transition(
-        id=uuid7(),
-        user_id=user_state.user_id,
-        from_state=user_state.state,
-        to_state=TARGETS[trigger].value,
-        trigger=trigger.value,
-        metadata={**metadata, **origin},
-        created_at=now,
-    )
 
 
 def _undoing_transition(user_state: UserState, move: Transition, *, now: datetime) -> Transition:
