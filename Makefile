@@ -58,7 +58,7 @@ run: install ## Load the sample of customer activity and run the daily job on it
 	@echo "Running the daily job as if it were $(SAMPLE_NOW)."
 	@$(MANAGE) run_engagement_daily --now $(SAMPLE_NOW) $(ARGS)
 
-demo: install ## Show the whole way of a goodbye in a database of its own, with a stand-in for WhatsApp
+demo: install ## Show a goodbye from start to finish in a database of its own, with a stand-in for WhatsApp
 	@$(MANAGE) dbshell -- --quiet -c 'DROP DATABASE IF EXISTS $(DEMO) WITH (FORCE)' -c 'CREATE DATABASE $(DEMO)'
 	@DATABASE_NAME=$(DEMO) $(MANAGE) migrate --verbosity 0
 	@DATABASE_NAME=$(DEMO) LOG_LEVEL=ERROR $(MANAGE) demo_delivery $(SAMPLE) --as-of $(SAMPLE_NOW)

@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 WAIT_OVER: Final = "wait_over"
 """Why a timeout cancels a goodbye that is still pending."""
 ERASED_KEY: Final = "erased:"
-"""How the idempotency key of a message begins whose user was erased; its id follows."""
+"""The beginning of the key of a message whose user was erased. The id of the message follows."""
 EXPIRED_CLAIM: Final = "claim_expired"
-"""Why a message is unknown whose sender never reported an outcome."""
+"""The reason of messages that are unknown because their sender never reported an outcome."""
 
 
 log = structlog.get_logger("engagement")
 
 
 class Queued(NamedTuple):
-    """What became of messages that were to be queued."""
+    """The result of queueing messages."""
 
     ids: list[str]
     """An id for each message, in their order; that of its row if it was queued."""

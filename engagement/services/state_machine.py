@@ -168,7 +168,7 @@ def transition_states(  # noqa: PLR0913  each says something else about the tran
 def extend_wait(*, user_id: UUID, until: datetime) -> bool:
     """Let a user's wait for an answer last at least until then; returns whether it does so now.
 
-    The wait counts from the telling: the sender calls this when it claims a goodbye, and when the goodbye
+    The wait begins when the user is told: the sender calls this when it claims a goodbye, and when the goodbye
     is delivered. It writes no audit row.
     Transaction: needs the caller's, in which the state row was locked. Repeatable.
     """

@@ -1,4 +1,4 @@
-"""How an attempt ended: accepted, refused, unknown. Rules: delivery design, sections 1 and 2.
+"""How an attempt ended: accepted, refused, unknown. Rules: docs/delivery.md.
 
 Each outcome takes the message's lock alone; a refusal that opts the user out locks state, profile and
 message, in that order.

@@ -45,7 +45,7 @@ log = structlog.get_logger("engagement")
 def run_daily_job(
     *, request: RunRequest, stop: StopRequest | None = None, listeners: Sequence[RunListener] = ()
 ) -> RunResult:
-    """Ask each check who is due, and move those users (design, section 4).
+    """Ask each check who is due, and move those users.
 
     Transaction: opens one per batch and per write to the ledger; must not be called inside another.
     Several workers share a large run, each in a thread and on a connection of its own; within a

@@ -23,7 +23,7 @@ class NotUndoneReason(StrEnum):
     MOVED_ON = "moved_on"
     """Something has happened to the user since."""
     GOODBYE_SENT = "goodbye_sent"
-    """The user has read it. After an undo they would get a second one."""
+    """It was sent: after an undo the user would get a second one."""
     GOODBYE_FAILED = "goodbye_failed"
     """A sender has tried, and may have reached the user."""
     GOODBYE_IN_HAND = "goodbye_in_hand"
