@@ -1,4 +1,4 @@
-"""The goodbye message and its idempotency key."""
+"""The goodbye message."""
 
 from __future__ import annotations
 

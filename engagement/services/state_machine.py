@@ -168,8 +168,8 @@ def transition_states(  # noqa: PLR0913  each says something else about the tran
 def extend_wait(*, user_id: UUID, until: datetime) -> bool:
     """Let a user's wait for an answer last at least until then; returns whether it does so now.
 
-    The wait begins when the user is told: the sender calls this when it claims a goodbye, and when the goodbye
-    is delivered. It writes no audit row.
+    The wait begins when the user is told: the sender calls this when it claims a goodbye, and when the
+    goodbye is delivered. It writes no audit row.
     Transaction: needs the caller's, in which the state row was locked. Repeatable.
     """
     _require_transaction("extend_wait()")
@@ -296,17 +296,17 @@ _EXTEND_WAIT: Final = """
     WHERE user_id = %(user_id)s AND state = 'goodbye_sent' AND goodbye_expires_at < %(until)s
 """
 _RESTORE_STATES: Final = """
-    UPDATE user_engagement_states AS stands
-    SET state = stood.state,
-        goodbye_sent_at = stood.goodbye_sent_at,
-        goodbye_expires_at = stood.goodbye_expires_at,
-        remind_at = stood.remind_at,
+    UPDATE user_engagement_states AS states
+    SET state = former.state,
+        goodbye_sent_at = former.goodbye_sent_at,
+        goodbye_expires_at = former.goodbye_expires_at,
+        remind_at = former.remind_at,
         updated_at = %s
-    FROM jsonb_to_recordset(%s::jsonb) AS stood (
+    FROM jsonb_to_recordset(%s::jsonb) AS former (
         user_id uuid, left_in text, state text,
         goodbye_sent_at timestamptz, goodbye_expires_at timestamptz, remind_at timestamptz
     )
-    WHERE stands.user_id = stood.user_id AND stands.state = stood.left_in
+    WHERE states.user_id = former.user_id AND states.state = former.left_in
 """
 
 
