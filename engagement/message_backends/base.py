@@ -92,7 +92,7 @@ SendOutcome: TypeAlias = Accepted | Refused | Unknown
 
 
 class MessageBackend(ABC):
-    """Sends one message at a time. One instance serves one process."""
+    """Sends messages, one at a time in each thread. One instance serves all workers of a sender."""
 
     name: ClassVar[str]
     """Stored with each message, and the key of the backend's pauses."""
