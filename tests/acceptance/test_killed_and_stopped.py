@@ -79,7 +79,7 @@ def test_stopped_run_finishes_its_batch_and_the_next_one_the_rest(
     before = seeded(onlooker, due=size.due)
     held_up = chance.choice(first_goodbyes(before))
     take_key(other, held_up)
-    process = start_run("--batch-size", str(size.batch))
+    process = start_run("--batch-size", str(size.batch), "--workers", "1")
     wait_until_waiting(onlooker, 1)
     process.send_signal(number)
     other.rollback()

@@ -251,7 +251,8 @@ class TestInAProcessOfItsOwn:
         wait_at_gate()
         with closed_gate() as gate:
             process = start_process(
-                "run_engagement_daily", "--json", "--batch-size", "3", "--now", NOW.isoformat()
+                *("run_engagement_daily", "--json", "--now", NOW.isoformat()),
+                *("--batch-size", "3", "--workers", "1"),
             )
             wait_for_somebody_at_the_gate(gate)
             process.send_signal(number)
