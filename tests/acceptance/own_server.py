@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from config.private_postgresql.server import PORT, PrivateServer
-from tests.acceptance.runs import wait_until
 from tests.running import run_process
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -35,6 +35,7 @@ from tests.acceptance.deliveries import (
     kill_group,
     let_claims_expire,
     queue_goodbyes,
+    send_here,
     send_to_the_end,
     start_sender,
     taken,
@@ -42,9 +43,9 @@ from tests.acceptance.deliveries import (
 )
 from tests.acceptance.own_server import OwnServer
 from tests.acceptance.pooler import PROGRAM, transaction_pooler
-from tests.acceptance.runs import wait_until
 from tests.database import GATE, closed_gate, execute, wait_for_somebody_at_the_gate
 from tests.factories import make_users
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +70,7 @@ def finish(sandbox: WhatsAppSandbox) -> None:
     sandbox.respond = None
     # A slot of a worker that was killed may have locked a message that the next call finds.
     for _ in range(2):
-        assert send_to_the_end(sandbox).code == 0
+        assert send_here(sandbox).code == 0
 
 
 def test_senders_that_are_killed_at_random_neither_lose_nor_double(
@@ -198,7 +199,7 @@ def test_an_error_of_the_account_pauses_and_costs_no_message_an_attempt(
     assert len(refusals.refused) <= 2
     untouched = EngagementMessage.objects.filter(retry_count=0, attempt_id=None, claimed_at=None)
     assert untouched.count() == 61
-    assert send_to_the_end(sandbox).code == 5
+    assert send_here(sandbox).code == 5
     SendingChannel.objects.update(paused_until=None, next_slot_at=None)
     finish(sandbox)
     assert_at_most_once(sandbox, refused=refusals.refused, sent=100)
@@ -247,7 +248,7 @@ def test_quiet_hours_over_midnight_and_the_end_of_summer_time(sandbox: WhatsAppS
 
     def send(now: str, *arguments: str) -> int:
         hours = {"ENGAGEMENT_SEND_HOURS": "22:00-02:00", "ENGAGEMENT_SEND_TIME_ZONE": "America/New_York"}
-        assert send_to_the_end(sandbox, "--now", now, *arguments, **hours).code == 0
+        assert send_here(sandbox, "--now", now, *arguments, **hours).code == 0
         return len(sandbox.messages)
 
     assert send("2026-11-01T01:59:59Z") == 0
@@ -384,7 +385,7 @@ def test_timeouts_undo_and_retries_beside_the_senders(
     in_thread(interfere)
     end_of(process)
     let_claims_expire()
-    end_of(start_sender(sandbox))
+    send_here(sandbox)
     assert_at_most_once(sandbox, refused=refusals.refused, sending=0)
 
 
@@ -401,8 +402,7 @@ def test_the_mistakes_of_a_provider_cost_nobody_a_second_message(
     ]
     queue_goodbyes(len(strange) + 1)
     sandbox.respond = lambda message: strange[message.number - 1] if message.number <= len(strange) else None
-    outcome = send_to_the_end(sandbox)
-    assert outcome.code == 3
+    assert send_here(sandbox).code == 3
     finish(sandbox)
     assert_at_most_once(sandbox, unknown=len(strange), sent=1)
 
@@ -457,7 +457,7 @@ TOLD_USER: Final = """
 
 def test_the_wait_of_a_goodbye_begins_when_it_is_sent(sandbox: WhatsAppSandbox) -> None:
     queue_goodbyes(5)
-    assert send_to_the_end(sandbox).code == 0
+    assert send_here(sandbox).code == 0
     for row in EngagementMessage.objects.all():
         user = UserEngagementState.objects.get(user_id=row.user_id)
         assert row.claimed_at

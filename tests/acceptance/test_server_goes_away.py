@@ -13,7 +13,6 @@ from tests.acceptance.invariants import assert_invariants
 from tests.acceptance.own_server import OwnServer
 from tests.acceptance.rows import take_snapshot
 from tests.acceptance.runs import (
-    DEADLINE_SECONDS,
     JOB,
     count_moves,
     end_of,
@@ -22,12 +21,12 @@ from tests.acceptance.runs import (
     start_run,
     value,
     wait_for_moves,
-    wait_until,
     wait_until_waiting,
 )
 from tests.acceptance.seeding import seeded
 from tests.database import execute
 from tests.running import Outcome
+from tests.waiting import DEADLINE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     import subprocess

@@ -15,7 +15,6 @@ from django.utils import timezone
 from engagement.models import EngagementJobRun
 from engagement.selectors.job_runs import VANISHED, VANISHED_AFTER, status_of_run
 from engagement.services.job import ledger
-from tests.acceptance.runs import wait_until
 from tests.database import (
     AT_THE_GATE,
     GATE,
@@ -28,6 +27,7 @@ from tests.database import (
 from tests.factories import NOW, make_users
 from tests.integration.job.test_workers import workers_of
 from tests.running import run_job, run_process, start_process
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     import subprocess

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +16,6 @@ from engagement.services.job import check_run, parallel
 from engagement.services.job.result import UserFailure
 from engagement.states import State
 from tests.database import (
-    DEADLINE_SECONDS,
     closed_gate,
     execute,
     fail_moves_of,
@@ -27,6 +25,7 @@ from tests.database import (
 from tests.factories import NOW, make_users
 from tests.integration.job.outcomes import assert_all_moved_once
 from tests.running import run_job, run_process, start_process
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     import subprocess
@@ -135,9 +134,14 @@ def test_workers_stop_when_their_parent_is_killed() -> None:
         process.wait()
     _, err = process.communicate(timeout=60)
     assert "Traceback" not in err
-    deadline_at = monotonic() + DEADLINE_SECONDS
-    while any(Path(f"/proc/{pid}/cmdline").read_bytes() for pid in workers if Path(f"/proc/{pid}").exists()):
-        assert monotonic() < deadline_at, "a worker outlives its parent"
+    wait_until(
+        lambda: (
+            not any(
+                Path(f"/proc/{pid}/cmdline").read_bytes() for pid in workers if Path(f"/proc/{pid}").exists()
+            )
+        ),
+        "a worker outlives its parent",
+    )
     assert_all_moved_once(15)
 
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from config.private_postgresql.server import PrivateServer, ServerRefusedError
-from tests.acceptance.runs import wait_until
 from tests.project.private_postgresql.private_server import REPOSITORY, manage, pid_of, query, user_of
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
