@@ -6,14 +6,17 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 from uuid_utils.compat import uuid7
 
+import manage
 from engagement.services.job.daily_job import RunRequest, run_daily_job
 from tests.factories import NOW
 
@@ -57,6 +60,18 @@ def run_command(*arguments: str) -> Outcome:
     except CommandError as error:
         err.write(str(error))
         code = error.returncode
+    return Outcome(out.getvalue(), err.getvalue(), code)
+
+
+def run_main(*arguments: str) -> Outcome:
+    """Run `manage.py` in this process up to its exit code; the command closes this test's connection."""
+    out, err, code = StringIO(), StringIO(), 0
+    with redirect_stdout(out), redirect_stderr(err), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["manage.py", *arguments])
+        try:
+            manage.main()
+        except SystemExit as error:
+            code = int(error.code or 0)
     return Outcome(out.getvalue(), err.getvalue(), code)
 
 

@@ -26,7 +26,7 @@ from tests.database import (
 )
 from tests.factories import NOW, make_users
 from tests.integration.job.test_workers import workers_of
-from tests.running import run_job, run_process, start_process
+from tests.running import run_command, run_job, run_process, start_process
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def test_killed_run_vanishes_and_is_in_nobodys_way(workers: int) -> None:
     row = EngagementJobRun.objects.get()
     later = timezone.now() + VANISHED_AFTER + timedelta(seconds=1)
     assert (row.status, row.finished_at, status_of_run(row, now=later)) == ("running", None, VANISHED)
-    next_run = run_process(*RUN)
+    next_run = run_command(*RUN)
     assert (next_run.code, next_run.json["succeeded"]) == (0, 30)
     assert EngagementJobRun.objects.filter(status="succeeded", succeeded=30).count() == 1
     row.refresh_from_db()
