@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DATABASE = "postgres"
-TABLES = "user_profiles, user_engagement_states, engagement_state_transitions, engagement_message_queue"
+TABLES = (
+    "user_profiles, user_engagement_states, engagement_state_transitions, engagement_message_queue,"
+    " engagement_sending_channels"
+)
 
 
 @dataclass(frozen=True, slots=True)

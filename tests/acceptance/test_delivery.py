@@ -41,7 +41,6 @@ from tests.acceptance.deliveries import (
     taken,
     wait_for_messages,
 )
-from tests.acceptance.own_server import OwnServer
 from tests.acceptance.pooler import PROGRAM, transaction_pooler
 from tests.database import GATE, closed_gate, execute, wait_for_somebody_at_the_gate
 from tests.factories import make_users
@@ -49,12 +48,12 @@ from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
     from random import Random
     from uuid import UUID
 
     from engagement.sandbox.server import SandboxMessage
     from tests.acceptance.conftest import Size
+    from tests.acceptance.own_server import OwnServer
 
 WORKERS: Final = 4
 
@@ -409,33 +408,29 @@ def test_the_mistakes_of_a_provider_cost_nobody_a_second_message(
 
 @pytest.mark.parametrize("comes_back", [True, False])
 def test_a_database_that_crashes_between_the_answer_and_its_record(
-    sandbox: WhatsAppSandbox, tmp_path: Path, *, comes_back: bool
+    sandbox: WhatsAppSandbox, server: OwnServer, *, comes_back: bool
 ) -> None:
-    server = OwnServer.started(tmp_path)
-    try:
-        with server.connect() as connected:
-            connected.execute(TOLD_USER)
-        restart = threading.Timer(2, server.start)
+    with server.connect() as connected:
+        connected.execute(TOLD_USER)
+    restart = threading.Timer(1, server.start)
 
-        def crash(_message: SandboxMessage) -> None:
-            server.crash()
-            if comes_back:
-                restart.start()
-
-        sandbox.respond = crash
-        seconds = "60" if comes_back else "1"
-        sender = {"DATABASE_URL": server.url, "ENGAGEMENT_RECONNECT_LIMIT_SECONDS": seconds}
-        outcome = send_to_the_end(sandbox, **sender)
+    def crash(_message: SandboxMessage) -> None:
+        server.crash()
         if comes_back:
-            restart.join()
-        else:
-            server.start()
-        with server.connect() as connected:
-            row = connected.execute("SELECT status FROM engagement_message_queue").fetchone()
-        assert (outcome.code, row) == ((0, ("sent",)) if comes_back else (1, ("sending",)))
-        assert len(sandbox.messages) == 1
-    finally:
-        server.remove()
+            restart.start()
+
+    sandbox.respond = crash
+    seconds = "60" if comes_back else "1"
+    sender = {"DATABASE_URL": server.url, "ENGAGEMENT_RECONNECT_LIMIT_SECONDS": seconds}
+    outcome = send_to_the_end(sandbox, **sender)
+    if comes_back:
+        restart.join()
+    else:
+        server.start()
+    with server.connect() as connected:
+        row = connected.execute("SELECT status FROM engagement_message_queue").fetchone()
+    assert (outcome.code, row) == ((0, ("sent",)) if comes_back else (1, ("sending",)))
+    assert len(sandbox.messages) == 1
 
 
 TOLD_USER: Final = """

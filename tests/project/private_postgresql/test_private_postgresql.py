@@ -173,10 +173,9 @@ def test_data_of_another_account_are_refused_in_one_sentence(
             new_server.socket_folder()
 
 
-@pytest.mark.parametrize("name", ["a project", "it's & that", "$HOME", "x" * 120])
-def test_unusual_project_path_works(new_server: PrivateServer, name: str) -> None:
-    project = new_server.folder.parent / name
-    project.mkdir()
+def test_unusual_project_path_works(new_server: PrivateServer) -> None:
+    project = new_server.folder.parent / "a project" / "it's & that" / "$HOME" / ("x" * 120)
+    project.mkdir(parents=True)
     unusual = PrivateServer(project)
     try:
         with user_of(unusual) as user:
