@@ -22,7 +22,7 @@ DAY: Final = timedelta(days=1)
 HOUR: Final = timedelta(hours=1)
 
 compared_with_the_job = settings(
-    max_examples=min(60, settings.default.max_examples),
+    max_examples=min(60, settings().max_examples),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
