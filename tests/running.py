@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -82,6 +83,8 @@ def run_main(*arguments: str) -> Outcome:
             # As the interpreter does: a text is written to stderr, and the code is 1.
             code = 1 if isinstance(error.code, str) else error.code or 0
             err.write(f"{error.code}\n" if isinstance(error.code, str) else "")
+        finally:
+            gc.enable()  # a command with a process of its own switches it off
     return Outcome(out.getvalue(), err.getvalue(), code)
 
 
