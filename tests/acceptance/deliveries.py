@@ -8,15 +8,17 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from django.db.models import F
+from django.test import override_settings
 
 from engagement.message_catalogue import GOODBYE
 from engagement.models import EngagementMessage, MessageStatus
 from engagement.sandbox.server import Answer
 from engagement.selectors.deliveries import database_now
 from engagement.services.delivery.receipts import callback_ids
-from tests.acceptance.runs import RUN_SECONDS, kill, wait_until
+from tests.acceptance.runs import RUN_SECONDS, kill
 from tests.factories import make_users
-from tests.running import Outcome, run_job, start_process
+from tests.running import Outcome, run_command, run_job, start_process
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     import subprocess
@@ -88,6 +90,12 @@ def end_of(process: subprocess.Popen[str]) -> Outcome:
 
 def send_to_the_end(sandbox: WhatsAppSandbox, *arguments: str, **environment: str) -> Outcome:
     return end_of(start_sender(sandbox, *arguments, **environment))
+
+
+def send_here(sandbox: WhatsAppSandbox, *arguments: str, **environment: str) -> Outcome:
+    """A sender in this process, for what does not depend on the process."""
+    with override_settings(**(backend_environment(sandbox) | environment)):
+        return run_command("send_messages", "--json", "--no-progress", *arguments)
 
 
 def kill_senders_that_are_left() -> None:

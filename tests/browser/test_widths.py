@@ -48,5 +48,5 @@ def test_pages_fit_the_window(live_server: LiveServer, pages: list[str], screen:
         log_in(page, live_server.url, name="grace", password=PASSWORD)
         for url in pages:
             page.goto(f"{live_server.url}{url}")
-            page.wait_for_load_state("networkidle")
+            page.evaluate("document.fonts.ready")
             fits(page)

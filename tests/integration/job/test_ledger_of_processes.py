@@ -14,7 +14,6 @@ from django.utils import timezone
 from engagement.models import EngagementJobRun
 from engagement.selectors.job_runs import VANISHED, VANISHED_AFTER, status_of_run
 from engagement.services.job import ledger
-from tests.acceptance.runs import wait_until
 from tests.database import (
     AT_THE_GATE,
     GATE,
@@ -25,7 +24,8 @@ from tests.database import (
     wait_for_somebody_at_the_gate,
 )
 from tests.factories import NOW, make_users
-from tests.running import run_job, run_process, start_process
+from tests.running import run_command, run_job, run_process, start_process
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     import subprocess
@@ -54,7 +54,7 @@ def test_killed_run_vanishes_and_is_in_nobodys_way(workers: int) -> None:
     row = EngagementJobRun.objects.get()
     later = timezone.now() + VANISHED_AFTER + timedelta(seconds=1)
     assert (row.status, row.finished_at, status_of_run(row, now=later)) == ("running", None, VANISHED)
-    next_run = run_process(*RUN)
+    next_run = run_command(*RUN)
     assert (next_run.code, next_run.json["succeeded"]) == (0, 30)
     assert EngagementJobRun.objects.filter(status="succeeded", succeeded=30).count() == 1
     row.refresh_from_db()

@@ -21,7 +21,6 @@ from engagement.services.job import check_run, daily_job, parallel
 from engagement.services.job.result import UserFailure
 from engagement.services.resilience import workers
 from engagement.states import State
-from tests.acceptance.runs import wait_until
 from tests.database import (
     closed_gate,
     execute,
@@ -32,6 +31,7 @@ from tests.database import (
 from tests.factories import NOW, make_users
 from tests.integration.job.outcomes import assert_all_moved_once
 from tests.running import run_job, run_process, start_process
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

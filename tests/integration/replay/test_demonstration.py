@@ -13,7 +13,8 @@ from engagement.models import (
     UserEngagementState,
     UserProfile,
 )
-from engagement.replay.demo import DAYS, Demonstration, play_demonstration
+from engagement.replay import demo
+from engagement.replay.demo import Demonstration, play_demonstration
 from engagement.replay.loading import user_id_of
 from tests.integration.replay.logs import DAY, HOUR, MIDNIGHT, TICK, Row, write_log
 
@@ -24,8 +25,15 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.django_db
 
 LAST_RUN: Final = MIDNIGHT + 6 * HOUR
+DAYS: Final = 24
+"""Shorter than a real demonstration: each day is a run."""
 AGO: Final = 100 * DAY
 """How long before the demonstration the log was written."""
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "DAYS", DAYS)
 
 
 def play(folder: Path, *rows: Row, now: datetime, as_of: datetime | None = None) -> Demonstration:
