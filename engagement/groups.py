@@ -21,6 +21,7 @@ ACTIONS: Final = (
     "resolve_message",
     "resume_sending",
     "change_opt_out",
+    "undo_run",
 )
 """The codenames of the permissions for support actions."""
 VIEW_CONTACT: Final = "view_contact"
