@@ -119,10 +119,11 @@ class UserAdmin(DjangoUserAdmin, PermissionsAdmin):  # type: ignore[type-arg]  #
             fields = (*fields, "is_superuser")
         return (*fields, "username") if obj else fields
 
-    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
+        """Show the groups as check boxes, without a button that adds one."""
         if db_field.name == "groups":
-            options["widget"] = UnfoldAdminCheckboxSelectMultipleWidget()
-        return super().formfield_for_manytomany(db_field, request, **options)
+            return db_field.formfield(widget=UnfoldAdminCheckboxSelectMultipleWidget())
+        return super().formfield_for_dbfield(db_field, request, **options)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -131,6 +132,9 @@ class UserAdmin(DjangoUserAdmin, PermissionsAdmin):  # type: ignore[type-arg]  #
         if account and self.has_change_permission(request, account):
             url = reverse(f"{self.admin_site.name}:auth_user_link", args=(account.pk,))
             context["buttons"] = [Button(_("One-time link"), url)]
+        if not account:
+            # The answer is the page with the link.
+            context |= {"show_save_and_add_another": False, "show_save_and_continue": False}
         return super().render_change_form(request, context, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: Any) -> None:
@@ -195,6 +199,7 @@ class GroupAdmin(DjangoGroupAdmin, PermissionsAdmin):
     """Groups. Those that others depend on cannot be deleted."""
 
     owner = "group"
+    fields = ("name", "permissions")
     change_form_outer_before_template = "accounts/group_note.html"
 
     def has_delete_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:

@@ -150,6 +150,8 @@ class EngagementStateTransitionAdmin(RowsOfUsersAdmin):
     """The audit log."""
 
     list_display = ("created_at", "user_link", "from_label", "trigger_label", "to_label")
+    # The first column of the list of a run has a link of its own.
+    list_display_links = ("created_at",)
     list_filter = (
         ("trigger", ChoicesCheckboxFilter),
         ("from_state", ChoicesCheckboxFilter),

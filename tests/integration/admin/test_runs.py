@@ -114,6 +114,7 @@ def test_users_of_a_run_are_listed_with_masked_numbers(viewer: Client, support: 
     page = of_run(viewer, run)
     link = f'<a class="engagement-link" href="{page_url(user.user)}" title="{user.user_id}">'
     assert f"{link}{MASKED}</a>" in page
+    assert not re.search(r"<a\b[^>]*>\s*<a\b", page)
     assert NUMBER not in page
     assert f"{link}{NUMBER}</a>" in of_run(support, run)
     assert (
