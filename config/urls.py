@@ -13,6 +13,7 @@ admin.site.index_title = "Dashboard"
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/", include("config.admin.passwords")),
     path("admin/", admin.site.urls),
     path("", include("engagement.api.urls")),
 ]

@@ -13,17 +13,23 @@ from django.templatetags.static import static
 from django.urls import reverse
 from unfold.sites import UnfoldAdminSite
 
+from config.admin.one_time_links import mail_is_configured
+
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
     from django.urls import URLPattern, URLResolver
 
 
 class Site(UnfoldAdminSite):
-    """The theme's site without two of its server errors."""
+    """The theme's site without two of its server errors, and with our log-in page."""
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         """Leave out "view on site": no row has such a page, and an id that is not a number would fail."""
         return [url for url in super().get_urls() if getattr(url, "name", "") != "view_on_site"]
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Say whether the log-in page can offer a link by mail."""
+        return super().login(request, {"can_reset": mail_is_configured(), **(extra_context or {})})
 
     def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Search from the sidebar. A page number that does not exist is a 404, not a server error."""

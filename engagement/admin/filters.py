@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_date
-from unfold.contrib.filters.admin import CheckboxFilter, RadioFilter, RangeDateFilter
+from django.utils.html import format_html, format_html_join
+from django.utils.translation import gettext_lazy
+from unfold.contrib.filters.admin import (
+    CheckboxFilter,
+    DropdownFilter,
+    RadioFilter,
+    RangeDateFilter,
+    TextFilter,
+)
 
 from engagement.conf import engagement_settings
 from engagement.models import RunStatus
 from engagement.schedule import first_run_from
 from engagement.selectors import due_users
+from engagement.selectors.audit_log import by_person, of_run
 from engagement.selectors.job_runs import VANISHED, runs_with_status
+from engagement.selectors.user_search import staff_names
 from engagement.states import CHECKS
 
 if TYPE_CHECKING:
@@ -89,6 +101,54 @@ class CheckFilter(CheckboxFilter):
         return queryset.filter(checks__has_any_keys=names) if names else queryset
 
 
+class RunFilter(TextFilter):
+    """The transitions of one run, by its id."""
+
+    title = gettext_lazy("run")
+    parameter_name = "run"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
+        if not self.value():
+            return queryset
+        job_id = self._job_id()
+        return queryset.filter(of_run(job_id)) if job_id else queryset.none()
+
+    def summary(self) -> str:
+        """The id, with a link to the page of the run."""
+        if not (job_id := self._job_id()):
+            return self.value() or ""
+        url = reverse("admin:engagement_engagementjobrun_change", args=(job_id,))
+        return format_html('<a class="engagement-link" href="{}">{}</a>', url, job_id)
+
+    def _job_id(self) -> UUID | None:
+        try:
+            return UUID((self.value() or "").strip())
+        except ValueError:
+            return None
+
+
+class PersonFilter(DropdownFilter):
+    """The transitions that one staff account made.
+
+    Only names of accounts are accepted: metadata of other programs may name an address.
+    """
+
+    title = gettext_lazy("staff account")
+    parameter_name = "performed_by"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:  # noqa: ARG002
+        return [(name, name) for name in staff_names()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
+        if not (name := self.value()):
+            return queryset
+        return queryset.filter(by_person(name)) if (name, name) in self.lookup_choices else queryset.none()
+
+    def summary(self) -> str:
+        """The name as it is written."""
+        return self.value() or ""
+
+
 class DueFilter(RadioFilter):
     """Users whom the next scheduled run would move."""
 
@@ -107,15 +167,15 @@ class DueFilter(RadioFilter):
 
 
 def filter_summary(changelist: ChangeList, *, extra_lookups: Collection[str]) -> str:
-    """`Filtered by state: dormant or getting help.`; empty for a list without filters."""
+    """`Filtered by state: dormant or getting help.`, as HTML; empty for a list without filters."""
     filters = [(spec.title, _chosen_labels(spec, changelist)) for spec in changelist.filter_specs]
     filters += [(name.removesuffix("__exact"), changelist.params.get(name, "")) for name in extra_lookups]
-    summary = "; ".join(f"{title}: {chosen}" for title, chosen in filters if chosen)
-    return f"Filtered by {summary}." if summary else ""
+    summary = format_html_join("; ", "{}: {}", (pair for pair in filters if pair[1]))
+    return format_html("Filtered by {}.", summary) if summary else ""
 
 
 def _chosen_labels(spec: Any, changelist: ChangeList) -> str:
-    if isinstance(spec, DayRangeFilter):
+    if isinstance(spec, (DayRangeFilter, PersonFilter, RunFilter)):
         return spec.summary()
     labels = []
     for choices in spec.choices(changelist):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Final
 
+from django.utils.translation import gettext_lazy
+
 from engagement.formatting import count_text, date_text
 from engagement.models import MessageStatus, RunStatus
 from engagement.selectors.job_runs import VANISHED
@@ -36,6 +38,14 @@ RUN_COLORS: Final = {
     RunStatus.FAILED.value: "danger",
     RunStatus.INTERRUPTED.value: "warning",
     VANISHED: "danger",
+}
+RUN_STATUS_TEXTS: Final = {
+    RunStatus.RUNNING.value: gettext_lazy("running"),
+    RunStatus.SUCCEEDED.value: gettext_lazy("succeeded"),
+    RunStatus.PARTIAL.value: gettext_lazy("some users failed"),
+    RunStatus.FAILED.value: gettext_lazy("failed"),
+    RunStatus.INTERRUPTED.value: gettext_lazy("interrupted"),
+    VANISHED: gettext_lazy("vanished"),
 }
 
 _UNITS: Final = (

@@ -1,4 +1,4 @@
-"""The lists of states, transitions, messages and runs."""
+"""The lists of states, transitions, messages and pauses."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from uuid import UUID
 
 from django.contrib import admin
 from django.urls import reverse
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 from unfold.decorators import display
 
 from engagement.admin.action_views import SupportActionsAdmin
-from engagement.admin.filters import CheckFilter, DayRangeFilter, DueFilter, RunStatusFilter
-from engagement.admin.labels import MESSAGE_COLORS, RUN_COLORS, STATE_COLORS, state_text
+from engagement.admin.filters import DayRangeFilter, DueFilter, PersonFilter, RunFilter
+from engagement.admin.labels import MESSAGE_COLORS, STATE_COLORS, state_text
 from engagement.admin.masking import (
     column,
     may_see_contacts,
@@ -22,13 +24,14 @@ from engagement.admin.masking import (
     shown_metadata,
     shown_secret,
     shown_text,
+    shown_user,
 )
 from engagement.admin.read_only_admin import ReadOnlyAdmin
 from engagement.admin.support_actions import ARRIVED, CANCEL, MARK_AS_ACTIVE, NOT_ARRIVED, RESUME, RETRY
 from engagement.admin.user_page import message_text
 from engagement.delivery_wording import delivery_text
+from engagement.formatting import date_text
 from engagement.models import (
-    EngagementJobRun,
     EngagementMessage,
     EngagementStateTransition,
     MessageStatus,
@@ -36,12 +39,12 @@ from engagement.models import (
     UserEngagementState,
 )
 from engagement.privacy import redact
-from engagement.selectors.job_runs import status_of_run
+from engagement.selectors.audit_log import with_address_and_undoing
 from engagement.selectors.user_search import locale_of
 from engagement.states import State, Trigger
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from datetime import datetime
 
     from django.db.models import QuerySet
@@ -55,27 +58,22 @@ def _is_queue(request: HttpRequest) -> bool:
     return request.GET.getlist("status__exact") == [MessageStatus.PENDING.value]
 
 
-def _shown_errors(errors: Any, *, unmasked: bool) -> str:
-    """The users who failed, with links to their pages."""
-    if not isinstance(errors, list):
-        return shown_json(errors, unmasked=unmasked)
-    rows = (
-        (
-            _link_to_user(error.get("user_id", "unknown"), unmasked=unmasked),
-            error.get("check_type", ""),
-            shown_text(error.get("error", ""), unmasked=unmasked),
-        )
-        for error in errors
+def _link_to_user(user_id: UUID, text: object = "") -> str:
+    url = reverse("admin:engagement_userprofile_change", args=(user_id,))
+    return format_html(
+        '<a class="engagement-link" href="{}" title="{}">{}</a>', url, user_id, text or user_id
     )
-    return format_html_join("", "<p>{} ({}): {}</p>", rows)
 
 
-def _link_to_user(user_id: object, *, unmasked: bool = True) -> str:
-    try:
-        url = reverse("admin:engagement_userprofile_change", args=(UUID(str(user_id)),))
-    except ValueError:
-        return shown_text(str(user_id), unmasked=unmasked)
-    return format_html('<a class="engagement-link" href="{}">{}</a>', url, user_id)
+def _user_column(request: HttpRequest) -> Callable[[Any], str]:
+    """A link to the user by their number, or by the end of their id."""
+    unmasked = may_see_contacts(request)
+
+    @display(description=gettext_lazy("user"))
+    def user_link(row: Any) -> str:
+        return _link_to_user(row.user_id, shown_user(row.user_id, row.address, unmasked=unmasked))
+
+    return user_link
 
 
 class RowsOfUsersAdmin(ReadOnlyAdmin):
@@ -152,14 +150,31 @@ class EngagementStateTransitionAdmin(RowsOfUsersAdmin):
     """The audit log."""
 
     list_display = ("created_at", "user_link", "from_label", "trigger_label", "to_label")
+    # The first column of the list of a run has a link of its own.
+    list_display_links = ("created_at",)
     list_filter = (
         ("trigger", ChoicesCheckboxFilter),
         ("from_state", ChoicesCheckboxFilter),
         ("to_state", ChoicesCheckboxFilter),
+        RunFilter,
+        PersonFilter,
         ("created_at", DayRangeFilter),
     )
     lines = (*list_display, "id")
     masked_lines = (("metadata", shown_metadata),)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[EngagementStateTransition]:
+        return with_address_and_undoing(super().get_queryset(request))
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """The columns; of the list of a run, the users first, and whether they were put back."""
+        user = _user_column(request)
+        if RunFilter.parameter_name in request.GET:
+            return [user, "trigger_label", "from_label", "to_label", "undone_label", "created_at"]
+        return [user if name == "user_link" else name for name in super().get_list_display(request)]
+
+    def csv_columns(self, request: HttpRequest) -> list[Any]:
+        return ["user_id", *self.get_list_display(request)]
 
     @display(description="from", label=STATE_COLORS)
     def from_label(self, row: EngagementStateTransition) -> str:
@@ -172,6 +187,11 @@ class EngagementStateTransitionAdmin(RowsOfUsersAdmin):
     @display(description="to", label=STATE_COLORS)
     def to_label(self, row: EngagementStateTransition) -> str:
         return State(row.to_state).label
+
+    @display(description=gettext_lazy("undone"))
+    def undone_label(self, row: EngagementStateTransition) -> str:
+        undone_at: datetime | None = row.undone_at  # type: ignore[attr-defined]  # an annotation
+        return date_text(undone_at) if undone_at else _("no")
 
 
 @admin.register(EngagementMessage)
@@ -270,71 +290,3 @@ class SendingChannelAdmin(SupportActionsAdmin):
 
     def order_help(self, request: HttpRequest) -> str:  # noqa: ARG002
         return "By backend."
-
-
-@admin.register(EngagementJobRun)
-class EngagementJobRunAdmin(ReadOnlyAdmin):
-    """The runs of the daily job."""
-
-    list_display = (
-        "started_at",
-        "now",
-        "status_label",
-        "moved",
-        "failed",
-        "skipped",
-        "finished_at",
-        "host",
-        "run_id",
-    )
-    list_filter = (RunStatusFilter, CheckFilter, ("started_at", DayRangeFilter))
-    search_fields = ("job_id__exact",)
-    ordering = ("-started_at", "-job_id")
-    extra_lookups = ()
-    timed_columns = ("status_label",)
-    lines = (
-        "run_id",
-        "status_label",
-        "now",
-        "started_at",
-        "last_seen_at",
-        "finished_at",
-        "processed",
-        "moved",
-        "failed",
-        "skipped",
-        "skipped_by_reason",
-        "checks",
-        "host",
-        "pid",
-        "version",
-    )
-    # Errors quote the database and other programs.
-    masked_lines = (("errors", _shown_errors), ("failure", shown_text), ("options", shown_json))
-
-    def get_search_results(
-        self,
-        request: HttpRequest,  # noqa: ARG002  the admin's interface
-        queryset: QuerySet[Any],
-        search_term: str,
-    ) -> tuple[QuerySet[Any], bool]:
-        term = search_term.strip()
-        try:
-            return (queryset.filter(pk=UUID(term)) if term else queryset), False
-        except ValueError:
-            return queryset.none(), False
-
-    def search_help(self, request: HttpRequest) -> str:  # noqa: ARG002
-        return "Run ID"
-
-    @display(description="run ID")
-    def run_id(self, run: EngagementJobRun) -> str:
-        return str(run.job_id)
-
-    @display(description="moved")
-    def moved(self, run: EngagementJobRun) -> int:
-        return run.succeeded
-
-    @display(description="status", label=RUN_COLORS)
-    def status_label(self, run: EngagementJobRun, *, now: datetime) -> str:
-        return status_of_run(run, now=now)

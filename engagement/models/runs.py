@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC
+
 from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.db.models.functions import Least, Now
@@ -55,6 +57,7 @@ class EngagementJobRun(models.Model):
     class Meta:
         db_table = "engagement_job_runs"
         verbose_name = "run"
+        permissions = (("undo_run", "Can undo runs"),)
         constraints = (
             one_of("status", RunStatus, name="job_run_status_known"),
             *times_in_range("job_run", "now", "started_at", "last_seen_at", "finished_at"),
@@ -78,4 +81,5 @@ class EngagementJobRun(models.Model):
 
     def __str__(self) -> str:
         # No status here: after a killed process it would be wrong.
-        return str(self.job_id)
+        now = self.now.astimezone(UTC)
+        return f"{now.day} {now:%B} {now.year}, {now:%H:%M} UTC"

