@@ -10,7 +10,8 @@ user_page.py        one user: state, history, messages
 action_views.py     confirmation, execution and report of support actions
 support_actions.py  the support actions
 api_tokens.py       the tokens of the HTTP API
-dashboard_page.py   the dashboard
+dashboard/          the dashboard: status, tiles, charts
+links.py            URLs of lists and pages
 """
 
 from django.apps import apps

@@ -286,7 +286,7 @@ class _Play:
 def _accounts() -> list[AbstractBaseUser]:
     """The team. The accounts are inactive and have no password."""
     model = get_user_model()
-    accounts = []
+    accounts: list[AbstractBaseUser] = []
     for name in TEAM:
         account, is_new = model.objects.get_or_create(
             **{model.USERNAME_FIELD: name}, defaults={"is_active": False}

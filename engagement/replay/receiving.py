@@ -69,7 +69,8 @@ def latest(history: Sequence[Message]) -> Iterator[Message]:
 
 def settle(messages: Iterable[Message]) -> None:
     """Let the users of former times have written. A message that changes nothing else needs no service."""
-    plain, others = [], []
+    plain: list[Message] = []
+    others: list[Message] = []
     for message in messages:
         (plain if _is_plain(message) else others).append(message)
     states = [

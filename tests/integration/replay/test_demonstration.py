@@ -103,9 +103,8 @@ def test_messages_of_each_run_are_sent_when_the_hours_begin(tmp_path: Path) -> N
         Row("cid", LAST_RUN),
     ]
     play(tmp_path, *rows, now=LAST_RUN)
-    sent = EngagementMessage.objects.filter(message_type="goodbye").order_by("sent_at")
-    sent = sent.values_list("user_id", "status", "sent_at")
-    assert list(sent) == [
+    goodbyes = EngagementMessage.objects.filter(message_type="goodbye").order_by("sent_at")
+    assert list(goodbyes.values_list("user_id", "status", "sent_at")) == [
         (user_id_of("ana"), "sent", LAST_RUN - 6 * DAY + 6 * HOUR),
         (user_id_of("ben"), "sent", LAST_RUN - 5 * DAY + 6 * HOUR),
     ]
