@@ -5,6 +5,7 @@ filters.py          filters that the theme does not have
 masking.py          what a staff account may see
 labels.py           states and times in words, colours of labels
 lists.py            states, transitions, messages, runs
+message_texts.py    the texts of the catalogue and their templates
 user_list.py        users
 user_page.py        one user: state, history, messages
 action_views.py     confirmation, execution and report of support actions

@@ -54,3 +54,13 @@ def transitions_between(first: date, last: date, **filters: str) -> str:
 def run_url(job_id: UUID) -> str:
     """The page of a run."""
     return reverse("admin:engagement_engagementjobrun_change", args=(job_id,))
+
+
+def message_texts_url() -> str:
+    """The list of the texts that messages have."""
+    return reverse("admin:engagement_message_texts")
+
+
+def message_text_url(key: str) -> str:
+    """The page of the text with this key. Raises NoReverseMatch for an empty key."""
+    return reverse("admin:engagement_message_text", args=(key,))
