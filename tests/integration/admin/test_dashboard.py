@@ -211,9 +211,9 @@ def test_runs_are_shown_with_status_and_counts(viewer: Client) -> None:
     make_run(succeeded=1_234, failed=56, skipped=7, started_at=NOW - timedelta(hours=3))
     make_run(status="running", started_at=NOW - timedelta(hours=1))
     page = text_of(viewer, DASHBOARD)
-    columns = re.findall(r'<th class="engagement-count">(\w+)</th>', page)
+    columns = re.findall(r'<th class="engagement-count" role="columnheader">(\w+)</th>', page)
     assert columns == ["moved", "failed", "skipped"]
-    counts = re.findall(r'<td class="engagement-count">([\d,]+)</td>', page)[3:6]
+    counts = re.findall(r'<td class="engagement-count" role="cell">([\d,]+)</td>', page)[3:]
     assert dict(zip(columns, counts, strict=True)) == {"moved": "1,234", "failed": "56", "skipped": "7"}
     assert "3 hours ago" in page
     assert "vanished" in page

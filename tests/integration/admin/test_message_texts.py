@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.django_db
 
 CLOUD: Final = "engagement.message_backends.whatsapp_cloud.WhatsAppCloudBackend"
-SECRET: Final = "EAAG-of-a-test"
+SECRET: Final = "EAAG-of-a-test"  # noqa: S105  of a test
 TEXTS: Final = "/admin/engagement/engagementmessage/texts/"
 
 
