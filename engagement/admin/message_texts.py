@@ -15,6 +15,7 @@ from engagement.admin import links
 from engagement.admin.read_only_admin import ReadOnlyAdmin
 from engagement.conf import engagement_settings
 from engagement.message_backends.base import named_backend
+from engagement.message_backends.whatsapp_cloud import QUICK_REPLIES
 from engagement.message_catalogue import (
     DEFAULT_LANGUAGE,
     GOODBYE,
@@ -253,4 +254,6 @@ def _template(
         (_("Sent through"), template.endpoint),
         (_("Parameters"), ", ".join(sorted(parameters_of_message(key))) or _("none")),
     ]
+    if key == GOODBYE:
+        facts.append((_("Buttons send"), ", ".join(QUICK_REPLIES)))
     return facts, "", ""

@@ -96,6 +96,7 @@ def test_template_is_shown_and_a_missing_one_is_said(viewer: Client) -> None:
         "Language": "pt_BR",
         "Sent through": "marketing_messages",
         "Parameters": "none",
+        "Buttons send": "1, 2, 3",
     }
     missing = "No template for English (en): messages in this language cannot be sent."
     assert (portuguese.problems, english.problems) == ([], [missing])
