@@ -157,7 +157,7 @@ def test_dashboard_counts_messages_by_what_became_of_them(support: Client) -> No
     for text in (
         "1: the daily cap is reached",
         "1: the provider cannot deliver to this number",
-        "outcome unknown",
+        "Outcome unknown",
     ):
         assert text in page
 
