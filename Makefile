@@ -17,6 +17,9 @@ SAMPLE_NOW := 1998-07-01T06:00:00Z
 # The database of `make demo`, which makes it anew.
 DEMO := engagement_demo
 
+# The database of `make admin`, which plays a demonstration in it; DATABASE_NAME names another one.
+ADMIN := engagement_admin
+
 # Where `make admin` listens.
 PORT := 8000
 
@@ -65,8 +68,12 @@ demo: install ## Show a goodbye from start to finish in a database of its own, w
 	@echo
 	@echo "See the same in the admin: make admin DATABASE_NAME=$(DEMO)"
 
-admin: install ## Open the admin on this machine alone, with a first administrator and the sample (PORT=8000)
-	@echo "Setting up the database."
+admin: export DATABASE_NAME := $(or $(DATABASE_NAME),$(ADMIN))
+admin: install ## Open the admin on this machine alone, with a first administrator and a demonstration (PORT=8000)
+	@echo "Setting up the database $(DATABASE_NAME)."
+	@echo "SELECT 'CREATE DATABASE $(ADMIN)' WHERE '$(DATABASE_NAME)' = '$(ADMIN)'" \
+		"AND NOT EXISTS (SELECT FROM pg_database WHERE datname = '$(ADMIN)') \\gexec" \
+		| DATABASE_NAME= $(MANAGE) dbshell -- --quiet
 	@$(MANAGE) migrate --verbosity 0
 	@$(MANAGE) prepare_admin --sample $(SAMPLE) --as-of $(SAMPLE_NOW)
 	@echo "The admin is at http://127.0.0.1:$(PORT)/admin/; stop it with Ctrl-C."

@@ -219,7 +219,7 @@ UNFOLD = {
     "SCRIPTS": ["config.admin.site.script"],
     "SIDEBAR": {"navigation": "config.admin.site.navigation"},
     "LOGIN": {"form": "config.admin.login.LoginForm"},
-    "DASHBOARD_CALLBACK": "engagement.admin.dashboard_page.dashboard",
+    "DASHBOARD_CALLBACK": "engagement.admin.dashboard.page.dashboard",
 }
 
 # Failed logins are counted in the database, because the server's processes share no cache. They are counted

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Final
 
+from django.utils.translation import gettext as _
+
 from engagement.schedule import NextStepKind
 from engagement.selectors.goodbyes import GoodbyeFate
 from engagement.states import SkipReason
@@ -32,6 +34,11 @@ GOODBYE_NOTES: Final = {
 def count_text(number: int, noun: str) -> str:
     """`1 user`, `2,000 users`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def percent_text(part: float, whole: float) -> str:
+    """`94%`: the share of `part` in `whole`, without decimals; `0%` of nothing."""
+    return _("%(percent)d%%") % {"percent": round(100 * part / whole) if whole else 0}
 
 
 def date_text(instant: datetime | None) -> str:

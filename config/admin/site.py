@@ -11,6 +11,7 @@ from django.core.paginator import InvalidPage
 from django.http import Http404
 from django.templatetags.static import static
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from unfold.sites import UnfoldAdminSite
 
 from config.admin.one_time_links import mail_is_configured
@@ -59,22 +60,22 @@ def no_colors(_request: HttpRequest) -> dict[str, dict[str, str]]:
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """Return the sidebar's links that the account has permission to open."""
     lists = [
-        {"title": "Dashboard", "icon": "dashboard", "link": reverse("admin:index")},
-        _list(request, "Users", icon="person", model="engagement.userprofile"),
-        _list(request, "States", icon="flag", model="engagement.userengagementstate"),
-        _list(request, "Transitions", icon="history", model="engagement.engagementstatetransition"),
-        _list(request, "Messages", icon="mail", model="engagement.engagementmessage"),
-        _list(request, "Pauses", icon="pause_circle", model="engagement.sendingchannel"),
-        _list(request, "Runs", icon="schedule", model="engagement.engagementjobrun"),
+        {"title": _("Dashboard"), "icon": "dashboard", "link": reverse("admin:index")},
+        _list(request, _("Users"), icon="person", model="engagement.userprofile"),
+        _list(request, _("States"), icon="flag", model="engagement.userengagementstate"),
+        _list(request, _("Transitions"), icon="history", model="engagement.engagementstatetransition"),
+        *_messages(request),
+        _list(request, _("Pauses"), icon="pause_circle", model="engagement.sendingchannel"),
+        _list(request, _("Runs"), icon="schedule", model="engagement.engagementjobrun"),
     ]
     accounts = [
-        _list(request, "Accounts", icon="badge", model="auth.user"),
-        _list(request, "Groups", icon="group", model="auth.group"),
-        _list(request, "API tokens", icon="key", model="engagement.apitoken"),
+        _list(request, _("Accounts"), icon="badge", model="auth.user"),
+        _list(request, _("Groups"), icon="group", model="auth.group"),
+        _list(request, _("API tokens"), icon="key", model="engagement.apitoken"),
     ]
     groups: list[dict[str, Any]] = [{"items": _allowed(lists)}]
     if allowed := _allowed(accounts):
-        groups.append({"title": "Access", "separator": True, "items": allowed})
+        groups.append({"title": _("Team"), "separator": True, "items": allowed})
     return groups
 
 
@@ -83,6 +84,18 @@ def _list(request: HttpRequest, title: str, *, icon: str, model: str) -> dict[st
     if not request.user.has_perm(f"{app}.view_{name}"):
         return None
     return {"title": title, "icon": icon, "link": reverse(f"admin:{app}_{name}_changelist")}
+
+
+def _messages(request: HttpRequest) -> list[dict[str, Any] | None]:
+    """The list of messages and that of their texts, whose address begins like that of the list."""
+    messages = _list(request, _("Messages"), icon="mail", model="engagement.engagementmessage")
+    if messages is None:
+        return []
+    link = reverse("admin:engagement_message_texts")
+    is_text = request.path.startswith(link)
+    if is_text:
+        messages["active"] = False
+    return [messages, {"title": _("Message texts"), "icon": "chat", "link": link}]
 
 
 def _allowed(items: list[dict[str, Any] | None]) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ from engagement.admin.masking import (
     shown_text,
     shown_user,
 )
+from engagement.admin.message_texts import MessageTextsAdmin
 from engagement.admin.read_only_admin import ReadOnlyAdmin
 from engagement.admin.support_actions import ARRIVED, CANCEL, MARK_AS_ACTIVE, NOT_ARRIVED, RESUME, RETRY
 from engagement.admin.user_page import message_text
@@ -195,7 +196,7 @@ class EngagementStateTransitionAdmin(RowsOfUsersAdmin):
 
 
 @admin.register(EngagementMessage)
-class EngagementMessageAdmin(RowsOfUsersAdmin, SupportActionsAdmin):
+class EngagementMessageAdmin(MessageTextsAdmin, RowsOfUsersAdmin, SupportActionsAdmin):
     """The message queue."""
 
     list_display = ("scheduled_for", "user_link", "message_type", "status_label", "sent_at", "retry_count")

@@ -20,6 +20,7 @@ MAY_QUERY: Final = {
     "management/commands/prepare_admin.py",
     "replay/demo.py",
     "replay/loading.py",
+    "replay/receiving.py",
     "sandbox/demo.py",
     "sandbox/people.py",
     "services/api_tokens.py",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 class Command(SentenceCommand):
     help = (
-        "Show the whole way of a goodbye in an empty database: people of an activity log, the daily job, a"
+        "Show a goodbye from start to finish in an empty database: people of an activity log, the daily job, a"
         " stand-in for WhatsApp, people who answer or say nothing, and the run two days later."
     )
 
