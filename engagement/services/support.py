@@ -13,7 +13,7 @@ from engagement.models import EngagementMessage, MessageStatus, MessageType, Use
 from engagement.replies import Preference
 from engagement.selectors import goodbyes
 from engagement.services.message_queue import cancel_pending, retry_messages
-from engagement.services.preferences import REENGAGEMENT, set_preference
+from engagement.services.preferences import REENGAGEMENT, PreferenceSource, set_preference
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.services.state_machine import (
     EngagementStateNotFound,
@@ -99,7 +99,9 @@ def set_preference_manually(
         profiles = UserProfile.objects.filter(pk=user_id, reengagement_opt_out=wanted)
         if profiles.select_for_update(no_key=True).exists():
             return None
-        return set_preference(user_id=user_id, preference=preference, now=now)
+        return set_preference(
+            user_id=user_id, preference=preference, now=now, source=PreferenceSource.SUPPORT
+        )
 
 
 @retry_own_transaction
