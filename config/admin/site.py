@@ -11,6 +11,7 @@ from django.core.paginator import InvalidPage
 from django.http import Http404
 from django.templatetags.static import static
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from unfold.sites import UnfoldAdminSite
 
 if TYPE_CHECKING:
@@ -55,11 +56,11 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     lists = [
         {"title": "Dashboard", "icon": "dashboard", "link": reverse("admin:index")},
         _list(request, "Users", icon="person", model="engagement.userprofile"),
-        _list(request, "States", icon="flag", model="engagement.userengagementstate"),
         _list(request, "Transitions", icon="history", model="engagement.engagementstatetransition"),
         _list(request, "Messages", icon="mail", model="engagement.engagementmessage"),
         _list(request, "Pauses", icon="pause_circle", model="engagement.sendingchannel"),
         _list(request, "Runs", icon="schedule", model="engagement.engagementjobrun"),
+        _manual_actions(request),
     ]
     accounts = [
         _list(request, "Accounts", icon="badge", model="auth.user"),
@@ -70,6 +71,17 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     if allowed := _allowed(accounts):
         groups.append({"title": "Access", "separator": True, "items": allowed})
     return groups
+
+
+def _manual_actions(request: HttpRequest) -> dict[str, Any] | None:
+    # The page of a user shows the same actions.
+    if not request.user.has_perm("engagement.view_userprofile"):
+        return None
+    return {
+        "title": _("Manual actions"),
+        "icon": "support_agent",
+        "link": reverse("admin:admin_logentry_changelist"),
+    }
 
 
 def _list(request: HttpRequest, title: str, *, icon: str, model: str) -> dict[str, Any] | None:

@@ -149,7 +149,9 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 def _states() -> list[Tile]:
     return [
-        Tile(state.label, count, url=_list_url("userengagementstate", f"state__exact={state.value}"))
+        Tile(
+            state.label, count, url=_list_url("userprofile", f"engagement_state__state__exact={state.value}")
+        )
         for state, count in users_by_state().items()
     ]
 
@@ -161,7 +163,7 @@ def _due(now: datetime) -> list[Tile]:
             DUE_LABELS[check.trigger],
             count.next_run,
             f"{count.now:,} now",
-            _list_url("userengagementstate", f"{DueFilter.parameter_name}={check.name}"),
+            _list_url("userprofile", f"{DueFilter.parameter_name}={check.name}"),
         )
         for check, count in due.items()
     ]

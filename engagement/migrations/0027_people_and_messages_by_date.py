@@ -20,6 +20,14 @@ class Migration(migrations.Migration):
             index=models.Index(fields=["last_activity_at", "user"], name="state_last_activity_idx"),
         ),
         AddIndexConcurrently(
+            model_name="userengagementstate",
+            index=models.Index(
+                condition=models.Q(("state", "active"), _negated=True),
+                fields=["state", "last_activity_at", "user"],
+                name="state_others_idx",
+            ),
+        ),
+        AddIndexConcurrently(
             model_name="userprofile",
             index=models.Index(
                 condition=models.Q(("reengagement_opt_out", True)),

@@ -172,6 +172,12 @@ class UserEngagementState(models.Model):
             ),
             # Read by the admin: users by their last message.
             models.Index(fields=("last_activity_at", "user"), name="state_last_activity_idx"),
+            # Read by the admin: users of one state by their last message. Active users have their own index.
+            models.Index(
+                fields=("state", "last_activity_at", "user"),
+                condition=~models.Q(state=State.ACTIVE),
+                name="state_others_idx",
+            ),
         )
         permissions = (("bring_back", "Can bring users back"),)
 
