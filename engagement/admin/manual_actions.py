@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from django.db.models import QuerySet
-    from django.http import HttpRequest
+    from django.http import HttpRequest, HttpResponse
 
 MODELS: Final = (
     UserProfile,
@@ -115,8 +115,9 @@ class ManualActionsAdmin(ReadOnlyAdmin):
         ]
         return super().get_queryset(request).filter(content_type_id__in=visible)
 
-    def search_help(self, request: HttpRequest) -> str:
-        return super().search_help(request)
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        title = {"title": _("Manual actions")}
+        return super().changelist_view(request, {**title, **(extra_context or {})})
 
     def prepare(self, request: HttpRequest, rows: list[Any]) -> None:  # noqa: ARG002
         users = {row.pk: user_id for row in rows if (user_id := _user_id(row))}

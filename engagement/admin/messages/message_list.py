@@ -58,7 +58,7 @@ class ReasonFilter(CheckboxFilter):
 class EngagementMessageAdmin(RowsOfUsersAdmin, SupportActionsAdmin):
     """The message queue."""
 
-    columns = ("created", "user_link", "type_link", "status_label", "latest", "reason", "retry_count")
+    columns = ("created", "user_link", "type_link", "status_label", "latest", "reason", "retries")
     list_display_links = None
     list_filter = (
         ("status", ChoicesCheckboxFilter),
@@ -172,6 +172,10 @@ class EngagementMessageAdmin(RowsOfUsersAdmin, SupportActionsAdmin):
     def status_label(self, row: EngagementMessage) -> str:
         label = row.get_status_display()
         return badge(label, MESSAGE_COLORS.get(label, ""))
+
+    @display(description=_("retries"))
+    def retries(self, row: EngagementMessage) -> int | None:
+        return row.retry_count or None
 
     @display(description=_("sent or due"))
     def latest(self, row: EngagementMessage, *, now: datetime) -> str | None:

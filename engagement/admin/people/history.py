@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from engagement.admin.labels import relative
 from engagement.admin.manual_actions import sentence_with_links
 from engagement.admin.masking import shown_person, shown_text
+from engagement.admin.people.names import short_id
 from engagement.formatting import GOODBYE_NOTES, count_text, date_text
 from engagement.selectors.user_search import account_names_among
 from engagement.services.preferences import PreferenceSource
@@ -49,6 +50,8 @@ class Note(NamedTuple):
 
     text: str
     url: str = ""
+    title: str = ""
+    """The whole id, where the text has a short one."""
 
 
 class Event(NamedTuple):
@@ -120,7 +123,11 @@ def _transition_event(
     title = f"{reason}: {State(transition.from_state).label} → {State(transition.to_state).label}"
     unmasked = visibility.contacts
     notes = [
-        Note(shown_text(note.text, unmasked=unmasked), note.url if visibility.runs else "")
+        note._replace(
+            text=shown_text(note.text, unmasked=unmasked),
+            url=note.url if visibility.runs else "",
+            title=shown_text(note.title, unmasked=unmasked),
+        )
         for note in _notes(transition)
     ]
     if person := shown_person(transition.performed_by, unmasked=unmasked, accounts=accounts):
@@ -140,9 +147,9 @@ def _notes(transition: TransitionRecord) -> Iterator[Note]:
     if metadata.get("unprompted_return") is True:
         yield Note("unprompted return")
     if job_id := metadata.get("job_id"):
-        yield Note(f"run {job_id}", _run_url(job_id))
+        yield Note(f"run {short_id(job_id)}", _run_url(job_id), str(job_id))
     if undone_job_id := metadata.get("undone_job_id"):
-        yield Note(f"undid run {undone_job_id}", _run_url(undone_job_id))
+        yield Note(f"undid run {short_id(undone_job_id)}", _run_url(undone_job_id), str(undone_job_id))
 
 
 def _run_url(job_id: object) -> str:

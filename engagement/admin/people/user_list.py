@@ -124,7 +124,7 @@ class UserProfileAdmin(SupportActionsAdmin):
         return changelist
 
     def order_help(self, request: HttpRequest) -> str:
-        return "" if request.GET.get("o") else str(_("First seen last, first."))
+        return "" if request.GET.get(ORDER_VAR) else super().order_help(request)
 
     def quick_links(self, request: HttpRequest) -> list[QuickLink]:
         return quick_links(request)

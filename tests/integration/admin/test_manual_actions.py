@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,8 @@ def test_actions_of_the_team_are_listed_with_names(support: Client, viewer: Clie
         support.post(act_url(row, action))
     page = text_of(viewer, ACTIONS)
     assert "3 manual actions" in page
+    assert re.search(r"<title>\s*Manual actions \|", page)
+    assert "og entries" not in page.partition("<body")[2]
     for sentence in ("Marked as active.", "Opted out", "(welcome)."):
         assert sentence in page
     assert page.count(link_to(user.user, "5511•••••0042", title=user.user_id)) == 3
