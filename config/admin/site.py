@@ -62,11 +62,11 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     lists = [
         {"title": _("Dashboard"), "icon": "dashboard", "link": reverse("admin:index")},
         _list(request, _("Users"), icon="person", model="engagement.userprofile"),
-        _list(request, _("States"), icon="flag", model="engagement.userengagementstate"),
         _list(request, _("Transitions"), icon="history", model="engagement.engagementstatetransition"),
         *_messages(request),
         _list(request, _("Pauses"), icon="pause_circle", model="engagement.sendingchannel"),
         _list(request, _("Runs"), icon="schedule", model="engagement.engagementjobrun"),
+        _manual_actions(request),
     ]
     accounts = [
         _list(request, _("Accounts"), icon="badge", model="auth.user"),
@@ -77,6 +77,17 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     if allowed := _allowed(accounts):
         groups.append({"title": _("Team"), "separator": True, "items": allowed})
     return groups
+
+
+def _manual_actions(request: HttpRequest) -> dict[str, Any] | None:
+    # The page of a user shows the same actions.
+    if not request.user.has_perm("engagement.view_userprofile"):
+        return None
+    return {
+        "title": _("Manual actions"),
+        "icon": "support_agent",
+        "link": reverse("admin:admin_logentry_changelist"),
+    }
 
 
 def _list(request: HttpRequest, title: str, *, icon: str, model: str) -> dict[str, Any] | None:

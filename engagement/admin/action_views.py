@@ -15,9 +15,9 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError
 from django.http import HttpResponseRedirect
-from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
+from django.utils.translation import gettext as _
 
 from engagement.admin.filters import now_of
 from engagement.admin.read_only_admin import ReadOnlyAdmin
@@ -83,6 +83,15 @@ class Button(NamedTuple):
 
     label: str
     url: str
+    is_destructive: bool = False
+
+
+class ChosenRow(NamedTuple):
+    """A row on the confirmation page."""
+
+    id: UUID
+    name: str
+    state: str
 
 
 def skipped(reason: str) -> ActionResult:
@@ -117,7 +126,19 @@ class SupportActionsAdmin(ReadOnlyAdmin):
         """A button for each allowed and useful action. A page that knows more of the row passes `useful`."""
         useful = self.useful_actions(row) if useful is None else useful
         allowed = self.allowed_actions(request)
-        return [Button(action.label, self.act_url(row.pk, action)) for action in allowed if action in useful]
+        return [
+            Button(action.label, self.act_url(row.pk, action), action.is_destructive)
+            for action in allowed
+            if action in useful
+        ]
+
+    def row_name(self, request: HttpRequest, row: Any) -> str:  # noqa: ARG002
+        """What a row is called in titles and questions, for this staff account."""
+        return str(row)
+
+    def row_state(self, request: HttpRequest, row: Any) -> str:  # noqa: ARG002
+        """The state of a row on the confirmation page, if it has one."""
+        return ""
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -146,7 +167,9 @@ class SupportActionsAdmin(ReadOnlyAdmin):
         action = next((action for action in self.allowed_actions(request) if action.name == name), None)
         if action is None or not self.has_view_permission(request):
             raise PermissionDenied
-        row = get_object_or_404(self.get_queryset(request), pk=row_id)
+        row = self.get_queryset(request).filter(pk=row_id).first()
+        if row is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, str(row_id))
         back = self.back_url(row)
         if request.method == "POST":
             self.perform(request, action, [row])
@@ -163,13 +186,21 @@ class SupportActionsAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, action: SupportAction, rows: Collection[Model], *, back: str
     ) -> TemplateResponse:
         """The confirmation page."""
+        self.prepare(request, list(rows))
+        chosen = [
+            ChosenRow(row.pk, self.row_name(request, row), self.row_state(request, row)) for row in rows
+        ]
+        heading = _("%(action)s: %(name)s") % {"action": action.label, "name": chosen[0].name}
+        if len(chosen) > 1:
+            heading = _("%(action)s: %(count)s selected") % {"action": action.label, "count": len(chosen)}
         context = {
             **self.admin_site.each_context(request),
-            "title": action.label,
+            "title": heading,
+            "heading": heading,
             "opts": self.opts,
             "action": action,
             "submit_variant": "danger" if action.is_destructive else "primary",
-            "rows": rows,
+            "rows": chosen,
             "checkbox_name": ACTION_CHECKBOX_NAME,
             "back": back,
         }

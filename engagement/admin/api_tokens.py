@@ -13,8 +13,8 @@ from django.urls import reverse
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from engagement.admin.action_views import ActionResult, SupportAction, SupportActionsAdmin, skipped
+from engagement.admin.admin_log import record
 from engagement.admin.filters import now_of
-from engagement.admin.support_actions import record
 from engagement.models import ApiScope, ApiToken
 from engagement.services.api_tokens import InvalidToken, make_token, revoke_token
 

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_date
 from django.utils.html import format_html, format_html_join
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import (
     CheckboxFilter,
     DropdownFilter,
@@ -20,13 +20,12 @@ from unfold.contrib.filters.admin import (
 )
 
 from engagement.conf import engagement_settings
-from engagement.models import RunStatus
+from engagement.models import MessageStatus, RunStatus
 from engagement.schedule import first_run_from
-from engagement.selectors import due_users
 from engagement.selectors.audit_log import by_person, of_run
 from engagement.selectors.job_runs import VANISHED, runs_with_status
-from engagement.selectors.user_search import staff_names
-from engagement.states import CHECKS
+from engagement.selectors.people import due_profiles, staff_names, users_who_came_back, users_with_messages
+from engagement.states import CHECKS, State
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -104,7 +103,7 @@ class CheckFilter(CheckboxFilter):
 class RunFilter(TextFilter):
     """The transitions of one run, by its id."""
 
-    title = gettext_lazy("run")
+    title = _("run")
     parameter_name = "run"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
@@ -133,7 +132,7 @@ class PersonFilter(DropdownFilter):
     Only names of accounts are accepted: metadata of other programs may name an address.
     """
 
-    title = gettext_lazy("staff account")
+    title = _("staff account")
     parameter_name = "performed_by"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:  # noqa: ARG002
@@ -150,20 +149,56 @@ class PersonFilter(DropdownFilter):
 
 
 class DueFilter(RadioFilter):
-    """Users whom the next scheduled run would move."""
+    """Users whom the next scheduled run would move: by one check, or by any of them."""
 
-    title = "due at the next run"
+    title = _("due at the next run")
     parameter_name = "due"
+    ANY = "any"
 
-    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:  # noqa: ARG002
-        return [(check.name, check.trigger.label) for check in CHECKS]
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, Any]]:  # noqa: ARG002
+        return [(self.ANY, _("by any check")), *((check.name, check.trigger.label) for check in CHECKS)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        check = next((check for check in CHECKS if check.name == self.value()), None)
-        if check is None:
+        checks = [check for check in CHECKS if self.value() in {self.ANY, check.name}]
+        if not checks:
             return queryset
         policy = engagement_settings().policy
-        return queryset & due_users.due(check, now=next_run_at(request), policy=policy)
+        return queryset.filter(due_profiles(checks, now=next_run_at(request), policy=policy))
+
+
+class UsersMessageFilter(RadioFilter):
+    """Users who have a message that needs attention."""
+
+    title = _("has a message that")
+    parameter_name = "message"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, Any]]:  # noqa: ARG002
+        return [
+            (MessageStatus.FAILED, _("failed")),
+            (MessageStatus.UNKNOWN, _("may or may not have arrived")),
+            (MessageStatus.PENDING, _("waits to be sent")),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
+        statuses = [status for status, _label in self.lookup_choices if status == self.value()]
+        return queryset.filter(pk__in=users_with_messages(statuses)) if statuses else queryset
+
+
+class CameBackFilter(RadioFilter):
+    """Active users whom a message of theirs made active again in the last days."""
+
+    title = _("came back")
+    parameter_name = "came_back"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, Any]]:  # noqa: ARG002
+        return [("7", _("in the last 7 days")), ("30", _("in the last 30 days"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        days = [int(days) for days, _label in self.lookup_choices if days == self.value()]
+        if not days:
+            return queryset
+        back = users_who_came_back(since=now_of(request) - timedelta(days=days[0]))
+        return queryset.filter(engagement_state__state=State.ACTIVE, pk__in=back)
 
 
 def filter_summary(changelist: ChangeList, *, extra_lookups: Collection[str]) -> str:

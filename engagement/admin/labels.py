@@ -1,10 +1,12 @@
-"""States and times in words, and the colours of labels. Pure."""
+"""States and times in words, and the colours of labels."""
 
 from __future__ import annotations
 
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Final
 
+from django.template.loader import render_to_string
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy
 
 from engagement.formatting import count_text, date_text
@@ -86,6 +88,23 @@ def state_text(
     if since is None:
         return f"{state.label}, {last_message}"
     return f"{state.label} since {date_text(since)}, {last_message} ({date_text(last_message_at)})"
+
+
+def badge(text: object, color: str, *, title: str = "") -> str:
+    """A label in the theme's style."""
+    return render_to_string(
+        "unfold/helpers/label.html", {"text": text, "variant": color, "label_title": title}
+    )
+
+
+def moment(instant: datetime, *, now: datetime) -> str:
+    """`5 hours ago`; the exact time is shown when the pointer is over it."""
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        instant.isoformat(),
+        date_text(instant),
+        relative(instant, now=now),
+    )
 
 
 def _period(length: timedelta) -> str:

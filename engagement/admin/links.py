@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from engagement.states import Check, State
 
 _LISTS: Final = {
-    "users": "userengagementstate",
+    "users": "userprofile",
     "transitions": "engagementstatetransition",
     "messages": "engagementmessage",
     "pauses": "sendingchannel",
@@ -33,7 +33,7 @@ def list_url(name: str, **filters: Any) -> str:
 
 
 def users_in_state(state: State) -> str:
-    return list_url("users", state__exact=state.value)
+    return list_url("users", engagement_state__state__exact=state.value)
 
 
 def users_due(check: Check) -> str:

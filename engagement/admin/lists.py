@@ -1,51 +1,31 @@
-"""The lists of states, transitions, messages and pauses."""
+"""The lists of transitions and pauses."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from django.contrib import admin
 from django.urls import reverse
-from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 from unfold.decorators import display
 
 from engagement.admin.action_views import SupportActionsAdmin
-from engagement.admin.filters import DayRangeFilter, DueFilter, PersonFilter, RunFilter
-from engagement.admin.labels import MESSAGE_COLORS, STATE_COLORS, state_text
-from engagement.admin.masking import (
-    column,
-    may_see_contacts,
-    shown_address,
-    shown_json,
-    shown_metadata,
-    shown_secret,
-    shown_text,
-    shown_user,
-)
-from engagement.admin.message_texts import MessageTextsAdmin
-from engagement.admin.read_only_admin import ReadOnlyAdmin
-from engagement.admin.support_actions import ARRIVED, CANCEL, MARK_AS_ACTIVE, NOT_ARRIVED, RESUME, RETRY
-from engagement.admin.user_page import message_text
-from engagement.delivery_wording import delivery_text
+from engagement.admin.export import ExportColumn
+from engagement.admin.filters import DayRangeFilter, PersonFilter, RunFilter
+from engagement.admin.labels import STATE_COLORS
+from engagement.admin.masking import may_see_contacts, shown_metadata, shown_text
+from engagement.admin.rows_of_users import RowsOfUsersAdmin
+from engagement.admin.support_actions import RESUME
 from engagement.formatting import date_text
-from engagement.models import (
-    EngagementMessage,
-    EngagementStateTransition,
-    MessageStatus,
-    SendingChannel,
-    UserEngagementState,
-)
-from engagement.privacy import redact
-from engagement.selectors.audit_log import with_address_and_undoing
-from engagement.selectors.user_search import locale_of
+from engagement.models import EngagementStateTransition, SendingChannel
+from engagement.selectors.audit_log import with_undoing
 from engagement.states import State, Trigger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection
     from datetime import datetime
 
     from django.db.models import QuerySet
@@ -54,103 +34,12 @@ if TYPE_CHECKING:
     from engagement.admin.action_views import SupportAction
 
 
-def _is_queue(request: HttpRequest) -> bool:
-    """Whether the list shows pending messages only, which have an index in the order of sending."""
-    return request.GET.getlist("status__exact") == [MessageStatus.PENDING.value]
-
-
-def _link_to_user(user_id: UUID, text: object = "") -> str:
-    url = reverse("admin:engagement_userprofile_change", args=(user_id,))
-    return format_html(
-        '<a class="engagement-link" href="{}" title="{}">{}</a>', url, user_id, text or user_id
-    )
-
-
-def _user_column(request: HttpRequest) -> Callable[[Any], str]:
-    """A link to the user by their number, or by the end of their id."""
-    unmasked = may_see_contacts(request)
-
-    @display(description=gettext_lazy("user"))
-    def user_link(row: Any) -> str:
-        return _link_to_user(row.user_id, shown_user(row.user_id, row.address, unmasked=unmasked))
-
-    return user_link
-
-
-class RowsOfUsersAdmin(ReadOnlyAdmin):
-    """A list of rows that belong to one user each."""
-
-    search_fields = ("user__user_id__exact",)
-    # Our ids are ordered by time. An index on `created_at` would slow the job down.
-    ordering = ("-id",)
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """The rows of the users found, and the row with this id."""
-        found, may_repeat = super().get_search_results(request, queryset, search_term)
-        try:
-            return found | queryset.filter(pk=UUID(search_term.strip())), may_repeat
-        except ValueError:
-            return found, may_repeat
-
-    def search_help(self, request: HttpRequest) -> str:
-        return f"{super().search_help(request)}, or {self.opts.verbose_name} ID"
-
-    @display(description="user")
-    def user_link(self, row: Any) -> str:
-        return _link_to_user(row.user_id)
-
-
-@admin.register(UserEngagementState)
-class UserEngagementStateAdmin(RowsOfUsersAdmin, SupportActionsAdmin):
-    """The state of each user."""
-
-    counted_as = "user"
-    list_display = ("user_link", "state_label", "summary", "last_activity_at")
-    list_display_links = None
-    list_filter = (
-        ("state", ChoicesCheckboxFilter),
-        DueFilter,
-        ("last_activity_at", DayRangeFilter),
-        ("goodbye_expires_at", DayRangeFilter),
-        ("remind_at", DayRangeFilter),
-    )
-    support_actions = (MARK_AS_ACTIVE,)
-    timed_columns = ("summary",)
-    lines = (
-        "user_link",
-        "state_label",
-        "summary",
-        "last_activity_at",
-        "goodbye_sent_at",
-        "goodbye_expires_at",
-        "remind_at",
-        "created_at",
-        "updated_at",
-        "id",
-    )
-
-    def useful_actions(self, row: UserEngagementState) -> Collection[SupportAction]:
-        return () if row.state == State.ACTIVE else self.support_actions
-
-    def target_id_of(self, row: UserEngagementState) -> UUID:
-        return row.user_id
-
-    @display(description="state", label=STATE_COLORS)
-    def state_label(self, row: UserEngagementState) -> str:
-        return State(row.state).label
-
-    @display(description="summary")
-    def summary(self, row: UserEngagementState, *, now: datetime) -> str:
-        return state_text(row, now=now)
-
-
 @admin.register(EngagementStateTransition)
 class EngagementStateTransitionAdmin(RowsOfUsersAdmin):
     """The audit log."""
 
-    list_display = ("created_at", "user_link", "from_label", "trigger_label", "to_label")
+    columns = ("created_at", "user_link", "from_label", "trigger_label", "to_label")
+    columns_of_run = ("user_link", "trigger_label", "from_label", "to_label", "undone_label", "created_at")
     # The first column of the list of a run has a link of its own.
     list_display_links = ("created_at",)
     list_filter = (
@@ -161,31 +50,40 @@ class EngagementStateTransitionAdmin(RowsOfUsersAdmin):
         PersonFilter,
         ("created_at", DayRangeFilter),
     )
-    lines = (*list_display, "id")
+    lines = (*columns, "id")
     masked_lines = (("metadata", shown_metadata),)
+    no_match = gettext_lazy("No transitions match.")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[EngagementStateTransition]:
-        return with_address_and_undoing(super().get_queryset(request))
+        return with_undoing(super().get_queryset(request))
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         """The columns; of the list of a run, the users first, and whether they were put back."""
-        user = _user_column(request)
-        if RunFilter.parameter_name in request.GET:
-            return [user, "trigger_label", "from_label", "to_label", "undone_label", "created_at"]
-        return [user if name == "user_link" else name for name in super().get_list_display(request)]
+        of_run = RunFilter.parameter_name in request.GET
+        return self._with_now(request, self.columns_of_run if of_run else self.columns)
 
-    def csv_columns(self, request: HttpRequest) -> list[Any]:
-        return ["user_id", *self.get_list_display(request)]
+    def export_columns(self, request: HttpRequest) -> list[ExportColumn]:
+        unmasked = may_see_contacts(request)
+        return [
+            ExportColumn("created at", lambda row: row.created_at),
+            *self.user_columns(request),
+            ExportColumn("from", lambda row: row.from_state),
+            ExportColumn("trigger", lambda row: row.trigger),
+            ExportColumn("to", lambda row: row.to_state),
+            ExportColumn("undone at", lambda row: row.undone_at),
+            ExportColumn("metadata", lambda row: shown_text(json.dumps(row.metadata), unmasked=unmasked)),
+            ExportColumn("id", lambda row: row.pk),
+        ]
 
-    @display(description="from", label=STATE_COLORS)
+    @display(description=gettext_lazy("from"), label=STATE_COLORS)
     def from_label(self, row: EngagementStateTransition) -> str:
         return State(row.from_state).label
 
-    @display(description="trigger")
+    @display(description=gettext_lazy("trigger"))
     def trigger_label(self, row: EngagementStateTransition) -> str:
         return Trigger(row.trigger).label
 
-    @display(description="to", label=STATE_COLORS)
+    @display(description=gettext_lazy("to"), label=STATE_COLORS)
     def to_label(self, row: EngagementStateTransition) -> str:
         return State(row.to_state).label
 
@@ -193,83 +91,6 @@ class EngagementStateTransitionAdmin(RowsOfUsersAdmin):
     def undone_label(self, row: EngagementStateTransition) -> str:
         undone_at: datetime | None = row.undone_at  # type: ignore[attr-defined]  # an annotation
         return date_text(undone_at) if undone_at else _("no")
-
-
-@admin.register(EngagementMessage)
-class EngagementMessageAdmin(MessageTextsAdmin, RowsOfUsersAdmin, SupportActionsAdmin):
-    """The message queue."""
-
-    list_display = ("scheduled_for", "user_link", "message_type", "status_label", "sent_at", "retry_count")
-    list_filter = (
-        ("status", ChoicesCheckboxFilter),
-        ("message_type", ChoicesCheckboxFilter),
-        ("scheduled_for", DayRangeFilter),
-        ("sent_at", DayRangeFilter),
-        ("created_at", DayRangeFilter),
-    )
-    support_actions = (CANCEL, RETRY, ARRIVED, NOT_ARRIVED)
-    lines = (
-        "message_type",
-        "status_label",
-        "delivery",
-        "destination",
-        "scheduled_for",
-        "next_attempt_at",
-        "claimed_at",
-        "sent_at",
-        "delivered_at",
-        "read_at",
-        "failed_at",
-        "retry_count",
-        "backend",
-        "created_at",
-        "id",
-    )
-    masked_lines = (
-        ("message_key", shown_text),
-        ("destination_jid", shown_address),
-        ("error_message", shown_text),
-        ("error_code", shown_text),
-        ("outcome_reason", shown_text),
-        ("provider_message_id", shown_secret),
-        ("message_params", shown_json),
-        ("idempotency_key", shown_text),
-    )
-
-    def get_ordering(self, request: HttpRequest) -> Sequence[str]:
-        return ("scheduled_for", "id") if _is_queue(request) else self.ordering
-
-    def order_help(self, request: HttpRequest) -> str:
-        return "Next to be sent first." if _is_queue(request) else super().order_help(request)
-
-    def useful_actions(self, row: EngagementMessage) -> Collection[SupportAction]:
-        useful = {
-            MessageStatus.PENDING.value: (CANCEL,),
-            MessageStatus.FAILED.value: (RETRY,),
-            MessageStatus.UNKNOWN.value: (ARRIVED, NOT_ARRIVED),
-        }
-        return useful.get(row.status, ())
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        """The fields, with the text in the user's language after the user."""
-        unmasked = may_see_contacts(request)
-
-        def text(message: EngagementMessage) -> str:
-            shown = message_text(message, locale=locale_of(message.user_id))
-            return format_html('<p class="engagement-bubble">{}</p>', shown_text(shown, unmasked=unmasked))
-
-        return ["user_link", text, *super().get_fields(request, obj)]
-
-    def get_list_display(self, request: HttpRequest) -> list[Any]:
-        return [*self.list_display, column("destination_jid", shown_address, request=request, title="to")]
-
-    @display(description="delivery")
-    def delivery(self, row: EngagementMessage) -> str:
-        return redact(delivery_text(row))
-
-    @display(description="status", label=MESSAGE_COLORS)
-    def status_label(self, row: EngagementMessage) -> str:
-        return MessageStatus(row.status).label
 
 
 @admin.register(SendingChannel)
@@ -290,4 +111,4 @@ class SendingChannelAdmin(SupportActionsAdmin):
         return reverse(f"{self.admin_site.name}:engagement_sendingchannel_changelist")
 
     def order_help(self, request: HttpRequest) -> str:  # noqa: ARG002
-        return "By backend."
+        return _("By backend.")

@@ -14,11 +14,9 @@ from engagement.selectors.user_search import account_names_among
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
-    from uuid import UUID
 
     from django.http import HttpRequest
 
-_DIRECT_CHAT: Final = "@s.whatsapp.net"
 _JSON: Final = '<pre class="engagement-json">{}</pre>'
 
 
@@ -52,12 +50,6 @@ def may_see_contacts(request: HttpRequest) -> bool:
 def shown_address(address: str | None, *, unmasked: bool) -> str:
     """The address, or its mask."""
     return (address or "") if unmasked else mask(address or "")
-
-
-def shown_user(user_id: UUID, address: str | None, *, unmasked: bool) -> str:
-    """The user's number as the reader may see it; the end of their id if they have no address."""
-    number = (address or "").removesuffix(_DIRECT_CHAT)
-    return shown_address(number, unmasked=unmasked) or f"…{str(user_id)[-8:]}"
 
 
 def shown_secret(text: str | None, *, unmasked: bool) -> str:

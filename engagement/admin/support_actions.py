@@ -1,6 +1,6 @@
 """The support actions. Each calls one service and records the name of the staff account.
 
-A transition has the name in the audit log, any other change in the admin's log of the user.
+The admin's log of the user has the name; of a transition, the audit log has it too.
 """
 
 from __future__ import annotations
@@ -8,13 +8,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.contenttypes.models import ContentType
-
 from engagement.admin.action_views import ActionResult, SupportAction, skipped
+from engagement.admin.admin_log import record
 from engagement.formatting import count_text
 from engagement.models import EngagementMessage, SendingChannel, UserProfile
 from engagement.replies import Preference
+from engagement.selectors.user_search import MARKED_AS_ACTIVE
 from engagement.services import support
 from engagement.services.delivery.channels import resume_sending
 from engagement.services.delivery.outcomes import resolve_unknown
@@ -24,11 +23,7 @@ from engagement.services.state_machine import EngagementStateNotFound
 from engagement.services.support import Retry
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from uuid import UUID
-
-    from django.contrib.auth.models import AbstractBaseUser
-    from django.db.models import Model
 
     from engagement.admin.action_views import ActionRequest
 
@@ -48,6 +43,7 @@ def _mark_as_active(request: ActionRequest) -> ActionResult:
         return skipped("the user has no state: the first message creates it")
     if outcome.transition is None:
         return skipped("the user is active")
+    _record(request, request.target_id, MARKED_AS_ACTIVE)
     return ActionResult("marked as active", cancelled=outcome.cancelled)
 
 
@@ -106,21 +102,6 @@ def _resume(request: ActionRequest) -> ActionResult:
     sentence = f"Resumed sending by {channel.backend}."
     record(channel, sentence, account=request.account, now=request.now)
     return ActionResult("resumed")
-
-
-def record(
-    row: Model, sentence: str, *, account: AbstractBaseUser, now: datetime, flag: int = CHANGE
-) -> None:
-    """Add a line to the admin's log of a row."""
-    LogEntry.objects.create(
-        user_id=account.pk,
-        content_type=ContentType.objects.get_for_model(row),
-        object_id=str(row.pk),
-        object_repr=str(row),
-        action_flag=flag,
-        change_message=sentence,
-        action_time=now,
-    )
 
 
 def _record_for_message(request: ActionRequest, verb: str) -> None:

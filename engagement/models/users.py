@@ -73,6 +73,12 @@ class UserProfile(models.Model):
         editable=False,
         help_text="The last time that a service recorded an opt-out or opt-in.",
     )
+    opt_out_source = models.TextField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="By what the last opt-out or opt-in came: message, support, api, provider or suppression.",
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -97,6 +103,12 @@ class UserProfile(models.Model):
                 | models.Q(whatsapp_jid__isnull=True)
                 | ~models.Q(whatsapp_jid__regex=VISIBLE),
                 name="profile_skipped_idx",
+            ),
+            # Read by the admin: the users who opted out this week.
+            models.Index(
+                fields=("opt_out_changed_at", "user_id"),
+                condition=models.Q(reengagement_opt_out=True),
+                name="profile_opted_out_idx",
             ),
         )
         permissions = (
@@ -159,6 +171,14 @@ class UserEngagementState(models.Model):
                 fields=("remind_at", "user"),
                 condition=models.Q(state=State.REMIND_LATER),
                 name="state_remind_later_idx",
+            ),
+            # Read by the admin: users by their last message.
+            models.Index(fields=("last_activity_at", "user"), name="state_last_activity_idx"),
+            # Read by the admin: users of one state by their last message. Active users have their own index.
+            models.Index(
+                fields=("state", "last_activity_at", "user"),
+                condition=~models.Q(state=State.ACTIVE),
+                name="state_others_idx",
             ),
         )
         permissions = (("bring_back", "Can bring users back"),)

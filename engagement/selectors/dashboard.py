@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
-from uuid import UUID
 
 from django.db.models import Case, Count, Min, Q, Value, When
 from django.db.models.fields.json import KeyTextTransform
@@ -14,6 +13,7 @@ from engagement.conf import engagement_settings
 from engagement.models import IN_DOUBT, EngagementMessage, EngagementStateTransition, MessageStatus
 from engagement.schedule import first_run_from
 from engagement.selectors import due_users
+from engagement.selectors.audit_log import first_id_of
 from engagement.selectors.deliveries import NOT_DELIVERED
 from engagement.states import CHECKS, State, Trigger
 
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from engagement.states import Check, Policy
 
 DAYS_SHOWN: Final = 30
-
-MAX_CLOCK_SKEW: Final = timedelta(days=1)
-"""Between the clock that made the id of a row and the clock of its `created_at`."""
 
 # Only the rows of these triggers need a look at their metadata.
 _IS_MANUAL: Final = Case(
@@ -171,7 +168,7 @@ def transitions_by_day(*, now: datetime) -> list[DailyTransitions]:
     since = first_instant(now)
     rows = (
         EngagementStateTransition.objects.filter(created_at__gte=since, created_at__lte=now)
-        .filter(id__gte=_first_id_of(since - MAX_CLOCK_SKEW))
+        .filter(id__gte=first_id_of(since))
         .values_list(
             TruncDate("created_at", tzinfo=UTC),
             "trigger",
@@ -190,9 +187,3 @@ def first_instant(now: datetime) -> datetime:
     """The start of the first day shown."""
     first_day = now.astimezone(UTC).date() - timedelta(days=DAYS_SHOWN - 1)
     return datetime.combine(first_day, time(), UTC)
-
-
-def _first_id_of(instant: datetime) -> UUID:
-    """The lowest time-ordered id of `instant`. Such ids begin with the milliseconds."""
-    milliseconds = max(int(instant.timestamp() * 1000), 0)
-    return UUID(int=milliseconds << 80)

@@ -15,11 +15,14 @@ from engagement.addresses import endings, spellings
 from engagement.models import NUMBER, EngagementMessage, EngagementStateTransition, UserProfile
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable
     from uuid import UUID
 
 MAX_FOUND: Final = 200
 """Users found by a part of an address."""
+
+MARKED_AS_ACTIVE: Final = "Marked as active."
+"""How the admin's log names the one support action that the audit log has too."""
 
 _PHONE_NUMBER: Final = re.compile(r"\+?[\d\s().-]+")
 
@@ -71,11 +74,6 @@ def locale_of(user_id: UUID) -> str | None:
     return UserProfile.objects.filter(pk=user_id).values_list("locale", flat=True).first()
 
 
-def addresses_of(user_ids: Collection[UUID]) -> dict[UUID, str | None]:
-    """The addresses of those users who have a profile."""
-    return dict(UserProfile.objects.filter(pk__in=user_ids).values_list("pk", "whatsapp_jid"))
-
-
 def latest_messages(user_id: UUID, *, count: int) -> list[EngagementMessage]:
     """The user's latest messages, the latest first."""
     messages = EngagementMessage.objects.filter(user_id=user_id)
@@ -86,6 +84,7 @@ def support_actions(user_id: UUID, *, count: int) -> list[LogEntry]:
     """The latest support actions on the user that made no transition, the latest first."""
     kind = ContentType.objects.get_for_model(UserProfile)
     entries = LogEntry.objects.filter(content_type=kind, object_id=str(user_id))
+    entries = entries.exclude(change_message=MARKED_AS_ACTIVE)
     return list(entries.select_related("user").order_by("-action_time", "-id")[:count])
 
 
@@ -95,10 +94,3 @@ def account_names_among(names: Iterable[str]) -> set[str]:
     column = accounts.USERNAME_FIELD
     found = accounts._default_manager.filter(**{f"{column}__in": set(names) - {""}})  # noqa: SLF001  Django's API
     return set(found.values_list(column, flat=True))
-
-
-def staff_names() -> list[str]:
-    """The names of all accounts that may open the admin, active or not."""
-    accounts = get_user_model()
-    staff = accounts._default_manager.filter(is_staff=True)  # noqa: SLF001  Django's API
-    return sorted(staff.values_list(accounts.USERNAME_FIELD, flat=True))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 APP: Final = PROJECT / "engagement"
 MANAGERS: Final = {"objects", "_default_manager", "_base_manager"}
 MAY_QUERY: Final = {
+    "admin/admin_log.py",
     "admin/api_tokens.py",
     "admin/support_actions.py",
     "groups.py",

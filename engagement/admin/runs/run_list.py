@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.decorators import display
 
+from engagement.admin.export import ExportColumn
 from engagement.admin.filters import CheckFilter, DayRangeFilter, RunStatusFilter, now_of
 from engagement.admin.labels import RUN_COLORS, RUN_STATUS_TEXTS
 from engagement.admin.masking import may_see_contacts, visibility_for
@@ -55,8 +56,10 @@ class EngagementJobRunAdmin(ReadOnlyAdmin):
     list_filter = (RunStatusFilter, CheckFilter, ("started_at", DayRangeFilter))
     search_fields = ("job_id__exact",)
     ordering = ("-started_at", "-job_id")
+    export_order = ("started_at", "job_id")
+    no_match = gettext_lazy("No runs match.")
     extra_lookups = ()
-    timed_columns = ("status_label", "status_text", "duration")
+    timed_columns = ("status_label", "duration")
     lines = ("job_id",)
     change_form_template = "engagement/run.html"
 
@@ -79,9 +82,20 @@ class EngagementJobRunAdmin(ReadOnlyAdmin):
         counts["moved"] = _moved_link if visibility_for(request).transitions else _count_column("moved")
         return [counts.get(name, name) for name in super().get_list_display(request)]
 
-    def csv_columns(self, request: HttpRequest) -> list[Any]:
-        names = ("job_id", "now", "started_at", "finished_at", "status_text")
-        return [*self._with_now(request, names), "moved", "failed", "skipped", "undone", "host"]
+    def export_columns(self, request: HttpRequest) -> list[ExportColumn]:
+        now = now_of(request)
+        return [
+            ExportColumn("as of", lambda run: run.now),
+            ExportColumn("started at", lambda run: run.started_at),
+            ExportColumn("finished at", lambda run: run.finished_at),
+            ExportColumn("status", lambda run: status_of_run(run, now=now)),
+            ExportColumn("moved", lambda run: run.succeeded),
+            ExportColumn("failed", lambda run: run.failed),
+            ExportColumn("skipped", lambda run: run.skipped),
+            ExportColumn("undone", lambda run: run.undone),
+            ExportColumn("host", lambda run: run.host),
+            ExportColumn("id", lambda run: run.pk),
+        ]
 
     def get_search_results(
         self,
@@ -131,10 +145,6 @@ class EngagementJobRunAdmin(ReadOnlyAdmin):
     @display(description=gettext_lazy("duration"))
     def duration(self, run: EngagementJobRun, *, now: datetime) -> str:
         return duration_text(duration_of(run, now=now), units=2)
-
-    @display(description=gettext_lazy("status"))
-    def status_text(self, run: EngagementJobRun, *, now: datetime) -> str:
-        return status_of_run(run, now=now)
 
     @display(description=gettext_lazy("status"), label=RUN_COLORS)
     def status_label(self, run: EngagementJobRun, *, now: datetime) -> tuple[str, str]:

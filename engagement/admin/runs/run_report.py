@@ -11,11 +11,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from engagement.admin.labels import RUN_COLORS, RUN_STATUS_TEXTS
-from engagement.admin.masking import shown_text, shown_user
+from engagement.admin.masking import shown_text
+from engagement.admin.people.names import person_name
 from engagement.formatting import date_text, duration_text
 from engagement.selectors.audit_log import undoings_of_run
 from engagement.selectors.job_runs import duration_of, status_of_run
-from engagement.selectors.user_search import addresses_of
+from engagement.selectors.people import addresses_of
 from engagement.states import CHECKS, SkipReason
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def _failed_users(errors: object, *, unmasked: bool) -> Iterator[FailedUser]:
     addresses = addresses_of([user_id for user_id in user_ids if user_id])
     for row, user_id in zip(rows, user_ids, strict=True):
         if user_id:
-            label = shown_user(user_id, addresses.get(user_id), unmasked=unmasked)
+            label = person_name(user_id, addresses.get(user_id), unmasked=unmasked)
         else:
             label = shown_text(str(row.get("user_id") or ""), unmasked=unmasked) or _("unknown")
         check = row.get("check_type", "")

@@ -13,9 +13,9 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from engagement.admin.admin_log import record
 from engagement.admin.filters import now_of
 from engagement.admin.masking import may_see_contacts, shown_text
-from engagement.admin.support_actions import record
 from engagement.formatting import date_text
 from engagement.models import RunStatus
 from engagement.selectors.audit_log import transitions_of_run

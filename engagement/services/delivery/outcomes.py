@@ -20,7 +20,7 @@ from engagement.models import IN_DOUBT, EngagementMessage, MessageStatus, UserPr
 from engagement.services.delivery.channels import pause_sending, slow_down
 from engagement.services.delivery.claim import attempt_time
 from engagement.services.message_queue import ERASED_KEY, EXPIRED_CLAIM
-from engagement.services.preferences import UserProfileNotFound, opt_out
+from engagement.services.preferences import PreferenceSource, UserProfileNotFound, opt_out
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.services.state_machine import lock_known_states
 from engagement.states import DAY
@@ -277,7 +277,7 @@ def lock_user(user_id: UUID) -> None:
 def opt_out_known(user_id: UUID, *, now: datetime) -> None:
     """Opt the user out, as the provider reports; nothing for a user without a profile."""
     with suppress(UserProfileNotFound):
-        opt_out(user_id=user_id, now=now)
+        opt_out(user_id=user_id, now=now, source=PreferenceSource.PROVIDER)
 
 
 def _log_refusal(message: EngagementMessage, refusal: Refused) -> None:

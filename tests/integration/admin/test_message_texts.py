@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from django.test import Client
     from pytest_django.fixtures import Settings
 
-    from engagement.admin.message_texts import MessageText
+    from engagement.admin.messages.catalogue import MessageText
 
 pytestmark = pytest.mark.django_db
 

@@ -176,7 +176,7 @@ def broken_page(monkeypatch: pytest.MonkeyPatch) -> str:
     def fail(profile: UserProfile, **_: object) -> None:
         raise RuntimeError(f"no page for {profile.whatsapp_jid}")
 
-    monkeypatch.setattr("engagement.admin.user_list.user_page", fail)
+    monkeypatch.setattr("engagement.admin.people.user_list.user_page", fail)
     return page_url(user.user)
 
 

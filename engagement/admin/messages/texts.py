@@ -1,0 +1,24 @@
+"""What a message says to its user."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engagement.message_catalogue import UnknownMessageKey, WrongMessageParameters, WrongTranslation, render
+
+if TYPE_CHECKING:
+    from engagement.models import EngagementMessage
+
+
+def message_text(message: EngagementMessage, *, locale: str | None) -> str:
+    """The text of a message in the user's language, or the reason why it is unknown."""
+    if locale is None:
+        return f"(Text of {message.message_key}: the language is unknown because the user has no profile.)"
+    # Other programs may store any JSON value.
+    params = message.message_params if isinstance(message.message_params, dict) else {}
+    try:
+        return render(key=message.message_key, locale=locale, params=params)
+    except UnknownMessageKey:
+        return f"(The text of {message.message_key} belongs to another program.)"
+    except (WrongMessageParameters, WrongTranslation):
+        return f"(The text of {message.message_key} needs other parameters.)"
