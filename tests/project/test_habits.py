@@ -19,7 +19,6 @@ MAY_QUERY: Final = {
     "groups.py",
     "management/commands/prepare_admin.py",
     "replay/demo.py",
-    "replay/loading.py",
     "sandbox/demo.py",
     "sandbox/people.py",
     "services/api_tokens.py",
