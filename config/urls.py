@@ -6,10 +6,13 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from config.admin import accounts  # noqa: F401  registers them
+from config.api_document import ApiDocument
+from engagement.api.views import api
 
 LoginThrottling.initialize()
 admin.autodiscover()
 admin.site.index_title = "Dashboard"
+api.docs = ApiDocument()
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),

@@ -8,8 +8,6 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
 
 from engagement.conf import MESSAGE_BACKEND, engagement_settings, raw_setting, refuse_misspelt_names
-from engagement.message_backends.base import configured_backend
-from engagement.services.delivery.settings import delivery_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +26,10 @@ def check_engagement_settings(
     **kwargs: object,  # noqa: ARG001
 ) -> list[CheckMessage]:
     """Report the first setting that is invalid or misspelt."""
+    # Here, because the job does not check the system.
+    from engagement.message_backends.base import configured_backend
+    from engagement.services.delivery.settings import delivery_settings
+
     try:
         refuse_misspelt_names()
         engagement_settings()
