@@ -6,7 +6,6 @@ from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_date
 from django.utils.html import format_html, format_html_join
@@ -19,6 +18,7 @@ from unfold.contrib.filters.admin import (
     TextFilter,
 )
 
+from engagement.admin import links
 from engagement.conf import engagement_settings
 from engagement.models import MessageStatus, RunStatus
 from engagement.schedule import first_run_from
@@ -116,8 +116,7 @@ class RunFilter(TextFilter):
         """The id, with a link to the page of the run."""
         if not (job_id := self._job_id()):
             return self.value() or ""
-        url = reverse("admin:engagement_engagementjobrun_change", args=(job_id,))
-        return format_html('<a class="engagement-link" href="{}">{}</a>', url, job_id)
+        return format_html('<a class="engagement-link" href="{}">{}</a>', links.run_url(job_id), job_id)
 
     def _job_id(self) -> UUID | None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from django.contrib import admin
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -16,7 +17,7 @@ from engagement.admin.labels import RUN_COLORS, near, relative
 from engagement.conf import engagement_settings
 from engagement.delivery_wording import OUTCOME_REASONS
 from engagement.formatting import date_text
-from engagement.models import MessageStatus
+from engagement.models import MessageStatus, UserProfile
 from engagement.privacy import redact
 from engagement.selectors.dashboard import (
     DAYS_SHOWN,
@@ -52,6 +53,7 @@ REQUIRED_PERMISSIONS: Final = (
     "engagement.view_engagementjobrun",
 )
 """Without all of them the dashboard has links and no numbers."""
+VIEW_USERS: Final = "engagement.view_userprofile"
 
 
 class Tile(NamedTuple):
@@ -98,6 +100,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
             next_run_at=next_run_at(request),
             now=now,
         ),
+        "users_url": links.list_url("users") if request.user.has_perm(VIEW_USERS) else "",
+        "search_help": admin.site.get_model_admin(UserProfile).search_help(request),
         "states": _states(),
         "due": _due(now),
         "next_run": near(next_run_at(request), now=now),

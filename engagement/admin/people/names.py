@@ -6,10 +6,10 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
+from engagement.admin import links
 from engagement.admin.masking import may_see_contacts
 from engagement.privacy import mask
 from engagement.selectors.people import addresses_of
@@ -24,8 +24,11 @@ _SHOWS_A_DIGIT: Final = re.compile(r"\w")
 
 
 def short_id(row_id: object) -> str:
-    """The beginning of an id. Pages show the whole id when the pointer is over it."""
-    return str(row_id)[:SHORT_ID_LENGTH]
+    """The end of an id: ids that were made in the same minute begin alike.
+
+    Pages show the whole id when the pointer is over it.
+    """
+    return str(row_id)[-SHORT_ID_LENGTH:]
 
 
 def person_name(user_id: object, address: str | None, *, unmasked: bool) -> str:
@@ -39,7 +42,7 @@ def person_link(user_id: object, address: str | None, *, unmasked: bool) -> str:
     """The name with a link to the page of the user. The title has the whole id."""
     name = person_name(user_id, address, unmasked=unmasked)
     try:
-        url = reverse("admin:engagement_userprofile_change", args=(UUID(str(user_id)),))
+        url = links.user_url(UUID(str(user_id)))
     except ValueError:
         return name
     return format_html('<a class="engagement-link" href="{}" title="{}">{}</a>', url, user_id, name)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from engagement.admin import links
 from engagement.admin.labels import MESSAGE_COLORS, relative, state_text
 from engagement.admin.masking import shown_address, shown_text
-from engagement.admin.messages.texts import message_text
+from engagement.admin.messages.texts import error_text, message_text
 from engagement.admin.people.columns import NOT_QUEUED, Fate, fate_of_goodbye
 from engagement.admin.people.history import MAX_SHOWN, history
 from engagement.delivery_wording import delivery_text
@@ -208,11 +208,11 @@ def _shown(
     retries = message.retry_count
     return ShownMessage(
         row=message,
-        url=reverse("admin:engagement_engagementmessage_change", args=(message.pk,)),
+        url=links.message_url(message.pk),
         color=MESSAGE_COLORS.get(message.get_status_display(), ""),
         text=text,
         address=shown_address(message.destination_jid, unmasked=unmasked),
-        error=shown_text(message.error_message, unmasked=unmasked),
+        error=shown_text(error_text(message), unmasked=unmasked),
         when=redact(delivery_text(message)),
         retries=("1 retry" if retries == 1 else f"{retries:,} retries") if retries else "",
         is_repeated=is_repeated,
