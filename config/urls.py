@@ -3,13 +3,14 @@
 from axes.apps import AppConfig as LoginThrottling
 from django.contrib import admin
 from django.urls import include, path
+from django.utils.translation import gettext_lazy as _
 from django.views.generic import RedirectView
 
 from config.admin import accounts  # noqa: F401  registers them
 
 LoginThrottling.initialize()
 admin.autodiscover()
-admin.site.index_title = "Dashboard"
+admin.site.index_title = _("Dashboard")
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),

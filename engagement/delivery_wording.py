@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from engagement.formatting import date_text
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from engagement.formatting import date_text, fill
 from engagement.message_backends.base import Scope
 from engagement.models import MessageStatus
 from engagement.privacy import redact
@@ -14,31 +17,38 @@ from engagement.services.delivery import claim, outcomes, recheck
 from engagement.services.delivery.channels import WITHOUT_END
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import datetime
 
+    from engagement.formatting import DateFormat
     from engagement.models import SendingChannel
 
 OUTCOME_REASONS: Final = {
-    deliveries.WAITING_HOURS: "outside the user's hours",
-    deliveries.WAITING_CAP: "the daily cap is reached",
-    deliveries.WAITING_PAUSE: "its template is paused",
-    deliveries.WAITING_ALLOW_LIST: "only some addresses are allowed",
-    outcomes.WAITING_RETRY: "refused, and tried again",
-    recheck.NO_PROFILE: "the user has no profile",
-    recheck.NO_ADDRESS: "the user has no address",
-    recheck.OPTED_OUT: "the user has opted out",
-    recheck.NOT_THIS_WAIT: "the user is not waiting for it any more",
-    recheck.TOO_OLD: "it was too old",
-    message_queue.WAIT_OVER: "its wait was over before it was sent",
-    message_queue.EXPIRED_CLAIM: "the sender died while it was sending",
-    claim.CANNOT_BE_RENDERED: "the catalogue has no text for it",
-    outcomes.DID_NOT_ARRIVE: "a person found that it did not arrive",
-    Scope.RECIPIENT.value: "this user cannot get it",
-    Scope.RECIPIENT_LATER.value: "this user could not get it, several times",
-    Scope.PLATFORM.value: "the provider had trouble, several times",
+    deliveries.WAITING_HOURS: gettext_lazy("outside the user's hours"),
+    deliveries.WAITING_CAP: gettext_lazy("the daily cap is reached"),
+    deliveries.WAITING_PAUSE: gettext_lazy("its template is paused"),
+    deliveries.WAITING_ALLOW_LIST: gettext_lazy("only some addresses are allowed"),
+    outcomes.WAITING_RETRY: gettext_lazy("refused, and tried again"),
+    recheck.NO_PROFILE: gettext_lazy("the user has no profile"),
+    recheck.NO_ADDRESS: gettext_lazy("the user has no address"),
+    recheck.OPTED_OUT: gettext_lazy("the user has opted out"),
+    recheck.NOT_THIS_WAIT: gettext_lazy("the user is not waiting for it any more"),
+    recheck.TOO_OLD: gettext_lazy("it was too old"),
+    message_queue.WAIT_OVER: gettext_lazy("its wait was over before it was sent"),
+    message_queue.EXPIRED_CLAIM: gettext_lazy("the sender died while it was sending"),
+    claim.CANNOT_BE_RENDERED: gettext_lazy("the catalogue has no text for it"),
+    outcomes.DID_NOT_ARRIVE: gettext_lazy("a person found that it did not arrive"),
+    Scope.RECIPIENT.value: gettext_lazy("this user cannot get it"),
+    Scope.RECIPIENT_LATER.value: gettext_lazy("this user could not get it, several times"),
+    Scope.PLATFORM.value: gettext_lazy("the provider had trouble, several times"),
 }
 """What the `outcome_reason` of a message means. Others are the words of a backend."""
+
+_RECEIPTS: Final = (
+    ("sent_at", gettext_lazy("sent on {date}")),
+    ("delivered_at", gettext_lazy("delivered on {date}")),
+    ("read_at", gettext_lazy("read on {date}")),
+    ("failed_at", gettext_lazy("reported as not delivered on {date}{reason}")),
+)
 
 
 class DeliveryFacts(Protocol):
@@ -66,50 +76,75 @@ class DeliveryFacts(Protocol):
     def outcome_reason(self) -> str | None: ...
 
 
-def delivery_text(message: DeliveryFacts) -> str:
+def delivery_text(message: DeliveryFacts, *, date: DateFormat = date_text) -> str:
     """Where a message is on its way: `sent on 1 July 1998, 06:00 UTC, read on …`."""
     reason = reason_text(message)
     match message.status:
+        case MessageStatus.PENDING if held_until := message.next_attempt_at:
+            return fill(
+                _("not sent yet, held back until {date}{reason}"), date=date(held_until), reason=reason
+            )
         case MessageStatus.PENDING:
-            held_until = message.next_attempt_at
-            if held_until:
-                return f"not sent yet, held back until {date_text(held_until)}{reason}"
-            return f"not sent yet, scheduled for {date_text(message.scheduled_for)}{reason}"
+            return fill(
+                _("not sent yet, scheduled for {date}{reason}"),
+                date=date(message.scheduled_for),
+                reason=reason,
+            )
         case MessageStatus.SENDING:
-            return f"being sent since {date_text(message.claimed_at)}"
+            return fill(_("being sent since {date}"), date=date(message.claimed_at))
         case MessageStatus.UNKNOWN:
-            return f"perhaps sent on {date_text(message.claimed_at)}; the outcome is unknown{reason}"
+            return fill(
+                _("perhaps sent on {date}; the outcome is unknown{reason}"),
+                date=date(message.claimed_at),
+                reason=reason,
+            )
         case MessageStatus.SENT:
-            return ", ".join(_receipts(message))
+            return _receipts_text(message, date=date)
         case _:
-            return f"{message.status}{reason}"
+            return f"{str(MessageStatus(message.status).label).lower()}{reason}"
+
+
+def outcome_text(reason: str) -> str:
+    """What an `outcome_reason` means, without anything that looks like an address."""
+    return str(OUTCOME_REASONS.get(reason) or redact(reason))
 
 
 def reason_text(message: DeliveryFacts) -> str:
     """The reason and the provider's code in parentheses; empty without either."""
-    reason = message.outcome_reason and OUTCOME_REASONS.get(message.outcome_reason, message.outcome_reason)
-    code = message.error_code and f"code {message.error_code}"
+    reason = message.outcome_reason and outcome_text(message.outcome_reason)
+    code = message.error_code and fill(_("code {code}"), code=redact(message.error_code))
     parts = [part for part in (reason, code) if part]
     return f" ({', '.join(parts)})" if parts else ""
 
 
-def until_text(until: datetime) -> str:
+def until_text(until: datetime, *, date: DateFormat = date_text) -> str:
     """How long a pause lasts."""
-    return "until it is resumed" if until >= WITHOUT_END else f"until {date_text(until)}"
+    if until >= WITHOUT_END:
+        return _("until it is resumed")
+    return fill(_("until {date}"), date=date(until))
 
 
-def pause_sentence(channel: SendingChannel) -> str:
+def pause_sentence(channel: SendingChannel, *, date: DateFormat = date_text) -> str:
     """What is paused, until when, and why."""
-    what = f"Sending of {channel.scope}" if channel.scope else "Sending"
-    until = until_text(channel.paused_until or WITHOUT_END)
-    return f"{what} by {channel.backend} is paused {until}: {redact(channel.pause_reason or 'no reason')}."
+    template = (
+        _("Sending of {scope} by {backend} is paused {until}: {reason}.")
+        if channel.scope
+        else _("Sending by {backend} is paused {until}: {reason}.")
+    )
+    return fill(
+        template,
+        scope=channel.scope,
+        backend=channel.backend,
+        until=until_text(channel.paused_until or WITHOUT_END, date=date),
+        reason=redact(channel.pause_reason or _("no reason")),
+    )
 
 
-def _receipts(message: DeliveryFacts) -> Iterator[str]:
-    yield f"sent on {date_text(message.sent_at)}"
-    if message.delivered_at:
-        yield f"delivered on {date_text(message.delivered_at)}"
-    if message.read_at:
-        yield f"read on {date_text(message.read_at)}"
-    if message.failed_at:
-        yield f"reported as not delivered on {date_text(message.failed_at)}{reason_text(message)}"
+def _receipts_text(message: DeliveryFacts, *, date: DateFormat) -> str:
+    """What is known of a sent message, with commas between."""
+    text = ""
+    for name, template in _RECEIPTS:
+        if (instant := getattr(message, name)) or name == "sent_at":
+            receipt = fill(str(template), date=date(instant), reason=reason_text(message))
+            text = fill("{before}, {receipt}", before=text, receipt=receipt) if text else receipt
+    return text

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 from django.core.paginator import InvalidPage
 from django.http import Http404
 from django.templatetags.static import static
-from django.urls import reverse
+from django.urls import path, reverse
+from django.utils.translation import gettext as _
 from unfold.sites import UnfoldAdminSite
+
+from config.admin.preferences import preferences_page
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -24,6 +27,14 @@ class Site(UnfoldAdminSite):
     def get_urls(self) -> list[URLPattern | URLResolver]:
         """Leave out "view on site": no row has such a page, and an id that is not a number would fail."""
         return [url for url in super().get_urls() if getattr(url, "name", "") != "view_on_site"]
+
+    def extra_urls(self) -> list[URLPattern]:
+        """The page of the account's preferences. The theme calls this."""
+        return [path("preferences/", self.admin_view(self.preferences), name="preferences")]
+
+    def preferences(self, request: HttpRequest) -> HttpResponse:
+        """Language and time zone of the account."""
+        return preferences_page(request, context=self.each_context(request))
 
     def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Search from the sidebar. A page number that does not exist is a 404, not a server error."""
@@ -50,25 +61,33 @@ def no_colors(_request: HttpRequest) -> dict[str, dict[str, str]]:
     return {}
 
 
+def account_links(request: HttpRequest) -> list[dict[str, str]]:
+    """Return the links of the account's menu."""
+    links = [{"title": _("Preferences"), "link": reverse("admin:preferences")}]
+    if request.user.is_authenticated and request.user.has_usable_password():
+        links.append({"title": _("Change password"), "link": reverse("admin:password_change")})
+    return links
+
+
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """Return the sidebar's links that the account has permission to open."""
     lists = [
-        {"title": "Dashboard", "icon": "dashboard", "link": reverse("admin:index")},
-        _list(request, "Users", icon="person", model="engagement.userprofile"),
-        _list(request, "States", icon="flag", model="engagement.userengagementstate"),
-        _list(request, "Transitions", icon="history", model="engagement.engagementstatetransition"),
-        _list(request, "Messages", icon="mail", model="engagement.engagementmessage"),
-        _list(request, "Pauses", icon="pause_circle", model="engagement.sendingchannel"),
-        _list(request, "Runs", icon="schedule", model="engagement.engagementjobrun"),
+        {"title": _("Dashboard"), "icon": "dashboard", "link": reverse("admin:index")},
+        _list(request, _("Users"), icon="person", model="engagement.userprofile"),
+        _list(request, _("States"), icon="flag", model="engagement.userengagementstate"),
+        _list(request, _("Transitions"), icon="history", model="engagement.engagementstatetransition"),
+        _list(request, _("Messages"), icon="mail", model="engagement.engagementmessage"),
+        _list(request, _("Pauses"), icon="pause_circle", model="engagement.sendingchannel"),
+        _list(request, _("Runs"), icon="schedule", model="engagement.engagementjobrun"),
     ]
     accounts = [
-        _list(request, "Accounts", icon="badge", model="auth.user"),
-        _list(request, "Groups", icon="group", model="auth.group"),
-        _list(request, "API tokens", icon="key", model="engagement.apitoken"),
+        _list(request, _("Accounts"), icon="badge", model="auth.user"),
+        _list(request, _("Groups"), icon="group", model="auth.group"),
+        _list(request, _("API tokens"), icon="key", model="engagement.apitoken"),
     ]
     groups: list[dict[str, Any]] = [{"items": _allowed(lists)}]
     if allowed := _allowed(accounts):
-        groups.append({"title": "Access", "separator": True, "items": allowed})
+        groups.append({"title": _("Access"), "separator": True, "items": allowed})
     return groups
 
 

@@ -14,6 +14,7 @@ from engagement.admin.labels import RUN_COLORS, near, relative
 from engagement.conf import engagement_settings
 from engagement.delivery_wording import OUTCOME_REASONS, pause_sentence
 from engagement.formatting import date_text
+from engagement.local_times import shown_time
 from engagement.models import MessageStatus
 from engagement.privacy import redact
 from engagement.selectors.dashboard import (
@@ -197,7 +198,7 @@ def _pauses(request: HttpRequest, now: datetime) -> list[str]:
     """A sentence for each pause."""
     if not request.user.has_perm("engagement.view_sendingchannel"):
         return []
-    return [pause_sentence(channel) for channel in pauses(now=now)]
+    return [pause_sentence(channel, date=shown_time) for channel in pauses(now=now)]
 
 
 def _backlog_note(oldest_at: datetime, *, now: datetime) -> str:
@@ -239,7 +240,7 @@ def _chart(transitions: Sequence[DailyTransitions], *, now: datetime) -> dict[st
         "labels": [f"{day.day} {day:%b}" for day in days],
         "datasets": [
             {
-                "label": trigger.label,
+                "label": str(trigger.label),
                 "data": [counts[day, trigger.value] for day in days],
                 "backgroundColor": TRIGGER_COLORS[trigger],
                 "maxBarThickness": 24,

@@ -1,11 +1,15 @@
-"""States and times in words, and the colours of labels. Pure."""
+"""States and times in words, and the colours of badges. Pure."""
 
 from __future__ import annotations
 
-from datetime import UTC, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from engagement.formatting import count_text, date_text
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
+
+from engagement.local_times import shown_time, shown_weekday
+from engagement.formatting import count_text, fill
 from engagement.models import MessageStatus, RunStatus
 from engagement.selectors.job_runs import VANISHED
 from engagement.states import State
@@ -13,21 +17,25 @@ from engagement.states import State
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from django.db.models import TextChoices
+
     from engagement.models import UserEngagementState
     from engagement.selectors.user_history import UserStatus
 
 STATE_COLORS: Final = {
-    State.ACTIVE.label: "success",
-    State.GOODBYE_SENT.label: "warning",
-    State.HELP_FLOW.label: "info",
-    State.REMIND_LATER.label: "primary",
+    State.ACTIVE.value: "success",
+    State.GOODBYE_SENT.value: "warning",
+    State.HELP_FLOW.value: "info",
+    State.REMIND_LATER.value: "primary",
+    State.DORMANT.value: "",
 }
 MESSAGE_COLORS: Final = {
-    MessageStatus.PENDING.label: "info",
-    MessageStatus.SENDING.label: "primary",
-    MessageStatus.UNKNOWN.label: "warning",
-    MessageStatus.SENT.label: "success",
-    MessageStatus.FAILED.label: "danger",
+    MessageStatus.PENDING.value: "info",
+    MessageStatus.SENDING.value: "primary",
+    MessageStatus.UNKNOWN.value: "warning",
+    MessageStatus.SENT.value: "success",
+    MessageStatus.FAILED.value: "danger",
+    MessageStatus.CANCELLED.value: "",
 }
 RUN_COLORS: Final = {
     RunStatus.RUNNING.value: "info",
@@ -47,16 +55,26 @@ _UNITS: Final = (
 _ALMOST_A_WEEK: Final = timedelta(days=6)
 
 
+def badge(choice: TextChoices) -> tuple[str, str]:
+    """The value, which has the colour, and the label: what a `display` with `label` returns."""
+    return choice.value, str(choice.label)
+
+
+def run_status_text(status: str) -> str:
+    """The status of a run, `vanished` included."""
+    return pgettext("run", "vanished") if status == VANISHED else str(RunStatus(status).label)
+
+
 def relative(instant: datetime, *, now: datetime) -> str:
     """`5 hours ago`, `in 2 days`."""
-    return f"{_period(now - instant)} ago" if instant <= now else f"in {_period(instant - now)}"
+    if instant <= now:
+        return _("{period} ago").format(period=_period(now - instant))
+    return _("in {period}").format(period=_period(instant - now))
 
 
 def near(instant: datetime, *, now: datetime) -> str:
     """`Wednesday 06:00 UTC` where the weekday is unambiguous, the date elsewhere."""
-    if abs(instant - now) < _ALMOST_A_WEEK:
-        return f"{instant.astimezone(UTC):%A %H:%M} UTC"
-    return date_text(instant)
+    return shown_weekday(instant) if abs(instant - now) < _ALMOST_A_WEEK else shown_time(instant)
 
 
 def state_text(
@@ -66,16 +84,21 @@ def state_text(
     state = State(user_state.state)
     match state:
         case State.GOODBYE_SENT if ends_at := user_state.goodbye_expires_at:
-            verb = "times out" if ends_at > now else "timed out"
-            return f"{state.label}, {verb} {near(ends_at, now=now)}"
+            template = _("{state}, times out {date}") if ends_at > now else _("{state}, timed out {date}")
+            return fill(template, state=state.label, date=near(ends_at, now=now))
         case State.REMIND_LATER if remind_at := user_state.remind_at:
-            verb = "due" if remind_at > now else "was due"
-            return f"{state.label}, {verb} {near(remind_at, now=now)}"
-    last_message_at = user_state.last_activity_at
-    last_message = f"last message {relative(last_message_at, now=now)}"
+            template = _("{state}, due {date}") if remind_at > now else _("{state}, was due {date}")
+            return fill(template, state=state.label, date=near(remind_at, now=now))
+    ago = relative(user_state.last_activity_at, now=now)
     if since is None:
-        return f"{state.label}, {last_message}"
-    return f"{state.label} since {date_text(since)}, {last_message} ({date_text(last_message_at)})"
+        return fill(_("{state}, last message {ago}"), state=state.label, ago=ago)
+    return fill(
+        _("{state} since {since}, last message {ago} ({date})"),
+        state=state.label,
+        since=shown_time(since),
+        ago=ago,
+        date=shown_time(user_state.last_activity_at),
+    )
 
 
 def _period(length: timedelta) -> str:
@@ -83,4 +106,4 @@ def _period(length: timedelta) -> str:
     for noun, unit in _UNITS:
         if length >= unit:
             return count_text(length // unit, noun)
-    return "less than a minute"
+    return _("less than a minute")

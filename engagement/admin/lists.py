@@ -13,7 +13,7 @@ from unfold.decorators import display
 
 from engagement.admin.action_views import SupportActionsAdmin
 from engagement.admin.filters import CheckFilter, DayRangeFilter, DueFilter, RunStatusFilter
-from engagement.admin.labels import MESSAGE_COLORS, RUN_COLORS, STATE_COLORS, state_text
+from engagement.admin.labels import MESSAGE_COLORS, RUN_COLORS, STATE_COLORS, badge, state_text
 from engagement.admin.masking import (
     column,
     may_see_contacts,
@@ -27,6 +27,7 @@ from engagement.admin.read_only_admin import ReadOnlyAdmin
 from engagement.admin.support_actions import ARRIVED, CANCEL, MARK_AS_ACTIVE, NOT_ARRIVED, RESUME, RETRY
 from engagement.admin.user_page import message_text
 from engagement.delivery_wording import delivery_text
+from engagement.local_times import shown_time
 from engagement.models import (
     EngagementJobRun,
     EngagementMessage,
@@ -35,7 +36,6 @@ from engagement.models import (
     SendingChannel,
     UserEngagementState,
 )
-from engagement.privacy import redact
 from engagement.selectors.job_runs import status_of_run
 from engagement.selectors.user_search import locale_of
 from engagement.states import State, Trigger
@@ -139,8 +139,8 @@ class UserEngagementStateAdmin(RowsOfUsersAdmin, SupportActionsAdmin):
         return row.user_id
 
     @display(description="state", label=STATE_COLORS)
-    def state_label(self, row: UserEngagementState) -> str:
-        return State(row.state).label
+    def state_label(self, row: UserEngagementState) -> tuple[str, str]:
+        return badge(State(row.state))
 
     @display(description="summary")
     def summary(self, row: UserEngagementState, *, now: datetime) -> str:
@@ -162,16 +162,16 @@ class EngagementStateTransitionAdmin(RowsOfUsersAdmin):
     masked_lines = (("metadata", shown_metadata),)
 
     @display(description="from", label=STATE_COLORS)
-    def from_label(self, row: EngagementStateTransition) -> str:
-        return State(row.from_state).label
+    def from_label(self, row: EngagementStateTransition) -> tuple[str, str]:
+        return badge(State(row.from_state))
 
     @display(description="trigger")
     def trigger_label(self, row: EngagementStateTransition) -> str:
         return Trigger(row.trigger).label
 
     @display(description="to", label=STATE_COLORS)
-    def to_label(self, row: EngagementStateTransition) -> str:
-        return State(row.to_state).label
+    def to_label(self, row: EngagementStateTransition) -> tuple[str, str]:
+        return badge(State(row.to_state))
 
 
 @admin.register(EngagementMessage)
@@ -244,11 +244,11 @@ class EngagementMessageAdmin(RowsOfUsersAdmin, SupportActionsAdmin):
 
     @display(description="delivery")
     def delivery(self, row: EngagementMessage) -> str:
-        return redact(delivery_text(row))
+        return delivery_text(row, date=shown_time)
 
     @display(description="status", label=MESSAGE_COLORS)
-    def status_label(self, row: EngagementMessage) -> str:
-        return MessageStatus(row.status).label
+    def status_label(self, row: EngagementMessage) -> tuple[str, str]:
+        return badge(MessageStatus(row.status))
 
 
 @admin.register(SendingChannel)

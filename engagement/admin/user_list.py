@@ -12,7 +12,7 @@ from unfold.decorators import display
 
 from engagement.admin.action_views import SupportActionsAdmin
 from engagement.admin.filters import DayRangeFilter, now_of
-from engagement.admin.labels import STATE_COLORS
+from engagement.admin.labels import STATE_COLORS, badge
 from engagement.admin.masking import column, shown_address, shown_text, visibility_for
 from engagement.admin.support_actions import CANCEL_ALL, MARK_AS_ACTIVE, OPT_IN, OPT_OUT
 from engagement.admin.user_page import user_page
@@ -59,9 +59,9 @@ class UserProfileAdmin(SupportActionsAdmin):
         return [item for item in self.list_filter if sees_states or item is not BY_STATE]
 
     @display(description="state", label=STATE_COLORS)
-    def state_label(self, profile: UserProfile) -> str | None:
+    def state_label(self, profile: UserProfile) -> tuple[str, str] | None:
         state = getattr(profile, "engagement_state", None)
-        return State(state.state).label if state else None
+        return badge(State(state.state)) if state else None
 
     @display(description="opted out", label={"yes": "warning"})
     def is_opted_out(self, profile: UserProfile) -> str:

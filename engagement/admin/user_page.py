@@ -13,9 +13,9 @@ from engagement.admin.labels import MESSAGE_COLORS, relative, state_text
 from engagement.admin.masking import shown_address, shown_person, shown_text
 from engagement.delivery_wording import delivery_text
 from engagement.formatting import GOODBYE_NOTES, count_text, date_text, next_step_sentence
+from engagement.local_times import shown_time
 from engagement.message_catalogue import UnknownMessageKey, WrongMessageParameters, WrongTranslation, render
 from engagement.models import MessageStatus, MessageType
-from engagement.privacy import redact
 from engagement.selectors.user_history import in_state_since, read_transitions, read_user_status
 from engagement.selectors.user_search import account_names_among, latest_messages, support_actions
 from engagement.services.explanation import next_step_of
@@ -145,7 +145,7 @@ def _awaited_goodbye(status: UserStatus | None, messages: Sequence[ShownMessage]
 
 
 def _next_step(status: UserStatus | None, *, now: datetime) -> str:
-    return next_step_sentence(next_step_of(user_status=status, now=now))
+    return next_step_sentence(next_step_of(user_status=status, now=now), date=shown_time)
 
 
 def _may_have_pending(messages: Sequence[EngagementMessage]) -> bool:
@@ -189,11 +189,11 @@ def _shown(message: EngagementMessage, *, locale: str | None, unmasked: bool) ->
     return ShownMessage(
         row=message,
         url=reverse("admin:engagement_engagementmessage_change", args=(message.pk,)),
-        color=MESSAGE_COLORS.get(message.get_status_display(), ""),
+        color=MESSAGE_COLORS.get(message.status, ""),
         text=shown_text(message_text(message, locale=locale), unmasked=unmasked),
         address=shown_address(message.destination_jid, unmasked=unmasked),
         error=shown_text(message.error_message, unmasked=unmasked),
-        when=redact(delivery_text(message)),
+        when=delivery_text(message, date=shown_time),
         retries=("1 retry" if retries == 1 else f"{retries:,} retries") if retries else "",
     )
 
@@ -282,7 +282,7 @@ def _notes(transition: TransitionRecord) -> Iterator[Note]:
     if isinstance(hours := metadata.get("hours_waited"), int):
         yield Note(f"{count_text(hours, 'hour')} after the goodbye")
     if note := GOODBYE_NOTES.get(str(metadata.get("goodbye"))):
-        yield Note(note)
+        yield Note(str(note))
     if metadata.get("unprompted_return") is True:
         yield Note("unprompted return")
     if job_id := metadata.get("job_id"):

@@ -1,0 +1,56 @@
+"""Times as the admin shows them: in the active time zone, which is the account's, with UTC in the tooltip."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from engagement.formatting import date_text, day_text, fill, moment_text, weekday_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class ShownTime(SafeString):
+    """A time as HTML. A download has `instant` instead, in UTC."""
+
+    instant: datetime
+
+
+def shown_time(instant: datetime | None, *, note: str = "") -> str:
+    """`1 July 1998, 03:00`; the tooltip says UTC, and `note`."""
+    return _in_words(instant, moment_text, note=note) if instant else date_text(None)
+
+
+def shown_weekday(instant: datetime) -> str:
+    """`Wednesday 03:00`; the tooltip says the day in UTC."""
+    return _in_words(instant, weekday_text)
+
+
+def shown_range(first: datetime | None, last: datetime | None) -> str:
+    """The days of a filter: `from 1 July 1998 to 3 July 1998`; empty without an end."""
+    if first and last:
+        return fill(_("from {first} to {last}"), first=day_text(first), last=day_text(last))
+    if first:
+        return fill(_("from {first}"), first=day_text(first))
+    return fill(_("to {last}"), last=day_text(last)) if last else ""
+
+
+def local_zone_name() -> str:
+    """The name of the time zone that the pages use, such as `America/Sao_Paulo`."""
+    return timezone.get_current_timezone_name()
+
+
+def _in_words(instant: datetime, words: Callable[[datetime], str], *, note: str = "") -> str:
+    local = timezone.localtime(instant)
+    text = f"{words(local)} UTC" if local_zone_name() == "UTC" else words(local)
+    tooltip = f"{date_text(instant)} ({note})" if note else date_text(instant)
+    iso = instant.astimezone(UTC).isoformat()
+    shown = ShownTime(format_html('<time datetime="{}" title="{}">{}</time>', iso, tooltip, text))
+    shown.instant = instant
+    return shown
