@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
-from engagement.local_times import shown_time, shown_weekday
 from engagement.formatting import count_text, fill
+from engagement.local_times import shown_time, shown_weekday
 from engagement.models import MessageStatus, RunStatus
 from engagement.selectors.job_runs import VANISHED
 from engagement.states import State

@@ -139,7 +139,7 @@ def test_job_queues_the_same_whatever_the_language() -> None:
     for number, language in enumerate(["en", "pt-br"]):
         user = make_user("silent", user__locale="en").user
         with translation.override(language), timezone.override("Asia/Tokyo"):
-            call_command("run_engagement_daily", now=NOW.isoformat(), workers=1, no_progress=True)
+            call_command("run_engagement_daily", "--now", NOW.isoformat(), "--workers", "1")
         message = EngagementMessage.objects.get(user=user)
         assert (message.message_key, message.message_params) == ("engagement.goodbye.self_select", {})
         assert (message.scheduled_for, message.destination) == (NOW, "individual"), number
