@@ -97,7 +97,7 @@ class PreferencesForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for
         self.fields["time_zone"].choices = [  # type: ignore[attr-defined]
             ("", _("Default ({zone})").format(zone=staff_time_zone().key)),
             (_("Brazil"), BRAZIL),
-            (_("All time zones"), [(name, name) for name in sorted(available_timezones())]),
+            (_("All time zones"), [(name, name) for name in ("UTC", *_places())]),
         ]
 
 
@@ -113,6 +113,11 @@ def preferences_page(request: HttpRequest, *, context: dict[str, Any]) -> HttpRe
         return HttpResponseRedirect(reverse("admin:preferences"))
     context |= {"title": _("Preferences"), "form": form}
     return TemplateResponse(request, "preferences.html", context)
+
+
+def _places() -> list[str]:
+    """The zones that are named after places. The others are abbreviations and old names."""
+    return sorted(name for name in available_timezones() if "/" in name and not name.startswith("Etc/"))
 
 
 def _preferences_of(request: HttpRequest) -> dict[str, str]:

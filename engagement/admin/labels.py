@@ -1,10 +1,11 @@
-"""States and times in words, and the colours of badges. Pure."""
+"""States and times in words, and the colours of badges."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
@@ -16,8 +17,6 @@ from engagement.states import State
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-    from django.db.models import TextChoices
 
     from engagement.models import UserEngagementState
     from engagement.selectors.user_history import UserStatus
@@ -55,9 +54,9 @@ _UNITS: Final = (
 _ALMOST_A_WEEK: Final = timedelta(days=6)
 
 
-def badge(choice: TextChoices) -> tuple[str, str]:
-    """The value, which has the colour, and the label: what a `display` with `label` returns."""
-    return choice.value, str(choice.label)
+def badge(text: object, color: str) -> str:
+    """A label in the theme's style."""
+    return render_to_string("unfold/helpers/label.html", {"text": text, "variant": color})
 
 
 def run_status_text(status: str) -> str:

@@ -13,7 +13,14 @@ from unfold.decorators import display
 
 from engagement.admin.action_views import SupportActionsAdmin
 from engagement.admin.filters import CheckFilter, DayRangeFilter, DueFilter, RunStatusFilter
-from engagement.admin.labels import MESSAGE_COLORS, RUN_COLORS, STATE_COLORS, badge, state_text
+from engagement.admin.labels import (
+    MESSAGE_COLORS,
+    RUN_COLORS,
+    STATE_COLORS,
+    badge,
+    run_status_text,
+    state_text,
+)
 from engagement.admin.masking import (
     column,
     may_see_contacts,
@@ -138,9 +145,9 @@ class UserEngagementStateAdmin(RowsOfUsersAdmin, SupportActionsAdmin):
     def target_id_of(self, row: UserEngagementState) -> UUID:
         return row.user_id
 
-    @display(description="state", label=STATE_COLORS)
-    def state_label(self, row: UserEngagementState) -> tuple[str, str]:
-        return badge(State(row.state))
+    @display(description="state")
+    def state_label(self, row: UserEngagementState) -> str:
+        return badge(State(row.state).label, STATE_COLORS[row.state])
 
     @display(description="summary")
     def summary(self, row: UserEngagementState, *, now: datetime) -> str:
@@ -161,17 +168,17 @@ class EngagementStateTransitionAdmin(RowsOfUsersAdmin):
     lines = (*list_display, "id")
     masked_lines = (("metadata", shown_metadata),)
 
-    @display(description="from", label=STATE_COLORS)
-    def from_label(self, row: EngagementStateTransition) -> tuple[str, str]:
-        return badge(State(row.from_state))
+    @display(description="from")
+    def from_label(self, row: EngagementStateTransition) -> str:
+        return badge(State(row.from_state).label, STATE_COLORS[row.from_state])
 
     @display(description="trigger")
     def trigger_label(self, row: EngagementStateTransition) -> str:
         return Trigger(row.trigger).label
 
-    @display(description="to", label=STATE_COLORS)
-    def to_label(self, row: EngagementStateTransition) -> tuple[str, str]:
-        return badge(State(row.to_state))
+    @display(description="to")
+    def to_label(self, row: EngagementStateTransition) -> str:
+        return badge(State(row.to_state).label, STATE_COLORS[row.to_state])
 
 
 @admin.register(EngagementMessage)
@@ -246,9 +253,9 @@ class EngagementMessageAdmin(RowsOfUsersAdmin, SupportActionsAdmin):
     def delivery(self, row: EngagementMessage) -> str:
         return delivery_text(row, date=shown_time)
 
-    @display(description="status", label=MESSAGE_COLORS)
-    def status_label(self, row: EngagementMessage) -> tuple[str, str]:
-        return badge(MessageStatus(row.status))
+    @display(description="status")
+    def status_label(self, row: EngagementMessage) -> str:
+        return badge(MessageStatus(row.status).label, MESSAGE_COLORS[row.status])
 
 
 @admin.register(SendingChannel)
@@ -335,6 +342,7 @@ class EngagementJobRunAdmin(ReadOnlyAdmin):
     def moved(self, run: EngagementJobRun) -> int:
         return run.succeeded
 
-    @display(description="status", label=RUN_COLORS)
+    @display(description="status")
     def status_label(self, run: EngagementJobRun, *, now: datetime) -> str:
-        return status_of_run(run, now=now)
+        status = status_of_run(run, now=now)
+        return badge(run_status_text(status), RUN_COLORS[status])

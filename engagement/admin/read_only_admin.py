@@ -261,7 +261,5 @@ def _download(model_admin: ReadOnlyAdmin, request: HttpRequest, rows: QuerySet[A
 def _cell(value: Any) -> str:
     if isinstance(value, datetime):
         return value.isoformat()
-    if isinstance(value, tuple):  # a badge
-        value = value[1]
     text = "" if value is None else strip_tags(str(value))
     return FORMULA_BEGINS.sub("'", text)

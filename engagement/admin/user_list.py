@@ -58,10 +58,10 @@ class UserProfileAdmin(SupportActionsAdmin):
         sees_states = visibility_for(request).states
         return [item for item in self.list_filter if sees_states or item is not BY_STATE]
 
-    @display(description="state", label=STATE_COLORS)
-    def state_label(self, profile: UserProfile) -> tuple[str, str] | None:
+    @display(description="state")
+    def state_label(self, profile: UserProfile) -> str | None:
         state = getattr(profile, "engagement_state", None)
-        return badge(State(state.state)) if state else None
+        return badge(State(state.state).label, STATE_COLORS[state.state]) if state else None
 
     @display(description="opted out", label={"yes": "warning"})
     def is_opted_out(self, profile: UserProfile) -> str:
