@@ -54,7 +54,7 @@ IN_PORTUGUESE: Final = {"accept-language": "pt-BR"}
 DATA: Final = (
     r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
     r"[\w.+•-]+@[\w.]+",
-    r"\w+/\w+(/\w+)?",
+    r"[A-Z]\w+/[A-Z][\w/+-]+",
     r"Salvador|Fortaleza|Recife|Belém|Manaus|Cuiabá|Campo Grande|Porto Velho|Boa Vista|Rio Branco",
     r"Fernando de Noronha|pbkdf2_sha256",
     r"engagement\.\w+\.\w+(/[\w-]+)?",
