@@ -135,11 +135,12 @@ def write(source: Source) -> list[str]:
     source.po.write_text(header + buffer.getvalue().decode(), encoding="utf-8")
     with source.po.with_suffix(".mo").open("wb") as compiled:
         write_mo(compiled, catalog)
-    return [str(message.id) for message in catalog if message.id and not all(_strings(message.string))]
+    return [str(message.id) for message in catalog if message.id and not all(forms_of(message.string) or ("",))]
 
 
-def _strings(translation: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (translation,) if isinstance(translation, str) else translation or ("",)
+def forms_of(text: str | tuple[str, ...] | list[str] | None) -> tuple[str, ...]:
+    """The text, or the texts for one and for many."""
+    return (text,) if isinstance(text, str) else tuple(text or ())
 
 
 def _of_file(path: Path, *, name: str) -> Iterator[Entry]:

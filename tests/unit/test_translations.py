@@ -10,7 +10,7 @@ import pytest
 from babel.messages.catalog import Catalog
 
 from tests import translations
-from tests.translations import SOURCES, Entry, updated, written
+from tests.translations import SOURCES, Entry, forms_of, updated, written
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,15 +31,11 @@ def texts(catalog: Catalog) -> dict[tuple[object, object], Message]:
     return {(message.id, message.context): message for message in catalog if message.id}
 
 
-def as_tuple(text: str | tuple[str, ...] | list[str]) -> tuple[str, ...]:
-    return (text,) if isinstance(text, str) else tuple(text)
-
-
 def problems(catalog: Catalog) -> list[str]:
     """What is wrong with the translations of a catalogue."""
     found = []
     for message in texts(catalog).values():
-        original, translated = as_tuple(message.id), as_tuple(message.string)
+        original, translated = forms_of(message.id), forms_of(message.string)
         if not translated or not all(text.strip() for text in translated) or message.fuzzy:
             found.append(f"not translated: {original[0]!r}")
         elif any(set(PLACES.findall(text)) != set(PLACES.findall(original[-1])) for text in translated):
@@ -68,11 +64,11 @@ def test_catalogue_is_compiled(source: Source) -> None:
     expected: dict[object, str] = {}
     for message in texts(written(source)).values():
         prefix = f"{message.context}\x04" if message.context else ""
-        key = f"{prefix}{as_tuple(message.id)[0]}"
+        key = f"{prefix}{forms_of(message.id)[0]}"
         if isinstance(message.string, str):
             expected[key] = message.string
         else:
-            expected |= {(key, number): text for number, text in enumerate(message.string)}
+            expected |= {(key, number): text for number, text in enumerate(forms_of(message.string))}
     assert compiled_texts(source) == expected, ADVICE
 
 
@@ -89,7 +85,7 @@ def test_missing_and_wrong_translations_are_found(
     original: str | tuple[str, str], translated: str | tuple[str, str]
 ) -> None:
     catalog = Catalog(locale="pt_BR")
-    catalog.add(original, translated)  # type: ignore[arg-type]
+    catalog.add(original, translated)
     assert len(problems(catalog)) == 1
 
 

@@ -23,7 +23,7 @@ from tests.running import run_job
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_django.fixtures import SettingsWrapper
+    from pytest_django.fixtures import Settings
 
 pytestmark = pytest.mark.django_db
 
@@ -107,13 +107,13 @@ def test_times_are_in_the_zone_of_the_account_with_utc_in_the_tooltip(support: C
 
 
 @freeze_time(NOW)
-def test_default_time_zone_is_a_setting(support: Client, settings: SettingsWrapper) -> None:
+def test_default_time_zone_is_a_setting(support: Client, settings: Settings) -> None:
     settings.ENGAGEMENT_STAFF_TIME_ZONE = "Asia/Tokyo"
     user = make_user("dormant", last_activity_at=NOW).user
     assert ">2 March 2026, 15:00</time>" in support.get(page_url(user)).content.decode()
 
 
-def test_wrong_default_time_zone_is_found_by_check(settings: SettingsWrapper) -> None:
+def test_wrong_default_time_zone_is_found_by_check(settings: Settings) -> None:
     settings.ENGAGEMENT_STAFF_TIME_ZONE = "Mars/Olympus"
     with pytest.raises(
         ImproperlyConfigured, match="ENGAGEMENT_STAFF_TIME_ZONE must be the name of a time zone"
