@@ -26,20 +26,22 @@ OUTCOME_REASONS: Final = {
     deliveries.WAITING_HOURS: gettext_lazy("outside the user's hours"),
     deliveries.WAITING_CAP: gettext_lazy("the daily cap is reached"),
     deliveries.WAITING_PAUSE: gettext_lazy("its template is paused"),
-    deliveries.WAITING_ALLOW_LIST: gettext_lazy("only some addresses are allowed"),
-    outcomes.WAITING_RETRY: gettext_lazy("refused, and tried again"),
+    deliveries.WAITING_ALLOW_LIST: gettext_lazy("the number is not on the list of allowed ones"),
+    outcomes.WAITING_RETRY: gettext_lazy("refused, will be retried"),
     recheck.NO_PROFILE: gettext_lazy("the user has no profile"),
     recheck.NO_ADDRESS: gettext_lazy("the user has no address"),
     recheck.OPTED_OUT: gettext_lazy("the user has opted out"),
-    recheck.NOT_THIS_WAIT: gettext_lazy("the user is not waiting for it any more"),
-    recheck.TOO_OLD: gettext_lazy("it was too old"),
-    message_queue.WAIT_OVER: gettext_lazy("its wait was over before it was sent"),
-    message_queue.EXPIRED_CLAIM: gettext_lazy("the sender died while it was sending"),
-    claim.CANNOT_BE_RENDERED: gettext_lazy("the catalogue has no text for it"),
-    outcomes.DID_NOT_ARRIVE: gettext_lazy("a person found that it did not arrive"),
-    Scope.RECIPIENT.value: gettext_lazy("this user cannot get it"),
-    Scope.RECIPIENT_LATER.value: gettext_lazy("this user could not get it, several times"),
-    Scope.PLATFORM.value: gettext_lazy("the provider had trouble, several times"),
+    recheck.NOT_THIS_WAIT: gettext_lazy("the user no longer waits for it"),
+    recheck.TOO_OLD: gettext_lazy("it expired before it was sent"),
+    message_queue.WAIT_OVER: gettext_lazy("the wait for a reply ended before it was sent"),
+    message_queue.EXPIRED_CLAIM: gettext_lazy("the sender stopped before it knew the outcome"),
+    claim.CANNOT_BE_RENDERED: gettext_lazy("there is no text for this key"),
+    outcomes.DID_NOT_ARRIVE: gettext_lazy("marked as not arrived"),
+    Scope.RECIPIENT.value: gettext_lazy("the provider cannot deliver to this number"),
+    Scope.RECIPIENT_LATER.value: gettext_lazy(
+        "the provider could not deliver to this number, after several attempts"
+    ),
+    Scope.PLATFORM.value: gettext_lazy("the provider was unavailable, after several attempts"),
 }
 """What the `outcome_reason` of a message means. Others are the words of a backend."""
 
@@ -136,7 +138,7 @@ def pause_sentence(channel: SendingChannel, *, date: DateFormat = date_text) -> 
         scope=channel.scope,
         backend=channel.backend,
         until=until_text(channel.paused_until or WITHOUT_END, date=date),
-        reason=redact(channel.pause_reason or _("no reason")),
+        reason=redact(channel.pause_reason or _("no reason given")),
     )
 
 

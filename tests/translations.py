@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 KEYWORDS: Final = {
     **dict.fromkeys(("_", "gettext", "gettext_lazy", "gettext_noop")),
-    **dict.fromkeys(("ngettext", "ngettext_lazy"), (1, 2)),
+    **dict.fromkeys(("ngettext", "ngettext_lazy", "ngettext_noop"), (1, 2)),
     **dict.fromkeys(("pgettext", "pgettext_lazy"), ((1, "c"), 2)),
     **dict.fromkeys(("npgettext", "npgettext_lazy"), ((1, "c"), 2, 3)),
 }
@@ -135,7 +135,9 @@ def write(source: Source) -> list[str]:
     source.po.write_text(header + buffer.getvalue().decode(), encoding="utf-8")
     with source.po.with_suffix(".mo").open("wb") as compiled:
         write_mo(compiled, catalog)
-    return [str(message.id) for message in catalog if message.id and not all(forms_of(message.string) or ("",))]
+    return [
+        str(message.id) for message in catalog if message.id and not all(forms_of(message.string) or ("",))
+    ]
 
 
 def forms_of(text: str | tuple[str, ...] | list[str] | None) -> tuple[str, ...]:
