@@ -46,10 +46,10 @@ OUTCOME_REASONS: Final = {
 """What the `outcome_reason` of a message means. Others are the words of a backend."""
 
 _RECEIPTS: Final = (
-    ("sent_at", gettext_lazy("sent on {date}")),
-    ("delivered_at", gettext_lazy("delivered on {date}")),
-    ("read_at", gettext_lazy("read on {date}")),
-    ("failed_at", gettext_lazy("reported as not delivered on {date}{reason}")),
+    ("sent_at", gettext_lazy("sent on %(date)s")),
+    ("delivered_at", gettext_lazy("delivered on %(date)s")),
+    ("read_at", gettext_lazy("read on %(date)s")),
+    ("failed_at", gettext_lazy("reported as not delivered on %(date)s%(reason)s")),
 )
 
 
@@ -84,19 +84,19 @@ def delivery_text(message: DeliveryFacts, *, date: DateFormat = date_text) -> st
     match message.status:
         case MessageStatus.PENDING if held_until := message.next_attempt_at:
             return fill(
-                _("not sent yet, held back until {date}{reason}"), date=date(held_until), reason=reason
+                _("not sent yet, held back until %(date)s%(reason)s"), date=date(held_until), reason=reason
             )
         case MessageStatus.PENDING:
             return fill(
-                _("not sent yet, scheduled for {date}{reason}"),
+                _("not sent yet, scheduled for %(date)s%(reason)s"),
                 date=date(message.scheduled_for),
                 reason=reason,
             )
         case MessageStatus.SENDING:
-            return fill(_("being sent since {date}"), date=date(message.claimed_at))
+            return fill(_("being sent since %(date)s"), date=date(message.claimed_at))
         case MessageStatus.UNKNOWN:
             return fill(
-                _("perhaps sent on {date}; the outcome is unknown{reason}"),
+                _("perhaps sent on %(date)s; the outcome is unknown%(reason)s"),
                 date=date(message.claimed_at),
                 reason=reason,
             )
@@ -114,7 +114,7 @@ def outcome_text(reason: str) -> str:
 def reason_text(message: DeliveryFacts) -> str:
     """The reason and the provider's code in parentheses; empty without either."""
     reason = message.outcome_reason and outcome_text(message.outcome_reason)
-    code = message.error_code and fill(_("code {code}"), code=redact(message.error_code))
+    code = message.error_code and fill(_("code %(code)s"), code=redact(message.error_code))
     parts = [part for part in (reason, code) if part]
     return f" ({', '.join(parts)})" if parts else ""
 
@@ -123,15 +123,15 @@ def until_text(until: datetime, *, date: DateFormat = date_text) -> str:
     """How long a pause lasts."""
     if until >= WITHOUT_END:
         return _("until it is resumed")
-    return fill(_("until {date}"), date=date(until))
+    return fill(_("until %(date)s"), date=date(until))
 
 
 def pause_sentence(channel: SendingChannel, *, date: DateFormat = date_text) -> str:
     """What is paused, until when, and why."""
     template = (
-        _("Sending of {scope} by {backend} is paused {until}: {reason}.")
+        _("Sending of %(scope)s by %(backend)s is paused %(until)s: %(reason)s.")
         if channel.scope
-        else _("Sending by {backend} is paused {until}: {reason}.")
+        else _("Sending by %(backend)s is paused %(until)s: %(reason)s.")
     )
     return fill(
         template,
@@ -148,5 +148,5 @@ def _receipts_text(message: DeliveryFacts, *, date: DateFormat) -> str:
     for name, template in _RECEIPTS:
         if (instant := getattr(message, name)) or name == "sent_at":
             receipt = fill(str(template), date=date(instant), reason=reason_text(message))
-            text = fill("{before}, {receipt}", before=text, receipt=receipt) if text else receipt
+            text = fill("%(before)s, %(receipt)s", before=text, receipt=receipt) if text else receipt
     return text

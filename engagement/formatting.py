@@ -6,6 +6,7 @@ time takes a function that formats it: `date_text` by default, which says UTC; t
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -34,21 +35,23 @@ UNITS: Final = (("year", 31_536_000), ("day", 86_400), ("hour", 3600), ("minute"
 """The units of a duration, with their seconds. A year is 365 days."""
 
 COUNTED: Final[dict[str, _StrPromise]] = {
-    "year": ngettext_lazy("{shown} year", "{shown} years", "number"),
-    "day": ngettext_lazy("{shown} day", "{shown} days", "number"),
-    "hour": ngettext_lazy("{shown} hour", "{shown} hours", "number"),
-    "minute": ngettext_lazy("{shown} minute", "{shown} minutes", "number"),
-    "second": ngettext_lazy("{shown} second", "{shown} seconds", "number"),
-    "message": ngettext_lazy("{shown} message", "{shown} messages", "number"),
-    "pause": ngettext_lazy("{shown} pause", "{shown} pauses", "number"),
-    "pending message": ngettext_lazy("{shown} pending message", "{shown} pending messages", "number"),
-    "run": ngettext_lazy("{shown} run", "{shown} runs", "number"),
-    "selected row": ngettext_lazy("{shown} selected row", "{shown} selected rows", "number"),
-    "transition": ngettext_lazy("{shown} transition", "{shown} transitions", "number"),
-    "user": ngettext_lazy("{shown} user", "{shown} users", "number"),
-    "API token": ngettext_lazy("{shown} API token", "{shown} API tokens", "number"),
+    "year": ngettext_lazy("%(shown)s year", "%(shown)s years", "number"),
+    "day": ngettext_lazy("%(shown)s day", "%(shown)s days", "number"),
+    "hour": ngettext_lazy("%(shown)s hour", "%(shown)s hours", "number"),
+    "minute": ngettext_lazy("%(shown)s minute", "%(shown)s minutes", "number"),
+    "second": ngettext_lazy("%(shown)s second", "%(shown)s seconds", "number"),
+    "message": ngettext_lazy("%(shown)s message", "%(shown)s messages", "number"),
+    "pause": ngettext_lazy("%(shown)s pause", "%(shown)s pauses", "number"),
+    "pending message": ngettext_lazy("%(shown)s pending message", "%(shown)s pending messages", "number"),
+    "run": ngettext_lazy("%(shown)s run", "%(shown)s runs", "number"),
+    "selected row": ngettext_lazy("%(shown)s selected row", "%(shown)s selected rows", "number"),
+    "transition": ngettext_lazy("%(shown)s transition", "%(shown)s transitions", "number"),
+    "user": ngettext_lazy("%(shown)s user", "%(shown)s users", "number"),
+    "API token": ngettext_lazy("%(shown)s API token", "%(shown)s API tokens", "number"),
 }
 """What the admin counts. Commands count other things as well, in English."""
+
+_PLACE: Final = re.compile(r"%\((\w+)\)s")
 
 OBSTACLES: Final = {
     SkipReason.OPTED_OUT: gettext_lazy("has opted out"),
@@ -63,13 +66,13 @@ GOODBYE_NOTES: Final = {
 
 
 def fill(template: str, /, **values: object) -> str:
-    """The template with its places, such as `{date}`, filled.
+    """The template with its places, such as `%(date)s`, filled.
 
     If a value is HTML, so is the result, and everything else in it is escaped.
     """
     if any(isinstance(value, SafeString) for value in values.values()):
-        return format_html(template, **values)
-    return template.format(**values)
+        return format_html(_PLACE.sub(r"{\1}", template), **values)
+    return template % values
 
 
 def number_text(number: int) -> str:
@@ -81,7 +84,7 @@ def count_text(number: int, noun: str) -> str:
     """`1 user`, `2,000 users`."""
     shown = number_text(number)
     if noun in COUNTED:
-        return COUNTED[noun].format(number=number, shown=shown)
+        return COUNTED[noun] % {"number": number, "shown": shown}
     return f"{shown} {noun}" if number == 1 else f"{shown} {noun}s"
 
 
@@ -126,20 +129,20 @@ def next_step_sentence(next_step: NextStep, *, date: DateFormat = date_text) -> 
     obstacles = _(" and ").join(str(OBSTACLES[reason]) for reason in next_step.obstacles)
     match next_step.verdict:
         case NextStepKind.DUE if sends_goodbye:
-            return fill(_("Due now: the next run, on {date} at the latest, sends a goodbye."), date=run_at)
+            return fill(_("Due now: the next run, on %(date)s at the latest, sends a goodbye."), date=run_at)
         case NextStepKind.DUE:
             return fill(
-                _("Due now: the next run, on {date} at the latest, makes the user dormant."), date=run_at
+                _("Due now: the next run, on %(date)s at the latest, makes the user dormant."), date=run_at
             )
         case NextStepKind.NOT_YET if sends_goodbye and obstacles:
-            sentence = _("Next goodbye: {date} at the earliest. None will be sent: the user {obstacles}.")
+            sentence = _("Next goodbye: %(date)s at the earliest. None will be sent: the user %(obstacles)s.")
             return fill(sentence, date=run_at, obstacles=obstacles)
         case NextStepKind.NOT_YET if sends_goodbye:
-            return fill(_("Next goodbye: {date} at the earliest."), date=run_at)
+            return fill(_("Next goodbye: %(date)s at the earliest."), date=run_at)
         case NextStepKind.NOT_YET:
-            return fill(_("Will become dormant on {date} unless the user writes."), date=run_at)
+            return fill(_("Will become dormant on %(date)s unless the user writes."), date=run_at)
         case NextStepKind.SKIPPED:
-            return fill(_("No goodbye will be sent: the user {obstacles}."), obstacles=obstacles)
+            return fill(_("No goodbye will be sent: the user %(obstacles)s."), obstacles=obstacles)
         case NextStepKind.NO_CHECK:
             return _("No next step: only a message from the user ends this state.")
         case NextStepKind.NO_STATE:

@@ -35,10 +35,10 @@ def shown_weekday(instant: datetime) -> str:
 def shown_range(first: datetime | None, last: datetime | None) -> str:
     """The days of a filter: `from 1 July 1998 to 3 July 1998`; empty without an end."""
     if first and last:
-        return fill(_("from {first} to {last}"), first=day_text(first), last=day_text(last))
+        return fill(_("from %(first)s to %(last)s"), first=day_text(first), last=day_text(last))
     if first:
-        return fill(_("from {first}"), first=day_text(first))
-    return fill(_("to {last}"), last=day_text(last)) if last else ""
+        return fill(_("from %(first)s"), first=day_text(first))
+    return fill(_("to %(last)s"), last=day_text(last)) if last else ""
 
 
 def local_zone_name() -> str:

@@ -95,7 +95,7 @@ class PreferencesForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for
             *settings.LANGUAGES,
         ]
         self.fields["time_zone"].choices = [  # type: ignore[attr-defined]
-            ("", _("Default ({zone})").format(zone=staff_time_zone().key)),
+            ("", _("Default (%(zone)s)") % {"zone": staff_time_zone().key}),
             (_("Brazil"), BRAZIL),
             (_("All time zones"), [(name, name) for name in ("UTC", *_places())]),
         ]

@@ -67,8 +67,8 @@ def run_status_text(status: str) -> str:
 def relative(instant: datetime, *, now: datetime) -> str:
     """`5 hours ago`, `in 2 days`."""
     if instant <= now:
-        return _("{period} ago").format(period=_period(now - instant))
-    return _("in {period}").format(period=_period(instant - now))
+        return _("%(period)s ago") % {"period": _period(now - instant)}
+    return _("in %(period)s") % {"period": _period(instant - now)}
 
 
 def near(instant: datetime, *, now: datetime) -> str:
@@ -83,16 +83,18 @@ def state_text(
     state = State(user_state.state)
     match state:
         case State.GOODBYE_SENT if ends_at := user_state.goodbye_expires_at:
-            template = _("{state}, times out {date}") if ends_at > now else _("{state}, timed out {date}")
+            template = (
+                _("%(state)s, times out %(date)s") if ends_at > now else _("%(state)s, timed out %(date)s")
+            )
             return fill(template, state=state.label, date=near(ends_at, now=now))
         case State.REMIND_LATER if remind_at := user_state.remind_at:
-            template = _("{state}, due {date}") if remind_at > now else _("{state}, was due {date}")
+            template = _("%(state)s, due %(date)s") if remind_at > now else _("%(state)s, was due %(date)s")
             return fill(template, state=state.label, date=near(remind_at, now=now))
     ago = relative(user_state.last_activity_at, now=now)
     if since is None:
-        return fill(_("{state}, last message {ago}"), state=state.label, ago=ago)
+        return fill(_("%(state)s, last message %(ago)s"), state=state.label, ago=ago)
     return fill(
-        _("{state} since {since}, last message {ago} ({date})"),
+        _("%(state)s since %(since)s, last message %(ago)s (%(date)s)"),
         state=state.label,
         since=shown_time(since),
         ago=ago,

@@ -49,7 +49,7 @@ def make_token(
         )
     unknown = sorted(set(scopes) - set(ApiScope.values))
     if unknown or not scopes:
-        raise InvalidToken(_("Choose some of the scopes {names}.").format(names=", ".join(ApiScope.values)))
+        raise InvalidToken(_("Choose some of the scopes %(names)s.") % {"names": ", ".join(ApiScope.values)})
     secret = PREFIX + secrets.token_urlsafe(32)
     token = ApiToken.objects.create(
         client=client,
