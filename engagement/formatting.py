@@ -23,7 +23,7 @@ from engagement.states import SkipReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
+    from datetime import date, datetime
 
     from django.utils.functional import _StrPromise
 
@@ -93,9 +93,19 @@ def day_text(instant: datetime) -> str:
     return _date(instant, pgettext("date, in Django's format", "j F Y"))
 
 
+def short_day_text(day: date) -> str:
+    """`1 Jul`."""
+    return _date(day, pgettext("day and month, in Django's format", "j M"))
+
+
 def moment_text(instant: datetime) -> str:
     """`1 July 1998, 06:00`: the time in the time zone of `instant`, which the text does not name."""
     return _date(instant, pgettext("date and time, in Django's format", "j F Y, H:i"))
+
+
+def short_moment_text(instant: datetime) -> str:
+    """`Wed 1 Jul, 06:00`, in the time zone of `instant`."""
+    return _date(instant, pgettext("weekday, day and time, in Django's format", "D j M, H:i"))
 
 
 def weekday_text(instant: datetime) -> str:
@@ -149,7 +159,7 @@ def next_step_sentence(next_step: NextStep, *, date: DateFormat = date_text) -> 
             return _("No next step: the user has no state row.")
 
 
-def _date(instant: datetime, template: str) -> str:
+def _date(instant: date, template: str) -> str:
     text = format_date(instant, template)
     # Django's names of months and weekdays in Portuguese begin with a capital letter, as on a calendar.
     return text.lower() if (get_language() or "").startswith("pt") else text

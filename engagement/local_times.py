@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from engagement.formatting import date_text, day_text, fill, moment_text, weekday_text
+from engagement.formatting import date_text, day_text, fill, moment_text, short_moment_text, weekday_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +25,16 @@ class ShownTime(SafeString):
 def shown_time(instant: datetime | None, *, note: str = "") -> str:
     """`1 July 1998, 03:00`; the tooltip says UTC, and `note`."""
     return _in_words(instant, moment_text, note=note) if instant else date_text(None)
+
+
+def shown_short_time(instant: datetime) -> str:
+    """`Wed 1 Jul, 03:00`; the tooltip says UTC."""
+    return _in_words(instant, short_moment_text)
+
+
+def local_text(instant: datetime) -> str:
+    """`1 July 1998, 03:00` as plain text, for titles."""
+    return _local(instant, moment_text)
 
 
 def shown_weekday(instant: datetime) -> str:
@@ -47,10 +57,14 @@ def local_zone_name() -> str:
 
 
 def _in_words(instant: datetime, words: Callable[[datetime], str], *, note: str = "") -> str:
-    local = timezone.localtime(instant)
-    text = f"{words(local)} UTC" if local_zone_name() == "UTC" else words(local)
+    text = _local(instant, words)
     tooltip = f"{date_text(instant)} ({note})" if note else date_text(instant)
     iso = instant.astimezone(UTC).isoformat()
     shown = ShownTime(format_html('<time datetime="{}" title="{}">{}</time>', iso, tooltip, text))
     shown.instant = instant
     return shown
+
+
+def _local(instant: datetime, words: Callable[[datetime], str]) -> str:
+    text = words(timezone.localtime(instant))
+    return f"{text} UTC" if local_zone_name() == "UTC" else text

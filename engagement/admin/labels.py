@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
-from django.utils.translation import pgettext
+from django.utils.translation import pgettext_lazy
 
 from engagement.formatting import count_text, fill
 from engagement.local_times import shown_time, shown_weekday
@@ -45,6 +45,15 @@ RUN_COLORS: Final = {
     VANISHED: "danger",
 }
 
+RUN_STATUS_TEXTS: Final = {
+    RunStatus.RUNNING.value: pgettext_lazy("run", "running"),
+    RunStatus.SUCCEEDED.value: pgettext_lazy("run", "succeeded"),
+    RunStatus.PARTIAL.value: pgettext_lazy("run", "some users failed"),
+    RunStatus.FAILED.value: pgettext_lazy("run", "failed"),
+    RunStatus.INTERRUPTED.value: pgettext_lazy("run", "interrupted"),
+    VANISHED: pgettext_lazy("run", "vanished"),
+}
+
 _UNITS: Final = (
     ("year", timedelta(days=365)),
     ("day", timedelta(days=1)),
@@ -61,7 +70,7 @@ def badge(text: object, color: str) -> str:
 
 def run_status_text(status: str) -> str:
     """The status of a run, `vanished` included."""
-    return pgettext("run", "vanished") if status == VANISHED else str(RunStatus(status).label)
+    return str(RUN_STATUS_TEXTS[status])
 
 
 def relative(instant: datetime, *, now: datetime) -> str:
