@@ -27,6 +27,12 @@ def shown_time(instant: datetime | None, *, note: str = "") -> str:
     return _in_words(instant, moment_text, note=note) if instant else date_text(None)
 
 
+def shown_as(instant: datetime, text: str) -> str:
+    """The text; the tooltip has the time, in the active zone and in UTC."""
+    local, utc = local_text(instant), date_text(instant)
+    return _element(instant, text, tooltip=utc if local == utc else f"{local} ({utc})")
+
+
 def shown_short_time(instant: datetime) -> str:
     """`Wed 1 Jul, 03:00`; the tooltip says UTC."""
     return _in_words(instant, short_moment_text)
@@ -59,6 +65,10 @@ def local_zone_name() -> str:
 def _in_words(instant: datetime, words: Callable[[datetime], str], *, note: str = "") -> str:
     text = _local(instant, words)
     tooltip = f"{date_text(instant)} ({note})" if note else date_text(instant)
+    return _element(instant, text, tooltip=tooltip)
+
+
+def _element(instant: datetime, text: str, *, tooltip: str) -> ShownTime:
     iso = instant.astimezone(UTC).isoformat()
     shown = ShownTime(format_html('<time datetime="{}" title="{}">{}</time>', iso, tooltip, text))
     shown.instant = instant

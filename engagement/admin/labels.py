@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext_lazy
 
 from engagement.formatting import count_text, fill
-from engagement.local_times import shown_time, shown_weekday
+from engagement.local_times import shown_as, shown_time, shown_weekday
 from engagement.models import MessageStatus, RunStatus
 from engagement.selectors.job_runs import VANISHED
 from engagement.states import State
@@ -63,9 +63,16 @@ _UNITS: Final = (
 _ALMOST_A_WEEK: Final = timedelta(days=6)
 
 
-def badge(text: object, color: str) -> str:
+def badge(text: object, color: str, *, title: str = "") -> str:
     """A label in the theme's style."""
-    return render_to_string("unfold/helpers/label.html", {"text": text, "variant": color})
+    return render_to_string(
+        "unfold/helpers/label.html", {"text": text, "variant": color, "label_title": title}
+    )
+
+
+def moment(instant: datetime, *, now: datetime) -> str:
+    """`5 hours ago`; the tooltip has the time, in the account's zone and in UTC."""
+    return shown_as(instant, relative(instant, now=now))
 
 
 def run_status_text(status: str) -> str:
