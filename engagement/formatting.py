@@ -43,6 +43,8 @@ COUNTED: Final[dict[str, _StrPromise]] = {
     "message": ngettext_lazy("%(shown)s message", "%(shown)s messages", "number"),
     "pause": ngettext_lazy("%(shown)s pause", "%(shown)s pauses", "number"),
     "pending message": ngettext_lazy("%(shown)s pending message", "%(shown)s pending messages", "number"),
+    "manual action": ngettext_lazy("%(shown)s manual action", "%(shown)s manual actions", "number"),
+    "retry": ngettext_lazy("%(shown)s retry", "%(shown)s retries", "number"),
     "run": ngettext_lazy("%(shown)s run", "%(shown)s runs", "number"),
     "selected row": ngettext_lazy("%(shown)s selected row", "%(shown)s selected rows", "number"),
     "transition": ngettext_lazy("%(shown)s transition", "%(shown)s transitions", "number"),
