@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from gettext import GNUTranslations
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -35,6 +36,9 @@ KEYWORDS: Final = {
 TRANSLATED: Final = "pt_BR"
 NOT_SHOWN: Final = ("management/", "migrations/", "replay/", "sandbox/", "templates/engagement/sandbox.html")
 """What only operators and developers read is in English."""
+
+DJANGO_FOLDERS: Final = ("conf", *(f"contrib/{app}" for app in ("admin", "auth", "contenttypes", "humanize")))
+"""Where the catalogues of Django are that the project uses."""
 
 WHEN: Final = datetime(2026, 1, 1, tzinfo=UTC)
 """A constant, so that a compiled catalogue changes only with its texts."""
@@ -90,10 +94,12 @@ def of_messages() -> Iterator[Entry]:
 def of_theme() -> Iterator[Entry]:
     """The theme's texts that Django does not translate; the theme has no catalogue for Portuguese."""
     root, known = Path(unfold.__file__).parent, _translated_by_django()
-    for folder in ("templates", "contrib/filters", "templatetags"):
-        for entry in of_package(root / folder):
-            if entry.id not in known:
-                yield entry._replace(file="unfold")
+    parts = (of_package(root / folder) for folder in ("templates", "contrib/filters", "templatetags"))
+    modules = (_of_file(path, name="unfold") for path in sorted(root.glob("*.py")))
+    for entry in chain(*parts, *modules):
+        one = entry.id if isinstance(entry.id, str) else entry.id[0]
+        if one not in known:
+            yield entry._replace(file="unfold")
 
 
 def all_of(*parts: Callable[[], Iterator[Entry]]) -> Iterator[Entry]:
@@ -156,7 +162,8 @@ def _of_file(path: Path, *, name: str) -> Iterator[Entry]:
 
 def _translated_by_django() -> set[str]:
     known: set[str] = set()
-    for path in Path(django.__file__).parent.rglob(f"locale/{TRANSLATED}/LC_MESSAGES/django.mo"):
+    for folder in DJANGO_FOLDERS:
+        path = Path(django.__file__).parent / folder / "locale" / TRANSLATED / "LC_MESSAGES" / "django.mo"
         with path.open("rb") as compiled:
             catalog = GNUTranslations(compiled)._catalog  # type: ignore[attr-defined]
         known |= {key[0] if isinstance(key, tuple) else key for key in catalog}

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.django_db
 
 TODAY: Final = NOW + timedelta(hours=3)
-PER_SHAPE: Final = 4
+PER_SHAPE: Final = 3
 """How many pages of one kind are visited, such as pages of users."""
 IN_PORTUGUESE: Final = {"accept-language": "pt-BR"}
 
@@ -56,11 +56,13 @@ DATA: Final = (
     r"[\w.+•-]+@[\w.]+",
     r"[A-Z]\w+/[A-Z][\w/+-]+",
     r"Salvador|Fortaleza|Recife|Belém|Manaus|Cuiabá|Campo Grande|Porto Velho|Boa Vista|Rio Branco",
-    r"Fernando de Noronha|pbkdf2_sha256",
+    r"Fernando de Noronha|pbkdf2_sha256|[\w/+=]+\*{5,}",
+    r"Group-permission relationships?|Group_permissions object",
     r"engagement\.\w+\.\w+(/[\w-]+)?",
     r"\bEngagement( viewers| support)?\b",
     r"\b(ada|boss|grace|carol)\b",
-    r"\b(console|whatsapp_cloud|assistant-eu|some error|some failure|host|pt-BR|UTC)\b",
+    r"\b(console|whatsapp_cloud|assistant-eu|send|some error|some failure)\b",
+    r"\b(WhatsApp|host|key \d+|esc|pt-BR|UTC)\b",
     r"English|Português \(Brasil\)",
 )
 """What pages show that is no text: ids, names, addresses, zones, keys, and words of other programs."""
