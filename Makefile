@@ -17,6 +17,9 @@ SAMPLE_NOW := 1998-07-01T06:00:00Z
 # The database of `make demo`, which makes it anew.
 DEMO := engagement_demo
 
+# The database of `make admin`, which plays a demonstration in it; DATABASE_NAME names another one.
+ADMIN := engagement_admin
+
 # Where `make admin` listens.
 PORT := 8000
 
@@ -58,22 +61,27 @@ run: install ## Load the sample of customer activity and run the daily job on it
 	@echo "Running the daily job as if it were $(SAMPLE_NOW)."
 	@$(MANAGE) run_engagement_daily --now $(SAMPLE_NOW) $(ARGS)
 
-demo: install ## Show the whole way of a goodbye in a database of its own, with a stand-in for WhatsApp
+demo: install ## Show a goodbye from start to finish in a database of its own, with a stand-in for WhatsApp
 	@$(MANAGE) dbshell -- --quiet -c 'DROP DATABASE IF EXISTS $(DEMO) WITH (FORCE)' -c 'CREATE DATABASE $(DEMO)'
 	@DATABASE_NAME=$(DEMO) $(MANAGE) migrate --verbosity 0
 	@DATABASE_NAME=$(DEMO) LOG_LEVEL=ERROR $(MANAGE) demo_delivery $(SAMPLE) --as-of $(SAMPLE_NOW)
 	@echo
 	@echo "See the same in the admin: make admin DATABASE_NAME=$(DEMO)"
 
-admin: install ## Open the admin on this machine alone, with a first administrator and the sample (PORT=8000)
-	@echo "Setting up the database."
+admin: export DATABASE_NAME := $(or $(DATABASE_NAME),$(ADMIN))
+admin: install ## Open the admin on this machine alone, with a first administrator and a demonstration (PORT=8000)
+	@echo "Setting up the database $(DATABASE_NAME)."
+	@echo "SELECT 'CREATE DATABASE $(ADMIN)' WHERE '$(DATABASE_NAME)' = '$(ADMIN)'" \
+		"AND NOT EXISTS (SELECT FROM pg_database WHERE datname = '$(ADMIN)') \\gexec" \
+		| DATABASE_NAME= $(MANAGE) dbshell -- --quiet
 	@$(MANAGE) migrate --verbosity 0
 	@$(MANAGE) prepare_admin --sample $(SAMPLE) --as-of $(SAMPLE_NOW)
 	@echo "The admin is at http://127.0.0.1:$(PORT)/admin/; stop it with Ctrl-C."
 	@$(MANAGE) runserver 127.0.0.1:$(PORT)
 
+# The tests start hundreds of processes, which start faster from bytecode, whatever the environment says.
 test: install ## Run the tests (ARGS="-k opted_out", ARGS=--faults=full and the like)
-	@$(IN_VENV) -m pytest $(PARALLEL) $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(IN_VENV) -m pytest $(PARALLEL) $(ARGS)
 
 test-newest: install ## Run the tests on the newest Python and Django that this machine can have
 	@$(IN_VENV) -m nox -f tests/noxfile.py -s newest -- $(PARALLEL) $(ARGS)

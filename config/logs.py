@@ -82,6 +82,8 @@ def configure_logs(*, level: str, log_format: str) -> None:
     root.setLevel(level.upper())
     # At DEBUG, this logger writes every statement with its parameters, which include addresses.
     logging.getLogger("django.db.backends").setLevel(logging.WARNING)
+    # At DEBUG, this logger writes the contexts of templates, among them tokens and one-time links.
+    logging.getLogger("django.template").setLevel(logging.INFO)
     # Below WARNING, it logs every login. A warning says that an account is locked out, but not which one.
     logging.getLogger("axes").setLevel(logging.WARNING)
 

@@ -42,6 +42,14 @@ def flag(name: str, *, default: bool = False) -> bool:
     raise ImproperlyConfigured(f"{name} must be on or off, not {value!r}.")
 
 
+def number(name: str, *, default: int) -> int:
+    """Read a whole number that is not negative."""
+    value = text(name).strip()
+    if value and not (value.isascii() and value.isdecimal()):
+        raise ImproperlyConfigured(f"{name} must be a number, not {value!r}.")
+    return int(value) if value else default
+
+
 DEBUG = flag("DEBUG")
 DEBUG_IS_UNEXPECTED = DEBUG and "DEBUG" not in _given and "DATABASE_URL" in _given
 """The environment describes a real server, and a leftover .env has switched DEBUG on."""
@@ -174,6 +182,22 @@ if flag("BEHIND_TLS_PROXY"):
 # After a login with a foreign or no `next`.
 LOGIN_REDIRECT_URL = "admin:index"
 
+# One-time links for new and forgotten passwords.
+PASSWORD_RESET_TIMEOUT = 3 * 24 * 60 * 60
+# Without a host no mail is sent: administrators copy the links.
+EMAIL_HOST = text("EMAIL_HOST")
+EMAIL_PORT = number("EMAIL_PORT", default=587)
+EMAIL_HOST_USER = text("EMAIL_HOST_USER")
+EMAIL_HOST_PASSWORD = text("EMAIL_HOST_PASSWORD")
+EMAIL_USE_SSL = flag("EMAIL_USE_SSL")
+EMAIL_USE_TLS = flag("EMAIL_USE_TLS", default=not EMAIL_USE_SSL)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = text("DEFAULT_FROM_EMAIL")
+if EMAIL_USE_SSL and EMAIL_USE_TLS:
+    raise ImproperlyConfigured("EMAIL_USE_SSL and EMAIL_USE_TLS exclude each other: switch one of them off.")
+if EMAIL_HOST and not DEFAULT_FROM_EMAIL:
+    raise ImproperlyConfigured("EMAIL_HOST needs DEFAULT_FROM_EMAIL, the address from which mail is sent.")
+
 # Pages load from this server only, and inline scripts and style sheets are forbidden. The theme's Alpine.js
 # evaluates expressions in its templates, which needs 'unsafe-eval', and sets style attributes.
 CONTENT_SECURITY_POLICY = {
@@ -202,7 +226,7 @@ UNFOLD = {
     "SIDEBAR": {"navigation": "config.admin.site.navigation"},
     "ACCOUNT": {"navigation": "config.admin.site.account_links"},
     "LOGIN": {"form": "config.admin.login.LoginForm"},
-    "DASHBOARD_CALLBACK": "engagement.admin.dashboard_page.dashboard",
+    "DASHBOARD_CALLBACK": "engagement.admin.dashboard.page.dashboard",
 }
 
 # Failed logins are counted in the database, because the server's processes share no cache. They are counted

@@ -14,6 +14,7 @@ admin.site.index_title = _("Dashboard")
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/", include("config.admin.passwords")),
     path("admin/", admin.site.urls),
     path("", include("engagement.api.urls")),
 ]

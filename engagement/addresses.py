@@ -39,7 +39,7 @@ def spellings(number: str) -> list[str]:
 
 
 def endings(digits: str) -> list[str]:
-    """How a number may end that people say without its country or area code, such as `11 99999-0042`.
+    """The possible endings of a number given without its country or area code, such as `11 99999-0042`.
 
     A Brazilian mobile number is also looked for with or without its ninth digit. Empty for fewer than four
     digits.

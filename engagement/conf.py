@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, time, timedelta
@@ -35,6 +36,11 @@ if TYPE_CHECKING:
 MAX_BATCH_SIZE: Final = 10_000
 """A larger batch would hold its locks for seconds, and take long to search for a user who fails."""
 
+MAX_WORKERS: Final = 64
+"""Each worker has its own database connection."""
+MOST_THAT_PAY: Final = 4
+"""More workers than that bring nothing, because Python itself runs on one core only (docs/performance.md)."""
+
 SIMILARITY: Final = 0.85
 """From 0 to 1: an unknown name that is this similar to a setting is treated as a typing error."""
 
@@ -63,6 +69,7 @@ METRICS_FILE: Final = "ENGAGEMENT_METRICS_FILE"
 SUPPRESSION_KEY: Final = "ENGAGEMENT_SUPPRESSION_KEY"
 SUPPRESSION_KEY_FALLBACKS: Final = "ENGAGEMENT_SUPPRESSION_KEY_FALLBACKS"
 STATEMENT_TIMEOUT: Final = "ENGAGEMENT_STATEMENT_TIMEOUT_SECONDS"
+WORKERS: Final = "ENGAGEMENT_WORKERS"
 WORDS: Final[Mapping[Preference, str]] = MappingProxyType(
     {
         Preference.OPTED_OUT: "ENGAGEMENT_OPT_OUT_WORDS",
@@ -78,6 +85,7 @@ WHOLE_NUMBERS: Final[Mapping[str, Number]] = MappingProxyType(
         "ENGAGEMENT_UNPROMPTED_RETURN_DAYS": Number(3, 1, 3650),
         "ENGAGEMENT_BATCH_SIZE": Number(1_000, 1, MAX_BATCH_SIZE),
         "ENGAGEMENT_BATCH_ATTEMPTS": Number(5, 1, 100),
+        WORKERS: Number(0, 0, MAX_WORKERS),
         "ENGAGEMENT_LOCK_TIMEOUT_SECONDS": Number(5, 1, 3600),
         "ENGAGEMENT_RECONNECT_LIMIT_SECONDS": Number(30, 0, 86_400),
         MAX_GOODBYES: Number(0, 0, 1_000_000_000),
@@ -115,6 +123,8 @@ class EngagementSettings:
     policy: Policy
     batch_size: int
     """Users per transaction."""
+    workers: int
+    """How many workers share a large run of the daily job."""
     batch_attempts: int
     """How often a batch is tried, in all, after deadlocks, serialization failures and lock timeouts."""
     lock_timeout: timedelta
@@ -147,6 +157,7 @@ def engagement_settings() -> EngagementSettings:
             unprompted_return_after=timedelta(days=number["ENGAGEMENT_UNPROMPTED_RETURN_DAYS"]),
         ),
         batch_size=number["ENGAGEMENT_BATCH_SIZE"],
+        workers=number[WORKERS] or min(os.cpu_count() or 1, MOST_THAT_PAY),
         batch_attempts=number["ENGAGEMENT_BATCH_ATTEMPTS"],
         lock_timeout=timedelta(seconds=number["ENGAGEMENT_LOCK_TIMEOUT_SECONDS"]),
         reconnect_limit=timedelta(seconds=number["ENGAGEMENT_RECONNECT_LIMIT_SECONDS"]),

@@ -115,6 +115,11 @@ def weekday_text(instant: datetime) -> str:
     return _date(instant, pgettext("weekday and time, in Django's format", "l H:i"))
 
 
+def percent_text(part: float, whole: float) -> str:
+    """`94%`: the share of `part` in `whole`, without decimals; `0%` of nothing."""
+    return _("%(percent)d%%") % {"percent": round(100 * part / whole) if whole else 0}
+
+
 def date_text(instant: datetime | None) -> str:
     """`1 July 1998, 06:00 UTC`."""
     if instant is None:

@@ -130,6 +130,18 @@ def parameters_of(text: str) -> frozenset[str]:
     return frozenset(filter(None, _PLACES.findall(text)))
 
 
+def parameters_of_message(key: str) -> frozenset[str]:
+    """The names of the parameters of a message. Raises UnknownMessageKey."""
+    if key not in _texts:
+        raise UnknownMessageKey(key)
+    return parameters_of(_texts[key])
+
+
+def is_translated(key: str, *, language: str) -> bool:
+    """Whether a message has a text of its own in one of LANGUAGES; the texts in this file are English."""
+    return language == LANGUAGES["en"] or _text_in(language, key) != _texts[key]
+
+
 def check_message(*, key: str, params: Collection[str]) -> None:
     """Check the key and the parameters of a message; raises what `render` raises."""
     if key not in _texts:

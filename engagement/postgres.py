@@ -1,4 +1,4 @@
-"""Bulk writing to PostgreSQL: a batch travels as a few arrays of text instead of thousands of values.
+"""A batch travels to and from PostgreSQL in the cheapest form: as a few arrays of text, and times by C.
 
 The figures are microseconds of Python for each row of a batch of 1,000, without the tool and with it.
 Together they reduce the insert into the message queue from 64 µs to 17 µs.
@@ -6,14 +6,15 @@ Together they reduce the insert into the message queue from 64 µs to 17 µs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from django.db import connection, models
 from psycopg import adapters
+from psycopg.pq import Format
 from psycopg.types.array import ListDumper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -49,16 +50,46 @@ class TextArrayDumper(ListDumper):
 adapters.register_dumper(TextArray, TextArrayDumper)
 
 
-def text_arrays() -> AbstractContextManager[None]:
-    """Send the lists of this block's statements as TextArray: bulk_create makes plain lists."""
-    return connection.execute_wrapper(_with_text_arrays)
+class TextArrays:
+    """Sends the lists of a block's statements as TextArray, and counts the rows that they write.
+
+    bulk_create makes plain lists, and does not say how many rows were new: a query for it takes 5 µs.
+    To be used with `connection.execute_wrapper`.
+    """
+
+    def __init__(self) -> None:
+        self.rows = 0
+
+    def __call__(
+        self,
+        execute: Callable[..., object],
+        sql: str,
+        values: Sequence[object],
+        many: bool,  # noqa: FBT001  Django's own order
+        context: Mapping[str, Any],
+    ) -> object:
+        values = [TextArray(value) if isinstance(value, list) else value for value in values]
+        result = execute(sql, values, many, context)
+        self.rows += context["cursor"].rowcount
+        return result
 
 
-def _with_text_arrays(
-    execute: Callable[..., object], sql: str, values: Sequence[object], *options: Any
+def native_times() -> AbstractContextManager[None]:
+    """Read the times of this block's statements by psycopg's loader in C. 5 µs for each become 0.4 µs.
+
+    Django's loader is in Python, and gives the same datetimes.
+    """
+    return connection.execute_wrapper(_with_native_times)
+
+
+def _with_native_times(
+    execute: Callable[..., object], sql: str, values: object, many: object, context: Mapping[str, Any]
 ) -> object:
-    values = [TextArray(value) if isinstance(value, list) else value for value in values]
-    return execute(sql, values, *options)
+    context["cursor"].cursor.adapters.register_loader("timestamptz", _NATIVE_TIMES)
+    return execute(sql, values, many, context)
+
+
+_NATIVE_TIMES: Final = adapters.get_loader(adapters.types["timestamptz"].oid, Format.TEXT)
 
 
 @models.ForeignKey.register_lookup

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+import hypothesis
 import pytest
 from django.db import connection
 from django.test import TransactionTestCase
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     from pytest_django.plugin import DjangoDbBlocker
 
+EXAMPLES: Final = {"quick": 20, "middle": 100, "full": 100}
+"""How many examples of Hypothesis a test has, unless it says otherwise."""
+
 
 def pytest_xdist_auto_num_workers() -> int:
     """One process more than there are processors: many tests wait for a lock or for another process."""
@@ -30,13 +34,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--faults",
         choices=("quick", "middle", "full"),
         default="quick",
-        help="how many users and faults the acceptance tests have: quick for every day, middle for CI",
+        help="how many users, faults and examples the tests have: quick for every day, middle for CI",
     )
     parser.addoption(
         "--screenshots",
         action="store_true",
         help="make the pictures of docs/screenshots again, from the sample data; needs Chromium",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Before the tests are imported, whose own settings begin with these.
+    size = config.getoption("--faults")
+    hypothesis.settings.register_profile(size, hypothesis.settings.default, max_examples=EXAMPLES[size])
+    hypothesis.settings.load_profile(size)
 
 
 @pytest.fixture(scope="session")

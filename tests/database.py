@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
@@ -16,12 +15,12 @@ from engagement.models import (
     UserProfile,
 )
 from tests.running import database_url
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MODELS: Final = (UserProfile, UserEngagementState, EngagementStateTransition, EngagementMessage)
-DEADLINE_SECONDS: Final = 30
 
 GATE: Final = 14
 """The advisory lock that transitions wait for after `wait_at_gate`."""
@@ -137,9 +136,9 @@ def closed_gate() -> Iterator[psycopg.Connection]:
 def wait_for_somebody_at_the_gate(other: psycopg.Connection, *, count: int = 1) -> None:
     """Return once `count` sessions wait for the advisory lock."""
     sql = f"SELECT count(*) FROM {AT_THE_GATE}"
-    deadline_at = monotonic() + DEADLINE_SECONDS
-    while other.execute(sql).fetchone() != (count,):
-        assert monotonic() < deadline_at, f"fewer than {count} sessions wait for the lock"
+    wait_until(
+        lambda: other.execute(sql).fetchone() == (count,), f"fewer than {count} sessions wait for the lock"
+    )
 
 
 def wait_for_somebody_at_a_row(other: psycopg.Connection) -> None:
@@ -148,6 +147,4 @@ def wait_for_somebody_at_a_row(other: psycopg.Connection) -> None:
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
         " AND wait_event_type = 'Lock' AND wait_event IN ('transactionid', 'tuple')"
     )
-    deadline_at = monotonic() + DEADLINE_SECONDS
-    while other.execute(sql).fetchone() == (0,):
-        assert monotonic() < deadline_at, "no session waits for a row"
+    wait_until(lambda: other.execute(sql).fetchone() != (0,), "no session waits for a row")

@@ -56,7 +56,7 @@ def healthy_service(*, status: int = 200, redirect: int | None = None) -> Iterat
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
         yield Service(f"http://127.0.0.1:{server.server_port}/ping/secret-id", pings)
@@ -70,11 +70,13 @@ def healthy_service(*, status: int = 200, redirect: int | None = None) -> Iterat
 def sick_service(treat: Callable[[socket.socket], None]) -> Iterator[str]:
     """A service that calls `treat` for every connection; yields its URL."""
     over = threading.Event()
+    clients: list[socket.socket] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
             while not over.is_set():
                 client, _ = server.accept()
+                clients.append(client)
                 # The client may close the connection at any time.
                 with client, suppress(OSError):
                     treat(client)
@@ -85,6 +87,10 @@ def sick_service(treat: Callable[[socket.socket], None]) -> Iterator[str]:
             yield f"http://127.0.0.1:{server.getsockname()[1]}/ping/secret-id"
         finally:
             over.set()
+            # A ping that was given up may go on reading as long as there is something to read.
+            for client in clients:
+                with suppress(OSError):
+                    client.shutdown(socket.SHUT_RDWR)
             socket.create_connection(server.getsockname()).close()
             thread.join()
 

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
+import django
+import pytest
+from django.contrib.contenttypes.models import ContentType
 from django.core.management import CommandError, call_command
 from django.db import connection
 from uuid_utils.compat import uuid7
 
+import manage
 from engagement.services.job.daily_job import RunRequest, run_daily_job
 from tests.factories import NOW
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     from engagement.services.job.result import RunResult
@@ -58,6 +66,42 @@ def run_command(*arguments: str) -> Outcome:
         err.write(str(error))
         code = error.returncode
     return Outcome(out.getvalue(), err.getvalue(), code)
+
+
+def run_main(*arguments: str) -> Outcome:
+    """Run `manage.py` in this process up to its exit code.
+
+    The command closes this test's connection. What it logs goes where this process logs.
+    """
+    out, err, code = StringIO(), StringIO(), 0
+    with redirect_stdout(out), redirect_stderr(err), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["manage.py", *arguments])
+        patch.setattr(django, "setup", lambda: None)  # done, and it would replace pytest's log handlers
+        try:
+            manage.main()
+        except SystemExit as error:
+            # As the interpreter does: a text is written to stderr, and the code is 1.
+            code = 1 if isinstance(error.code, str) else error.code or 0
+            err.write(f"{error.code}\n" if isinstance(error.code, str) else "")
+        finally:
+            gc.enable()  # a command with a process of its own switches it off
+    return Outcome(out.getvalue(), err.getvalue(), code)
+
+
+@contextmanager
+def connected_to(url: str) -> Iterator[None]:
+    """Let this process use another database of the same server, or another role."""
+    parts, settings = urlsplit(url), connection.settings_dict
+    before = dict(settings)
+    connection.close()
+    settings.update(NAME=parts.path[1:], USER=parts.username or "", PASSWORD=parts.password or "")
+    ContentType.objects.clear_cache()
+    try:
+        yield
+    finally:
+        connection.close()
+        settings.update(before)
+        ContentType.objects.clear_cache()
 
 
 def start_process(*arguments: str, **environment: str) -> subprocess.Popen[str]:

@@ -14,6 +14,7 @@ from django.urls import path, reverse
 from django.utils.translation import gettext as _
 from unfold.sites import UnfoldAdminSite
 
+from config.admin.one_time_links import mail_is_configured
 from config.admin.preferences import preferences_page
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Site(UnfoldAdminSite):
-    """The theme's site without two of its server errors."""
+    """The theme's site without two of its server errors, and with our log-in page."""
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         """Leave out "view on site": no row has such a page, and an id that is not a number would fail."""
@@ -35,6 +36,10 @@ class Site(UnfoldAdminSite):
     def preferences(self, request: HttpRequest) -> HttpResponse:
         """Language and time zone of the account."""
         return preferences_page(request, context=self.each_context(request))
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Say whether the log-in page can offer a link by mail."""
+        return super().login(request, {"can_reset": mail_is_configured(), **(extra_context or {})})
 
     def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Search from the sidebar. A page number that does not exist is a 404, not a server error."""
@@ -74,11 +79,11 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     lists = [
         {"title": _("Dashboard"), "icon": "dashboard", "link": reverse("admin:index")},
         _list(request, _("Users"), icon="person", model="engagement.userprofile"),
-        _list(request, _("States"), icon="flag", model="engagement.userengagementstate"),
         _list(request, _("Transitions"), icon="history", model="engagement.engagementstatetransition"),
-        _list(request, _("Messages"), icon="mail", model="engagement.engagementmessage"),
+        *_messages(request),
         _list(request, _("Pauses"), icon="pause_circle", model="engagement.sendingchannel"),
         _list(request, _("Runs"), icon="schedule", model="engagement.engagementjobrun"),
+        _manual_actions(request),
     ]
     accounts = [
         _list(request, _("Accounts"), icon="badge", model="auth.user"),
@@ -87,8 +92,19 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     ]
     groups: list[dict[str, Any]] = [{"items": _allowed(lists)}]
     if allowed := _allowed(accounts):
-        groups.append({"title": _("Access"), "separator": True, "items": allowed})
+        groups.append({"title": _("Team"), "separator": True, "items": allowed})
     return groups
+
+
+def _manual_actions(request: HttpRequest) -> dict[str, Any] | None:
+    # The page of a user shows the same actions.
+    if not request.user.has_perm("engagement.view_userprofile"):
+        return None
+    return {
+        "title": _("Manual actions"),
+        "icon": "support_agent",
+        "link": reverse("admin:admin_logentry_changelist"),
+    }
 
 
 def _list(request: HttpRequest, title: str, *, icon: str, model: str) -> dict[str, Any] | None:
@@ -96,6 +112,18 @@ def _list(request: HttpRequest, title: str, *, icon: str, model: str) -> dict[st
     if not request.user.has_perm(f"{app}.view_{name}"):
         return None
     return {"title": title, "icon": icon, "link": reverse(f"admin:{app}_{name}_changelist")}
+
+
+def _messages(request: HttpRequest) -> list[dict[str, Any] | None]:
+    """The list of messages and that of their texts, whose address begins like that of the list."""
+    messages = _list(request, _("Messages"), icon="mail", model="engagement.engagementmessage")
+    if messages is None:
+        return []
+    link = reverse("admin:engagement_message_texts")
+    is_text = request.path.startswith(link)
+    if is_text:
+        messages["active"] = False
+    return [messages, {"title": _("Message texts"), "icon": "chat", "link": link}]
 
 
 def _allowed(items: list[dict[str, Any] | None]) -> list[dict[str, Any]]:

@@ -69,7 +69,9 @@ name (taken) AS (VALUES
     ('message_provider_id_idx'), ('message_lease_idx'), ('engagement_sending_channels'),
     ('channel_backend_scope_unique'), ('engagement_inbound_messages'), ('inbound_digest_unique'),
     ('inbound_created_idx'), ('inbound_user_idx'), ('engagement_api_tokens'), ('api_token_digest_unique'),
-    ('engagement_suppressed_addresses'), ('suppressed_digest_unique')
+    ('engagement_suppressed_addresses'), ('suppressed_digest_unique'), ('transition_run_idx'),
+    ('transition_undone_run_idx'), ('profile_opted_out_idx'), ('state_last_activity_idx'), ('state_others_idx'),
+    ('message_created_idx')
 ),
 found_table AS (
     SELECT table_name, to_regclass(table_name) AS oid FROM (SELECT DISTINCT table_name FROM expected) AS names

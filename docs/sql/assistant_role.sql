@@ -12,7 +12,7 @@ CREATE ROLE engagement_assistant LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREP
 GRANT USAGE ON SCHEMA public TO engagement_assistant;
 
 -- load_activity_log adds users; opting out and in updates these columns.
-GRANT SELECT, INSERT, UPDATE (reengagement_opt_out, opt_out_changed_at, updated_at)
+GRANT SELECT, INSERT, UPDATE (reengagement_opt_out, opt_out_changed_at, opt_out_source, updated_at)
     ON user_profiles TO engagement_assistant;
 
 -- A first message creates the state row; every message updates it.

@@ -12,7 +12,7 @@ CREATE ROLE engagement_sender LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLIC
 GRANT USAGE ON SCHEMA public TO engagement_sender;
 
 -- The address, the language, the time zone. The provider may report that a user wants no more messages.
-GRANT SELECT, UPDATE (reengagement_opt_out, opt_out_changed_at, updated_at)
+GRANT SELECT, UPDATE (reengagement_opt_out, opt_out_changed_at, opt_out_source, updated_at)
     ON user_profiles TO engagement_sender;
 
 -- The wait for an answer counts from the sending. States do not change.

@@ -15,13 +15,14 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError
 from django.http import HttpResponseRedirect
-from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from engagement.admin.filters import now_of
 from engagement.admin.read_only_admin import ReadOnlyAdmin
-from engagement.formatting import count_text
+from engagement.formatting import number_text
 from engagement.selectors.user_history import has_profile
 from engagement.services.resilience.errors import ErrorKind, describe, error_kind, loggable
 from engagement.services.resilience.transactions import in_transaction
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
     from django.http import HttpRequest, HttpResponse
     from django.urls import URLPattern
+    from django.utils.functional import _StrOrPromise
 
 log = structlog.get_logger("engagement")
 
@@ -69,9 +71,9 @@ class SupportAction:
 
     name: str
     """In URLs and forms."""
-    label: str
+    label: _StrOrPromise
     permission: str
-    question: str
+    question: _StrOrPromise
     """On the confirmation page, for one row or several."""
     perform: Callable[[ActionRequest], ActionResult]
     """Runs inside a transaction."""
@@ -81,13 +83,22 @@ class SupportAction:
 class Button(NamedTuple):
     """A link to a confirmation page."""
 
-    label: str
+    label: _StrOrPromise
     url: str
+    is_destructive: bool = False
+
+
+class ChosenRow(NamedTuple):
+    """A row on the confirmation page."""
+
+    id: UUID
+    name: str
+    state: str
 
 
 def skipped(reason: str) -> ActionResult:
     """The result of an action that changed nothing."""
-    return ActionResult(f"skipped because {reason}", is_done=False)
+    return ActionResult(_("skipped because %(reason)s") % {"reason": reason}, is_done=False)
 
 
 class SupportActionsAdmin(ReadOnlyAdmin):
@@ -117,7 +128,19 @@ class SupportActionsAdmin(ReadOnlyAdmin):
         """A button for each allowed and useful action. A page that knows more of the row passes `useful`."""
         useful = self.useful_actions(row) if useful is None else useful
         allowed = self.allowed_actions(request)
-        return [Button(action.label, self.act_url(row.pk, action)) for action in allowed if action in useful]
+        return [
+            Button(action.label, self.act_url(row.pk, action), action.is_destructive)
+            for action in allowed
+            if action in useful
+        ]
+
+    def row_name(self, request: HttpRequest, row: Any) -> str:  # noqa: ARG002
+        """What a row is called in titles and questions, for this staff account."""
+        return str(row)
+
+    def row_state(self, request: HttpRequest, row: Any) -> str:  # noqa: ARG002
+        """The state of a row on the confirmation page, if it has one."""
+        return ""
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -146,7 +169,9 @@ class SupportActionsAdmin(ReadOnlyAdmin):
         action = next((action for action in self.allowed_actions(request) if action.name == name), None)
         if action is None or not self.has_view_permission(request):
             raise PermissionDenied
-        row = get_object_or_404(self.get_queryset(request), pk=row_id)
+        row = self.get_queryset(request).filter(pk=row_id).first()
+        if row is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, str(row_id))
         back = self.back_url(row)
         if request.method == "POST":
             self.perform(request, action, [row])
@@ -163,13 +188,21 @@ class SupportActionsAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, action: SupportAction, rows: Collection[Model], *, back: str
     ) -> TemplateResponse:
         """The confirmation page."""
+        self.prepare(request, list(rows))
+        chosen = [
+            ChosenRow(row.pk, self.row_name(request, row), self.row_state(request, row)) for row in rows
+        ]
+        heading = _("%(action)s: %(name)s") % {"action": action.label, "name": chosen[0].name}
+        if len(chosen) > 1:
+            heading = _("%(action)s: %(count)s selected") % {"action": action.label, "count": len(chosen)}
         context = {
             **self.admin_site.each_context(request),
-            "title": action.label,
+            "title": heading,
+            "heading": heading,
             "opts": self.opts,
             "action": action,
             "submit_variant": "danger" if action.is_destructive else "primary",
-            "rows": rows,
+            "rows": chosen,
             "checkbox_name": ACTION_CHECKBOX_NAME,
             "back": back,
         }
@@ -203,9 +236,12 @@ class SupportActionsAdmin(ReadOnlyAdmin):
 
 def _report(results: Collection[ActionResult], *, with_counts: bool) -> str:
     counts = Counter(result.text for result in results if result.text)
-    report = [f"{text} ({count:,})" if with_counts else text for text, count in counts.items()]
+    report = [f"{text} ({number_text(count)})" if with_counts else text for text, count in counts.items()]
     if cancelled := sum(result.cancelled for result in results):
-        report.append(f"{count_text(cancelled, 'pending message')} cancelled")
+        cancelled_text = ngettext(
+            "%(number)s pending message cancelled", "%(number)s pending messages cancelled", cancelled
+        )
+        report.append(cancelled_text % {"number": number_text(cancelled)})
     return "; ".join(report)
 
 
@@ -218,8 +254,8 @@ def _performed(action: SupportAction, request: ActionRequest, *, deadline: float
     except DatabaseError as error:
         _log_failure(error, action=action, request=request)
         if error_kind(error) is ErrorKind.CONFLICT:
-            return skipped("another change is in progress; try again")
-        return ActionResult("failed; the log has the reason", is_done=False)
+            return skipped(_("another change is in progress; try again"))
+        return ActionResult(_("failed; the log has the reason"), is_done=False)
 
 
 def _log_failure(error: DatabaseError, *, action: SupportAction, request: ActionRequest) -> None:
@@ -243,6 +279,10 @@ def _act_on_chosen(
         return model_admin.confirm(request, action, chosen, back=request.get_full_path())
     model_admin.perform(request, action, chosen)
     if missing := len(set(request.POST.getlist(ACTION_CHECKBOX_NAME))) - len(chosen):
-        sentence = f"{count_text(missing, 'selected row')} skipped: no longer in this list."
+        sentence = ngettext(
+            "%(number)s selected row skipped: no longer in this list.",
+            "%(number)s selected rows skipped: no longer in this list.",
+            missing,
+        ) % {"number": number_text(missing)}
         model_admin.message_user(request, f"{action.label}: {sentence}", messages.WARNING)
     return None

@@ -14,9 +14,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from engagement.admin import logged_sentences as logged
 from engagement.admin.action_views import ActionResult, SupportAction, SupportActionsAdmin, skipped
+from engagement.admin.admin_log import record
 from engagement.admin.filters import now_of
-from engagement.admin.support_actions import record
+from engagement.admin.logged_sentences import english
 from engagement.models import ApiScope, ApiToken
 from engagement.services.api_tokens import InvalidToken, make_token, revoke_token
 
@@ -35,7 +37,7 @@ def _revoke(request: ActionRequest) -> ActionResult:
     if not revoke_token(token_id=request.target_id, now=request.now):
         return skipped(_("the token has been revoked before"))
     token = ApiToken.objects.get(pk=request.target_id)
-    record(token, "Revoked.", account=request.account, now=request.now)
+    record(token, english(logged.TOKEN_REVOKED), account=request.account, now=request.now)
     return ActionResult(_("revoked"))
 
 
@@ -118,5 +120,5 @@ class ApiTokenAdmin(SupportActionsAdmin):
         except InvalidToken as error:
             form.add_error("client", str(error))
             return ""
-        record(token, "Made.", account=account, now=now, flag=ADDITION)
+        record(token, english(logged.TOKEN_MADE), account=account, now=now, flag=ADDITION)
         return secret

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
+from django.contrib.admin.utils import label_for_field
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_date
-from unfold.contrib.filters.admin import CheckboxFilter, RadioFilter, RangeDateFilter
+from django.utils.html import format_html, format_html_join
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from unfold.contrib.filters.admin import (
+    CheckboxFilter,
+    DropdownFilter,
+    RadioFilter,
+    RangeDateFilter,
+    TextFilter,
+)
 
+from engagement.admin.labels import RUN_STATUS_TEXTS
 from engagement.conf import engagement_settings
-from engagement.models import RunStatus
+from engagement.formatting import fill
+from engagement.local_times import shown_range
+from engagement.models import MessageStatus
 from engagement.schedule import first_run_from
-from engagement.selectors import due_users
-from engagement.selectors.job_runs import VANISHED, runs_with_status
-from engagement.states import CHECKS
+from engagement.selectors.audit_log import by_person, of_run
+from engagement.selectors.job_runs import runs_with_status
+from engagement.selectors.people import due_profiles, staff_names, users_who_came_back, users_with_messages
+from engagement.states import CHECKS, State
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -50,8 +66,7 @@ class DayRangeFilter(RangeDateFilter):
 
     def summary(self) -> str:
         """The chosen days."""
-        days = ((word, self._day(word)) for word in ("from", "to"))
-        return " ".join(f"{word} {day.day} {day:%B} {day.year}" for word, day in days if day)
+        return shown_range(self._day("from"), self._day("to"))
 
     def _day(self, end: str, *, days_later: int = 0) -> datetime | None:
         text = str(self.used_parameters.get(f"{self.field_path}_{end}") or "")
@@ -65,11 +80,11 @@ class DayRangeFilter(RangeDateFilter):
 class RunStatusFilter(CheckboxFilter):
     """Runs by status. `vanished` is a status of its own here."""
 
-    title = "status"
+    title = _("status")
     parameter_name = "status__exact"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:  # noqa: ARG002
-        return [*RunStatus.choices, (VANISHED, VANISHED)]
+        return [(status, str(text)) for status, text in RUN_STATUS_TEXTS.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         statuses = self.value()
@@ -79,43 +94,136 @@ class RunStatusFilter(CheckboxFilter):
 class CheckFilter(CheckboxFilter):
     """Runs that ran these checks."""
 
-    title = parameter_name = "check"
+    title = _("check")
+    parameter_name = "check"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:  # noqa: ARG002
-        return [(check.name, check.trigger.label) for check in CHECKS]
+        return [(check.name, str(check.trigger.label)) for check in CHECKS]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
         names = [check.name for check in CHECKS if check.name in (self.value() or ())]
         return queryset.filter(checks__has_any_keys=names) if names else queryset
 
 
-class DueFilter(RadioFilter):
-    """Users whom the next scheduled run would move."""
+class RunFilter(TextFilter):
+    """The transitions of one run, by its id."""
 
-    title = "due at the next run"
-    parameter_name = "due"
+    title = _("run")
+    parameter_name = "run"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
+        if not self.value():
+            return queryset
+        job_id = self._job_id()
+        return queryset.filter(of_run(job_id)) if job_id else queryset.none()
+
+    def summary(self) -> str:
+        """The id, with a link to the page of the run."""
+        if not (job_id := self._job_id()):
+            return self.value() or ""
+        url = reverse("admin:engagement_engagementjobrun_change", args=(job_id,))
+        return format_html('<a class="engagement-link" href="{}">{}</a>', url, job_id)
+
+    def _job_id(self) -> UUID | None:
+        try:
+            return UUID((self.value() or "").strip())
+        except ValueError:
+            return None
+
+
+class PersonFilter(DropdownFilter):
+    """The transitions that one staff account made.
+
+    Only names of accounts are accepted: metadata of other programs may name an address.
+    """
+
+    title = _("staff account")
+    parameter_name = "performed_by"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:  # noqa: ARG002
-        return [(check.name, check.trigger.label) for check in CHECKS]
+        return [(name, name) for name in staff_names()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
+        if not (name := self.value()):
+            return queryset
+        return queryset.filter(by_person(name)) if (name, name) in self.lookup_choices else queryset.none()
+
+    def summary(self) -> str:
+        """The name as it is written."""
+        return self.value() or ""
+
+
+class DueFilter(RadioFilter):
+    """Users whom the next scheduled run would move: by one check, or by any of them."""
+
+    title = _("due at the next run")
+    parameter_name = "due"
+    ANY = "any"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, Any]]:  # noqa: ARG002
+        return [(self.ANY, _("by any check")), *((check.name, str(check.trigger.label)) for check in CHECKS)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        check = next((check for check in CHECKS if check.name == self.value()), None)
-        if check is None:
+        checks = [check for check in CHECKS if self.value() in {self.ANY, check.name}]
+        if not checks:
             return queryset
         policy = engagement_settings().policy
-        return queryset & due_users.due(check, now=next_run_at(request), policy=policy)
+        return queryset.filter(due_profiles(checks, now=next_run_at(request), policy=policy))
+
+
+class UsersMessageFilter(RadioFilter):
+    """Users who have a message that needs attention."""
+
+    title = _("has a message that")
+    parameter_name = "message"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, Any]]:  # noqa: ARG002
+        return [
+            (MessageStatus.FAILED, _("failed")),
+            (MessageStatus.UNKNOWN, _("may or may not have arrived")),
+            (MessageStatus.PENDING, _("waits to be sent")),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
+        statuses = [status for status, _label in self.lookup_choices if status == self.value()]
+        return queryset.filter(pk__in=users_with_messages(statuses)) if statuses else queryset
+
+
+class CameBackFilter(RadioFilter):
+    """Active users whom a message of theirs made active again in the last days."""
+
+    title = _("came back")
+    parameter_name = "came_back"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, Any]]:  # noqa: ARG002
+        return [("7", _("in the last 7 days")), ("30", _("in the last 30 days"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        days = [int(days) for days, _label in self.lookup_choices if days == self.value()]
+        if not days:
+            return queryset
+        back = users_who_came_back(since=now_of(request) - timedelta(days=days[0]))
+        return queryset.filter(engagement_state__state=State.ACTIVE, pk__in=back)
 
 
 def filter_summary(changelist: ChangeList, *, extra_lookups: Collection[str]) -> str:
-    """`Filtered by state: dormant or getting help.`; empty for a list without filters."""
+    """`Filtered by state: dormant or getting help.`, as HTML; empty for a list without filters."""
     filters = [(spec.title, _chosen_labels(spec, changelist)) for spec in changelist.filter_specs]
-    filters += [(name.removesuffix("__exact"), changelist.params.get(name, "")) for name in extra_lookups]
-    summary = "; ".join(f"{title}: {chosen}" for title, chosen in filters if chosen)
-    return f"Filtered by {summary}." if summary else ""
+    filters += [
+        (_title_of(name, changelist), changelist.params[name])
+        for name in extra_lookups
+        if changelist.params.get(name)
+    ]
+    summary = format_html_join("; ", "{}: {}", (pair for pair in filters if pair[1]))
+    return fill(gettext("Filtered by %(filters)s."), filters=summary) if summary else ""
+
+
+def _title_of(lookup: str, changelist: ChangeList) -> str:
+    return label_for_field(lookup.removesuffix("__exact"), changelist.model, changelist.model_admin)
 
 
 def _chosen_labels(spec: Any, changelist: ChangeList) -> str:
-    if isinstance(spec, DayRangeFilter):
+    if isinstance(spec, (DayRangeFilter, PersonFilter, RunFilter)):
         return spec.summary()
     labels = []
     for choices in spec.choices(changelist):
@@ -124,4 +232,4 @@ def _chosen_labels(spec: Any, changelist: ChangeList) -> str:
             value = form.data.get(name) or []
             chosen = [value] if isinstance(value, str) else value
             labels += [str(label).lower() for key, label in field.choices if key and key in chosen]
-    return " or ".join(labels)
+    return gettext(" or ").join(labels)

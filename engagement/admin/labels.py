@@ -44,7 +44,6 @@ RUN_COLORS: Final = {
     RunStatus.INTERRUPTED.value: "warning",
     VANISHED: "danger",
 }
-
 RUN_STATUS_TEXTS: Final = {
     RunStatus.RUNNING.value: pgettext_lazy("run", "running"),
     RunStatus.SUCCEEDED.value: pgettext_lazy("run", "succeeded"),

@@ -38,6 +38,10 @@ RETRIED: Final = gettext_noop("Retried message {id} ({type}).")
 ARRIVED: Final = gettext_noop("Resolved as arrived: message {id} ({type}).")
 NOT_ARRIVED: Final = gettext_noop("Resolved as not arrived: message {id} ({type}).")
 RESUMED: Final = gettext_noop("Resumed sending by {backend}.")
+RUN_UNDONE: Final = gettext_noop("Undone for {number} users; {cancelled} unsent goodbyes cancelled.")
+EXPORTED: Final = gettext_noop("Exported {number} rows of the list {list}.")
+EXPORTED_SOME: Final = gettext_noop("Exported {number} rows of the list {list}. {filters}")
+"""The filters stay as they are in the log: in English."""
 TOKEN_MADE: Final = gettext_noop("Made.")
 TOKEN_REVOKED: Final = gettext_noop("Revoked.")
 
@@ -52,6 +56,9 @@ SENTENCES: Final = (
     ARRIVED,
     NOT_ARRIVED,
     RESUMED,
+    RUN_UNDONE,
+    EXPORTED,
+    EXPORTED_SOME,
     TOKEN_MADE,
     TOKEN_REVOKED,
 )
@@ -74,6 +81,8 @@ def shown_sentence(stored: str) -> str:
 
 def _translated(sentence: str | tuple[str, str], values: dict[str, str]) -> str:
     number = int(values.pop("number", "1").replace(",", ""))
+    if "list" in values:
+        values["list"] = gettext(values["list"])
     if values.get("type") in MessageType.values:
         values["type"] = str(MessageType(values["type"]).label).lower()
     template = gettext(sentence) if isinstance(sentence, str) else ngettext(*sentence, number)

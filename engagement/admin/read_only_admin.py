@@ -1,93 +1,52 @@
-"""What every list shares: read-only rows, search by user, an order with an index, bounded pages, CSV."""
+"""What every list shares: read-only rows, search by user, orders with an index, bounded pages, export."""
 
 from __future__ import annotations
 
-import csv
-import re
-from datetime import datetime
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from uuid import UUID
 
 from django.contrib import messages
-from django.contrib.admin import ShowFacets
+from django.contrib.admin import ShowFacets, display
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.contrib.admin.utils import label_for_field, lookup_field
-from django.core.exceptions import BadRequest, ValidationError
-from django.core.paginator import Paginator
-from django.http import HttpResponse
-from django.utils.functional import cached_property
-from django.utils.html import strip_tags
-from unfold.admin import ModelAdmin
-from unfold.views import ChangeList as ThemeChangeList
+from django.core.exceptions import BadRequest, FieldDoesNotExist, ValidationError
+from django.db.models import DateTimeField
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
 
+from engagement.admin.change_list import BoundedPaginator, OrderedChangeList
+from engagement.admin.export_view import ExportAdmin
 from engagement.admin.filters import filter_summary, now_of
 from engagement.admin.masking import column, may_see_contacts
 from engagement.formatting import count_text
+from engagement.local_times import shown_time
 from engagement.selectors.user_search import MAX_FOUND, users_with_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
+    from datetime import datetime
 
     from django.contrib.admin.views.main import ChangeList
     from django.db.models import Model, QuerySet
-    from django.http import HttpRequest
+    from django.db.models.options import Options
+    from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 
-    AnyPaginator = Paginator[Any]
-else:
-    AnyPaginator = Paginator
+    from engagement.admin.change_list import QuickLink
 
 MAX_CHOSEN: Final = 50
 """Rows of one page and of one action. Most actions cost a transaction per row."""
-MAX_COUNTED: Final = 10_000
-"""Rows that the pages of a list reach. Counting a million would take longer than the rest of the page."""
 
-NOT_IN_LIST: Final = "Nothing was done: the selected rows are no longer in this list."
-TOO_MANY_CHOSEN: Final = f"Nothing was done: select at most {MAX_CHOSEN} rows at a time."
-NO_SEARCH_BY_NUMBER: Final = "You don't have permission to search by phone number. Enter a full user ID."
-TOO_MANY_FOUND: Final = (
-    f"More than {MAX_FOUND} numbers are like this. Only {MAX_FOUND} users were searched:"
+NOT_IN_LIST: Final = _("Nothing was done: the selected rows are no longer in this list.")
+TOO_MANY_CHOSEN: Final = _("Nothing was done: select at most %(limit)s rows at a time.")
+NO_SEARCH_BY_NUMBER: Final = _("You don't have permission to search by phone number. Enter a full user ID.")
+TOO_MANY_FOUND: Final = _(
+    "More than %(limit)s numbers are like this. Only %(limit)s users were searched:"
     " enter more digits to find the others."
 )
 
-FORMULA_BEGINS: Final = re.compile(
-    r"(?:^|(?<=[;\t\r\n]))(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20])|^(?=[\t\r\n])"
-)
-"""Where a spreadsheet would begin to read a formula. In some countries a semicolon begins a new cell, and
-full-width signs count as their narrow ones."""
-BYTE_ORDER_MARK: Final = "\ufeff"
 
-
-class BoundedPaginator(AnyPaginator):
-    """Counts up to MAX_COUNTED rows."""
-
-    template_name = "engagement/pagination.html"
-
-    @cached_property
-    def counted(self) -> int:
-        """The number of rows, or MAX_COUNTED + 1."""
-        rows = cast("QuerySet[Any]", self.object_list)
-        return rows.order_by()[: MAX_COUNTED + 1].count()
-
-    @property
-    def count(self) -> int:
-        """The number of rows on all pages."""
-        return min(self.counted, MAX_COUNTED)
-
-    @property
-    def has_more(self) -> bool:
-        """Whether rows are left out."""
-        return self.counted > MAX_COUNTED
-
-
-class OrderedChangeList(ThemeChangeList):
-    """Ignores the order in the URL. `sortable_by` removes only the links."""
-
-    def get_ordering_field(self, field_name: Any) -> None:  # noqa: ARG002  Django's interface
-        return None
-
-
-class ReadOnlyAdmin(ModelAdmin):
+class ReadOnlyAdmin(ExportAdmin):
     """Shows rows. Only the support actions change anything, and they call the services."""
 
     list_per_page = list_max_show_all = MAX_CHOSEN
@@ -103,8 +62,14 @@ class ReadOnlyAdmin(ModelAdmin):
     """Lookups that the URL of a list may have beside its filters."""
     list_before_template = "engagement/above_list.html"
     user_column = "user_id"
+    no_match: Any = _("No results")
+    """What an empty list says if it is filtered or searched."""
+    not_found_title: Any = _("Page not found")
+    not_found_sentence: Any = _("There is no such row, or it was deleted.")
     counted_as = ""
     """What the rows are called in the count, unless it is the name of the model."""
+    columns: Sequence[str] = ()
+    """Like `list_display`, where some columns depend on the request."""
     lines: Sequence[str] = ()
     """Fields of a row's page."""
     masked_lines: Sequence[tuple[str, Callable[..., str]]] = ()
@@ -120,13 +85,16 @@ class ReadOnlyAdmin(ModelAdmin):
         return self.get_fields(request, obj)
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
-        return self._with_now(request, super().get_list_display(request))
+        return self._with_now(request, self.columns or super().get_list_display(request))
 
     def _with_now(self, request: HttpRequest, columns: Iterable[Any]) -> list[Any]:
         """The columns. Those that depend on the time get the time of the request."""
         now = now_of(request)
         return [
-            _with_time(getattr(self, name), now) if name in self.timed_columns else name for name in columns
+            _with_time(getattr(self, name), now)
+            if name in self.timed_columns
+            else time_column(self.opts, name)
+            for name in columns
         ]
 
     def get_actions(self, request: HttpRequest, action_location: object = None) -> dict[str, Any]:
@@ -136,7 +104,7 @@ class ReadOnlyAdmin(ModelAdmin):
 
     def list_actions(self, request: HttpRequest) -> dict[str, Any]:  # noqa: ARG002
         """Actions on selected rows: function, name and label by name, as Django expects them."""
-        return {"download": (_download, "download", "Download as CSV")}
+        return {"download": (_download, "download", _("Export selected rows as CSV"))}
 
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[Any], **more: Any
@@ -186,31 +154,39 @@ class ReadOnlyAdmin(ModelAdmin):
                 vars(request)["search_note"] = NO_SEARCH_BY_NUMBER
                 return ()
         found = users_with_address(term)
-        vars(request)["search_note"] = TOO_MANY_FOUND if found.has_more else ""
+        vars(request)["search_note"] = TOO_MANY_FOUND % {"limit": MAX_FOUND} if found.has_more else ""
         return found.user_ids
 
     def search_help(self, request: HttpRequest) -> str:
         """What the staff account may search for."""
-        return "User ID, or beginning or end of a WhatsApp number" if may_see_contacts(request) else "User ID"
+        if may_see_contacts(request):
+            return str(_("User ID, or beginning or end of a WhatsApp number"))
+        return str(_("User ID"))
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002
         return OrderedChangeList
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         changelist = super().get_changelist_instance(request)
+        changelist.result_list = list(changelist.result_list)
+        self.prepare(request, changelist.result_list)
         changelist.search_help_text = self.search_help(request)
         changelist.order_help = self.order_help(request)
         summary = filter_summary(changelist, extra_lookups=self.extra_lookups)
         changelist.notes = [summary, vars(request).get("search_note", "")]
-        noun = self.counted_as or str(self.opts.verbose_name)
+        changelist.filters_in_words = summary
+        changelist.quick_links = self.quick_links(request)
+        noun = self.counted_as or self.opts.verbose_name_raw
         changelist.count_in_words = count_text(changelist.result_count, noun)
+        changelist.export_label = self.export_label(changelist)
+        changelist.export_url = f"export/?{request.GET.urlencode()}"
         # Otherwise the theme offers to show all rows on one page.
         changelist.full_result_count = changelist.result_count
         return changelist
 
     def order_help(self, request: HttpRequest) -> str:  # noqa: ARG002
         """The order of the rows."""
-        return "Newest first."
+        return str(_("Newest first."))
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -224,25 +200,29 @@ class ReadOnlyAdmin(ModelAdmin):
         chosen = list(rows[: MAX_CHOSEN + 1])
         if not chosen:
             # A row that changes can leave a filtered list before the action is confirmed.
-            self.message_user(request, NOT_IN_LIST, messages.WARNING)
+            self.message_user(request, str(NOT_IN_LIST), messages.WARNING)
         if len(chosen) <= MAX_CHOSEN:
             return chosen
-        self.message_user(request, TOO_MANY_CHOSEN, messages.ERROR)
+        self.message_user(request, TOO_MANY_CHOSEN % {"limit": MAX_CHOSEN}, messages.ERROR)
         return []
 
-    def as_csv(self, request: HttpRequest, rows: Iterable[Any]) -> HttpResponse:
-        """The rows with the columns that the list shows to this staff account."""
-        response = HttpResponse(
-            content_type="text/csv; charset=utf-8",
-            headers={"Content-Disposition": f'attachment; filename="{self.opts.verbose_name_plural}.csv"'},
-        )
-        columns = [column for column in self.get_list_display(request) if column != "action_checkbox"]
-        # Without it Excel reads the file in another encoding.
-        response.write(BYTE_ORDER_MARK)
-        writer = csv.writer(response)
-        writer.writerow(label_for_field(column, self.model, self) for column in columns)
-        writer.writerows([_cell(lookup_field(column, row, self)[2]) for column in columns] for row in rows)
-        return response
+    def quick_links(self, request: HttpRequest) -> list[QuickLink]:  # noqa: ARG002
+        """Links above the list to filters that are used often."""
+        return []
+
+    def _get_obj_does_not_exist_redirect(
+        self, request: HttpRequest, opts: Any, object_id: str
+    ) -> TemplateResponse:
+        """Say that there is no such row, instead of the theme's jump to the dashboard."""
+        context = {
+            **self.admin_site.each_context(request),
+            "title": self.not_found_title,
+            "sentence": self.not_found_sentence,
+            "row_id": object_id,
+            "opts": opts,
+            "list_url": reverse(f"{self.admin_site.name}:{opts.app_label}_{opts.model_name}_changelist"),
+        }
+        return TemplateResponse(request, "engagement/not_found.html", context, status=404)
 
 
 def _with_time(method: Callable[..., Any], now: datetime) -> Callable[[Any], Any]:
@@ -253,13 +233,26 @@ def _with_time(method: Callable[..., Any], now: datetime) -> Callable[[Any], Any
     return shown
 
 
-def _download(model_admin: ReadOnlyAdmin, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponse | None:
+def time_column(opts: Options[Any], name: Any) -> Any:
+    """The column; that of a field with times shows them in the account's zone."""
+    try:
+        field = opts.get_field(name) if isinstance(name, str) else None
+    except FieldDoesNotExist:
+        field = None
+    if not isinstance(field, DateTimeField):
+        return name
+
+    @display(description=field.verbose_name, ordering=name)
+    def shown(row: Any) -> str | None:
+        instant = getattr(row, name)
+        return shown_time(instant) if instant else None
+
+    shown.__name__ = name
+    return shown
+
+
+def _download(
+    model_admin: ReadOnlyAdmin, request: HttpRequest, rows: QuerySet[Any]
+) -> StreamingHttpResponse | None:
     chosen = model_admin.chosen(request, rows)
-    return model_admin.as_csv(request, chosen) if chosen else None
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    text = "" if value is None else strip_tags(str(value))
-    return FORMULA_BEGINS.sub("'", text)
+    return model_admin.export(request, [chosen], filters="Selected rows.") if chosen else None

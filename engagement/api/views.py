@@ -290,7 +290,7 @@ def opt_user_out(request: HttpRequest, user_id: UUID) -> PreferenceOut:  # noqa:
     summary="Allow a user's messages again",
 )
 def opt_user_in(request: HttpRequest, user_id: UUID) -> PreferenceOut:  # noqa: ARG001  ninja's
-    """Opt a user in. What was cancelled stays cancelled. Repeatable."""
+    """Opt a user in. Cancelled messages stay cancelled. Repeatable."""
     return _set_preference(user_id, opted_out=False)
 
 

@@ -23,7 +23,7 @@ from engagement.conf import text_setting
 from engagement.selectors.addresses import user_with_number
 from engagement.services.delivery.receipts import Receipt, ReceiptEffect, take_receipt
 from engagement.services.inbound_messages import Novelty, receive_and_reply
-from engagement.services.preferences import UserProfileNotFound, set_preference
+from engagement.services.preferences import PreferenceSource, UserProfileNotFound, set_preference
 from engagement.services.resilience.errors import first_line
 from engagement.services.state_machine import EngagementStateNotFound
 
@@ -161,7 +161,11 @@ def _take_preference(change: PreferenceChange, *, now: datetime) -> Effect:
         return Effect.UNKNOWN
     try:
         made = set_preference(
-            user_id=user_id, preference=change.preference, said_at=min(change.said_at, now), now=now
+            user_id=user_id,
+            preference=change.preference,
+            said_at=min(change.said_at, now),
+            now=now,
+            source=PreferenceSource.PROVIDER,
         )
     except UserProfileNotFound:
         return Effect.UNKNOWN

@@ -170,7 +170,7 @@ class _Body(BaseModel):
 def events_in(body: Any, *, phone_number_id: str) -> Iterator[Event] | None:
     """The events of a body, in their order; None if it is no webhook of WhatsApp.
 
-    An event of another of the account's numbers than `phone_number_id` is ignored; empty for any number.
+    Events for the account's other numbers are ignored; an empty `phone_number_id` accepts all.
     """
     try:
         parsed = _Body.model_validate(body)

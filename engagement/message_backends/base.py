@@ -91,8 +91,18 @@ class Unknown:
 SendOutcome: TypeAlias = Accepted | Refused | Unknown
 
 
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A template that the provider has approved."""
+
+    name: str
+    language: str
+    """The provider's code of its language, such as pt_BR."""
+    endpoint: str
+
+
 class MessageBackend(ABC):
-    """Sends one message at a time. One instance serves one process."""
+    """Sends messages, one at a time in each thread. One instance serves all workers of a sender."""
 
     name: ClassVar[str]
     """Stored with each message, and the key of the backend's pauses."""
@@ -100,6 +110,8 @@ class MessageBackend(ABC):
     """The default rate; 0 for no limit."""
     has_jitter: ClassVar[bool] = False
     """Whether the time between two messages varies."""
+    uses_templates: ClassVar[bool] = False
+    """Whether messages that are no replies need a template."""
 
     @property
     @abstractmethod
@@ -109,6 +121,10 @@ class MessageBackend(ABC):
     @abstractmethod
     def send(self, message: OutgoingMessage) -> SendOutcome:
         """Send the message. Raises nothing."""
+
+    def template_of(self, *, key: str, language: str) -> Template | None:  # noqa: ARG002  few use templates
+        """The template of a message in a language of the catalogue, if there is one."""
+        return None
 
     def check(self) -> list[str]:
         """Sentences about what is missing or wrong in the backend's settings."""

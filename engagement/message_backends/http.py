@@ -83,7 +83,7 @@ class _Content:
         yield self._body
 
     def withhold(self) -> bool:
-        """Let the body not leave any more; returns whether it has not left."""
+        """Keep the body from being sent; returns whether none of it was."""
         with self._lock:
             self._is_withheld = True
             return not self.has_begun

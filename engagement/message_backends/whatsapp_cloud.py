@@ -22,6 +22,7 @@ from engagement.message_backends.base import (
     Refused,
     Scope,
     SendOutcome,
+    Template,
     Unknown,
 )
 from engagement.message_backends.http import Answer, Lost, NotSent, post
@@ -87,6 +88,7 @@ class WhatsAppCloudBackend(MessageBackend):
 
     name = "whatsapp_cloud"
     rate_per_second = 10
+    uses_templates = True
 
     def __init__(self, settings: CloudSettings | None = None) -> None:
         self._settings = settings or CloudSettings.from_django()
@@ -116,12 +118,15 @@ class WhatsAppCloudBackend(MessageBackend):
             problems.extend(self._missing_templates())
         return problems
 
+    def template_of(self, *, key: str, language: str) -> Template | None:
+        return self._templates.get(key, {}).get(language.lower())
+
     def send(self, message: OutgoingMessage) -> SendOutcome:
-        template = self._templates.get(message.message_key, {}).get(message.language.lower())
+        template = self.template_of(key=message.message_key, language=message.language)
         if message.message_type == REPLY:
             endpoint, content = MESSAGES, {"type": "text", "text": {"body": message.text}}
         elif template:
-            endpoint, content = template["endpoint"], _filled_in(template, message)
+            endpoint, content = template.endpoint, _filled_in(template, message)
         else:
             return Refused(Scope.TEMPLATE, "no_template")
         number = number_of(message.to)
@@ -190,10 +195,10 @@ def _message_id(answer: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _filled_in(template: Mapping[str, str], message: OutgoingMessage) -> dict[str, Any]:
+def _filled_in(template: Template, message: OutgoingMessage) -> dict[str, Any]:
     content: dict[str, Any] = {
-        "name": template["name"],
-        "language": {"policy": "deterministic", "code": template["language"]},
+        "name": template.name,
+        "language": {"policy": "deterministic", "code": template.language},
     }
     if components := list(_components(message)):
         content["components"] = components
@@ -217,7 +222,7 @@ def _components(message: OutgoingMessage) -> Iterator[dict[str, Any]]:
             }
 
 
-def _templates(text: str) -> tuple[dict[str, dict[str, dict[str, str]]], str | None]:
+def _templates(text: str) -> tuple[dict[str, dict[str, Template]], str | None]:
     """By key and language: the template. With a sentence if the setting is wrong."""
     if not text:
         return {}, None
@@ -231,14 +236,14 @@ def _templates(text: str) -> tuple[dict[str, dict[str, dict[str, str]]], str | N
         )
 
 
-def _by_language(languages: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+def _by_language(languages: Mapping[str, Mapping[str, str]]) -> dict[str, Template]:
     found = {}
-    for language, template in languages.items():
-        chosen = {"name": template["name"], "language": template["language"]}
-        chosen["endpoint"] = template.get("endpoint", ENDPOINTS[0])
-        if chosen["endpoint"] not in ENDPOINTS or not all(isinstance(each, str) for each in chosen.values()):
+    for language, given in languages.items():
+        chosen = (given["name"], given["language"], given.get("endpoint", ENDPOINTS[0]))
+        template = Template(*chosen)
+        if template.endpoint not in ENDPOINTS or not all(isinstance(each, str) for each in chosen):
             raise ValueError
-        found[language.lower()] = chosen
+        found[language.lower()] = template
     return found
 
 

@@ -111,6 +111,8 @@ class EngagementMessage(models.Model):
             ),
             # Read by the admin and by explain_engagement: the messages of one user.
             models.Index(fields=("user", "created_at"), name="message_user_idx"),
+            # Read by the admin: the newest messages.
+            models.Index(fields=("created_at", "id"), name="message_created_idx"),
             # Read by the admin: the number and the list of failed messages. The job queues pending
             # messages only, so this index costs it nothing.
             models.Index(

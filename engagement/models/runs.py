@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC
+
 from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.db.models.functions import Least, Now
@@ -66,6 +68,7 @@ class EngagementJobRun(models.Model):
         db_table = "engagement_job_runs"
         verbose_name = _("run")
         verbose_name_plural = _("runs")
+        permissions = (("undo_run", "Can undo runs"),)
         constraints = (
             one_of("status", RunStatus, name="job_run_status_known"),
             *times_in_range("job_run", "now", "started_at", "last_seen_at", "finished_at"),
@@ -89,4 +92,5 @@ class EngagementJobRun(models.Model):
 
     def __str__(self) -> str:
         # No status here: after a killed process it would be wrong.
-        return str(self.job_id)
+        now = self.now.astimezone(UTC)
+        return f"{now.day} {now:%B} {now.year}, {now:%H:%M} UTC"

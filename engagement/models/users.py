@@ -8,7 +8,9 @@ from typing import Final
 from django.contrib.postgres.functions import RandomUUID
 from django.contrib.postgres.indexes import OpClass
 from django.db import models
+from django.db.models.fields.json import KT
 from django.db.models.functions import Now, Reverse
+from django.db.models.lookups import IsNull
 from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
 
@@ -81,6 +83,15 @@ class UserProfile(models.Model):
         editable=False,
         help_text=_("The last time that a service recorded an opt-out or opt-in."),
     )
+    opt_out_source = models.TextField(
+        _("opt-out source"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_(
+            "By what the last opt-out or opt-in came: message, support, api, provider or suppression."
+        ),
+    )
     created_at = models.DateTimeField(_("created at"), db_default=Now(), editable=False)
     updated_at = models.DateTimeField(_("updated at"), db_default=Now(), editable=False)
 
@@ -106,6 +117,12 @@ class UserProfile(models.Model):
                 | models.Q(whatsapp_jid__isnull=True)
                 | ~models.Q(whatsapp_jid__regex=VISIBLE),
                 name="profile_skipped_idx",
+            ),
+            # Read by the admin: the users who opted out this week.
+            models.Index(
+                fields=("opt_out_changed_at", "user_id"),
+                condition=models.Q(reengagement_opt_out=True),
+                name="profile_opted_out_idx",
             ),
         )
         permissions = (
@@ -172,6 +189,14 @@ class UserEngagementState(models.Model):
                 condition=models.Q(state=State.REMIND_LATER),
                 name="state_remind_later_idx",
             ),
+            # Read by the admin: users by their last message.
+            models.Index(fields=("last_activity_at", "user"), name="state_last_activity_idx"),
+            # Read by the admin: users of one state by their last message. Active users have their own index.
+            models.Index(
+                fields=("state", "last_activity_at", "user"),
+                condition=~models.Q(state=State.ACTIVE),
+                name="state_others_idx",
+            ),
         )
         permissions = (("bring_back", "Can bring users back"),)
 
@@ -215,6 +240,22 @@ class EngagementStateTransition(models.Model):
             # Read by the admin, explain_engagement and undo_engagement_run (the history of one user) and
             # by the state machine (the time since which a user has been dormant).
             models.Index(fields=("user", "created_at"), name="transition_user_idx"),
+            # Read by undo_engagement_run, by a run with workers and by the admin (the users of a run). With a
+            # million rows: 1 to 28 ms instead of 40 to 310, for runs of 6,000 and 100,000 users; 4.6 MB, and
+            # 9% more of the server's time for an INSERT. With the id as a second column, pages of a large run
+            # take 1 ms instead of 28, but the index has 47 MB and costs 23%.
+            models.Index(
+                KT("metadata__job_id"),
+                condition=models.Q(IsNull(KT("metadata__job_id"), rhs=False)),
+                name="transition_run_idx",
+            ),
+            # Read by the admin: how many transitions of a run were undone, and by whom. 5 ms instead of 130
+            # for the runs of one page; other inserts pay 1%.
+            models.Index(
+                KT("metadata__undone_job_id"),
+                condition=models.Q(trigger=Trigger.RUN_UNDONE),
+                name="transition_undone_run_idx",
+            ),
         )
 
     def __str__(self) -> str:

@@ -16,8 +16,9 @@ from engagement.conf import engagement_settings
 from engagement.message_backends.whatsapp_cloud import CloudSettings, WhatsAppCloudBackend
 from engagement.message_catalogue import GOODBYE
 from engagement.models import EngagementJobRun, EngagementMessage, UserEngagementState, UserProfile
-from engagement.replay.demo import DatabaseNotEmpty, DemonstrationFailed, add_profiles, latest, receive_all
+from engagement.replay.demo import DatabaseNotEmpty, DemonstrationFailed
 from engagement.replay.period import read_replay_log
+from engagement.replay.receiving import add_profiles, latest, receive_all
 from engagement.sandbox import people
 from engagement.sandbox.server import Answer, WhatsAppSandbox
 from engagement.services.delivery.receipts import ReceiptKind

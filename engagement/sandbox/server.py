@@ -100,7 +100,7 @@ class WhatsAppSandbox:
     @contextmanager
     def running(self) -> Iterator[WhatsAppSandbox]:
         """Serve in a thread while inside."""
-        thread = Thread(target=self._server.serve_forever, name="sandbox", daemon=True)
+        thread = Thread(target=self._server.serve_forever, args=(0.05,), name="sandbox", daemon=True)
         thread.start()
         try:
             yield self

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
+from uuid import UUID
 
-from django.db.models import Count
+from django.db.models import Count, Max, OuterRef, Q, Subquery, TextField
+from django.db.models.fields.json import KT
+from django.db.models.functions import Cast
+from django.db.models.lookups import Exact
 
 from engagement.models import EngagementStateTransition
 from engagement.states import ReceivedMessage, State, Transition, Trigger
@@ -12,12 +17,23 @@ from engagement.states import ReceivedMessage, State, Transition, Trigger
 if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
-    from uuid import UUID
 
     from django.db.models import QuerySet
 
 TIME_ORDERED: Final = 7
 """The version of time-ordered UUIDs, which the ORM makes."""
+
+MAX_CLOCK_SKEW: Final = timedelta(days=1)
+"""Between the clock that made the id of a row and the clock of its `created_at`."""
+
+
+def first_id_of(since: datetime) -> UUID:
+    """An id below those of all rows that were written since then; such ids begin with the milliseconds.
+
+    About one in 160 random ids of other programs is below it too.
+    """
+    milliseconds = max(int((since - MAX_CLOCK_SKEW).timestamp() * 1000), 0)
+    return UUID(int=milliseconds << 80)
 
 
 def dormant_since(user_ids: Collection[UUID]) -> dict[UUID, datetime]:
@@ -56,19 +72,57 @@ def is_in_audit_log(transition_id: UUID | None) -> bool:
 
 def moved_by_run(job_id: UUID, *, user_ids: Collection[UUID]) -> set[UUID]:
     """The users of `user_ids` whom this run has moved."""
-    transitions = EngagementStateTransition.objects.filter(
-        user_id__any_of=user_ids, metadata__job_id=str(job_id)
-    )
+    transitions = transitions_of_run(job_id).filter(user_id__any_of=user_ids)
     return set(transitions.values_list("user_id", flat=True))
 
 
 def transitions_of_run(job_id: UUID) -> QuerySet[EngagementStateTransition]:
     """The transitions of a run."""
-    transitions = EngagementStateTransition.objects.filter(metadata__job_id=str(job_id))
-    if job_id.version == TIME_ORDERED:
-        # The rows are younger than the run, so the primary key excludes all older ones.
-        transitions = transitions.filter(id__gt=job_id)
-    return transitions
+    return EngagementStateTransition.objects.filter(of_run(job_id))
+
+
+def of_run(job_id: UUID) -> Q:
+    """The condition that a run made the transition."""
+    # As text, which is what the index has: other programs may store what is no UUID.
+    condition = Q(Exact(KT("metadata__job_id"), str(job_id)))
+    # The rows are younger than the run. For a run of many users the primary key, read from here on, may be
+    # cheaper than sorting what the index finds.
+    return condition & Q(id__gt=job_id) if job_id.version == TIME_ORDERED else condition
+
+
+def by_person(name: str) -> Q:
+    """The condition that a staff account made the transition."""
+    return Q(Exact(KT("metadata__performed_by"), name))
+
+
+def with_undoing(transitions: QuerySet[EngagementStateTransition]) -> QuerySet[EngagementStateTransition]:
+    """The transitions, each with `undone_at`, if it was undone. Costs something for the rows read only."""
+    undoing = EngagementStateTransition.objects.filter(
+        user_id=OuterRef("user_id"), trigger=Trigger.RUN_UNDONE
+    )
+    of_transition = undoing.alias(undone_id=KT("metadata__undone_transition_id")).filter(
+        undone_id=Cast(OuterRef("pk"), TextField())
+    )
+    return transitions.annotate(undone_at=Subquery(of_transition.values("created_at")[:1]))
+
+
+class Undoing(NamedTuple):
+    """What one person, or the command, has undone of a run."""
+
+    performed_by: str
+    """The staff account; empty for the command."""
+    number: int
+    last_at: datetime
+
+
+def undoings_of_run(job_id: UUID) -> list[Undoing]:
+    """Who has undone transitions of a run, the latest first."""
+    undoing = EngagementStateTransition.objects.filter(trigger=Trigger.RUN_UNDONE)
+    of_run = undoing.alias(run=KT("metadata__undone_job_id")).filter(run=str(job_id))
+    by_person = of_run.order_by().values_list(KT("metadata__performed_by"))
+    rows = by_person.annotate(Count("pk"), Max("created_at"))
+    undoings = [Undoing(person or "", number, last_at) for person, number, last_at in rows]
+    return sorted(undoings, key=lambda undoing: undoing.last_at, reverse=True)
 
 
 def count_transitions_of_run(job_id: UUID) -> dict[str, int]:

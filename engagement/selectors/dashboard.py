@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
-from uuid import UUID
 
 from django.db.models import Case, Count, Min, Q, Value, When
 from django.db.models.fields.json import KeyTextTransform
-from django.db.models.functions import TruncDate
+from django.db.models.functions import Coalesce, TruncDate
 
 from engagement.conf import engagement_settings
 from engagement.models import IN_DOUBT, EngagementMessage, EngagementStateTransition, MessageStatus
 from engagement.schedule import first_run_from
 from engagement.selectors import due_users
+from engagement.selectors.audit_log import first_id_of
+from engagement.selectors.deliveries import NOT_DELIVERED
 from engagement.states import CHECKS, State, Trigger
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from engagement.states import Check, Policy
 
 DAYS_SHOWN: Final = 30
-
-MAX_CLOCK_SKEW: Final = timedelta(days=1)
-"""Between the clock that made the id of a row and the clock of its `created_at`."""
 
 # Only the rows of these triggers need a look at their metadata.
 _IS_MANUAL: Final = Case(
@@ -77,6 +75,12 @@ class Backlog(NamedTuple):
     """By `outcome_reason`; without those that have none."""
     sent_of_late: int
     """Sent within the last 24 hours."""
+    failed_of_late: int = 0
+    """Failed, and tried or scheduled within the last 24 hours."""
+    not_delivered: int = 0
+    """Sent within the last 24 hours, and reported as not delivered."""
+    oldest_due_at: datetime | None = None
+    """Since when the oldest pending message is due; one that the sender holds back is not due."""
 
 
 def users_by_state() -> dict[State, int]:
@@ -121,22 +125,37 @@ def message_backlog(*, now: datetime) -> Backlog:
     """Found by the partial indexes of the statuses, in four statements."""
     pending = EngagementMessage.objects.filter(status=MessageStatus.PENDING)
     failed = EngagementMessage.objects.filter(status=MessageStatus.FAILED)
-    waiting = list(pending.values_list("outcome_reason").annotate(Count("pk"), Min("scheduled_for")))
-    failures = dict(failed.values_list("outcome_reason").annotate(Count("pk")))
+    due_at = Coalesce("next_attempt_at", "scheduled_for")
+    waiting = list(
+        pending.values_list("outcome_reason").annotate(
+            Count("pk"), Min("scheduled_for"), first_due_at=Min(due_at)
+        )
+    )
+    first_due_at = min((due_at for *_, due_at in waiting), default=None)
+    a_day_ago = now - timedelta(days=1)
+    is_recent = Q(tried_at__gte=a_day_ago, tried_at__lte=now)
+    failures = list(
+        failed.alias(tried_at=Coalesce("claimed_at", "scheduled_for"))
+        .values_list("outcome_reason")
+        .annotate(Count("pk"), of_late=Count("pk", filter=is_recent))
+    )
     in_doubt = EngagementMessage.objects.filter(status__in=IN_DOUBT)
     doubts = dict(in_doubt.values_list("status").annotate(Count("pk")))
     sent = EngagementMessage.objects.filter(
-        status=MessageStatus.SENT, claimed_at__gte=now - timedelta(days=1), claimed_at__lte=now
-    )
+        status=MessageStatus.SENT, claimed_at__gte=a_day_ago, claimed_at__lte=now
+    ).aggregate(number=Count("pk"), not_delivered=Count("pk", filter=NOT_DELIVERED))
     return Backlog(
-        pending=sum(number for _, number, _ in waiting),
-        oldest_pending_at=min((oldest for _, _, oldest in waiting), default=None),
-        held_back={reason: number for reason, number, _ in waiting if reason},
+        pending=sum(number for _, number, *_ in waiting),
+        oldest_pending_at=min((oldest for _, _, oldest, _ in waiting), default=None),
+        held_back={reason: number for reason, number, *_ in waiting if reason},
         sending=doubts.get(MessageStatus.SENDING, 0),
         unknown=doubts.get(MessageStatus.UNKNOWN, 0),
-        failed=sum(failures.values()),
-        failed_by_reason={reason: number for reason, number in failures.items() if reason},
-        sent_of_late=sent.count(),
+        failed=sum(number for _, number, _ in failures),
+        failed_by_reason={reason: number for reason, number, _ in failures if reason},
+        sent_of_late=sent["number"],
+        failed_of_late=sum(number for _, _, number in failures),
+        not_delivered=sent["not_delivered"],
+        oldest_due_at=first_due_at if first_due_at and first_due_at <= now else None,
     )
 
 
@@ -149,7 +168,7 @@ def transitions_by_day(*, now: datetime) -> list[DailyTransitions]:
     since = first_instant(now)
     rows = (
         EngagementStateTransition.objects.filter(created_at__gte=since, created_at__lte=now)
-        .filter(id__gte=_first_id_of(since - MAX_CLOCK_SKEW))
+        .filter(id__gte=first_id_of(since))
         .values_list(
             TruncDate("created_at", tzinfo=UTC),
             "trigger",
@@ -168,9 +187,3 @@ def first_instant(now: datetime) -> datetime:
     """The start of the first day shown."""
     first_day = now.astimezone(UTC).date() - timedelta(days=DAYS_SHOWN - 1)
     return datetime.combine(first_day, time(), UTC)
-
-
-def _first_id_of(instant: datetime) -> UUID:
-    """The lowest time-ordered id of `instant`. Such ids begin with the milliseconds."""
-    milliseconds = max(int(instant.timestamp() * 1000), 0)
-    return UUID(int=milliseconds << 80)

@@ -36,6 +36,9 @@ WAITING_PAUSE: Final = "waiting_pause"
 WAITING_ALLOW_LIST: Final = "waiting_allow_list"
 """Why the sender holds a pending message back, in its `outcome_reason`."""
 
+NOT_DELIVERED: Final = Q(failed_at__isnull=False, delivered_at__isnull=True, read_at__isnull=True)
+"""Of sent messages: a receipt said that the message failed, and none that it arrived."""
+
 _DUE_AT: Final = Coalesce("next_attempt_at", "scheduled_for")
 
 
@@ -274,8 +277,7 @@ def sent_counts(types: Collection[MessageType], *, now: datetime) -> SentCounts:
         status=MessageStatus.UNKNOWN, claimed_at__gte=now - timedelta(days=7)
     )
     recent = EngagementMessage.objects.filter(claimed_at__gte=now - timedelta(days=1))
-    not_delivered = Q(failed_at__isnull=False, delivered_at__isnull=True, read_at__isnull=True)
-    sent = recent.filter(status=MessageStatus.SENT).aggregate(not_delivered=Count("pk", filter=not_delivered))
+    sent = recent.filter(status=MessageStatus.SENT).aggregate(not_delivered=Count("pk", filter=NOT_DELIVERED))
     return SentCounts(
         oldest_due_at=oldest_due_at(types, now=now),
         unknown=unknown.count(),

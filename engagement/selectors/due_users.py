@@ -22,6 +22,7 @@ from django.db.models import (
 from django.db.models.functions import Cast, Concat
 
 from engagement.models import VISIBLE, EngagementMessage, UserEngagementState
+from engagement.postgres import native_times
 from engagement.selectors.goodbyes import LIVING, goodbye_key
 from engagement.states import CHECKS, SkipReason, State, UserState
 
@@ -210,12 +211,14 @@ def read_due_users(check: Check, users: QuerySet[UserEngagementState]) -> list[D
     if not check.sends_goodbye:
         return [DueUser(user_state) for user_state in read_user_states(users)]
     rows = users.values_list(*UserState._fields, "user__preferred_destination", "user__whatsapp_jid")
-    return [DueUser(UserState(*row[:-2]), *row[-2:]) for row in rows]
+    with native_times():
+        return [DueUser(UserState(*row[:-2]), *row[-2:]) for row in rows]
 
 
 def read_user_states(users: QuerySet[UserEngagementState]) -> list[UserState]:
     """Read state rows in the form that the state machine takes."""
-    return [UserState(*row) for row in users.values_list(*UserState._fields)]
+    with native_times():
+        return [UserState(*row) for row in users.values_list(*UserState._fields)]
 
 
 def count_by_state() -> dict[State, int]:

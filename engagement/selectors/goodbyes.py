@@ -1,6 +1,6 @@
 """The goodbye of a user's present wait, and whether it reached them. Nothing here writes.
 
-Rules: delivery design, section 3. `goodbye_sent_at` is the identity of a wait and never moves.
+Rules: docs/delivery.md. `goodbye_sent_at` is the identity of a wait and never moves.
 """
 
 from __future__ import annotations

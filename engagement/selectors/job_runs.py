@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from django.db.models import Q
-from django.db.models.functions import Least
+from django.db.models import Count, OuterRef, Q, Subquery, TextField, Value
+from django.db.models.fields.json import KT
+from django.db.models.functions import Cast, Coalesce, Least
 
-from engagement.models import GOOD, EngagementJobRun, RunStatus
-from engagement.states import CHECKS
+from engagement.models import GOOD, EngagementJobRun, EngagementStateTransition, RunStatus
+from engagement.states import CHECKS, Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -32,6 +33,12 @@ def status_of_run(run: EngagementJobRun, *, now: datetime) -> str:
     if run.status == RunStatus.RUNNING and now - run.last_seen_at > VANISHED_AFTER:
         return VANISHED
     return run.status
+
+
+def duration_of(run: EngagementJobRun, *, now: datetime) -> timedelta:
+    """How long the run took, or for how long it has been seen at work."""
+    end = run.finished_at or (now if status_of_run(run, now=now) == RunStatus.RUNNING else run.last_seen_at)
+    return max(end - run.started_at, timedelta(0))
 
 
 def runs_with_status(outcomes: Collection[str], *, now: datetime) -> Q:
@@ -67,6 +74,13 @@ def good_runs(check: Check) -> QuerySet[EngagementJobRun]:
     return runs.filter(has_moved, not_all_failed).order_by(Least("now", "finished_at").desc())
 
 
+def last_good_runs() -> dict[Check, EngagementJobRun | None]:
+    """By check: the last good run that made it, in one statement."""
+    runs = [good_runs(check).annotate(check_name=Value(check.name))[:1] for check in CHECKS]
+    found = {run.check_name: run for run in runs[0].union(*runs[1:], all=True)}
+    return {check: found.get(check.name) for check in CHECKS}
+
+
 def latest_runs() -> QuerySet[EngagementJobRun]:
     """All runs, the latest first."""
     return EngagementJobRun.objects.order_by("-started_at", "-job_id")
@@ -78,3 +92,11 @@ def goodbyes_of_good_runs(*, count: int) -> list[int]:
     runs = latest_runs().filter(status__in=GOOD, checks__has_any_keys=names)[:count]
     every = runs.values_list("checks", flat=True)
     return [sum(checks[name]["succeeded"] for name in names if name in checks) for checks in every]
+
+
+def with_undone(runs: QuerySet[EngagementJobRun]) -> QuerySet[EngagementJobRun]:
+    """The runs, each with `undone`: how many of its transitions were undone."""
+    undoing = EngagementStateTransition.objects.filter(trigger=Trigger.RUN_UNDONE)
+    of_run = undoing.annotate(run=KT("metadata__undone_job_id")).filter(run=Cast(OuterRef("pk"), TextField()))
+    count = of_run.order_by().values("run").annotate(number=Count("pk")).values("number")
+    return runs.annotate(undone=Coalesce(Subquery(count), 0))

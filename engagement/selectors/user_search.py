@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MAX_FOUND: Final = 200
 """Users found by a part of an address."""
 
+MARKED_AS_ACTIVE: Final = "Marked as active."
+"""How the admin's log names the one support action that the audit log has too."""
+
 _PHONE_NUMBER: Final = re.compile(r"\+?[\d\s().-]+")
 
 
@@ -81,6 +84,7 @@ def support_actions(user_id: UUID, *, count: int) -> list[LogEntry]:
     """The latest support actions on the user that made no transition, the latest first."""
     kind = ContentType.objects.get_for_model(UserProfile)
     entries = LogEntry.objects.filter(content_type=kind, object_id=str(user_id))
+    entries = entries.exclude(change_message=MARKED_AS_ACTIVE)
     return list(entries.select_related("user").order_by("-action_time", "-id")[:count])
 
 

@@ -23,7 +23,7 @@ from engagement.replies import (
 )
 from engagement.selectors import audit_log, goodbyes
 from engagement.services.message_queue import NewMessage, cancel_pending, queue_message
-from engagement.services.preferences import set_preference
+from engagement.services.preferences import PreferenceSource, set_preference
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.services.state_machine import (
     lock_known_states,
@@ -287,7 +287,9 @@ def _set_preference(
     preference = preference_in(text, preferences=engagement_settings().preferences)
     if preference is None:
         return None, 0
-    change = set_preference(user_id=user_id, preference=preference, said_at=said_at, now=now)
+    change = set_preference(
+        user_id=user_id, preference=preference, said_at=said_at, now=now, source=PreferenceSource.MESSAGE
+    )
     return preference if change.is_applied else None, change.cancelled
 
 

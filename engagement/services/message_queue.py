@@ -8,14 +8,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F, TextField, Value
 from django.db.models.functions import Concat, Greatest
 from uuid_utils import uuid7
 
 from engagement.message_catalogue import check_message
 from engagement.models import EngagementMessage, MessageInsert, MessageStatus, MessageType
-from engagement.postgres import text_arrays
+from engagement.postgres import TextArrays
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.states import require_aware
 
@@ -32,21 +32,30 @@ if TYPE_CHECKING:
 WAIT_OVER: Final = "wait_over"
 """Why a timeout cancels a goodbye that is still pending."""
 ERASED_KEY: Final = "erased:"
-"""How the idempotency key of a message begins whose user was erased; its id follows."""
+"""The beginning of the key of a message whose user was erased. The id of the message follows."""
 EXPIRED_CLAIM: Final = "claim_expired"
-"""Why a message is unknown whose sender never reported an outcome."""
+"""The reason of messages that are unknown because their sender never reported an outcome."""
 
 
 log = structlog.get_logger("engagement")
 
 
+class Queued(NamedTuple):
+    """The result of queueing messages."""
+
+    ids: list[str]
+    """An id for each message, in their order; that of its row if it was queued."""
+    rows: int
+    """How many were queued. The keys of the others were taken."""
+
+
 class NewMessage(NamedTuple):
     """A message to be queued."""
 
-    user_id: UUID
+    user_id: UUID | str
     message_type: MessageType
     message_key: str
-    destination: Destination
+    destination: Destination | str
     destination_jid: str
     scheduled_for: datetime
     idempotency_key: str
@@ -65,19 +74,18 @@ def queue_message(*, message: NewMessage, now: datetime) -> EngagementMessage | 
     naive time.
     """
     with transaction.atomic(savepoint=False):
-        (row,) = _insert([message], now=now)
-        # bulk_create returns what it was given; only the table knows whether the row is new.
-        return EngagementMessage.objects.filter(pk=row.pk).first()
+        queued = _insert([message], now=now)
+        return EngagementMessage.objects.get(pk=queued.ids[0]) if queued.rows else None
 
 
 @retry_own_transaction
-def queue_messages(*, messages: Iterable[NewMessage], now: datetime) -> None:
+def queue_messages(*, messages: Iterable[NewMessage], now: datetime) -> Queued:
     """Queue many messages in one statement, except those whose idempotency key is taken.
 
     Transaction, repetition and errors as for `queue_message`. Of two messages with one key, the first
     is queued.
     """
-    _insert(list(messages), now=now)
+    return _insert(list(messages), now=now)
 
 
 def cancel_pending(*, user_id: UUID, message_types: Collection[MessageType] = tuple(MessageType)) -> int:
@@ -181,14 +189,15 @@ def _cancel(messages: QuerySet[EngagementMessage]) -> int:
         return cancelled.update(status=MessageStatus.CANCELLED, outcome_reason=None) if ids else 0
 
 
-def _insert(messages: Sequence[NewMessage], *, now: datetime) -> list[MessageInsert]:
+def _insert(messages: Sequence[NewMessage], *, now: datetime) -> Queued:
     _check(messages)
+    ids = [str(uuid7()) for _ in messages]
     # A batch has few different times: convert each of them once.
     written = cache(_written)
     rows = [
         MessageInsert(
             # Positional, in the order of the model's fields: Django takes twice as long with keywords.
-            str(uuid7()),
+            message_id,
             str(message.user_id),
             str(message.message_type),
             message.message_key,
@@ -199,10 +208,12 @@ def _insert(messages: Sequence[NewMessage], *, now: datetime) -> list[MessageIns
             message.idempotency_key,
             written(now),
         )
-        for message in messages
+        for message_id, message in zip(ids, messages, strict=True)
     ]
-    with text_arrays():
-        return MessageInsert.objects.bulk_create(rows, ignore_conflicts=True)
+    written_rows = TextArrays()
+    with connection.execute_wrapper(written_rows):
+        MessageInsert.objects.bulk_create(rows, ignore_conflicts=True)
+    return Queued(ids, written_rows.rows)
 
 
 def _written(moment: datetime) -> str:

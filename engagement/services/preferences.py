@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from django.db import transaction
@@ -47,14 +48,31 @@ class PreferenceChange:
     """How many pending messages were cancelled."""
 
 
-def opt_out(*, user_id: UUID, now: datetime) -> PreferenceChange:
+class PreferenceSource(StrEnum):
+    """By what a preference came. Stored as `opt_out_source`."""
+
+    MESSAGE = "message"
+    """The user wrote it."""
+    SUPPORT = "support"
+    """A staff account set it in the admin."""
+    API = "api"
+    """Another program set it, over HTTP or by this service."""
+    PROVIDER = "provider"
+    """The provider reported it."""
+    SUPPRESSION = "suppression"
+    """The address belongs to a person who was erased."""
+
+
+def opt_out(
+    *, user_id: UUID, now: datetime, source: PreferenceSource = PreferenceSource.API
+) -> PreferenceChange:
     """Stop all re-engagement messages to the user, and cancel the pending ones.
 
     Transaction: opens one, or joins the caller's. Locks the user's state row, then the profile, as
     the daily job does, so that a goodbye which is being queued meanwhile is cancelled too.
     Repeatable. Raises UserProfileNotFound, and ValueError for a naive `now`, and changes nothing then.
     """
-    return set_preference(user_id=user_id, preference=Preference.OPTED_OUT, now=now)
+    return set_preference(user_id=user_id, preference=Preference.OPTED_OUT, now=now, source=source)
 
 
 def opt_in(*, user_id: UUID, now: datetime) -> PreferenceChange:
@@ -67,7 +85,12 @@ def opt_in(*, user_id: UUID, now: datetime) -> PreferenceChange:
 
 @retry_own_transaction
 def set_preference(
-    *, user_id: UUID, preference: Preference, now: datetime, said_at: datetime | None = None
+    *,
+    user_id: UUID,
+    preference: Preference,
+    now: datetime,
+    said_at: datetime | None = None,
+    source: PreferenceSource = PreferenceSource.API,
 ) -> PreferenceChange:
     """Store a preference that the user expressed at `said_at`, unless a later one is known.
 
@@ -79,7 +102,10 @@ def set_preference(
         lock_known_states(user_ids=[user_id])
         profiles = UserProfile.objects.filter(pk=user_id)
         is_applied = profiles.filter(_is_latest(preference, said_at)).update(
-            reengagement_opt_out=opts_out, opt_out_changed_at=said_at or now, updated_at=now
+            reengagement_opt_out=opts_out,
+            opt_out_changed_at=said_at or now,
+            opt_out_source=source.value,
+            updated_at=now,
         )
         if not is_applied and not profiles.exists():
             raise UserProfileNotFound(user_id)
@@ -97,7 +123,10 @@ def remember_opt_out(*, user_id: UUID, now: datetime) -> None:
     Transaction: needs the caller's, in which the profile was locked. Repeatable.
     """
     UserProfile.objects.filter(pk=user_id, reengagement_opt_out=False).update(
-        reengagement_opt_out=True, opt_out_changed_at=now, updated_at=now
+        reengagement_opt_out=True,
+        opt_out_changed_at=now,
+        opt_out_source=PreferenceSource.SUPPRESSION.value,
+        updated_at=now,
     )
 
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from engagement.schedule import iso_text
-from engagement.selectors.job_runs import answered_for, good_runs, latest_runs, status_of_run
-from engagement.states import CHECKS
+from engagement.selectors.job_runs import answered_for, last_good_runs, latest_runs, status_of_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,18 +83,27 @@ def watch_runs(*, now: datetime, max_age: timedelta) -> RunWatch:
     Each check needs a good run, because `--check` limits a run to some checks. Dry runs do not count.
     Transaction: none needed. Read only, so repeatable.
     """
-    last_runs = [(check, good_runs(check).first()) for check in CHECKS]
-    check, good = min(last_runs, key=_answered_for)
+    last_runs = last_good_runs()
+    check, good = min(last_runs.items(), key=_answered_for)
     later = latest_runs()
     if good:
         later = later.filter(started_at__gt=good.started_at)
     return RunWatch(
         last_good=good,
-        check=None if all(run == good for _, run in last_runs) else check,
+        check=None if all(run == good for run in last_runs.values()) else check,
         age=now - answered_for(good) if good else None,
         max_age=max_age,
         since=[SeenRun(run, status_of_run(run, now=now)) for run in later[:RUNS_LISTED]],
     )
+
+
+def age_of_good_run(*, now: datetime) -> timedelta | None:
+    """The time since the instant as of which each check had a good run; None if one of them had none.
+
+    Transaction: none needed. Read only, so repeatable. One statement.
+    """
+    _, good = min(last_good_runs().items(), key=_answered_for)
+    return now - answered_for(good) if good else None
 
 
 def _answered_for(last_run: tuple[Check, EngagementJobRun | None]) -> tuple[bool, datetime | None]:

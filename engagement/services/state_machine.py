@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from django.db import connection, transaction
@@ -136,20 +137,26 @@ def transition_states(  # noqa: PLR0913  each says something else about the tran
     trigger = Trigger(trigger)
     if not user_states:
         return []
-    moving = [user_state for user_state in user_states if next_state(user_state, trigger)]
+    moving = _moving(user_states, trigger)
     _write_states(user_states, trigger=trigger, now=now, heard_at=heard_at or now, policy=policy)
     # A user whom a person marked as active has not returned unprompted.
     since = {} if performed_by else _dormant_since(moving, trigger=trigger)
     origin = _origin(job_id=job_id, performed_by=performed_by)
+    about = partial(transition_metadata, trigger=trigger, now=now, policy=policy, message=message)
+    target, cause, details = TARGETS[trigger].value, trigger.value, details or {}
     transitions = [
-        _transition(
-            user_state,
-            trigger,
-            now=now,
-            policy=policy,
-            since=since,
-            origin={**origin, **(details or {}).get(user_state.user_id, {})},
-            message=message,
+        Transition(
+            uuid7(),
+            user_state.user_id,
+            user_state.state,
+            target,
+            cause,
+            {
+                **about(user_state, dormant_since=since.get(user_state.user_id)),
+                **origin,
+                **details.get(user_state.user_id, {}),
+            },
+            now,
         )
         for user_state in moving
     ]
@@ -161,8 +168,8 @@ def transition_states(  # noqa: PLR0913  each says something else about the tran
 def extend_wait(*, user_id: UUID, until: datetime) -> bool:
     """Let a user's wait for an answer last at least until then; returns whether it does so now.
 
-    The wait counts from the telling: the sender calls this when it claims a goodbye, and when the goodbye
-    is delivered. It writes no audit row.
+    The wait begins when the user is told: the sender calls this when it claims a goodbye, and when the
+    goodbye is delivered. It writes no audit row.
     Transaction: needs the caller's, in which the state row was locked. Repeatable.
     """
     _require_transaction("extend_wait()")
@@ -172,11 +179,13 @@ def extend_wait(*, user_id: UUID, until: datetime) -> bool:
     return changed > 0
 
 
-def undo_transitions(*, undoing: Sequence[tuple[UserState, Transition]], now: datetime) -> list[Transition]:
+def undo_transitions(
+    *, undoing: Sequence[tuple[UserState, Transition]], now: datetime, performed_by: str | None = None
+) -> list[Transition]:
     """Undo transitions of a run, in two statements; returns the audit rows of the undoing.
 
     Each user goes back to the state and the timestamps that the audit row of their transition holds.
-    The caller checks that nothing has happened to them since.
+    The caller checks that nothing has happened to them since. The audit rows name `performed_by`.
     Transaction: needs the caller's, in which the states were read and locked. All go back or none.
     Not repeatable with the same states: that raises StaleUserStates.
     Raises TransactionManagementError without a transaction; ValueError for a naive `now`, or if an
@@ -186,7 +195,10 @@ def undo_transitions(*, undoing: Sequence[tuple[UserState, Transition]], now: da
     _require_transaction("undo_transitions()")
     former = [state_before(user_state, transition=move) for user_state, move in undoing]
     _restore_states(former, left=[user_state.state for user_state, _ in undoing], now=now)
-    transitions = [_undoing_transition(user_state, move, now=now) for user_state, move in undoing]
+    origin = _origin(job_id=None, performed_by=performed_by)
+    transitions = [
+        _undoing_transition(user_state, move, now=now, origin=origin) for user_state, move in undoing
+    ]
     _write_audit_log(transitions)
     return transitions
 
@@ -218,6 +230,13 @@ def _create_states(user_ids: Collection[UUID], *, now: datetime) -> None:
         ),
         ignore_conflicts=True,
     )
+
+
+def _moving(user_states: Sequence[UserState], trigger: Trigger) -> list[UserState]:
+    """Those whom the trigger moves. Thousands of users are in few states: each state is asked once."""
+    one_of_each = {user_state.state: user_state for user_state in user_states}
+    moved = {state for state, user_state in one_of_each.items() if next_state(user_state, trigger)}
+    return [user_state for user_state in user_states if user_state.state in moved]
 
 
 def _write_states(
@@ -259,32 +278,9 @@ def _dormant_since(moving: Sequence[UserState], *, trigger: Trigger) -> Mapping[
     return silent_since | audit_log.dormant_since(silent_since) if silent_since else {}
 
 
-def _transition(
-    user_state: UserState,
-    trigger: Trigger,
-    *,
-    now: datetime,
-    policy: Policy,
-    since: Mapping[UUID, datetime],
-    origin: Mapping[str, str],
-    message: ReceivedMessage | None,
+def _undoing_transition(
+    user_state: UserState, move: Transition, *, now: datetime, origin: Mapping[str, str]
 ) -> Transition:
-    dormant_since = since.get(user_state.user_id)
-    metadata = transition_metadata(
-        user_state, trigger, now=now, policy=policy, dormant_since=dormant_since, message=message
-    )
-    return Transition(
-        id=uuid7(),
-        user_id=user_state.user_id,
-        from_state=user_state.state,
-        to_state=TARGETS[trigger].value,
-        trigger=trigger.value,
-        metadata={**metadata, **origin},
-        created_at=now,
-    )
-
-
-def _undoing_transition(user_state: UserState, move: Transition, *, now: datetime) -> Transition:
     # Not under the key job_id: the undoing must not count as a transition of the run.
     undone = {"undone_job_id": move.metadata["job_id"], "undone_transition_id": str(move.id)}
     if "goodbye" in move.metadata:
@@ -296,7 +292,7 @@ def _undoing_transition(user_state: UserState, move: Transition, *, now: datetim
         from_state=user_state.state,
         to_state=move.from_state,
         trigger=Trigger.RUN_UNDONE.value,
-        metadata={**metadata, **undone},
+        metadata={**metadata, **undone, **origin},
         created_at=now,
     )
 
@@ -307,17 +303,17 @@ _EXTEND_WAIT: Final = """
     WHERE user_id = %(user_id)s AND state = 'goodbye_sent' AND goodbye_expires_at < %(until)s
 """
 _RESTORE_STATES: Final = """
-    UPDATE user_engagement_states AS stands
-    SET state = stood.state,
-        goodbye_sent_at = stood.goodbye_sent_at,
-        goodbye_expires_at = stood.goodbye_expires_at,
-        remind_at = stood.remind_at,
+    UPDATE user_engagement_states AS states
+    SET state = former.state,
+        goodbye_sent_at = former.goodbye_sent_at,
+        goodbye_expires_at = former.goodbye_expires_at,
+        remind_at = former.remind_at,
         updated_at = %s
-    FROM jsonb_to_recordset(%s::jsonb) AS stood (
+    FROM jsonb_to_recordset(%s::jsonb) AS former (
         user_id uuid, left_in text, state text,
         goodbye_sent_at timestamptz, goodbye_expires_at timestamptz, remind_at timestamptz
     )
-    WHERE stands.user_id = stood.user_id AND stands.state = stood.left_in
+    WHERE states.user_id = former.user_id AND states.state = former.left_in
 """
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from engagement.sandbox.server import WhatsAppSandbox
 from tests.acceptance.deliveries import kill_senders_that_are_left
+from tests.acceptance.own_server import OwnServer
 from tests.acceptance.runs import kill_what_is_left
 from tests.database import another_connection
 
@@ -62,6 +63,21 @@ def other(committed: None) -> Iterator[psycopg.Connection]:
     with another_connection(autocommit=False) as connection:
         yield connection
         connection.rollback()
+
+
+@pytest.fixture(scope="session")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
+    server = OwnServer.started(tmp_path_factory.mktemp("server"))
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def server(own_server: OwnServer, db: None) -> OwnServer:
+    """A running server with empty tables, which a test may crash."""
+    own_server.start()
+    own_server.empty()
+    return own_server
 
 
 @pytest.fixture

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from collections import Counter
-from contextlib import suppress
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from django.db.models import F
+from django.test import override_settings
 
 from engagement.message_catalogue import GOODBYE
 from engagement.models import EngagementMessage, MessageStatus
 from engagement.sandbox.server import Answer
 from engagement.selectors.deliveries import database_now
 from engagement.services.delivery.receipts import callback_ids
-from tests.acceptance.runs import RUN_SECONDS, wait_until
+from tests.acceptance.runs import RUN_SECONDS, kill
 from tests.factories import make_users
-from tests.running import Outcome, run_job, start_process
+from tests.running import Outcome, run_command, run_job, start_process
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     import subprocess
@@ -94,21 +92,17 @@ def send_to_the_end(sandbox: WhatsAppSandbox, *arguments: str, **environment: st
     return end_of(start_sender(sandbox, *arguments, **environment))
 
 
+def send_here(sandbox: WhatsAppSandbox, *arguments: str, **environment: str) -> Outcome:
+    """A sender in this process, for what does not depend on the process."""
+    with override_settings(**(backend_environment(sandbox) | environment)):
+        return run_command("send_messages", "--json", "--no-progress", *arguments)
+
+
 def kill_senders_that_are_left() -> None:
     while _started:
         process = _started.pop()
         if process.returncode is None:
-            kill_group(process)
-
-
-def kill_group(process: subprocess.Popen[str]) -> None:
-    """Kill a sender and its workers."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    workers = children.read_text().split() if children.exists() else []
-    for pid in (*map(int, workers), process.pid):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    process.communicate()
+            kill(process)
 
 
 def let_claims_expire() -> None:

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from config.private_postgresql.server import PORT, PrivateServer
-from tests.acceptance.runs import wait_until
 from tests.running import run_process
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 DATABASE = "postgres"
-TABLES = "user_profiles, user_engagement_states, engagement_state_transitions, engagement_message_queue"
+TABLES = (
+    "user_profiles, user_engagement_states, engagement_state_transitions, engagement_message_queue,"
+    " engagement_sending_channels"
+)
 
 
 @dataclass(frozen=True, slots=True)

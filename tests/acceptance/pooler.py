@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from django.db import connection
 
-from tests.acceptance.runs import DEADLINE_SECONDS, wait_until
 from tests.running import PROJECT
+from tests.waiting import DEADLINE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,6 +26,7 @@ class Profile(NamedTuple):
     created_at: datetime
     updated_at: datetime
     time_zone: str | None = None
+    opt_out_source: str | None = None
 
 
 class UserState(NamedTuple):

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.acceptance.invariants import Run
 from tests.factories import NOW
 from tests.running import Outcome, run_command, start_process
+from tests.waiting import DEADLINE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable
 
     import psycopg
 
-DEADLINE_SECONDS: Final = 60
 RUN_SECONDS: Final = 240
 
 JOB: Final = "acceptance-run"
@@ -68,12 +66,6 @@ def run_of(outcome: Outcome) -> Run:
 
 
 KILLED: Final = Run(NOW, None)
-
-
-def wait_until(condition: Callable[[], object], complaint: str) -> None:
-    deadline_at = monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert monotonic() < deadline_at, complaint
 
 
 def wait_for_moves(

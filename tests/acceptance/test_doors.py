@@ -39,8 +39,8 @@ EXAMPLE: Final = PROJECT / "docs" / "examples" / "assistant.mjs"
 CLIENTS: Final = 16
 
 
-@pytest.fixture
-def server() -> Iterator[WebServer]:
+@pytest.fixture(scope="module")
+def server(django_db_setup: None) -> Iterator[WebServer]:
     with web_server() as running:
         yield running
 

@@ -13,7 +13,6 @@ from tests.acceptance.due import first_goodbyes, goodbyes_in_order, take_key
 from tests.acceptance.invariants import assert_invariants
 from tests.acceptance.rows import take_snapshot
 from tests.acceptance.runs import (
-    DEADLINE_SECONDS,
     KILLED,
     count_moves,
     end_of,
@@ -25,10 +24,10 @@ from tests.acceptance.runs import (
     wait_for_moves,
     wait_for_sessions,
     wait_for_the_end_of_sessions,
-    wait_until,
     wait_until_waiting,
 )
 from tests.acceptance.seeding import seeded
+from tests.waiting import DEADLINE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from random import Random
@@ -79,7 +78,7 @@ def test_stopped_run_finishes_its_batch_and_the_next_one_the_rest(
     before = seeded(onlooker, due=size.due)
     held_up = chance.choice(first_goodbyes(before))
     take_key(other, held_up)
-    process = start_run("--batch-size", str(size.batch))
+    process = start_run("--batch-size", str(size.batch), "--workers", "1")
     wait_until_waiting(onlooker, 1)
     process.send_signal(number)
     other.rollback()

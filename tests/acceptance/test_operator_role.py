@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from django.test import override_settings
 from django.utils import timezone
 
 from engagement.models import EngagementMessage, EngagementStateTransition, UserProfile
@@ -14,7 +15,7 @@ from engagement.services.inbound_messages import receive_and_reply
 from tests.acceptance.roles import is_allowed, role_of
 from tests.factories import make_run
 from tests.integration.delivery.sending import told_user
-from tests.running import run_process
+from tests.running import Outcome, connected_to, run_main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,18 +42,22 @@ def url_of_role(onlooker: psycopg.Connection) -> Iterator[str]:
         yield url
 
 
+def run_as(url: str, *command: str) -> Outcome:
+    with override_settings(ENGAGEMENT_SUPPRESSION_KEY="a key"), connected_to(url):
+        return run_main(*command)
+
+
 def test_the_role_erases_and_purges(url_of_role: str) -> None:
     user, now = told_user(), timezone.now()
     receive_and_reply(user_id=user.user_id, text="1", received_at=now, now=now, message_id="wamid.A")
     make_run(errors=[{"user_id": str(user.user_id), "check_type": "x", "error": "y"}])
-    values = {"DATABASE_URL": url_of_role, "ENGAGEMENT_SUPPRESSION_KEY": "a key"}
-    erased = run_process("erase_engagement_user", str(user.user_id), "--yes", **values)
+    erased = run_as(url_of_role, "erase_engagement_user", str(user.user_id), "--yes")
     assert (erased.code, erased.out.startswith("Erased: 1 profile, 1 state")) == (0, True), erased.err
     assert not UserProfile.objects.exists()
     old = now - timedelta(days=1_000)
     EngagementMessage.objects.update(created_at=old, scheduled_for=old, status="sent")
     EngagementStateTransition.objects.update(created_at=old)
-    purged = run_process("purge_engagement_history", "--older-than", "2y", "--yes", "--json", **values)
+    purged = run_as(url_of_role, "purge_engagement_history", "--older-than", "2y", "--yes", "--json")
     assert (purged.code, purged.json["rows"]["engagement_message_queue"]) == (0, 1), purged.err
 
 
@@ -63,8 +68,7 @@ def test_the_role_erases_under_row_level_security(onlooker: psycopg.Connection, 
         onlooker.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
     onlooker.commit()
     try:
-        values = {"DATABASE_URL": url_of_role, "ENGAGEMENT_SUPPRESSION_KEY": "a key"}
-        erased = run_process("erase_engagement_user", str(user.user_id), "--yes", **values)
+        erased = run_as(url_of_role, "erase_engagement_user", str(user.user_id), "--yes")
         assert erased.out.startswith("Erased: 1 profile"), erased
     finally:
         for table in tables:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from django.test import override_settings
 
 from engagement.models import EngagementMessage, MessageStatus, UserProfile
 from engagement.selectors.deliveries import database_now
@@ -19,7 +20,7 @@ from tests.acceptance.deliveries import (
     send_to_the_end,
 )
 from tests.acceptance.roles import is_allowed, role_of
-from tests.running import run_process
+from tests.running import connected_to, run_main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,10 +67,11 @@ def test_everything_about_sending_works_with_these_privileges(
     sandbox: WhatsAppSandbox, url_of_role: str
 ) -> None:
     queue_goodbyes(6)
-    environment = {"DATABASE_URL": url_of_role, **backend_environment(sandbox)}
+    environment = backend_environment(sandbox)
 
     def run(*command: str) -> int:
-        outcome = run_process(*command, **environment)
+        with override_settings(**environment), connected_to(url_of_role):
+            outcome = run_main(*command)
         assert "Traceback" not in outcome.err, outcome.err
         assert "privilege" not in outcome.err, outcome.err
         return outcome.code
@@ -79,7 +81,7 @@ def test_everything_about_sending_works_with_these_privileges(
     assert run("resume_sending") == 0
     # Not on WhatsApp; wants no more such messages; the template is paused.
     sandbox.respond = Refusals({2: 131026, 3: 131050, 4: 132015})
-    outcome = send_to_the_end(sandbox, "--workers", "2", **environment)
+    outcome = send_to_the_end(sandbox, "--workers", "2", DATABASE_URL=url_of_role)
     assert outcome.code in {3, 5}, outcome
     assert UserProfile.objects.filter(reengagement_opt_out=True).count() == 1
     row = EngagementMessage.objects.filter(status=MessageStatus.SENT).first()

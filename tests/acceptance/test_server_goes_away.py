@@ -10,10 +10,8 @@ import pytest
 
 from tests.acceptance.due import first_goodbyes, take_key
 from tests.acceptance.invariants import assert_invariants
-from tests.acceptance.own_server import OwnServer
 from tests.acceptance.rows import take_snapshot
 from tests.acceptance.runs import (
-    DEADLINE_SECONDS,
     JOB,
     count_moves,
     end_of,
@@ -22,12 +20,12 @@ from tests.acceptance.runs import (
     start_run,
     value,
     wait_for_moves,
-    wait_until,
     wait_until_waiting,
 )
 from tests.acceptance.seeding import seeded
 from tests.database import execute
 from tests.running import Outcome
+from tests.waiting import DEADLINE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     import subprocess
@@ -37,6 +35,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from tests.acceptance.conftest import Size
+    from tests.acceptance.own_server import OwnServer
 
 TERMINATE = """
     SELECT count(*) FROM (
@@ -53,21 +52,6 @@ IN_THE_COMMIT = """
 """
 
 COMMITTING = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND wait_event = 'SyncRep'"
-
-
-@pytest.fixture(scope="module")
-def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
-    server = OwnServer.started(tmp_path_factory.mktemp("server"))
-    yield server
-    server.remove()
-
-
-@pytest.fixture
-def server(shared_server: OwnServer, db: None) -> OwnServer:
-    """A running server with empty tables."""
-    shared_server.start()
-    shared_server.empty()
-    return shared_server
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -20,10 +20,10 @@ from tests.acceptance.runs import (
     start_run,
     value,
     wait_for_moves,
-    wait_until,
 )
 from tests.acceptance.seeding import seed
 from tests.running import run_process
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     import subprocess

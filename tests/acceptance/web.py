@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from tests.acceptance.runs import wait_until
 from tests.running import PROJECT, database_url
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -58,7 +58,9 @@ JOB: Final = Contender("the job", job)
 CONTENDERS: Final = (
     FLOOR,
     JOB,
+    Contender("the job, 1 worker", lambda: job("--workers", "1")),
     Contender("the job, 2 workers", lambda: job("--workers", "2")),
+    Contender("the job, 3 workers", lambda: job("--workers", "3")),
     Contender("the job, 4 workers", lambda: job("--workers", "4")),
     Contender("one by one", module("one_by_one"), most_users=100_000, is_slow=True),
     Contender("django-fsm-2", module("fsm"), most_users=100_000, is_slow=True),

@@ -59,19 +59,7 @@ def run() -> None:
         with transaction.atomic():
             row.say_goodbye(NOW)
             row.save()
-            EngagementStateTransition.objects.create(
-                user_id=row.user_id,
-                from_state="active",
-                to_state="goodbye_sent",
-                trigger="inactivity_14d",
-                metadata={
-                    "days_inactive": (NOW - row.last_activity_at).days,
-                    "trigger_source": "scheduler",
-                    "job_id": str(job_id),
-                },
-                created_at=NOW,
-            )
-            EngagementMessage.objects.get_or_create(
+            goodbye, _ = EngagementMessage.objects.get_or_create(
                 idempotency_key=goodbye_key(row.user_id, now=NOW),
                 defaults={
                     "user_id": row.user_id,
@@ -82,4 +70,17 @@ def run() -> None:
                     "scheduled_for": NOW,
                     "created_at": NOW,
                 },
+            )
+            EngagementStateTransition.objects.create(
+                user_id=row.user_id,
+                from_state="active",
+                to_state="goodbye_sent",
+                trigger="inactivity_14d",
+                metadata={
+                    "days_inactive": (NOW - row.last_activity_at).days,
+                    "trigger_source": "scheduler",
+                    "job_id": str(job_id),
+                    "goodbye_message_id": str(goodbye.pk),
+                },
+                created_at=NOW,
             )

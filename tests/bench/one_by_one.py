@@ -9,7 +9,7 @@ from engagement.selectors import due_users
 from engagement.selectors.due_users import DueUser
 from engagement.services.goodbye import goodbye_for
 from engagement.services.message_queue import queue_message
-from engagement.services.state_machine import transition_state
+from engagement.services.state_machine import lock_states, transition_states
 from engagement.states import CHECKS, Policy, Trigger, UserState
 from tests.bench.tables import NOW
 
@@ -25,5 +25,12 @@ def run() -> None:
             row.user.whatsapp_jid or "",
         )
         with transaction.atomic():
-            transition_state(user_id=row.user_id, trigger=Trigger.INACTIVITY_14D, now=NOW, job_id=job_id)
-            queue_message(message=goodbye_for(user, now=NOW), now=NOW)
+            goodbye = queue_message(message=goodbye_for(user, now=NOW), now=NOW)
+            transition_states(
+                user_states=lock_states(user_ids=[row.user_id], trigger=Trigger.INACTIVITY_14D, now=NOW),
+                trigger=Trigger.INACTIVITY_14D,
+                now=NOW,
+                policy=Policy(),
+                job_id=job_id,
+                details={row.user_id: {"goodbye_message_id": str(goodbye and goodbye.pk)}},
+            )

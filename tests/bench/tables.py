@@ -33,15 +33,20 @@ _FILL_STATES: Final = """
     FROM generate_series(1::bigint, %(users)s) AS number
 """
 
-# Ids, the run's own id and the times that only the database knows are left out.
+# Ids and the times that only the database knows are left out; that the audit log names the goodbye is not.
 _FINGERPRINT: Final = """
     SELECT
         (SELECT count(*)::text || ':' || coalesce(sum(hashtextextended(concat_ws('|',
             user_id, state, last_activity_at, goodbye_sent_at, goodbye_expires_at, remind_at), 0)), 0)
          FROM user_engagement_states),
         (SELECT count(*)::text || ':' || coalesce(sum(hashtextextended(concat_ws('|',
-            user_id, from_state, to_state, trigger, metadata - 'job_id', created_at), 0)), 0)
+            user_id, from_state, to_state, trigger, metadata - '{job_id,goodbye_message_id}'::text[],
+            created_at), 0)), 0)
          FROM engagement_state_transitions),
+        (SELECT count(*)::text
+         FROM engagement_state_transitions AS moved
+         JOIN engagement_message_queue AS queued ON moved.metadata->>'goodbye_message_id' = queued.id::text
+         WHERE moved.user_id = queued.user_id),
         (SELECT count(*)::text || ':' || coalesce(sum(hashtextextended(concat_ws('|',
             user_id, message_type, message_key, message_params, destination, destination_jid,
             scheduled_for, status, retry_count, idempotency_key, created_at), 0)), 0)

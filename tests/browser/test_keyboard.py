@@ -53,7 +53,7 @@ def tab_to(page: Page, name: str) -> None:
 def test_list_is_filtered_with_the_keyboard(live_server: LiveServer) -> None:
     with visitor(DESK) as page:
         log_in(page, live_server.url, name="grace", password=PASSWORD)
-        page.goto(f"{live_server.url}/admin/engagement/userengagementstate/")
+        page.goto(f"{live_server.url}/admin/engagement/userprofile/")
         page.focus("#searchbar")
         tab_to(page, "Filters")
         page.keyboard.press("Enter")
@@ -63,7 +63,7 @@ def test_list_is_filtered_with_the_keyboard(live_server: LiveServer) -> None:
         page.keyboard.press("Space")
         page.keyboard.press("Enter")
         page.wait_for_url("**state__exact=dormant**")
-        assert page.locator("#result_list a.engagement-link").count() == 1
+        assert page.locator("#result_list th a").count() == 1
         log_out(page)
 
 

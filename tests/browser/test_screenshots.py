@@ -67,7 +67,9 @@ def test_screenshots_are_taken(user_id: UUID, live_server: LiveServer, name: str
             page.goto(f"{live_server.url}/admin/engagement/userprofile/{user_id}/change/")
             screenshot(page, f"user{name}", whole=screen is DESK)
         if screen is DESK:
-            page.goto(f"{live_server.url}/admin/engagement/userengagementstate/?state__exact=goodbye_sent")
+            page.goto(
+                f"{live_server.url}/admin/engagement/userprofile/?engagement_state__state__exact=goodbye_sent"
+            )
             screenshot(page, "states", whole=False)
 
 

@@ -61,13 +61,16 @@ def read_the_dashboard(page: Page, screen: Screen) -> None:
 
 
 def filter_the_states(page: Page, url: str) -> None:
-    page.goto(f"{url}/admin/engagement/userengagementstate/")
-    assert page.locator("#result_list a.engagement-link").count() == 4
+    page.goto(f"{url}/admin/engagement/userprofile/")
+    assert page.locator("#result_list th a").count() == 4
     page.locator("a", has_text="Filters").click()
     page.locator("#changelist-filter label", has_text="dormant").click()
     page.locator("#changelist-filter button[type=submit]").click()
     page.wait_for_url("**state__exact=dormant**")
-    assert page.locator("#result_list a.engagement-link").count() == 1
+    assert page.locator("#result_list th a").count() == 1
+    page.get_by_role("link", name="Waiting for a reply").click()
+    page.wait_for_url("**state__exact=goodbye_sent")
+    assert page.locator("#result_list th a").count() == 3
     fits(page)
 
 

@@ -37,6 +37,7 @@ class Screen(NamedTuple):
 
 
 DESK: Final = Screen(1360, 900, "light")
+WIDE_DESK: Final = Screen(1440, 900, "light")
 DARK_DESK: Final = Screen(1360, 900, "dark")
 PHONE: Final = Screen(390, 844, "light")
 NARROW_PHONE: Final = Screen(360, 740, "light")
@@ -70,14 +71,20 @@ def log_in(page: Page, url: str, *, name: str, password: str) -> None:
     page.fill("#id_username", name)
     page.fill("#id_password", password)
     page.click("#login-form button")
-    page.wait_for_load_state("networkidle")
+    # Not "networkidle", which waits half a second longer than the page.
+    page.wait_for_url(lambda address: "/login/" not in address)
 
 
 def fits(page: Page) -> None:
     """The page does not scroll sideways, and no cell of a list is cut off."""
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    cut = page.locator("#result_list :is(td, th)").evaluate_all(
-        "cells => cells.filter((cell) => cell.scrollWidth > cell.clientWidth).map((cell) => cell.innerText)"
+    cut = page.locator("#result_list :is(td, th), .engagement-table :is(td, th)").evaluate_all(
+        """cells => cells.filter((cell) => {
+            if (!cell.checkVisibility()) return false;
+            const around = cell.closest("table").parentElement.getBoundingClientRect();
+            return cell.scrollWidth > cell.clientWidth + 1
+                || cell.getBoundingClientRect().right > Math.min(around.right, innerWidth) + 1;
+        }).map((cell) => cell.innerText)"""
     )
     assert cut == []
 

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 APP: Final = PROJECT / "engagement"
 MANAGERS: Final = {"objects", "_default_manager", "_base_manager"}
 MAY_QUERY: Final = {
+    "admin/admin_log.py",
     "admin/api_tokens.py",
     "admin/support_actions.py",
     "groups.py",
     "management/commands/prepare_admin.py",
     "replay/demo.py",
     "replay/loading.py",
+    "replay/receiving.py",
     "sandbox/demo.py",
     "sandbox/people.py",
     "services/api_tokens.py",

@@ -53,7 +53,7 @@ LIVES: Final = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-NUMBER_OF_LIVES: Final = {"quick": 48, "middle": 80, "full": 1000}
+NUMBER_OF_LIVES: Final = {"quick": 20, "middle": 80, "full": 1000}
 PARTS: Final = 4
 """Several tests, for the processes that share the work."""
 

@@ -1,4 +1,4 @@
-"""What the project logs to stderr. Each test runs a program in a process of its own."""
+"""What the project logs to stderr, in a process of its own."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ import os
 import pty
 import subprocess
 import sys
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import pytest
 from django.db import connection
 
 from tests.running import PROJECT, Outcome, database_url, run_process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+Logged: TypeAlias = "Callable[[str], list[dict[str, Any]]]"
+"""Runs a program and returns the objects that it logged."""
 
 JID: Final = "5511999990042@s.whatsapp.net"
 NUMBER: Final = "+55 11 99999-0042"
@@ -54,11 +60,44 @@ def environment_with(**environment: str) -> dict[str, str]:
     }
 
 
-def logged(program: str, **environment: str) -> list[dict[str, Any]]:
+def logged_with(program: str, **environment: str) -> list[dict[str, Any]]:
     """Return the objects that the program logged; every line of stderr must be one."""
     outcome = run_program(program, **environment)
     assert (outcome.out, outcome.code) == ("", 0), outcome.err
     return [json.loads(line) for line in outcome.err.splitlines()]
+
+
+SHARED: Final = """
+import json, sys
+for line in sys.stdin:
+    exec(json.loads(line))
+    structlog.contextvars.clear_contextvars()
+    print("end", file=sys.stderr, flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def logged() -> Iterator[Logged]:
+    """Return the objects that a program logs with the defaults; one process runs all programs."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SET_UP + SHARED],
+        cwd=PROJECT,
+        env=environment_with(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+
+        def run(program: str) -> list[dict[str, Any]]:
+            assert process.stdin
+            assert process.stderr
+            process.stdin.write(json.dumps(program) + "\n")
+            process.stdin.flush()
+            return [json.loads(line) for line in iter(process.stderr.readline, "end\n")]
+
+        yield run
+        assert process.communicate() == ("", "")
 
 
 def on_a_terminal(program: str, **environment: str) -> str:
@@ -73,7 +112,7 @@ def on_a_terminal(program: str, **environment: str) -> str:
         return reader.read(65_536).decode()
 
 
-def test_each_line_is_a_json_object_without_a_terminal() -> None:
+def test_each_line_is_a_json_object_without_a_terminal(logged: Logged) -> None:
     first, second = logged("log.info('one', users=3); log.warning('two')")
     assert first.pop("timestamp") < second.pop("timestamp")
     assert first == {"event": "one", "users": 3, "level": "info", "logger": "engagement"}
@@ -81,15 +120,15 @@ def test_each_line_is_a_json_object_without_a_terminal() -> None:
 
 
 def test_timestamp_is_iso_8601_in_utc() -> None:
-    (event,) = logged("log.info('one')", TZ="America/Sao_Paulo")
+    (event,) = logged_with("log.info('one')", TZ="America/Sao_Paulo")
     assert event["timestamp"].endswith("Z")
 
 
-def test_event_with_line_breaks_stays_one_line() -> None:
+def test_event_with_line_breaks_stays_one_line(logged: Logged) -> None:
     assert [event["event"] for event in logged(r"log.info('one\ntwo')")] == ["one\ntwo"]
 
 
-def test_bound_context_is_part_of_every_event() -> None:
+def test_bound_context_is_part_of_every_event(logged: Logged) -> None:
     events = logged("structlog.contextvars.bind_contextvars(job_id='7'); log.info('a'); log.info('b')")
     assert [event["job_id"] for event in events] == ["7", "7"]
 
@@ -114,7 +153,7 @@ def test_text_format_without_a_terminal_has_no_colours() -> None:
 
 def test_events_below_the_level_are_not_logged() -> None:
     program = "log.info('one'); log.error('two'); logging.getLogger('other').warning('three')"
-    assert [event["event"] for event in logged(program, LOG_LEVEL="error")] == ["two"]
+    assert [event["event"] for event in logged_with(program, LOG_LEVEL="error")] == ["two"]
 
 
 @pytest.mark.parametrize("command", ["check", "run_engagement_daily"])
@@ -129,30 +168,30 @@ def test_invalid_setting_ends_in_one_sentence(command: str, variable: str, sente
     assert run_process(command, **{variable: "loud"}) == ("", f"manage.py: {sentence}\n", 1)
 
 
-def test_addresses_and_numbers_are_redacted_in_every_value() -> None:
+def test_addresses_and_numbers_are_redacted_in_every_value(logged: Logged) -> None:
     (event,) = logged(f"log.info('to {JID}', error='from {NUMBER}', user_id='{USER_ID}')")
     assert (event["event"], event["error"]) == ("to [address]", "from [number]")
     assert event["user_id"] == USER_ID
 
 
-def test_addresses_and_numbers_are_redacted_in_nested_values() -> None:
+def test_addresses_and_numbers_are_redacted_in_nested_values(logged: Logged) -> None:
     (event,) = logged(f"log.info('x', a={{'b': ['{JID}', ('{NUMBER}', 3)]}}, c={{'{JID}': None}})")
     assert event["a"] == {"b": ["[address]", ["[number]", 3]]}
     assert event["c"] == {"[address]": None}
 
 
-def test_addresses_and_numbers_are_redacted_in_objects_that_are_not_text() -> None:
+def test_addresses_and_numbers_are_redacted_in_objects_that_are_not_text(logged: Logged) -> None:
     (event,) = logged(f"log.info('x', error=ValueError('{JID}'), kinds={{'{NUMBER}'}})")
     assert (event["error"], event["kinds"]) == ("[address]", ["[number]"])
 
 
-def test_uuid_and_time_are_logged_as_their_text() -> None:
+def test_uuid_and_time_are_logged_as_their_text(logged: Logged) -> None:
     program = f"import datetime, uuid; log.info('x', u=uuid.UUID('{USER_ID}'), d=datetime.date(2026, 3, 2))"
     (event,) = logged(program)
     assert (event["u"], event["d"]) == (USER_ID, "2026-03-02")
 
 
-def test_numbers_and_booleans_keep_their_types() -> None:
+def test_numbers_and_booleans_keep_their_types(logged: Logged) -> None:
     (event,) = logged("log.info('x', count=12345678, share=0.25, dry_run=False, nothing=None)")
     values = (event["count"], event["share"], event["dry_run"], event["nothing"])
     assert values == (12345678, 0.25, False, None)
@@ -167,13 +206,13 @@ def test_addresses_are_redacted_in_tracebacks(log_format: str) -> None:
     assert "UserWarning" not in outcome.err
 
 
-def test_traceback_stays_on_the_line_of_its_event() -> None:
+def test_traceback_stays_on_the_line_of_its_event(logged: Logged) -> None:
     (event,) = logged(FAILING)
     assert (event["event"], event["level"]) == ("engagement_user_failed", "error")
     assert event["exception"].startswith("Traceback")
 
 
-def test_standard_library_loggers_use_the_same_format() -> None:
+def test_standard_library_loggers_use_the_same_format(logged: Logged) -> None:
     (event,) = logged(f"logging.getLogger('other').error('to %s', '{JID}', extra={{'phone': '{NUMBER}'}})")
     assert event.pop("timestamp")
     assert event == {"event": "to [address]", "level": "error", "logger": "other", "phone": "[number]"}
@@ -182,7 +221,7 @@ def test_standard_library_loggers_use_the_same_format() -> None:
 @pytest.mark.django_db
 def test_parameters_of_sql_are_not_logged_even_at_debug() -> None:
     connection.ensure_connection()
-    events = logged(
+    events = logged_with(
         "from django.db import connection\n"
         "connection.cursor().execute('SELECT %s::text', ['parameter of a statement'])\n"
         "log.debug('end')",

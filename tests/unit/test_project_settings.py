@@ -17,36 +17,49 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROGRAM = """
-import json
-from django.conf import settings
-names = ("SECRET_KEY", "SECRET_KEY_FALLBACKS", "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "DEBUG")
-print(json.dumps({name: getattr(settings, name) for name in names}))
+import json, os, runpy, sys
+names = (
+    *("SECRET_KEY", "SECRET_KEY_FALLBACKS", "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "DEBUG"),
+    *("EMAIL_HOST", "EMAIL_PORT", "EMAIL_USE_TLS", "EMAIL_USE_SSL", "DEFAULT_FROM_EMAIL"),
+)
+inherited = dict(os.environ)
+for line in sys.stdin:
+    os.environ.clear()
+    os.environ.update(inherited | json.loads(line))
+    settings = runpy.run_module("config.settings")
+    print(json.dumps({name: settings[name] for name in names}))
 """
+KEYS = ["$HOME", "$$", "$ecret", "a,b;c#d'e", r"\$x", "${HOME}"]
 
 
 def settings_with(**environment: str) -> dict[str, Any]:
+    (found,) = settings_of(environment)
+    return found
+
+
+def settings_of(*environments: dict[str, str]) -> list[dict[str, Any]]:
+    """The settings with each of these environments, from one process."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
+        input="\n".join(map(json.dumps, environments)),
         cwd=PROJECT,
         env={
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "config.settings",
             "DATABASE_URL": "postgresql://user:secret@/engagement",
             "DEBUG": "off",
-            **environment,
         },
         capture_output=True,
         text=True,
         check=True,
         timeout=60,
     )
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-@pytest.mark.parametrize("key", ["$HOME", "$$", "$ecret", "a,b;c#d'e", r"\$x", "${HOME}"])
-def test_secret_key_is_taken_literally(key: str) -> None:
-    assert settings_with(SECRET_KEY=key)["SECRET_KEY"] == key
+def test_secret_key_is_taken_literally() -> None:
+    found = settings_of(*({"SECRET_KEY": key} for key in KEYS))
+    assert [settings["SECRET_KEY"] for settings in found] == KEYS
 
 
 def test_lists_are_taken_literally() -> None:
@@ -64,6 +77,37 @@ def test_lists_are_taken_literally() -> None:
 def test_empty_variables_mean_the_defaults() -> None:
     found = settings_with(SECRET_KEY="x", DEBUG="", LOG_LEVEL="", LOG_FORMAT="", ALLOWED_HOSTS="")  # noqa: S106
     assert (found["DEBUG"], found["ALLOWED_HOSTS"]) == (False, [])
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, ("", 587, True, False)),
+        ({"EMAIL_HOST": "mail.example.org", "EMAIL_PORT": "25"}, ("mail.example.org", 25, True, False)),
+        ({"EMAIL_USE_SSL": "on", "EMAIL_PORT": "465"}, ("", 465, False, True)),
+    ],
+)
+def test_mail_comes_from_the_environment(environment: dict[str, str], expected: tuple[object, ...]) -> None:
+    found = settings_with(SECRET_KEY="x", DEFAULT_FROM_EMAIL="a@example.org", **environment)  # noqa: S106
+    names = ("EMAIL_HOST", "EMAIL_PORT", "EMAIL_USE_TLS", "EMAIL_USE_SSL")
+    assert tuple(found[name] for name in names) == expected
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"EMAIL_PORT": "smtp"}, "EMAIL_PORT must be a number, not 'smtp'."),
+        ({"EMAIL_HOST": "mail.example.org"}, "EMAIL_HOST needs DEFAULT_FROM_EMAIL"),
+        (
+            {"EMAIL_USE_SSL": "on", "EMAIL_USE_TLS": "on"},
+            "EMAIL_USE_SSL and EMAIL_USE_TLS exclude each other",
+        ),
+    ],
+)
+def test_wrong_mail_settings_are_one_sentence(environment: dict[str, str], sentence: str) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as error:
+        settings_with(SECRET_KEY="x", **environment)  # noqa: S106
+    assert sentence in error.value.stderr
 
 
 @pytest.mark.parametrize(

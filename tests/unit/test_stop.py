@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engagement.services.resilience.stop import STOP_SIGNALS, StopRequest, stop_on_signals
+from engagement.services.resilience.stop import STOP_SIGNALS, StopAfter, StopRequest, stop_on_signals
 
 
 def handlers() -> list[Any]:
@@ -46,3 +46,11 @@ def test_signal_between_the_installation_of_two_handlers_asks_for_a_stop(
         pass
     assert stop.signal_number == signal.SIGINT
     assert handlers() == former
+
+
+def test_stop_is_set_after_its_seconds_or_by_a_signal() -> None:
+    assert StopAfter(0).is_set()
+    stop = StopAfter(3600)
+    assert not stop.is_set()
+    stop.ask(signal.SIGTERM)
+    assert stop.is_set()

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 class Command(SentenceCommand):
     help = (
-        "Show the whole way of a goodbye in an empty database: people of an activity log, the daily job, a"
-        " stand-in for WhatsApp, people who answer or say nothing, and the run two days later."
+        "Show a goodbye from start to finish in an empty database: people of an activity log, the daily job,"
+        " a stand-in for WhatsApp, people who answer or say nothing, and the run two days later."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

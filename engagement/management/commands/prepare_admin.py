@@ -37,7 +37,8 @@ class Command(SentenceCommand):
     help = (
         "Create the first administrator if there is none: from the environment"
         f" ({NAME}, {PASSWORD} and optionally {EMAIL}), or else by asking. With --sample, also play the last"
-        " weeks of an activity log as if they ended now, if the database has no users, messages or runs."
+        " weeks of an activity log as if they ended now, with answers, failures and manual actions, if the"
+        " database has no users, messages or runs."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -68,7 +69,7 @@ class Command(SentenceCommand):
             raise CommandError(str(error)) from None
         self.write_result(
             f"{count_text(played.events, 'event')} of {count_text(played.users, 'user')} played,"
-            f" with {DAYS} daily runs, the last that of {played.last_run_at:%Y-%m-%d %H:%M} UTC."
+            f" with a run on each of {DAYS} days, the last that of {played.last_run_at:%Y-%m-%d %H:%M} UTC."
         )
 
     def _make_administrator(self) -> None:
@@ -96,11 +97,11 @@ class Command(SentenceCommand):
 
 @contextmanager
 def _quiet_runs() -> Iterator[None]:
-    """Hide that runs start and complete, unless the level is DEBUG."""
+    """Hide what a demonstration always logs, such as runs as of former days, unless the level is DEBUG."""
     log = logging.getLogger("engagement")
     former = log.level
-    if log.getEffectiveLevel() == logging.INFO:
-        log.setLevel(logging.WARNING)
+    if log.getEffectiveLevel() in {logging.INFO, logging.WARNING}:
+        log.setLevel(logging.ERROR)
     try:
         yield
     finally:

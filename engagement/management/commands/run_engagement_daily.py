@@ -14,7 +14,15 @@ from django.db import DatabaseError
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from engagement.conf import MAX_BATCH_SIZE, MAX_GOODBYE_SHARE, MAX_GOODBYES, MESSAGE_BACKEND, raw_setting
+from engagement.conf import (
+    MAX_BATCH_SIZE,
+    MAX_GOODBYE_SHARE,
+    MAX_GOODBYES,
+    MAX_WORKERS,
+    MESSAGE_BACKEND,
+    WORKERS,
+    raw_setting,
+)
 from engagement.formatting import duration_text
 from engagement.management.base import SentenceCommand
 from engagement.management.options import add_now, whole_number
@@ -31,8 +39,6 @@ if TYPE_CHECKING:
     from engagement.services.job.result import RunResult
 
 CHECK_NAMES: Final = [check.name for check in CHECKS]
-MAX_WORKERS: Final = 64
-"""Each worker has its own database connection."""
 
 
 class Command(SentenceCommand):
@@ -71,9 +77,8 @@ class Command(SentenceCommand):
         parser.add_argument(
             "--workers",
             type=whole_number(1, MAX_WORKERS),
-            default=1,
             metavar="N",
-            help="number of processes that share the work (1)",
+            help=f"number of threads that share the work (the setting {WORKERS})",
         )
         parser.add_argument(
             "--allow-large-run",

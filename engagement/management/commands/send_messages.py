@@ -36,7 +36,7 @@ class Command(SentenceCommand):
             type=whole_number(1, MAX_WORKERS),
             default=1,
             metavar="N",
-            help="number of processes that share the work (1)",
+            help="number of threads that share the work (1)",
         )
         parser.add_argument("--watch", action="store_true", help="go on until SIGTERM or Ctrl-C")
         parser.add_argument("--dry-run", action="store_true", help="count, and send and write nothing")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 from django.utils import timezone
@@ -24,17 +24,6 @@ if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
     from engagement.services.undo.undo_result import UndoResult
-
-REASONS: Final = {
-    NotUndoneReason.ALREADY_UNDONE: "already undone",
-    NotUndoneReason.MOVED_ON: "changed since the run",
-    NotUndoneReason.GOODBYE_SENT: "goodbye already sent",
-    NotUndoneReason.GOODBYE_FAILED: "sending the goodbye was tried and failed",
-    NotUndoneReason.GOODBYE_IN_HAND: "the goodbye is being sent",
-    NotUndoneReason.GOODBYE_UNKNOWN: "the goodbye may have been sent",
-    NotUndoneReason.IN_USE: "locked by another program; run the command again",
-    NotUndoneReason.DELETED: "deleted since the run",
-}
 
 
 class Command(SentenceCommand):
@@ -74,8 +63,8 @@ def _lines(result: UndoResult) -> Iterator[str]:
         f"{count_text(result.counts.undone, 'user')} returned to their state before run {result.job_id};"
         f" {count_text(result.counts.messages_cancelled, 'unsent goodbye')} cancelled."
     )
-    for reason, text in REASONS.items():
+    for reason in NotUndoneReason:
         if count := result.counts.not_undone.get(reason):
-            yield f"Not undone: {count:,}, {text}."
+            yield f"Not undone: {count:,}, {reason.label}."
     yield from failure_lines(result.counts.errors, total=result.counts.failed)
     yield outcome_line(result.status, duration_ms=result.duration_ms)

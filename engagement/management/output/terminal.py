@@ -102,7 +102,7 @@ def progress_bar(*, shown: bool, description: str = "engagement") -> Iterator[Pr
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    # Without a refresh thread: workers are forked, and a thread does not survive a fork.
+    # The run itself says when there is something new to show.
     with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
         yield ProgressBar(bar, description)
 

@@ -34,7 +34,7 @@ from engagement.services.delivery.claim import (
     outgoing_message,
     template_scope,
 )
-from engagement.services.delivery.outcomes import Ending, Outcome, locked, record_outcome
+from engagement.services.delivery.outcomes import AttemptOutcome, Ending, locked, record_outcome
 from engagement.services.delivery.recheck import time_zone_of
 from engagement.services.delivery.settings import delivery_settings
 from engagement.services.message_queue import mark_expired_claims
@@ -273,7 +273,7 @@ def report_outcome(*, client: str, message_id: UUID, attempt_id: UUID, result: S
         raise NoLease
     profile = UserProfile.objects.filter(pk=message.user_id).first()
     return record_outcome(
-        Outcome(message_id, attempt_id, result),
+        AttemptOutcome(message_id, attempt_id, result),
         backend=backend,
         template=template_scope(message, profile),
         max_attempts=delivery_settings().max_attempts,

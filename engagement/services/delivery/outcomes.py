@@ -1,4 +1,4 @@
-"""How an attempt ended: accepted, refused, unknown. Rules: delivery design, sections 1 and 2.
+"""How an attempt ended: accepted, refused, unknown. Rules: docs/delivery.md.
 
 Each outcome takes the message's lock alone; a refusal that opts the user out locks state, profile and
 message, in that order.
@@ -20,7 +20,7 @@ from engagement.models import IN_DOUBT, EngagementMessage, MessageStatus, UserPr
 from engagement.services.delivery.channels import pause_sending, slow_down
 from engagement.services.delivery.claim import attempt_time
 from engagement.services.message_queue import ERASED_KEY, EXPIRED_CLAIM
-from engagement.services.preferences import UserProfileNotFound, opt_out
+from engagement.services.preferences import PreferenceSource, UserProfileNotFound, opt_out
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.services.state_machine import lock_known_states
 from engagement.states import DAY
@@ -73,7 +73,7 @@ class Ending(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class AttemptOutcome:
     """How an attempt ended."""
 
     message_id: UUID
@@ -82,7 +82,7 @@ class Outcome:
 
 
 def record_outcome(
-    outcome: Outcome, *, backend: str, template: str, max_attempts: int, now: datetime
+    outcome: AttemptOutcome, *, backend: str, template: str, max_attempts: int, now: datetime
 ) -> Ending:
     """Record how an attempt ended, and pause or slow down what its refusal is about.
 
@@ -147,7 +147,7 @@ def become_sent(
 
 
 @retry_own_transaction
-def _mark_unknown(outcome: Outcome, *, reason: str) -> Ending:
+def _mark_unknown(outcome: AttemptOutcome, *, reason: str) -> Ending:
     with transaction.atomic():
         message = _present(outcome)
         if message is None:
@@ -160,7 +160,7 @@ def _mark_unknown(outcome: Outcome, *, reason: str) -> Ending:
 
 
 @retry_own_transaction
-def _refuse(outcome: Outcome, refusal: Refused, *, max_attempts: int, now: datetime) -> Ending:
+def _refuse(outcome: AttemptOutcome, refusal: Refused, *, max_attempts: int, now: datetime) -> Ending:
     with transaction.atomic():
         if refusal.scope is Scope.OPTED_OUT:
             _lock_user_of(outcome.message_id)
@@ -250,7 +250,7 @@ def locked(message_id: UUID) -> EngagementMessage | None:
     return EngagementMessage.objects.select_for_update(no_key=True).filter(pk=message_id).first()
 
 
-def _present(outcome: Outcome) -> EngagementMessage | None:
+def _present(outcome: AttemptOutcome) -> EngagementMessage | None:
     """The message, locked, if the attempt is its present one and its outcome is open.
 
     An attempt whose claim has expired is `unknown`; its own outcome may still arrive late.
@@ -277,7 +277,7 @@ def lock_user(user_id: UUID) -> None:
 def opt_out_known(user_id: UUID, *, now: datetime) -> None:
     """Opt the user out, as the provider reports; nothing for a user without a profile."""
     with suppress(UserProfileNotFound):
-        opt_out(user_id=user_id, now=now)
+        opt_out(user_id=user_id, now=now, source=PreferenceSource.PROVIDER)
 
 
 def _log_refusal(message: EngagementMessage, refusal: Refused) -> None:

@@ -1,6 +1,6 @@
 """Whether a queued message may still be sent, and whether it may be sent now. Pure.
 
-Rules: delivery design, sections 3 and 4.
+Rules: docs/delivery.md.
 """
 
 from __future__ import annotations

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from engagement.services.delivery.result import SendError
     from engagement.services.delivery.settings import DeliverySettings
     from engagement.services.job.progress import RunListener
+    from engagement.services.resilience.workers import Tell
 
 CLAIM_MARGIN: Final = timedelta(seconds=60)
 """Time between the end of a call to the backend and the end of the claim, to record the outcome."""
@@ -71,7 +72,7 @@ def send_messages(
     """Send the messages that are due, each at most once.
 
     Transaction: several for each message, none while the backend works; must not be called inside another.
-    With several workers it forks, so the calling process must have no other threads.
+    Several workers are threads, each with its own connection.
     Repeatable, also at the same time and after a crash: a message that was claimed is not due any more,
     and one whose outcome was lost becomes `unknown`.
     Raises ImproperlyConfigured for impossible settings. Anything else that stops the sender ends it as
@@ -120,8 +121,7 @@ class _Sender:
         if self._request.dry_run:
             return outcome_of(self._preview, stop=self._stop)
         if self._request.workers == 1:
-            work = partial(self._work, self._request.limit, EVERYTHING)
-            outcome, self._paused = work(self._take, self._stop)
+            outcome, self._paused = self._work(self._request.limit, EVERYTHING, _call)
             return outcome
         return self._run_workers()
 
@@ -130,23 +130,15 @@ class _Sender:
         works = [
             partial(self._work, limit, Share(number, len(limits))) for number, limit in enumerate(limits)
         ]
-        try:
-            workers = run_workers(
-                works, on_message=lambda message: self._take(*message), on_poll=_nothing, stop=self._stop
-            )
-        except OSError as error:
-            failure = f"Worker processes could not be started ({error.strerror or error})."
-            return Outcome(is_complete=False, failure=failure, failure_summary=failure)
-        results = [result for worker in workers for result in worker.results]
+        results: list[tuple[Outcome, Paused | None]] = []
+
+        def send() -> bool:
+            results.extend(run_workers(works, stop=self._stop))
+            return all(outcome.is_complete for outcome, _ in results)
+
+        together = outcome_of(send, stop=self._stop)
         self._paused = next((paused for _, paused in results if paused), None)
-        if len(results) < len(works):
-            failure = (
-                "A worker process ended before its work was done. The message that it was sending becomes"
-                " unknown; run the command again for the rest."
-            )
-            return Outcome(is_complete=False, failure=failure, failure_summary=failure)
-        failed = next((outcome for outcome, _ in results if outcome.failure), None)
-        return failed or Outcome(all(outcome.is_complete for outcome, _ in results))
+        return next((outcome for outcome, _ in results if outcome.failure), together)
 
     def _limits(self) -> Iterator[int | None]:
         """The limit of each worker."""
@@ -158,36 +150,33 @@ class _Sender:
         for number in range(min(workers, limit)):
             yield each + (number < left_over)
 
-    def _work(
-        self, limit: int | None, share: Share, send: Callable[..., None], stop: StopRequest
-    ) -> tuple[Outcome, Paused | None]:
-        """The life of one worker, in this process or in one of its own."""
-        report = send if stop is self._stop else lambda *message: send(message)
+    def _work(self, limit: int | None, share: Share, tell: Tell) -> tuple[Outcome, Paused | None]:
+        """The life of one worker, in this thread or in one of its own."""
         worker = Worker(
             backend=self._request.backend,
             terms=self._terms(),
             pace=pace_of(self._request.backend, self._delivery),
             share=share,
-            retries=RetryPolicy.of(self._settings, stop=stop),
+            retries=self._retries,
             shift=self._shift,
-            report=report,
+            report=lambda name, error: tell(partial(self._take, name, error)),
         )
-        outcome = outcome_of(partial(self._loop, worker, limit, share, stop), stop=stop)
+        outcome = outcome_of(partial(self._loop, worker, limit, share), stop=self._stop)
         return outcome, worker.paused
 
-    def _loop(self, worker: Worker, limit: int | None, share: Share, stop: StopRequest) -> bool:
+    def _loop(self, worker: Worker, limit: int | None, share: Share) -> bool:
         """Send until nothing is due; with `watch`, until a stop is asked for. Whether it came to its end."""
         while True:
             attempted = worker.run(limit=limit)
             if limit is not None:
                 limit -= attempted
-            if stop.is_set():
+            if self._stop.is_set():
                 return False
             if not self._request.watch or limit == 0:
                 return True
             self._write_metrics(share)
             if not attempted:
-                stop.wait(POLL_SECONDS)
+                self._stop.wait(POLL_SECONDS)
 
     def _write_metrics(self, share: Share) -> None:
         """Of several workers the first writes the metrics file, once a minute."""
@@ -304,8 +293,9 @@ def goodbyes_hint(
     )
 
 
-def _nothing() -> None:
-    """Called several times a second while workers work."""
+def _call(told: Callable[[], None]) -> None:
+    """Take what the only worker tells."""
+    told()
 
 
 def _log_completed(result: SendResult) -> None:

@@ -24,7 +24,7 @@ from engagement.services.delivery.channels import (
     reserve_slot,
 )
 from engagement.services.delivery.claim import Attempt, Claim, Eligible, Failed, claim_message, template_name
-from engagement.services.delivery.outcomes import Ending, Outcome, record_outcome
+from engagement.services.delivery.outcomes import AttemptOutcome, Ending, record_outcome
 from engagement.services.delivery.recheck import Cancel, Hold
 from engagement.services.delivery.result import SendError
 from engagement.services.message_queue import mark_expired_claims
@@ -200,7 +200,7 @@ class Worker:
             result: SendOutcome = Refused(Scope.CONNECTION, "claimed_too_long_ago")
         else:
             result = self._answer_to(message)
-        outcome = Outcome(message.message_id, message.attempt_id, result)
+        outcome = AttemptOutcome(message.message_id, message.attempt_id, result)
         record = partial(
             record_outcome,
             outcome,

@@ -87,11 +87,15 @@ def _claim_and_move(
 def _queue_goodbyes(claimed: Sequence[DueUser], *, now: datetime) -> dict[UUID, dict[str, str]]:
     """Queue a goodbye for each user. By user who has one now: what the audit row says of it.
 
-    An insert ignores a key that is taken; so the keys are read back. A living message with the key is
-    the goodbye of this wait.
+    The insert ignores a key that is taken. A living message that has it is the goodbye of this wait.
     """
     messages = [goodbye_for(user, now=now) for user in claimed]
-    queue_messages(messages=messages, now=now)
+    queued = queue_messages(messages=messages, now=now)
+    if queued.rows == len(claimed):
+        return {
+            user.user_state.user_id: {"goodbye_message_id": message_id}
+            for user, message_id in zip(claimed, queued.ids, strict=True)
+        }
     found = goodbyes.goodbyes_with_keys([message.idempotency_key for message in messages])
     living = {
         goodbye.user_id: {"goodbye_message_id": str(goodbye.id)}

@@ -70,6 +70,10 @@ class CheckRun:
         """The users whose time has come."""
         return due_users.due(self.check, now=self.context.now, policy=self.context.policy)
 
+    def more_are_due_than(self, users: int) -> bool:
+        """Whether the check finds more than so many users. Counts no further than that."""
+        return self.retries.read(self.due()[: users + 1].count) > users
+
     def count_movable(self) -> int:
         """How many users the check would move now."""
         now, policy = self.context.now, self.context.policy

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from django.db import Error as DatabaseError
+from django.db import connection
 from django.utils import timezone
 
 from engagement.conf import engagement_settings, refuse_misspelt_names
@@ -35,16 +36,20 @@ if TYPE_CHECKING:
 
 __all__ = ["RunRequest", "run_daily_job"]
 
+FEW_BATCHES: Final = 2
+"""Up to so many batches of a check one worker is as fast as several, whose connections take time to open."""
+
 log = structlog.get_logger("engagement")
 
 
 def run_daily_job(
     *, request: RunRequest, stop: StopRequest | None = None, listeners: Sequence[RunListener] = ()
 ) -> RunResult:
-    """Ask each check who is due, and move those users (design, section 4).
+    """Ask each check who is due, and move those users.
 
     Transaction: opens one per batch and per write to the ledger; must not be called inside another.
-    With several workers it forks, so the calling process must have no other threads.
+    Several workers share a large run, each in a thread and on a connection of its own; within a
+    transaction, as in a test, there is one.
     Repeatable, also at the same time and after a crash: a user who was moved is no longer due.
     Raises ImproperlyConfigured for impossible or misspelt settings. Anything else that stops the run
     ends it as failed, with the reason in `failure`; committed batches stay.
@@ -88,6 +93,7 @@ class _Run:
         self._progress = RunProgress(request, listeners=listeners)
         self._check_runs = check_runs_of(request, settings, stop=stop, progress=self._progress)
         self._too_large: str | None = None
+        self._workers = 1
 
     def announce(self) -> None:
         for listener in self._progress.listeners:
@@ -100,18 +106,15 @@ class _Run:
             return counting
         if self._too_large:
             return Outcome(is_complete=False, failure=self._too_large, failure_summary=self._too_large)
-        if self._request.workers > 1:
-            return self._move_with_workers()
+        if self._workers > 1:
+            return move_with_workers(
+                self._request,
+                self._settings,
+                workers=self._workers,
+                stop=self._stop,
+                progress=self._progress,
+            )
         return outcome_of(partial(move_users, self._check_runs, limit=self._request.limit), stop=self._stop)
-
-    def _move_with_workers(self) -> Outcome:
-        try:
-            return move_with_workers(self._request, self._settings, stop=self._stop, progress=self._progress)
-        except OSError as error:
-            # No more processes or file descriptors are to be had.
-            failure = f"Worker processes could not be started ({error.strerror or error})."
-            failure += " Run the command again, with fewer --workers or larger limits."
-            return Outcome(is_complete=False, failure=failure, failure_summary=failure)
 
     def result(self, outcome: Outcome, *, started: float) -> RunResult:
         total = self._progress.total
@@ -139,7 +142,21 @@ class _Run:
             # Before the timeouts, which tell apart what was never sent and what perhaps was.
             retries = RetryPolicy.of(self._settings, stop=self._stop)
             retries.retry(lambda: mark_expired_claims(now=database_now()))
+            self._workers = self._choose_workers()
         return self._count()
+
+    def _choose_workers(self) -> int:
+        """As many as asked for; unasked, as many as the setting says if more than a few batches are due."""
+        if connection.in_atomic_block:
+            # Other connections would not see its rows.
+            return 1
+        if self._request.workers:
+            return self._request.workers
+        few = FEW_BATCHES * (self._request.batch_size or self._settings.batch_size)
+        if self._request.limit is not None and self._request.limit <= few:
+            return 1
+        is_large = any(check_run.more_are_due_than(few) for check_run in self._check_runs)
+        return self._settings.workers if is_large else 1
 
     def _count(self) -> bool:
         """Count the skipped users, and the due ones where their number is needed before anyone moves."""

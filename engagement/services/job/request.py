@@ -24,8 +24,8 @@ class RunRequest:
     """The most users that the whole run may move."""
     batch_size: int | None = None
     """Users per transaction; None for the setting."""
-    workers: int = 1
-    """Processes that share the work."""
+    workers: int | None = None
+    """Threads that share the work; None for as many as pay."""
     dry_run: bool = False
     allow_large_run: bool = False
     """Ignore the safety limit."""

@@ -46,7 +46,7 @@ class UserFailure:
     error: str
 
     def as_json(self) -> dict[str, str]:
-        """The failure in the fixed keys of the design, section 5."""
+        """The failure in the fixed keys of docs/reference.md."""
         return {"user_id": str(self.user_id), "check_type": self.check_name, "error": self.error}
 
 
@@ -133,7 +133,7 @@ class RunResult:
 
     @property
     def exit_code(self) -> int:
-        """The exit code of the command (design, section 5)."""
+        """The exit code of the command."""
         if self.too_large and not self.dry_run:
             return EXIT_CODE_SAFETY_LIMIT
         return exit_code(self.status, signal_number=self.signal_number)
@@ -164,7 +164,7 @@ class RunResult:
         return {**total.as_json(), "skipped_by_reason": total.skipped._asdict()}
 
     def as_json(self) -> dict[str, object]:
-        """The result in the fixed keys of the design, section 5."""
+        """The result in the fixed keys of docs/reference.md."""
         return {
             "job_id": str(self.job_id),
             "status": self.status.value,

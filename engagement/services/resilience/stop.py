@@ -39,6 +39,17 @@ class StopRequest:
             seconds -= _POLL_SECONDS
 
 
+class StopAfter(StopRequest):
+    """A stop request that is set after some seconds, for work inside a web request."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._ends_at = time.monotonic() + seconds
+
+    def is_set(self) -> bool:
+        return super().is_set() or time.monotonic() >= self._ends_at
+
+
 @contextmanager
 def stop_on_signals(stop: StopRequest) -> Iterator[None]:
     """While inside, the first SIGINT or SIGTERM asks `stop`; a second one has its usual effect.

@@ -39,6 +39,7 @@ class UndoContext:
     now: datetime
     lock_timeout: timedelta
     dry_run: bool
+    performed_by: str | None = None
 
 
 @dataclass(slots=True)
@@ -73,7 +74,7 @@ def _undo(batch: UndoneBatch, *, context: UndoContext) -> None:
     batch.not_undone = Counter(reason for reason in reasons if reason)
     if undoing and not context.dry_run:
         pairs = [(claim.states[transition.user_id], transition) for transition in undoing]
-        written = undo_transitions(undoing=pairs, now=context.now)
+        written = undo_transitions(undoing=pairs, now=context.now, performed_by=context.performed_by)
         cancel_and_free_keys(message_ids=[message.id for message in messages])
         revive_unanswered(message_ids=[UUID(text) for text in map(_cancelled_id, undoing) if text])
         batch.written_id = written[0].id

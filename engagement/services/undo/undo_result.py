@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from django.db.models import TextChoices
+from django.utils.translation import gettext_lazy as _
 
 from engagement.services.job.result import MAX_ERRORS, UserFailure
 
@@ -16,23 +18,23 @@ if TYPE_CHECKING:
     from engagement.models import RunStatus
 
 
-class NotUndoneReason(StrEnum):
-    """Why a transition was not undone."""
+class NotUndoneReason(TextChoices):
+    """Why a transition was not undone, with the words for it."""
 
-    ALREADY_UNDONE = "already_undone"
-    MOVED_ON = "moved_on"
+    ALREADY_UNDONE = "already_undone", _("already undone")
+    MOVED_ON = "moved_on", _("changed since the run")
     """Something has happened to the user since."""
-    GOODBYE_SENT = "goodbye_sent"
-    """The user has read it. After an undo they would get a second one."""
-    GOODBYE_FAILED = "goodbye_failed"
+    GOODBYE_SENT = "goodbye_sent", _("goodbye already sent")
+    """It was sent: after an undo the user would get a second one."""
+    GOODBYE_FAILED = "goodbye_failed", _("sending the goodbye was tried and failed")
     """A sender has tried, and may have reached the user."""
-    GOODBYE_IN_HAND = "goodbye_in_hand"
+    GOODBYE_IN_HAND = "goodbye_in_hand", _("the goodbye is being sent")
     """A sender is sending it."""
-    GOODBYE_UNKNOWN = "goodbye_unknown"
+    GOODBYE_UNKNOWN = "goodbye_unknown", _("the goodbye may have been sent")
     """Nobody knows whether it was sent."""
-    IN_USE = "in_use"
+    IN_USE = "in_use", _("locked by another program; try again")
     """Another program has the user or the message locked. The next attempt may find them free."""
-    DELETED = "deleted"
+    DELETED = "deleted", _("deleted since the run")
     """The user has no state row any more."""
 
 

@@ -52,6 +52,8 @@ class UndoRequest:
     """The run to undo."""
     now: datetime
     dry_run: bool = False
+    performed_by: str | None = None
+    """The staff account that undoes the run; the audit rows name it."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a naive `now`."""
@@ -106,7 +108,10 @@ class _Undo:
         self._batch_size = settings.batch_size
         self._retries = RetryPolicy.of(settings, stop=stop)
         self._context = UndoContext(
-            now=request.now, lock_timeout=settings.lock_timeout, dry_run=request.dry_run
+            now=request.now,
+            lock_timeout=settings.lock_timeout,
+            dry_run=request.dry_run,
+            performed_by=request.performed_by,
         )
         self.counts = UndoCounts()
         self.found = False

@@ -43,3 +43,14 @@ window.addEventListener("keydown", (event) => {
     opened?.querySelector("input:not([type=hidden]), [role=button], a[href], button")?.focus();
   }, 100);
 });
+
+// A button that copies what is beside it. Without a secure connection there is no clipboard, and no button.
+window.addEventListener("DOMContentLoaded", () => {
+  for (const button of navigator.clipboard ? document.querySelectorAll("[data-copy]") : []) {
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).innerText);
+      button.textContent = button.dataset.copied;
+    });
+  }
+});

@@ -14,7 +14,6 @@ from engagement.models import (
     EngagementJobRun,
     EngagementMessage,
     EngagementStateTransition,
-    UserEngagementState,
     UserProfile,
 )
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from django.db.models import Model
     from django.test import Client
 
-ROWS_OF_USERS: Final = (UserEngagementState, EngagementStateTransition, EngagementMessage)
+ROWS_OF_USERS: Final = (EngagementStateTransition, EngagementMessage)
 OF_USERS: Final = (UserProfile, *ROWS_OF_USERS)
 MODELS: Final = (*OF_USERS, EngagementJobRun)
 """The models that have a list and pages."""
@@ -41,12 +40,17 @@ def act_url(row: Model, action: str) -> str:
 
 
 def actions_url(profile: UserProfile) -> str:
-    """The page with all support actions of a user."""
-    return reverse("admin:engagement_userprofile_history", args=[profile.pk])
+    """The list of all support actions on a user."""
+    return f"{reverse('admin:admin_logentry_changelist')}?object_id__exact={profile.pk}"
 
 
-def link_to(row: Model, text: object) -> str:
-    return f'<a class="engagement-link" href="{page_url(row)}">{text}</a>'
+def export_url(model: type[Model]) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_export")
+
+
+def link_to(row: Model, text: object, *, title: object = "") -> str:
+    hover = f' title="{title}"' if title else ""
+    return f'<a class="engagement-link" href="{page_url(row)}"{hover}>{text}</a>'
 
 
 def text_of(client: Client, url: str, **query: Any) -> str:
@@ -81,7 +85,18 @@ def choose(
 
 def download(client: Client, *rows: Model) -> str:
     """The CSV of these rows."""
-    text: str = choose(client, type(rows[0]), "download", *rows).content.decode()
+    return content_of(choose(client, type(rows[0]), "download", *rows))
+
+
+def export(client: Client, model: type[Model], query: str = "") -> str:
+    """The CSV of everything that the list has."""
+    return content_of(client.post(export_url(model) + query))
+
+
+def content_of(response: Any) -> str:
+    """The text of a response that is a stream."""
+    assert response.status_code == 200
+    text: str = b"".join(response.streaming_content).decode()
     return text
 
 

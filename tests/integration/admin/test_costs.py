@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from engagement.models import EngagementMessage, UserEngagementState, UserProfile
+from engagement.models import EngagementMessage, UserProfile
 from tests.factories import make_user
 from tests.integration.admin.many_rows import fill_history_of, fill_tables
 from tests.integration.admin.pages import MODELS, act_url, actions_url, cost_of, list_url, page_url
@@ -29,7 +29,7 @@ def a(model: type[Model]) -> Any:
 def search_by_number() -> str:
     jid = UserProfile.objects.exclude(whatsapp_jid=None)[0].whatsapp_jid
     assert jid
-    return f"{list_url(UserEngagementState)}?q={jid[:8]}"
+    return f"{list_url(UserProfile)}?q={jid[:8]}"
 
 
 PAGES: Final[dict[str, Callable[[], str]]] = {
@@ -39,7 +39,10 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "manual actions": lambda: actions_url(a(UserProfile)),
     "search by id": lambda: f"{list_url(UserProfile)}?q={a(UserProfile).pk}",
     "search by number": search_by_number,
-    "due users": lambda: f"{list_url(UserEngagementState)}?due=inactivity_14d",
+    "due users": lambda: f"{list_url(UserProfile)}?due=any",
+    "users by last message": lambda: f"{list_url(UserProfile)}?o=-4",
+    "users with a failed message": lambda: f"{list_url(UserProfile)}?message=failed",
+    "team's actions": lambda: "/admin/admin/logentry/",
 }
 
 

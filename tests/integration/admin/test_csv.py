@@ -1,18 +1,46 @@
-"""Selected rows of a list as CSV."""
+"""Lists as CSV: everything that is filtered, or selected rows."""
 
 from __future__ import annotations
 
 import codecs
-from typing import TYPE_CHECKING
+import csv
+from io import StringIO
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from django.contrib.admin.models import LogEntry
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from freezegun import freeze_time
 
-from engagement.models import EngagementJobRun, UserProfile
-from tests.factories import make_user
+from engagement.admin import export as export_module
+from engagement.groups import SUPPORT
+from engagement.models import (
+    EngagementJobRun,
+    EngagementMessage,
+    EngagementStateTransition,
+    MessageType,
+    UserEngagementState,
+    UserProfile,
+)
+from tests.factories import NOW, make_user, make_users, queue_for
 from tests.integration.admin.many_rows import fill_tables
-from tests.integration.admin.pages import MODELS, choose, download, list_url, rows_of, sentences, text_of
+from tests.integration.admin.pages import (
+    MODELS,
+    choose,
+    content_of,
+    download,
+    export,
+    export_url,
+    list_url,
+    rows_of,
+    sentences,
+    text_of,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.db.models import Model
     from django.test import Client
 
@@ -31,7 +59,7 @@ def test_selected_rows_can_be_downloaded(viewer: Client, model: type[Model]) -> 
 
 def test_file_begins_with_a_byte_order_mark(viewer: Client) -> None:
     profile = make_user().user
-    assert choose(viewer, UserProfile, "download", profile).content.startswith(codecs.BOM_UTF8)
+    assert download(viewer, profile).encode().startswith(codecs.BOM_UTF8)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +71,8 @@ def test_file_begins_with_a_byte_order_mark(viewer: Client) -> None:
         ("\n=1", "\"'\n'=1\""),
         ("a;=1+1", "a;'=1+1"),
         ("a; +1", "a;' +1"),
-        *((f"{sign}1", f"'{sign}1") for sign in "\uff1d\uff0b\uff0d\uff20"),
+        *((f"{sign}1", f"'{sign}1") for sign in "\uff1d\uff0b\uff0d\uff20\ufe62\ufe63\ufe66\ufe6b"),
+        (";=1", ";'=1"),
         ("a=1", "a=1"),
         ("a;b", "a;b"),
     ],
@@ -68,3 +97,122 @@ def test_list_does_not_offer_to_select_all_pages(viewer: Client, model: type[Mod
     page = text_of(viewer, list_url(model))
     assert "All 51 selected" in page
     assert "Select all 51" not in page
+
+
+EXPORTED: Final = (UserProfile, EngagementMessage, EngagementStateTransition, EngagementJobRun)
+
+
+@pytest.mark.parametrize("model", EXPORTED)
+def test_everything_is_exported_once_whatever_the_page(
+    viewer: Client, model: type[Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_module.in_chunks, "__kwdefaults__", {"size": 7})
+    fill_tables(61)
+    _, *lines = export(viewer, model).splitlines()
+    assert len(lines) == len(set(lines)) == 61
+    keys = [str(key) for key in model._default_manager.values_list("pk", flat=True)]
+    assert all(any(key in line for line in lines) for key in keys)
+    label = "Export all 61 " + str(model._meta.verbose_name_plural) + " as CSV"
+    assert label in text_of(viewer, list_url(model))
+
+
+@pytest.mark.parametrize("model", EXPORTED)
+def test_export_takes_a_constant_number_of_statements_for_each_chunk(
+    viewer: Client, model: type[Model]
+) -> None:
+    costs = []
+    for count in (10, 990):
+        fill_tables(count)
+        with CaptureQueriesContext(connection) as queries:
+            export(viewer, model)
+        costs.append(len(queries))
+    assert costs[0] == costs[1]
+
+
+def test_export_has_what_was_filtered_and_searched(support: Client) -> None:
+    user = make_user("dormant", user__whatsapp_jid="5511999990042@s.whatsapp.net")
+    make_user("dormant")
+    make_user()
+    (_, *dormant) = export(support, UserProfile, "?engagement_state__state__exact=dormant").splitlines()
+    assert len(dormant) == 2
+    (_, line) = export(
+        support, UserProfile, "?engagement_state__state__exact=dormant&q=0042&p=2"
+    ).splitlines()
+    assert line.startswith(str(user.user_id))
+    assert export(support, UserProfile, "?q=nobody").count("\n") == 1
+
+
+def test_export_of_users_has_state_goodbye_and_last_message(viewer: Client) -> None:
+    user = make_user("goodbye_sent", user__whatsapp_jid="5511999990042@s.whatsapp.net")
+    queue_for(user, MessageType.GOODBYE, status="sent", created_at=NOW, sent_at=NOW)
+    (row,) = csv.DictReader(StringIO(export(viewer, UserProfile).removeprefix("\ufeff")))
+    assert row["user ID"] == str(user.user_id)
+    assert row["WhatsApp"] == "5511•••••0042"
+    assert (row["state"], row["goodbye"], row["goodbye at"]) == ("waiting for reply", "sent", NOW.isoformat())
+    assert row["last message"] == user.last_activity_at.isoformat()
+    assert row["opted out"] == "no"
+
+
+def test_export_is_masked_as_the_reader_may_see(viewer: Client, support: Client) -> None:
+    number = "5511999990042"
+    user = make_user(user__whatsapp_jid=f"{number}@s.whatsapp.net", user__locale=number)
+    queue_for(user, MessageType.WELCOME, status="failed", error_message=f"no {number}", message_key=number)
+    EngagementStateTransition.objects.create(
+        user=user.user,
+        from_state="active",
+        to_state="dormant",
+        trigger="user_message",
+        metadata={"n": number},
+    )
+    for model in (UserProfile, EngagementMessage, EngagementStateTransition):
+        assert number not in export(viewer, model)
+        assert number in export(support, model)
+
+
+@freeze_time(NOW)
+def test_export_is_logged_with_a_name(support: Client, caplog: pytest.LogCaptureFixture) -> None:
+    make_users(3, "dormant")
+    response = support.post(
+        export_url(UserProfile) + "?engagement_state__state__exact=dormant&q=5511999990042"
+    )
+    assert not LogEntry.objects.exists()
+    content_of(response)
+    export(support, UserProfile, "?engagement_state__state__exact=dormant")
+    first, second = LogEntry.objects.order_by("id")
+    assert second.change_message == "Exported 3 rows of the list users. Filtered by state: dormant."
+    assert first.change_message.endswith("Searched for [number].")
+    assert (second.user.get_username(), second.action_time) == (SUPPORT, NOW)
+    assert "Exported 3 rows" in text_of(support, "/admin/admin/logentry/")
+    event: Any = caplog.records[-1].msg
+    assert event["event"] == "engagement_list_exported"
+    assert (event["account"], event["list"], event["rows"], event["complete"]) == (SUPPORT, "users", 3, True)
+
+
+def test_interrupted_export_is_logged_as_such(support: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export_module.in_chunks, "__kwdefaults__", {"size": 2})
+    make_users(5)
+    response: Any = support.post(export_url(UserProfile))
+    stream = response.streaming_content
+    for _ in range(3):
+        next(stream)
+    vars(response)["_iterator"].close()
+    assert LogEntry.objects.get().change_message == (
+        "Exported 2 rows of the list users. The export was interrupted."
+    )
+
+
+def test_export_needs_a_post_and_the_permission(viewer: Client, account_with: Callable[..., Client]) -> None:
+    assert viewer.get(export_url(UserProfile)).status_code == 405
+    assert account_with("view_engagementmessage").post(export_url(UserProfile)).status_code == 403
+    assert viewer.post(export_url(UserProfile) + "?whatsapp_jid__startswith=55").status_code == 400
+
+
+def test_row_that_moves_meanwhile_is_exported_once(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export_module.in_chunks, "__kwdefaults__", {"size": 2})
+    make_users(6, "dormant")
+    response: Any = viewer.post(export_url(UserProfile))
+    stream = response.streaming_content
+    text = next(stream) + next(stream)
+    UserEngagementState.objects.update(state="active", last_activity_at=NOW)
+    lines = (text + b"".join(stream)).decode().splitlines()
+    assert len(lines) == len(set(lines)) == 7

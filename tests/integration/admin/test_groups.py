@@ -18,6 +18,7 @@ ACTIONS = {
     "resolve_message",
     "resume_sending",
     "retry_message",
+    "undo_run",
 }
 
 

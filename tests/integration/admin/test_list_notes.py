@@ -13,7 +13,6 @@ from engagement.models import (
     EngagementJobRun,
     EngagementMessage,
     EngagementStateTransition,
-    UserEngagementState,
     UserProfile,
 )
 from engagement.states import State, Trigger
@@ -50,10 +49,10 @@ def test_invalid_day_has_no_note(viewer: Client) -> None:
 @pytest.mark.parametrize(
     ("model", "query", "summary"),
     [
-        (UserEngagementState, {"state__exact": "dormant"}, "state: dormant"),
+        (UserProfile, {"engagement_state__state__exact": "dormant"}, "state: dormant"),
         (
-            UserEngagementState,
-            {"state__exact": ["help_flow", "dormant"], "due": "inactivity_14d"},
+            UserProfile,
+            {"engagement_state__state__exact": ["help_flow", "dormant"], "due": "inactivity_14d"},
             f"state: {State.HELP_FLOW.label} or dormant; due at the next run: {INACTIVITY}",
         ),
         (UserProfile, {"reengagement_opt_out__exact": "0"}, "opted out: no"),
@@ -109,7 +108,7 @@ def test_list_of_an_empty_table_does_not_mention_filters(viewer: Client) -> None
 
 @pytest.mark.parametrize(
     ("model", "counts"),
-    [(UserEngagementState, ("1 user", "2 users")), (EngagementJobRun, ("1 run", "2 runs"))],
+    [(UserProfile, ("1 user", "2 users")), (EngagementJobRun, ("1 run", "2 runs"))],
 )
 def test_rows_are_counted_with_a_noun(viewer: Client, model: type[Model], counts: tuple[str, str]) -> None:
     for count in counts:

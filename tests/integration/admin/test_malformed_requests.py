@@ -72,4 +72,6 @@ def test_rows_have_no_pages_on_the_site(viewer: Client) -> None:
 def test_error_with_an_invalid_user_id_has_no_link(viewer: Client, user_id: object) -> None:
     run = make_run(errors=[{"user_id": user_id, "error": "no such user"}])
     response = viewer.get(page_url(run))
-    assert f"<p>{user_id} (): no such user</p>" in response.content.decode()
+    page = response.content.decode()
+    assert f"<tr><td>{user_id or 'unknown'}</td>" in page
+    assert "no such user</td>" in page

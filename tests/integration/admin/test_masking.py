@@ -12,7 +12,6 @@ from engagement.models import (
     EngagementMessage,
     EngagementStateTransition,
     MessageType,
-    UserEngagementState,
     UserProfile,
 )
 from tests.factories import make_run, make_user, queue_for
@@ -100,10 +99,12 @@ def test_errors_of_a_run_are_masked(viewer: Client, support: Client) -> None:
     run = make_run(
         errors=[{"user_id": "x", "error": f"no such number: {JID}"}],
         failure=f"refused by {JID}",
-        options={"asked by": NUMBER},
+        options={"asked by": NUMBER, "checks": [NUMBER]},
+        checks={NUMBER: {}},
+        skipped_by_reason={NUMBER: 1},
     )
     assert NUMBER not in text_of(viewer, page_url(run))
-    assert text_of(support, page_url(run)).count(NUMBER) == 3
+    assert text_of(support, page_url(run)).count(NUMBER) == 4
 
 
 def test_masked_json_is_indented(viewer: Client, profile: UserProfile) -> None:
@@ -114,7 +115,7 @@ def test_masked_json_is_indented(viewer: Client, profile: UserProfile) -> None:
 
 @pytest.mark.usefixtures("profile")
 @pytest.mark.parametrize("term", [JID, NUMBER, "5511", "+55 11 99999-0042"])
-@pytest.mark.parametrize("model", [UserProfile, UserEngagementState, EngagementMessage])
+@pytest.mark.parametrize("model", [UserProfile, EngagementStateTransition, EngagementMessage])
 def test_viewer_cannot_search_by_address(viewer: Client, model: type[Model], term: str) -> None:
     assert rows_of(viewer, model, q=term) == []
 
@@ -126,7 +127,7 @@ def test_viewer_cannot_search_by_address(viewer: Client, model: type[Model], ter
         (UserProfile, "whatsapp_jid__startswith"),
         (UserProfile, "whatsapp_jid"),
         (UserProfile, "engagement_messages__destination_jid__startswith"),
-        (UserEngagementState, "user__whatsapp_jid__startswith"),
+        (EngagementStateTransition, "user__whatsapp_jid__startswith"),
         (EngagementStateTransition, "metadata__number__startswith"),
         (EngagementMessage, "destination_jid__startswith"),
         (EngagementMessage, "error_message__contains"),

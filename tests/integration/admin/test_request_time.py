@@ -8,7 +8,7 @@ import pytest
 from freezegun import freeze_time
 
 from engagement import schedule
-from engagement.models import EngagementJobRun, UserEngagementState
+from engagement.models import EngagementJobRun, UserProfile
 from tests.factories import NOW, make_run, make_users
 from tests.integration.admin.pages import list_url, text_of
 
@@ -30,13 +30,13 @@ def times(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
         times.append(now)
         return "running"
 
-    for function in ("state_text", "status_of_run"):
-        monkeypatch.setattr(f"engagement.admin.lists.{function}", show)
+    for function in ("people.user_list.state_text", "runs.run_list.status_of_run"):
+        monkeypatch.setattr(f"engagement.admin.{function}", show)
     return times
 
 
 @pytest.mark.parametrize(
-    ("model", "query"), [(UserEngagementState, {"due": "inactivity_14d"}), (EngagementJobRun, {})]
+    ("model", "query"), [(UserProfile, {"due": "inactivity_14d"}), (EngagementJobRun, {})]
 )
 def test_rows_and_filters_have_one_time(
     viewer: Client,

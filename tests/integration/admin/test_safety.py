@@ -176,7 +176,7 @@ def broken_page(monkeypatch: pytest.MonkeyPatch) -> str:
     def fail(profile: UserProfile, **_: object) -> None:
         raise RuntimeError(f"no page for {profile.whatsapp_jid}")
 
-    monkeypatch.setattr("engagement.admin.user_list.user_page", fail)
+    monkeypatch.setattr("engagement.admin.people.user_list.user_page", fail)
     return page_url(user.user)
 
 
@@ -246,17 +246,6 @@ def test_staff_account_cannot_be_deleted_or_renamed(admin_client: Client) -> Non
     assert admin_client.get(f"{page}/delete/").status_code == 403
     assert "delete_selected" not in admin_client.get("/admin/auth/user/").content.decode()
     admin_client.post(f"{page}/change/", {"username": "somebody", "is_active": ""})
-    person.refresh_from_db()
-    assert (person.username, person.is_active) == ("grace", True)
-    form = admin_client.get(f"{page}/change/").context["adminform"].form
-    admin_client.post(
-        f"{page}/change/",
-        {
-            "username": "somebody",
-            "date_joined_0": form.initial["date_joined"].date(),
-            "date_joined_1": form.initial["date_joined"].time(),
-        },
-    )
     person.refresh_from_db()
     assert (person.username, person.is_active) == ("grace", False)
 

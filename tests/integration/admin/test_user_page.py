@@ -13,15 +13,17 @@ from freezegun import freeze_time
 from uuid_utils.compat import uuid7
 
 from engagement import message_catalogue as messages
-from engagement.admin.user_page import MAX_SHOWN
+from engagement.admin.people.history import MAX_SHOWN
 from engagement.models import (
     EngagementMessage,
     EngagementStateTransition,
-    MessageStatus,
     MessageType,
     UserEngagementState,
     UserProfile,
 )
+from engagement.selectors.goodbyes import goodbye_key
+from engagement.services.inbound_messages import receive_message
+from engagement.services.preferences import opt_out
 from engagement.services.state_machine import transition_state
 from engagement.states import State, Trigger
 from tests.database import execute
@@ -39,6 +41,8 @@ from tests.integration.admin.pages import (
 from tests.running import run_job
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.test import Client
 
 pytestmark = pytest.mark.django_db
@@ -65,7 +69,7 @@ def test_page_of_a_waiting_user_shows_state_next_step_dates_and_history(viewer: 
     run_job(now=NOW)
     page = text_of(viewer, page_url(user.user))
     waiting = State.GOODBYE_SENT.label.capitalize()
-    assert headline_of(page) == f"{waiting}, times out Wednesday 06:00 UTC Goodbye: Pending"
+    assert headline_of(page) == f"{waiting}, times out Wednesday 06:00 UTC Goodbye: not sent yet"
     assert "5 March 2026, 06:00 UTC" in page.partition('"engagement-next-step">')[2].partition("</p>")[0]
     facts = facts_of(page)
     assert facts["Goodbye queued"] == "2 March 2026, 06:00 UTC (5 hours ago)"
@@ -75,14 +79,45 @@ def test_page_of_a_waiting_user_shows_state_next_step_dates_and_history(viewer: 
     assert "inactive for 14 days" in page
 
 
-@pytest.mark.parametrize("status", MessageStatus)
-def test_status_of_the_goodbye_is_beside_the_state(viewer: Client, status: MessageStatus) -> None:
+@pytest.mark.parametrize(
+    ("fields", "fate"),
+    [
+        ({"status": "pending"}, "not sent yet"),
+        ({"status": "sending"}, "being sent"),
+        ({"status": "unknown"}, "perhaps sent"),
+        ({"status": "failed"}, "failed"),
+        ({"status": "cancelled"}, "cancelled"),
+        ({"status": "sent"}, "sent"),
+        ({"status": "sent", "failed_at": NOW}, "not delivered"),
+        ({"status": "sent", "delivered_at": NOW}, "delivered"),
+        ({"status": "sent", "delivered_at": NOW, "read_at": NOW, "failed_at": NOW}, "read"),
+        ({"status": "sent", "created_at": NOW - timedelta(days=30)}, "not in the queue"),
+    ],
+)
+def test_fate_of_the_goodbye_is_beside_the_state(
+    viewer: Client, fields: dict[str, object], fate: str
+) -> None:
     user = make_user("goodbye_sent")
-    queue_for(user, MessageType.GOODBYE, status=status)
+    queue_for(user, MessageType.GOODBYE, **{"created_at": NOW, **fields})
     queue_for(user, MessageType.WELCOME)
-    assert headline_of(text_of(viewer, page_url(user.user))).endswith(f"Goodbye: {status.label}")
+    assert headline_of(text_of(viewer, page_url(user.user))).endswith(f"Goodbye: {fate}")
+    assert fate in text_of(viewer, list_url(UserProfile))
     UserEngagementState.objects.update(state="active")
     assert "Goodbye" not in headline_of(text_of(viewer, page_url(user.user)))
+
+
+def test_goodbye_of_the_day_is_that_of_the_wait(viewer: Client) -> None:
+    user = make_user("goodbye_sent")
+    assert user.goodbye_sent_at
+    key = goodbye_key(user.user_id, now=user.goodbye_sent_at)
+    queue_for(
+        user,
+        MessageType.GOODBYE,
+        status="sent",
+        idempotency_key=key,
+        created_at=user.goodbye_sent_at - timedelta(hours=1),
+    )
+    assert headline_of(text_of(viewer, page_url(user.user))).endswith("Goodbye: sent")
 
 
 @freeze_time(NOW)
@@ -247,16 +282,60 @@ def test_retries_of_a_message_are_counted(viewer: Client, count: int, text: str)
     assert (text in page, bool(re.search(r"\d retr", page))) == (True, bool(count))
 
 
-def test_id_in_the_title_keeps_its_case(viewer: Client) -> None:
+def test_user_without_a_number_is_named_by_a_short_id(viewer: Client) -> None:
     profile = UserProfile.objects.create(pk="fa61a803-0000-4000-8000-000000000000")
     page = text_of(viewer, page_url(profile))
-    assert "Fa61a803" not in page
-    assert re.search(rf'<a href="{page_url(profile)}"[^>]*>\s*{profile.pk}\s*</a>', page)
+    assert re.search(rf'<a href="{page_url(profile)}"[^>]*>\s*fa61a803\s*</a>', page)
     assert re.search(r'<a href="/admin/engagement/userprofile/"[^>]*>\s*Users\s*</a>', page)
+    assert re.search(r"<title>\s*User fa61a803 \|", page)
 
 
-@pytest.mark.parametrize("key", ["0195c0de-0000-7000-8000-000000000000", "anna"])
-def test_unknown_user_has_no_page(viewer: Client, key: str) -> None:
-    response = viewer.get(f"/admin/engagement/userprofile/{key}/change/", follow=True)
-    assert response.redirect_chain[-1][0] == "/admin/"
+@pytest.mark.parametrize("key", ["0195c0de-0000-7000-8000-000000000000", "anna", "<script>"])
+def test_unknown_user_is_said_on_a_page(viewer: Client, key: str) -> None:
+    response = viewer.get(f"/admin/engagement/userprofile/{key}/change/")
+    assert response.status_code == 404
+    page = response.content.decode()
+    assert "There is no user with this ID: it is mistyped, or the user was erased." in page
+    assert f'href="{list_url(UserProfile)}"' in page
+    assert "<script>/change" not in page
     assert not UserEngagementState.objects.exists()
+
+
+def test_same_text_is_shown_once(viewer: Client) -> None:
+    user = make_user()
+    for _ in range(3):
+        queue_for(user, MessageType.GOODBYE)
+    page = text_of(viewer, page_url(user.user))
+    assert page.count("Same text as above") == 2
+    assert page.count("<details") == page.count("</details>") == 2
+
+
+@pytest.mark.parametrize(
+    ("opt", "title"),
+    [
+        (
+            lambda user: receive_message(user_id=user.user_id, text="Parar", received_at=NOW, now=NOW),
+            "Opted out by message",
+        ),
+        (lambda user: opt_out(user_id=user.user_id, now=NOW), "Opted out by another program"),
+        (
+            lambda _user: UserProfile.objects.update(reengagement_opt_out=True, opt_out_changed_at=NOW),
+            "Opted out<",
+        ),
+    ],
+)
+def test_opt_out_is_in_the_history(
+    viewer: Client, opt: Callable[[UserEngagementState], object], title: str
+) -> None:
+    user = make_user()
+    opt(user)
+    page = text_of(viewer, page_url(user.user))
+    assert title in page.partition("engagement-timeline")[2].partition("</ol>")[0]
+
+
+@freeze_time(NOW)
+def test_opt_out_by_support_is_in_the_history_once(support: Client) -> None:
+    user = make_user()
+    support.post(act_url(user.user, "opt_out"))
+    timeline = text_of(support, page_url(user.user)).partition("engagement-timeline")[2].partition("</ol>")[0]
+    assert timeline.count("Opted out") == 1

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from engagement.models import EngagementJobRun, UserEngagementState, UserProfile
+from engagement.models import EngagementJobRun, UserProfile
 from engagement.states import State, Trigger
 from tests.factories import make_user
 from tests.integration.admin.pages import act_url, download, list_url, page_url, text_of
@@ -78,7 +78,7 @@ def test_run_is_linked_for_accounts_that_may_see_it(
     run = EngagementJobRun.objects.get()
     client = account_with("view_userprofile", TRANSITIONS, *permissions)
     page = text_of(client, page_url(waiting))
-    assert f"run {run.job_id}" in page
+    assert f"run {str(run.job_id)[:8]}" in page
     assert (f'href="{page_url(run)}"' in page) == (code == 200)
     assert client.get(page_url(run)).status_code == code
 
@@ -100,4 +100,3 @@ def test_list_of_users_shows_states_to_accounts_that_may_see_them(
     assert (str(State.GOODBYE_SENT.label) in shown) == (code == 200)
     by_state = {"engagement_state__state__exact": "goodbye_sent"}
     assert client.get(list_url(UserProfile), by_state).status_code == code
-    assert client.get(list_url(UserEngagementState)).status_code == (200 if code == 200 else 403)

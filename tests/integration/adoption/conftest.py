@@ -20,18 +20,21 @@ from tests.integration.adoption.foreign_database import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pytest_django.plugin import DjangoDbBlocker
+
 NAME: Final = f"test_foreign_{os.getpid()}"
 FOUND: Final = f"{NAME}_as_found"
 ADOPTED: Final = f"{NAME}_adopted"
 
 
 @pytest.fixture(scope="package")
-def owner(django_db_setup: None) -> Iterator[None]:
-    """Create the role that owns the tables, for the tests of this package."""
+def owner(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Create the role that owns the tables, and let commands connect, for the tests of this package."""
     foreign_database.drop(NAME, FOUND, ADOPTED)
     foreign_database.drop_roles([OWNER, JOB, ASSISTANT, SENDER])
     foreign_database.create_owner()
-    yield
+    with django_db_blocker.unblock():
+        yield
     foreign_database.drop(NAME, FOUND, ADOPTED)
     foreign_database.drop_roles([OWNER, JOB, ASSISTANT, SENDER])
 

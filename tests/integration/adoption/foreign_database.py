@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from tests.database import another_connection
-from tests.running import PROJECT, Outcome, database_url, run_process
+from tests.running import PROJECT, Outcome, connected_to, database_url, run_main, run_process
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,8 +64,13 @@ class ForeignDatabase:
         with self.connect() as connection:
             connection.execute(_in_own_names((SCRIPTS / name).read_text()))
 
-    def manage(self, *arguments: str, role: str = OWNER, **environment: str) -> Outcome:
-        return run_process(*arguments, DATABASE_URL=self.url(role), **environment)
+    def manage(self, *arguments: str, role: str = OWNER) -> Outcome:
+        """Run `manage.py` on this database."""
+        with connected_to(self.url(role)):
+            return run_main(*arguments)
+
+    def manage_in_a_process(self, *arguments: str, role: str = OWNER) -> Outcome:
+        return run_process(*arguments, DATABASE_URL=self.url(role))
 
 
 def create_owner() -> None:

@@ -109,7 +109,7 @@ def test_migrate_without_rights_is_one_sentence(foreign: ForeignDatabase) -> Non
 
 def test_three_tables_of_four_are_not_adopted(foreign: ForeignDatabase) -> None:
     foreign.execute("DROP TABLE engagement_message_queue")
-    outcome = foreign.manage("migrate", "--fake-initial", "--verbosity", "0")
+    outcome = foreign.manage_in_a_process("migrate", "--fake-initial", "--verbosity", "0")
     assert outcome.code == 1
     assert 'relation "user_profiles" already exists' in outcome.err
     assert foreign.rows("SELECT to_regclass('engagement_message_queue')") == [(None,)]
@@ -140,7 +140,9 @@ def test_job_runs_on_an_adopted_database(adopted: ForeignDatabase, workers: str)
     settle(adopted, due=400)
     with adopted.connect() as onlooker:
         before = take_snapshot(onlooker)
-        outcome = adopted.manage(*FIRST_RUN, "--batch-size", "50", "--workers", workers, role=JOB)
+        outcome = adopted.manage_in_a_process(
+            *FIRST_RUN, "--batch-size", "50", "--workers", workers, role=JOB
+        )
         assert (outcome.code, outcome.json["status"]) == (0, "succeeded"), outcome
         assert outcome.json["succeeded"] == 400
         after = without_the_triggers_doing(take_snapshot(onlooker), before=before)
@@ -150,7 +152,7 @@ def test_job_runs_on_an_adopted_database(adopted: ForeignDatabase, workers: str)
 def test_job_role_writes_and_reads_the_ledger_behind_policies(adopted: ForeignDatabase) -> None:
     adopted.execute("ALTER TABLE engagement_job_runs ENABLE ROW LEVEL SECURITY")
     settle(adopted, due=10)
-    run = adopted.manage(*FIRST_RUN, role=JOB)
+    run = adopted.manage_in_a_process(*FIRST_RUN, role=JOB)
     assert "engagement_ledger_not_written" not in run.err
     check = adopted.manage("check_engagement_runs", "--max-age", "3650d", role=JOB)
     assert (check.code, run.json["job_id"] in check.out) == (0, True), check
@@ -215,10 +217,9 @@ def test_job_without_policies_moves_no_user(unguarded: ForeignDatabase, policies
     assert (outcome.code, outcome.json["succeeded"]) == (0, 0)
 
 
-def test_foreign_unique_key_can_be_dropped_after_migrate(foreign: ForeignDatabase) -> None:
-    assert foreign.manage("migrate", "--fake-initial", "--verbosity", "0").code == 0
-    foreign.execute(f"ALTER TABLE engagement_message_queue DROP CONSTRAINT {KEY_CONSTRAINT}")
-    keys = foreign.rows(
+def test_foreign_unique_key_can_be_dropped_after_migrate(unguarded: ForeignDatabase) -> None:
+    unguarded.execute(f"ALTER TABLE engagement_message_queue DROP CONSTRAINT {KEY_CONSTRAINT}")
+    keys = unguarded.rows(
         "SELECT conname FROM pg_constraint"
         " WHERE contype = 'u' AND conrelid = 'engagement_message_queue'::regclass"
     )

@@ -15,7 +15,7 @@ from engagement.models import EngagementMessage, EngagementStateTransition, User
 from engagement.states import State
 from tests.database import another_connection
 from tests.factories import make_user
-from tests.running import PROJECT, Outcome, database_url, run_command, run_process
+from tests.running import PROJECT, Outcome, database_url, run_command, run_main, run_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -235,10 +235,8 @@ def test_every_command_refuses_wrong_settings(settings: Settings, words: list[st
 
 
 @pytest.mark.parametrize("words", EVERY_COMMAND, ids=" ".join)
-def test_unknown_option_ends_the_process_of_every_command(
-    due_user: UserEngagementState, words: list[str]
-) -> None:
-    outcome = run_process(*words, "--nonsense")
+def test_unknown_option_ends_every_command(due_user: UserEngagementState, words: list[str]) -> None:
+    outcome = run_main(*words, "--nonsense")
     assert_one_sentence(outcome, code=2, sentence="unrecognized arguments: --nonsense")
 
 

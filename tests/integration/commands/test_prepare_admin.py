@@ -90,7 +90,7 @@ def test_account_of_somebody_else_is_not_taken() -> None:
 def test_sample_is_played_as_if_it_ended_with_the_latest_run(log_file: Path) -> None:
     outcome = run_command("prepare_admin", "--sample", str(log_file), "--as-of", "2026-01-20T07:00:00Z")
     assert outcome.out.endswith(
-        "2 events of 2 users played, with 42 daily runs, the last that of 2026-11-22 06:00 UTC.\n"
+        "2 events of 2 users played, with a run on each of 42 days, the last that of 2026-11-22 06:00 UTC.\n"
     )
     last_run_at = datetime(2026, 11, 22, 6, tzinfo=UTC)
     runs = EngagementJobRun.objects.order_by("now")

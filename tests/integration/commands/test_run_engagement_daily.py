@@ -251,7 +251,8 @@ class TestInAProcessOfItsOwn:
         wait_at_gate()
         with closed_gate() as gate:
             process = start_process(
-                "run_engagement_daily", "--json", "--batch-size", "3", "--now", NOW.isoformat()
+                *("run_engagement_daily", "--json", "--now", NOW.isoformat()),
+                *("--batch-size", "3", "--workers", "1"),
             )
             wait_for_somebody_at_the_gate(gate)
             process.send_signal(number)
@@ -260,7 +261,7 @@ class TestInAProcessOfItsOwn:
         assert (process.returncode, result["status"], result["succeeded"]) == (code, "interrupted", 3)
         assert "Traceback" not in err
         assert EngagementMessage.objects.count() == 3
-        next_run = run_process("run_engagement_daily", "--json", "--now", NOW.isoformat())
+        next_run = run_command("run_engagement_daily", "--json", "--now", NOW.isoformat())
         assert (next_run.code, next_run.json["succeeded"]) == (0, 6)
         assert EngagementMessage.objects.count() == EngagementStateTransition.objects.count() == 9
 
@@ -276,7 +277,7 @@ class TestInAProcessOfItsOwn:
             gate.execute(f"SELECT pg_terminate_backend(pid) FROM {AT_THE_GATE}")
         assert not EngagementMessage.objects.exists()
         assert not UserEngagementState.objects.exclude(state=State.ACTIVE).exists()
-        next_run = run_process("run_engagement_daily", "--json", "--now", NOW.isoformat())
+        next_run = run_command("run_engagement_daily", "--json", "--now", NOW.isoformat())
         assert (next_run.code, next_run.json["succeeded"]) == (0, 9)
         assert EngagementMessage.objects.count() == EngagementStateTransition.objects.count() == 9
 

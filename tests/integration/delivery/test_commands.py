@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
@@ -35,6 +34,7 @@ from tests.integration.delivery.sending import (
     unknown_goodbye,
 )
 from tests.running import run_command, start_process
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings
@@ -346,9 +346,7 @@ def test_a_watching_sender_ends_when_it_is_told_to() -> None:
     told_user()
     process = start_process("send_messages", "--watch", "--json", ENGAGEMENT_SEND_HOURS="")
     try:
-        deadline = database_now() + timedelta(seconds=60)
-        while statuses() != ["sent"] and database_now() < deadline:
-            pass
+        wait_until(lambda: statuses() == ["sent"], "the message is not sent")
     finally:
         process.send_signal(signal.SIGTERM)
         out, _ = process.communicate(timeout=30)

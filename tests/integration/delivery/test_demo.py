@@ -1,4 +1,4 @@
-"""`manage.py demo_delivery`: the whole way of a goodbye, in an empty database."""
+"""`manage.py demo_delivery`: a goodbye from start to finish, in an empty database."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from engagement.message_backends.base import Accepted, Refused, Scope, Unknown
 from engagement.models import EngagementMessage, MessageStatus, MessageType, SendingChannel, UserProfile
 from engagement.selectors.deliveries import database_now
 from engagement.services.delivery.claim import Attempt, attempt_time
-from engagement.services.delivery.outcomes import Ending, Outcome, record_outcome
+from engagement.services.delivery.outcomes import AttemptOutcome, Ending, record_outcome
 from engagement.services.delivery.result import SendStatus
 from engagement.services.message_queue import EXPIRED_CLAIM
 from engagement.services.preferences import opt_out
@@ -381,7 +381,7 @@ def test_late_refusal_of_an_earlier_attempt_changes_nothing() -> None:
     earlier, present = Attempt.at(now - HOUR), Attempt.at(now)
     message.status, message.attempt_id, message.claimed_at = MessageStatus.SENDING, present.id, now
     message.save()
-    late = Outcome(message.id, earlier.id, Refused(Scope.RECIPIENT, "131026"))
+    late = AttemptOutcome(message.id, earlier.id, Refused(Scope.RECIPIENT, "131026"))
     assert record(late) is Ending.STALE
     assert record(replace(late, result=Unknown("timeout"))) is Ending.STALE
     message.refresh_from_db()
@@ -394,7 +394,7 @@ def test_first_outcome_of_an_attempt_counts_unless_it_was_accepted() -> None:
     message.status, message.attempt_id = MessageStatus.SENDING, attempt.id
     message.claimed_at = attempt.claimed_at
     message.save()
-    outcome = Outcome(message.id, attempt.id, Unknown("timeout"))
+    outcome = AttemptOutcome(message.id, attempt.id, Unknown("timeout"))
     assert record(outcome) is Ending.UNKNOWN
     assert record(replace(outcome, result=Refused(Scope.RECIPIENT, "131026"))) is Ending.STALE
     assert statuses() == ["unknown"]
@@ -402,7 +402,7 @@ def test_first_outcome_of_an_attempt_counts_unless_it_was_accepted() -> None:
     assert statuses() == ["sent"]
 
 
-def record(outcome: Outcome) -> Ending:
+def record(outcome: AttemptOutcome) -> Ending:
     return record_outcome(
         outcome, backend="scripted", template="goodbye/en", max_attempts=5, now=database_now()
     )

@@ -188,8 +188,8 @@ def test_two_runs_at_once_move_everybody_once() -> None:
     results: list[RunResult] = []
     wait_at_gate()
     with closed_gate() as gate:
-        threads = [run_in_thread(results, batch_size=7) for _ in range(2)]
-        wait_for_somebody_at_the_gate(gate, count=2)
+        threads = [run_in_thread(results, batch_size=7, workers=2) for _ in range(2)]
+        wait_for_somebody_at_the_gate(gate, count=4)
     for thread in threads:
         thread.join()
     assert sum(result.succeeded for result in results) == 60

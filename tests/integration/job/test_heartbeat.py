@@ -158,14 +158,20 @@ def test_service_that_refuses_is_logged_and_changes_nothing(
 @pytest.mark.django_db
 @pytest.mark.parametrize(("treat", "error"), SICK.values(), ids=SICK.keys())
 def test_sick_service_delays_a_run_by_a_few_seconds_at_the_most(
-    settings: Settings, caplog: pytest.LogCaptureFixture, treat: Callable[[socket.socket], None], error: str
+    settings: Settings,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    treat: Callable[[socket.socket], None],
+    error: str,
 ) -> None:
+    monkeypatch.setattr(heartbeat, "SECONDS_PER_PING", 0.5)
     make_users(2, "silent")
     started_at = monotonic()
     with sick_service(treat) as url:
         settings.ENGAGEMENT_HEARTBEAT_URL = url
         result = run_job()
-        assert monotonic() - started_at < 2 * heartbeat.SECONDS_PER_PING + 1
+        # Two pings; the rest is the run's own time, on a machine that may be busy.
+        assert monotonic() - started_at < 2 * 0.5 + 4
     assert (result.status, result.succeeded) == ("succeeded", 2)
     assert complaints(caplog) == [("start", error), ("success", error)]
     assert "secret-id" not in caplog.text
@@ -226,6 +232,8 @@ class TestInAProcessOfItsOwn:
                 "run_engagement_daily",
                 "--batch-size",
                 "3",
+                "--workers",
+                "1",
                 "--now",
                 NOW.isoformat(),
                 ENGAGEMENT_HEARTBEAT_URL=service.url,

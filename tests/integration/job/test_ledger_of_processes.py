@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -15,7 +14,6 @@ from django.utils import timezone
 from engagement.models import EngagementJobRun
 from engagement.selectors.job_runs import VANISHED, VANISHED_AFTER, status_of_run
 from engagement.services.job import ledger
-from tests.acceptance.runs import wait_until
 from tests.database import (
     AT_THE_GATE,
     GATE,
@@ -26,8 +24,8 @@ from tests.database import (
     wait_for_somebody_at_the_gate,
 )
 from tests.factories import NOW, make_users
-from tests.integration.job.test_workers import workers_of
-from tests.running import run_job, run_process, start_process
+from tests.running import run_command, run_job, run_process, start_process
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     import subprocess
@@ -56,7 +54,7 @@ def test_killed_run_vanishes_and_is_in_nobodys_way(workers: int) -> None:
     row = EngagementJobRun.objects.get()
     later = timezone.now() + VANISHED_AFTER + timedelta(seconds=1)
     assert (row.status, row.finished_at, status_of_run(row, now=later)) == ("running", None, VANISHED)
-    next_run = run_process(*RUN)
+    next_run = run_command(*RUN)
     assert (next_run.code, next_run.json["succeeded"]) == (0, 30)
     assert EngagementJobRun.objects.filter(status="succeeded", succeeded=30).count() == 1
     row.refresh_from_db()
@@ -114,19 +112,6 @@ def test_workers_cost_the_ledger_no_more_statements_than_one(monkeypatch: pytest
         assert run_job(workers=3, batch_size=2).succeeded == 12
     # At the start, when the last of them has ended each check, and at the end.
     assert sum("engagement_job_runs" in query["sql"] for query in queries) == 5
-
-
-def test_killed_worker_makes_its_run_a_failed_one() -> None:
-    make_users(30, "silent")
-    wait_at_gate()
-    with closed_gate() as gate:
-        process = start_process(*RUN, "--workers", "3")
-        wait_for_somebody_at_the_gate(gate, count=3)
-        os.kill(workers_of(process)[1], signal.SIGKILL)
-    assert end(process) == 1
-    row = EngagementJobRun.objects.get()
-    assert row.status == "failed"
-    assert "A worker process ended with code -9" in str(row.failure)
 
 
 def test_two_runs_at_once_have_a_row_each() -> None:

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import pytest
-from django.db import connection
 from freezegun import freeze_time
 
-from engagement.models import EngagementJobRun, UserEngagementState
-from engagement.services.resilience import workers
+from engagement.models import EngagementJobRun
 from tests.database import another_connection, execute, fail_moves_of, on_every_move
 from tests.factories import NOW, make_users
-from tests.heartbeat_server import healthy_service
 from tests.running import run_command, run_job
-
-if TYPE_CHECKING:
-    from pytest_django.fixtures import Settings
 
 
 def watch() -> tuple[int, str]:
@@ -86,33 +79,3 @@ def test_users_who_are_all_locked_are_still_due_and_the_watch_says_so() -> None:
     with freeze_time(NOW):
         seen = json.loads(run_command("check_engagement_runs", "--json").out)
     assert seen["runs_since"][0]["still_due"] == 30
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize(("number", "reason"), [(11, "Resource unavailable"), (24, "Too many files")])
-def test_no_more_processes_end_in_a_result(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, number: int, reason: str
-) -> None:
-    make_users(8, "silent")
-    start = workers._start
-    started: list[workers.Worker] = []
-
-    def fail_at_the_third(*arguments: object, **options: object) -> object:
-        if len(started) == 2:
-            raise OSError(number, reason)
-        started.append(start(*arguments, **options))  # type: ignore[arg-type]
-        return started[-1]
-
-    monkeypatch.setattr(workers, "_start", fail_at_the_third)
-    with healthy_service() as service:
-        monkeypatch.setenv("no_proxy", "*")
-        settings.ENGAGEMENT_HEARTBEAT_URL = service.url
-        result = run_job(workers=8)
-    assert (result.status, result.exit_code) == ("failed", 1)
-    assert result.failure
-    assert reason in result.failure
-    assert [ping.path.rpartition("/")[2] for ping in service.pings] == ["start", "fail"]
-    assert EngagementJobRun.objects.get().status == "failed"
-    assert not any(each.process.is_alive() for each in started)
-    connection.close()
-    assert run_job().succeeded + UserEngagementState.objects.filter(state="goodbye_sent").count() >= 8

@@ -18,7 +18,6 @@ from engagement.selectors import due_users
 from engagement.services.resilience.stop import StopRequest
 from engagement.states import CHECKS
 from tests.database import (
-    DEADLINE_SECONDS,
     another_connection,
     execute,
     fail_moves_of,
@@ -26,6 +25,7 @@ from tests.database import (
 from tests.factories import make_users
 from tests.integration.job.outcomes import assert_all_moved_once
 from tests.running import database_url, run_job, run_process, start_process
+from tests.waiting import DEADLINE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -165,10 +165,8 @@ def cut_off_while_it_commits(client: int, url: str) -> None:
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event = 'PgSleep' AND query = 'COMMIT'"
     )
-    deadline_at = monotonic() + DEADLINE_SECONDS
     with psycopg.connect(url, autocommit=True) as other:
-        while other.execute(sql).fetchone() != (1,):
-            assert monotonic() < deadline_at, "nobody commits"
+        wait_until(lambda: other.execute(sql).fetchone() == (1,), "nobody commits")
     end = socket.socket(fileno=client)
     end.shutdown(socket.SHUT_RDWR)
     end.detach()

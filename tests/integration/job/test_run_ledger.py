@@ -64,7 +64,7 @@ def test_row_says_what_was_asked_where_and_by_which_version() -> None:
         "checks": ["inactivity_14d", "goodbye_timeout"],
         "limit": 7,
         "batch_size": 3,
-        "workers": 1,
+        "workers": None,
         "allow_large_run": True,
     }
     assert (row.host, row.pid, row.version) == (socket.gethostname(), os.getpid(), engagement.__version__)

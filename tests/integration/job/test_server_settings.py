@@ -112,10 +112,10 @@ def test_idle_timeout_of_the_role_blames_nobody(monkeypatch: pytest.MonkeyPatch)
     make_users(30, "silent")
     stalls = [0.5]
 
-    def stall(**options: object) -> None:
+    def stall(**options: object) -> object:
         if stalls:
             threading.Event().wait(stalls.pop())
-        queue_messages(**options)  # type: ignore[arg-type]
+        return queue_messages(**options)  # type: ignore[arg-type]
 
     monkeypatch.setattr("engagement.services.job.batch.queue_messages", stall)
     result = run_job()

@@ -1,23 +1,27 @@
-"""Several processes share one run and one result. Real processes."""
+"""Several threads share one run and one result."""
 
 from __future__ import annotations
 
 import json
-import os
 import signal
-from pathlib import Path
-from time import monotonic
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.db import connection
 
-from engagement.models import EngagementMessage, EngagementStateTransition, UserEngagementState
+from engagement.models import (
+    EngagementJobRun,
+    EngagementMessage,
+    EngagementStateTransition,
+    UserEngagementState,
+)
 from engagement.selectors import audit_log
-from engagement.services.job import check_run, parallel
+from engagement.services.job import check_run, daily_job, parallel
 from engagement.services.job.result import UserFailure
+from engagement.services.resilience import workers
 from engagement.states import State
 from tests.database import (
-    DEADLINE_SECONDS,
     closed_gate,
     execute,
     fail_moves_of,
@@ -27,20 +31,18 @@ from tests.database import (
 from tests.factories import NOW, make_users
 from tests.integration.job.outcomes import assert_all_moved_once
 from tests.running import run_job, run_process, start_process
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    import subprocess
+    from collections.abc import Iterator
+
+    from pytest_django.fixtures import Settings
 
     from engagement.services.job.check_run import CheckRun
 
 pytestmark = pytest.mark.usefixtures("committed")
 
 RUN = ("run_engagement_daily", "--json", "--now", NOW.isoformat(), "--batch-size", "5", "--workers", "3")
-
-
-def workers_of(process: subprocess.Popen[str]) -> list[int]:
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-    return [int(pid) for pid in children.split()]
 
 
 def test_workers_move_each_user_once_and_give_one_result() -> None:
@@ -61,7 +63,6 @@ def test_each_worker_takes_its_part() -> None:
     with closed_gate() as gate:
         process = start_process(*RUN)
         wait_for_somebody_at_the_gate(gate, count=3)
-        assert len(workers_of(process)) == 3
     out, _ = process.communicate(timeout=60)
     assert json.loads(out)["succeeded"] == 50
     assert_all_moved_once(50)
@@ -108,40 +109,22 @@ def test_signal_to_the_parent_stops_all_workers_after_their_batches(number: int,
     assert_all_moved_once(50)
 
 
-def test_killed_worker_loses_nothing() -> None:
+def test_second_interrupt_ends_the_process_at_once() -> None:
     make_users(50, "silent")
     wait_at_gate()
     with closed_gate() as gate:
         process = start_process(*RUN)
         wait_for_somebody_at_the_gate(gate, count=3)
-        os.kill(workers_of(process)[1], signal.SIGKILL)
-    out, err = process.communicate(timeout=60)
-    result = json.loads(out)
-    assert (process.returncode, result["status"]) == (1, "failed")
-    assert "A worker process ended with code -9 before its work was done" in err
-    assert_all_moved_once(result["succeeded"])
-    run_process(*RUN)
-    assert_all_moved_once(50)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr
+        assert any("engagement_stop_requested" in line for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode
+    assert_all_moved_once(0)
 
 
-def test_workers_stop_when_their_parent_is_killed() -> None:
-    make_users(50, "silent")
-    wait_at_gate()
-    with closed_gate() as gate:
-        process = start_process(*RUN)
-        wait_for_somebody_at_the_gate(gate, count=3)
-        workers = workers_of(process)
-        process.kill()
-        process.wait()
-    _, err = process.communicate(timeout=60)
-    assert "Traceback" not in err
-    deadline_at = monotonic() + DEADLINE_SECONDS
-    while any(Path(f"/proc/{pid}/cmdline").read_bytes() for pid in workers if Path(f"/proc/{pid}").exists()):
-        assert monotonic() < deadline_at, "a worker outlives its parent"
-    assert_all_moved_once(15)
-
-
-# In this process, whose children the workers are.
+# In this process.
 
 
 def test_result_of_several_workers_is_that_of_one() -> None:
@@ -177,22 +160,99 @@ def test_run_that_cannot_be_settled_ends_with_a_sentence(monkeypatch: pytest.Mon
     assert "division by zero" in str(result.failure)
 
 
-def test_what_dead_workers_had_committed_is_counted_by_the_audit_log(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_that_crashes_fails_the_run_and_keeps_what_it_moved(monkeypatch: pytest.MonkeyPatch) -> None:
     make_users(8, "silent")
-    make_users(2, "goodbye_sent")
     move_users = check_run.move_users
 
-    def move_and_die(check_runs: list[CheckRun], **options: Any) -> bool:
-        for each in check_runs:
-            each.progress = parallel.WorkerProgress(lambda _message: None)
+    def move_and_crash(check_runs: list[CheckRun], **options: Any) -> bool:
         move_users(check_runs, **options)
-        os.kill(os.getpid(), signal.SIGKILL)
-        return True
+        raise ZeroDivisionError
 
-    monkeypatch.setattr(parallel, "move_users", move_and_die)
+    monkeypatch.setattr(parallel, "move_users", move_and_crash)
     result = run_job(workers=2)
-    assert (result.status, [tally.succeeded for tally in result.checks.values()]) == ("failed", [8, 2, 0])
-    assert result.failure == (
-        "A worker process ended with code -9 before its work was done;"
-        " what it had committed stays. Run the command again for the rest."
-    )
+    assert (result.status, result.succeeded) == ("failed", 8)
+    assert "ZeroDivisionError" in str(result.failure)
+
+
+@contextmanager
+def threads_that_start(monkeypatch: pytest.MonkeyPatch, count: int) -> Iterator[None]:
+    """As on a system that has no more threads than these for workers."""
+    start = workers._Worker.start
+    started: list[workers._Worker] = []
+
+    def start_if_any_is_left(worker: workers._Worker) -> None:
+        if len(started) == count:
+            raise RuntimeError("can't start new thread")
+        started.append(worker)
+        start(worker)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workers._Worker, "start", start_if_any_is_left)
+        yield
+
+
+def test_fewer_threads_than_asked_for_do_the_same_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_users(30, "silent")
+    with threads_that_start(monkeypatch, 2):
+        result = run_job(workers=8, batch_size=4)
+    assert (result.status, result.succeeded) == ("succeeded", 30)
+    assert_all_moved_once(30)
+
+
+def test_run_without_any_thread_ends_in_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_users(8, "silent")
+    with threads_that_start(monkeypatch, 0):
+        result = run_job(workers=8)
+    assert (result.status, result.succeeded) == ("failed", 0)
+    assert "can't start new thread" in str(result.failure)
+    assert EngagementJobRun.objects.get().status == "failed"
+
+
+def workers_taken(monkeypatch: pytest.MonkeyPatch, **request: Any) -> int:
+    """How many workers a run takes that is not told how many."""
+    taken = [1]
+
+    def note(*arguments: Any, workers: int, **options: Any) -> Any:
+        taken.append(workers)
+        return move_with_workers(*arguments, workers=workers, **options)
+
+    move_with_workers = parallel.move_with_workers
+    with monkeypatch.context() as patch:
+        patch.setattr(daily_job, "move_with_workers", note)
+        run_job(**request)
+    return taken[-1]
+
+
+@pytest.mark.parametrize(
+    ("due", "request_", "expected"),
+    [
+        (0, {}, 1),
+        (10, {}, 1),
+        (11, {}, 3),
+        (11, {"limit": 10}, 1),
+        (30, {"limit": 11}, 3),
+        (30, {"workers": 1}, 1),
+        (3, {"workers": 2}, 2),
+    ],
+)
+def test_large_runs_take_the_workers_of_the_setting(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, due: int, request_: dict[str, int], expected: int
+) -> None:
+    settings.ENGAGEMENT_WORKERS = 3
+    make_users(due, "silent")
+    make_users(4)
+    assert workers_taken(monkeypatch, batch_size=5, **request_) == expected
+    assert_all_moved_once(min(due, request_.get("limit", due)))
+
+
+def test_connections_of_workers_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_users(12, "silent")
+    before = count_sessions()
+    assert workers_taken(monkeypatch, workers=4, batch_size=3) == 4
+    wait_until(lambda: count_sessions() == before, "a worker has left its connection open")
+
+
+def count_sessions() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+        return int(cursor.fetchone()[0])

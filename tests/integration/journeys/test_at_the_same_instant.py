@@ -23,7 +23,6 @@ from engagement.models import (
 )
 from engagement.services.preferences import opt_out
 from tests.database import (
-    DEADLINE_SECONDS,
     another_connection,
     closed_gate,
     wait_at_gate,
@@ -33,6 +32,7 @@ from tests.database import (
 from tests.factories import NOW, make_user, make_users, queue_for
 from tests.integration.services.users import hear
 from tests.running import run_job
+from tests.waiting import DEADLINE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -22,7 +22,9 @@ DAY: Final = timedelta(days=1)
 HOUR: Final = timedelta(hours=1)
 
 compared_with_the_job = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=min(60, settings().max_examples),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
 near = st.sampled_from([-HOUR, -TICK, 0 * TICK, TICK, HOUR])

@@ -128,7 +128,20 @@ def test_backlog_says_what_waits_failed_and_is_in_doubt() -> None:
         failed=3,
         failed_by_reason={"recipient": 2},
         sent_of_late=1,
+        failed_of_late=3,
+        oldest_due_at=two_days_ago,
     )
+
+
+def test_backlog_says_what_failed_of_late() -> None:
+    user, an_hour, two_days = make_user(), timedelta(hours=1), timedelta(days=2)
+    for ago in (an_hour, two_days):
+        queue_for(user, MessageType.WELCOME, status="failed", scheduled_for=NOW - ago)
+        queue_for(user, MessageType.WELCOME, status="failed", claimed_at=NOW - ago)
+        queue_for(user, MessageType.WELCOME, status="sent", claimed_at=NOW - ago, failed_at=NOW)
+    queue_for(user, MessageType.WELCOME, status="sent", claimed_at=NOW, failed_at=NOW, read_at=NOW)
+    backlog = dashboard_selectors.message_backlog(now=NOW)
+    assert (backlog.failed, backlog.failed_of_late, backlog.not_delivered) == (4, 2, 1)
 
 
 def test_moves_are_counted_by_day_trigger_and_states() -> None:

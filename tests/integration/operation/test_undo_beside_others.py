@@ -22,7 +22,7 @@ from tests.database import (
 )
 from tests.factories import make_users
 from tests.integration.operation.undoing import all_users, undo
-from tests.running import run_job, run_process, start_process
+from tests.running import run_command, run_job, start_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -227,7 +227,7 @@ def test_signal_lets_the_batch_in_hand_finish(number: signal.Signals, code: int)
     assert (process.returncode, result["status"], result["undone"]) == (code, "interrupted", 3)
     assert "Traceback" not in err
     assert_every_goodbye_can_be_sent()
-    again = run_process("undo_engagement_run", job_id, "--json")
+    again = run_command("undo_engagement_run", job_id, "--json")
     assert (again.code, again.json["undone"], again.json["left_alone"]) == (0, 6, 3)
     assert all_users() == before
 
@@ -245,5 +245,5 @@ def test_killed_undo_is_finished_by_the_next_one() -> None:
         gate.execute(f"SELECT pg_terminate_backend(pid) FROM {AT_THE_GATE}")
     assert count_moves_back() == 0
     assert_every_goodbye_can_be_sent()
-    assert run_process("undo_engagement_run", job_id, "--json").json["undone"] == 9
+    assert run_command("undo_engagement_run", job_id, "--json").json["undone"] == 9
     assert all_users() == before

@@ -10,8 +10,8 @@ import pytest
 
 from engagement.models import EngagementMessage, EngagementStateTransition
 from engagement.replay.comparison import Comparison, Counts, DayResult, Goodbye, compare
-from engagement.replay.demo import add_profiles, receive_all
 from engagement.replay.period import period_of, read_replay_log
+from engagement.replay.receiving import add_profiles, receive_all
 from engagement.replay.simulation import replay_activity_log
 from engagement.schedule import DEFAULT_RUN_TIME
 from engagement.selectors import due_users

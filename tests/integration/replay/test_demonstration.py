@@ -13,7 +13,8 @@ from engagement.models import (
     UserEngagementState,
     UserProfile,
 )
-from engagement.replay.demo import DAYS, Demonstration, play_demonstration
+from engagement.replay import demo
+from engagement.replay.demo import Demonstration, play_demonstration
 from engagement.replay.loading import user_id_of
 from tests.integration.replay.logs import DAY, HOUR, MIDNIGHT, TICK, Row, write_log
 
@@ -24,8 +25,15 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.django_db
 
 LAST_RUN: Final = MIDNIGHT + 6 * HOUR
+DAYS: Final = 24
+"""Shorter than a real demonstration: each day is a run."""
 AGO: Final = 100 * DAY
 """How long before the demonstration the log was written."""
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "DAYS", DAYS)
 
 
 def play(folder: Path, *rows: Row, now: datetime, as_of: datetime | None = None) -> Demonstration:
@@ -88,18 +96,14 @@ def test_those_from_before_the_weeks_are_as_they_were_last(tmp_path: Path) -> No
     ]
     play(tmp_path, *rows, now=LAST_RUN)
     first_run_at = LAST_RUN - (DAYS - 1) * DAY
-    goodbyes = EngagementStateTransition.objects.filter(to_state="goodbye_sent")
-    told = goodbyes.values_list("user_id", "created_at")
-    assert dict(told) == {user_id_of("ana"): first_run_at, user_id_of("cid"): first_run_at}
-    assert last_seen() == {
-        "ana": before + 2 * HOUR,
-        "ben": before + 2 * HOUR,
-        "cid": before + 3 * HOUR,
-        "dan": LAST_RUN,
-    }
+    goodbyes = EngagementStateTransition.objects.filter(to_state="goodbye_sent", created_at=first_run_at)
+    told = goodbyes.values_list("user_id", "metadata__days_inactive")
+    assert dict(told) == {user_id_of("ana"): 38, user_id_of("cid"): 38}
+    seen = last_seen()
+    assert (seen["ben"], seen["dan"]) == (before + 2 * HOUR, LAST_RUN)
 
 
-def test_messages_of_each_run_are_sent_a_minute_later(tmp_path: Path) -> None:
+def test_messages_of_each_run_are_sent_when_the_hours_begin(tmp_path: Path) -> None:
     rows = [
         Row("ana", LAST_RUN - 20 * DAY - TICK),
         Row("ben", LAST_RUN - 19 * DAY - TICK),
@@ -107,8 +111,8 @@ def test_messages_of_each_run_are_sent_a_minute_later(tmp_path: Path) -> None:
         Row("cid", LAST_RUN),
     ]
     play(tmp_path, *rows, now=LAST_RUN)
-    sent = EngagementMessage.objects.order_by("sent_at").values_list("user_id", "status", "sent_at")
-    assert list(sent) == [
-        (user_id_of("ana"), "sent", LAST_RUN - 6 * DAY + HOUR / 60),
-        (user_id_of("ben"), "sent", LAST_RUN - 5 * DAY + HOUR / 60),
+    goodbyes = EngagementMessage.objects.filter(message_type="goodbye").order_by("sent_at")
+    assert list(goodbyes.values_list("user_id", "status", "sent_at")) == [
+        (user_id_of("ana"), "sent", LAST_RUN - 6 * DAY + 6 * HOUR),
+        (user_id_of("ben"), "sent", LAST_RUN - 5 * DAY + 6 * HOUR),
     ]

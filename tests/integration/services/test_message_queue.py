@@ -237,7 +237,7 @@ def test_message_is_scheduled_for_its_instant_in_whatever_time_zone(hours: float
 
 def test_goodbye_says_what_the_design_wants() -> None:
     assert goodbye_for(a_due_user(), now=NOW) == NewMessage(
-        user_id=ANA,
+        user_id=str(ANA),
         message_type=MessageType.GOODBYE,
         message_key="engagement.goodbye.self_select",
         message_params={},

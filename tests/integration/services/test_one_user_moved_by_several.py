@@ -12,9 +12,10 @@ from django.db import connection, connections, transaction
 from engagement.models import EngagementStateTransition, UserEngagementState
 from engagement.services.state_machine import transition_state
 from engagement.states import Trigger
-from tests.database import DEADLINE_SECONDS, another_connection, execute, wait_for_somebody_at_a_row
+from tests.database import another_connection, execute, wait_for_somebody_at_a_row
 from tests.factories import NOW, UserProfileFactory, make_user
 from tests.integration.services.users import count_audit_rows, move, stored
+from tests.waiting import DEADLINE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -37,7 +37,12 @@ def test_opting_out_sets_the_flag_and_cancels_re_engagement() -> None:
     for message_type in MessageType:
         queue_for(user, message_type)
     assert opt_out(user_id=user.user_id, now=NOW) == PreferenceChange(is_applied=True, cancelled=4)
-    changes = {"reengagement_opt_out": True, "opt_out_changed_at": NOW, "updated_at": NOW}
+    changes = {
+        "reengagement_opt_out": True,
+        "opt_out_changed_at": NOW,
+        "opt_out_source": "api",
+        "updated_at": NOW,
+    }
     assert profile(user.user_id) == before | changes
     pending = EngagementMessage.objects.filter(status="pending").values_list("message_type", flat=True)
     assert sorted(pending) == ["reply", "tier_unlock", "welcome"]

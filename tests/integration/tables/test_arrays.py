@@ -1,7 +1,8 @@
-"""Arrays of text on their way to PostgreSQL, which TextArrayDumper writes as psycopg does."""
+"""Arrays of text on their way to PostgreSQL, and times on their way back: the same as without our tools."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from psycopg.types.array import ListDumper
 
 from engagement.models import MessageType
-from engagement.postgres import TextArray, text_arrays
+from engagement.postgres import TextArray, TextArrays, native_times
 
 pytestmark = pytest.mark.django_db
 
@@ -62,7 +63,29 @@ def test_plain_texts_are_written_together() -> None:
 
 @pytest.mark.usefixtures("psycopg_refuses")
 def test_lists_of_other_statements_stay_with_psycopg() -> None:
-    with text_arrays():
+    with connection.execute_wrapper(TextArrays()):
         assert sent(["a", "b"]) == ["a", "b"]
     with pytest.raises(AssertionError, match="psycopg wrote the list"):
         sent(["a", "b"])
+
+
+def test_written_rows_are_counted() -> None:
+    written = TextArrays()
+    with connection.execute_wrapper(written), connection.cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE numbers (number integer PRIMARY KEY) ON COMMIT DROP", [])
+        written.rows = 0
+        cursor.execute("INSERT INTO numbers VALUES (1), (2)", [])
+        cursor.execute("INSERT INTO numbers VALUES (2), (3) ON CONFLICT DO NOTHING", [])
+    assert written.rows == 3
+
+
+@given(st.datetimes(timezones=st.just(UTC)) | st.none())
+def test_times_are_read_as_django_reads_them(moment: datetime | None) -> None:
+    def read() -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT %s::timestamptz", [moment])
+            return cursor.fetchone()[0]
+
+    with native_times():
+        read_natively = read()
+    assert (read_natively, read_natively and read_natively.tzinfo) == (read(), moment and UTC)

@@ -37,6 +37,7 @@ COLUMNS: Final = {
         "time_zone text null",
         "reengagement_opt_out boolean",
         "opt_out_changed_at timestamp with time zone null",
+        "opt_out_source text null",
         "created_at timestamp with time zone",
         "updated_at timestamp with time zone",
     },
@@ -131,6 +132,7 @@ INDEXES: Final = {
         "profile_jid_idx": "(whatsapp_jid text_pattern_ops)",
         "profile_skipped_idx": "(user_id) WHERE (reengagement_opt_out OR (whatsapp_jid IS NULL)"
         f" OR (NOT ((whatsapp_jid ~ '{VISIBLE}'::text) AND (whatsapp_jid IS NOT NULL))))",
+        "profile_opted_out_idx": "(opt_out_changed_at, user_id) WHERE reengagement_opt_out",
     },
     "user_engagement_states": {
         "user_engagement_states_pkey": "UNIQUE (id)",
@@ -138,10 +140,16 @@ INDEXES: Final = {
         "state_active_idx": "(last_activity_at, user_id) WHERE (state = 'active'::text)",
         "state_goodbye_sent_idx": "(goodbye_expires_at, user_id) WHERE (state = 'goodbye_sent'::text)",
         "state_remind_later_idx": "(remind_at, user_id) WHERE (state = 'remind_later'::text)",
+        "state_last_activity_idx": "(last_activity_at, user_id)",
+        "state_others_idx": "(state, last_activity_at, user_id) WHERE (NOT (state = 'active'::text))",
     },
     "engagement_state_transitions": {
         "engagement_state_transitions_pkey": "UNIQUE (id)",
         "transition_user_idx": "(user_id, created_at)",
+        "transition_run_idx": "(((metadata ->> 'job_id'::text)))"
+        " WHERE ((metadata ->> 'job_id'::text) IS NOT NULL)",
+        "transition_undone_run_idx": "(((metadata ->> 'undone_job_id'::text)))"
+        " WHERE (trigger = 'run_undone'::text)",
     },
     "engagement_message_queue": {
         "engagement_message_queue_pkey": "UNIQUE (id)",
@@ -151,6 +159,7 @@ INDEXES: Final = {
         " WHERE (status = ANY (ARRAY['sending'::text, 'unknown'::text]))",
         "message_claimed_idx": "(claimed_at) WHERE (claimed_at IS NOT NULL)",
         "message_user_idx": "(user_id, created_at)",
+        "message_created_idx": "(created_at, id)",
         "message_failed_idx": "(id) WHERE (status = 'failed'::text)",
         "message_provider_id_idx": "(provider_message_id) WHERE (provider_message_id IS NOT NULL)",
         "message_lease_idx": "(lease_request_id) WHERE (lease_request_id IS NOT NULL)",
@@ -361,6 +370,7 @@ def test_profile_without_any_value_has_every_default() -> None:
         "locale": "pt-BR",
         "reengagement_opt_out": False,
         "opt_out_changed_at": None,
+        "opt_out_source": None,
         "time_zone": None,
     }
 

@@ -17,11 +17,11 @@ from urllib.request import Request, urlopen
 import pytest
 import yaml
 
-from tests.acceptance.runs import wait_until
 from tests.acceptance.web import SETTINGS, TLS, free_port, is_up
 from tests.project.docs.command_lines import parse
 from tests.project.environments import BASE_PYTHON, empty_environment, pip
 from tests.running import PROJECT, database_url
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,1 @@
+"""The dashboard: whether all is well, counts with links to their lists, charts, the last runs."""

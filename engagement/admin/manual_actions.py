@@ -1,0 +1,187 @@
+"""The list of manual actions: who of the team did what, when and to whom."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from django.contrib import admin
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth import get_user_model
+from django.contrib.contenttypes.models import ContentType
+from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+from unfold.contrib.filters.admin import CheckboxFilter
+from unfold.decorators import display
+
+from engagement.admin.export import ExportColumn
+from engagement.admin.filters import DayRangeFilter
+from engagement.admin.labels import moment
+from engagement.admin.logged_sentences import shown_sentence
+from engagement.admin.masking import may_see_contacts, shown_address
+from engagement.admin.people.names import person_link, short_id
+from engagement.admin.read_only_admin import ReadOnlyAdmin
+from engagement.models import (
+    ApiToken,
+    EngagementJobRun,
+    EngagementMessage,
+    EngagementStateTransition,
+    SendingChannel,
+    UserProfile,
+)
+from engagement.selectors.people import addresses_of, staff_names
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from django.db.models import QuerySet
+    from django.http import HttpRequest, HttpResponse
+
+MODELS: Final = (
+    UserProfile,
+    EngagementStateTransition,
+    EngagementMessage,
+    EngagementJobRun,
+    SendingChannel,
+    ApiToken,
+)
+"""What the team acts on, and exports."""
+_UUID: Final = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
+
+
+def sentence_with_links(sentence: str, *, may_see_messages: bool) -> str:
+    """The sentence of an action. The message that it names is shown by a short id."""
+    found = _UUID.search(sentence)
+    if found is None:
+        return sentence
+    name = format_html('<span title="{}">{}</span>', found.group(), short_id(found.group()))
+    if may_see_messages:
+        url = reverse("admin:engagement_engagementmessage_change", args=(found.group(),))
+        name = format_html(
+            '<a class="engagement-link" href="{}" title="{}">{}</a>',
+            url,
+            found.group(),
+            short_id(found.group()),
+        )
+    return format_html("{}{}{}", sentence[: found.start()], name, sentence[found.end() :])
+
+
+class PersonFilter(CheckboxFilter):
+    """Actions of these staff accounts."""
+
+    title = _("by")
+    parameter_name = "by"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        return [(name, name) for name in staff_names()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
+        names = self.value()
+        column = f"user__{get_user_model().USERNAME_FIELD}__in"
+        return queryset.filter(**{column: names}) if names else queryset
+
+
+@admin.register(LogEntry)
+class ManualActionsAdmin(ReadOnlyAdmin):
+    """The admin's log, without its entries about accounts."""
+
+    columns = ("at", "account", "action", "target")
+    list_display_links = None
+    list_select_related = ("user",)
+    list_filter = (PersonFilter, ("action_time", DayRangeFilter))
+    search_fields = ("object_id__exact",)
+    user_column = "object_id"
+    extra_lookups = ("object_id__exact",)
+    # The ids are in the order of time.
+    ordering = ("-id",)
+    export_order = ("id",)
+    timed_columns = ("at",)
+    counted_as = "manual action"
+    no_match = _("No manual actions match.")
+
+    def has_view_permission(self, request: HttpRequest, obj: LogEntry | None = None) -> bool:
+        return obj is None and bool(request.user.has_perm("engagement.view_userprofile"))
+
+    def has_module_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
+        return False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[LogEntry]:
+        kinds = ContentType.objects.get_for_models(*MODELS)
+        visible = [
+            kind.pk
+            for model, kind in kinds.items()
+            if request.user.has_perm(f"engagement.view_{model.__name__.lower()}")
+        ]
+        return super().get_queryset(request).filter(content_type_id__in=visible)
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        title = {"title": _("Manual actions")}
+        return super().changelist_view(request, {**title, **(extra_context or {})})
+
+    def prepare(self, request: HttpRequest, rows: list[Any]) -> None:  # noqa: ARG002
+        users = {row.pk: user_id for row in rows if (user_id := _user_id(row))}
+        addresses = addresses_of(set(users.values())) if users else {}
+        for row in rows:
+            row.target_user = users.get(row.pk)
+            row.target_address = addresses.get(row.target_user) if row.target_user else None
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        unmasked = may_see_contacts(request)
+        may_see_messages = request.user.has_perm("engagement.view_engagementmessage")
+
+        def action(entry: LogEntry) -> str:
+            return sentence_with_links(
+                shown_sentence(entry.change_message), may_see_messages=may_see_messages
+            )
+
+        def target(entry: LogEntry) -> str:
+            return _target(entry, unmasked=unmasked)
+
+        action.short_description = _("action")  # type: ignore[attr-defined]  # for the admin
+        target.short_description = _("on")  # type: ignore[attr-defined]
+        own = {"action": action, "target": target}
+        return [own.get(name, name) for name in super().get_list_display(request)]
+
+    def export_columns(self, request: HttpRequest) -> list[ExportColumn]:
+        unmasked = may_see_contacts(request)
+        return [
+            ExportColumn(str(_("when")), lambda entry: entry.action_time),
+            ExportColumn(str(_("who")), lambda entry: entry.user.get_username()),
+            ExportColumn(str(_("action")), lambda entry: shown_sentence(entry.change_message)),
+            ExportColumn(str(_("kind")), lambda entry: entry.content_type.model),
+            ExportColumn(str(_("ID")), lambda entry: entry.object_id),
+            ExportColumn("WhatsApp", lambda entry: shown_address(entry.target_address, unmasked=unmasked)),
+        ]
+
+    @display(description=_("when"))
+    def at(self, entry: LogEntry, *, now: datetime) -> str:
+        return moment(entry.action_time, now=now)
+
+    @display(description=_("who"))
+    def account(self, entry: LogEntry) -> str:
+        return str(entry.user.get_username())
+
+
+def _user_id(entry: LogEntry) -> UUID | None:
+    kind = ContentType.objects.get_for_model(UserProfile)
+    try:
+        return UUID(entry.object_id) if entry.content_type_id == kind.pk and entry.object_id else None
+    except ValueError:
+        return None
+
+
+def _target(entry: Any, *, unmasked: bool) -> str:
+    """The user by name, any other row by its kind; each with a link."""
+    if entry.target_user:
+        return person_link(entry.target_user, entry.target_address, unmasked=unmasked)
+    kind = ContentType.objects.get_for_id(entry.content_type_id)
+    if not entry.object_id:
+        return str(entry.object_repr)
+    try:
+        url = reverse(f"admin:engagement_{kind.model}_change", args=(entry.object_id,))
+    except NoReverseMatch:
+        return str(entry.object_repr)
+    name = f"{kind.name} {short_id(entry.object_id)}"
+    return format_html('<a class="engagement-link" href="{}" title="{}">{}</a>', url, entry.object_id, name)

@@ -1,0 +1,218 @@
+"""The message queue: status, reason and error of each message."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
+
+from django.contrib import admin
+from django.contrib.admin.utils import label_for_field
+from django.contrib.admin.views.main import PAGE_VAR, SEARCH_VAR
+from django.db.models.functions import Coalesce
+from django.utils.html import format_html
+from django.utils.translation import gettext as _now
+from django.utils.translation import gettext_lazy as _
+from unfold.contrib.filters.admin import CheckboxFilter, ChoicesCheckboxFilter
+from unfold.decorators import display
+
+from engagement.admin.action_views import SupportActionsAdmin
+from engagement.admin.change_list import QuickLink
+from engagement.admin.export import ExportColumn
+from engagement.admin.filters import DayRangeFilter, now_of
+from engagement.admin.labels import MESSAGE_COLORS, badge, moment
+from engagement.admin.masking import may_see_contacts, shown_text, visibility_for
+from engagement.admin.messages.catalogue import MessageTextsAdmin
+from engagement.admin.messages.message_page import message_page
+from engagement.admin.people.names import name_of_user
+from engagement.admin.rows_of_users import RowsOfUsersAdmin
+from engagement.admin.support_actions import ARRIVED, CANCEL, NOT_ARRIVED, RETRY
+from engagement.delivery_wording import OUTCOME_REASONS
+from engagement.models import EngagementMessage, MessageStatus
+from engagement.privacy import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from datetime import datetime
+
+    from django.db.models import QuerySet
+    from django.http import HttpRequest, HttpResponse
+
+    from engagement.admin.action_views import SupportAction
+
+ERROR_CODE: Final = "error_code__exact"
+
+
+class ReasonFilter(CheckboxFilter):
+    """Messages by the reason of their status."""
+
+    title = _("reason")
+    parameter_name = "outcome_reason"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        reasons = [(reason, str(text)) for reason, text in OUTCOME_REASONS.items()]
+        return sorted(reasons, key=lambda reason: reason[1])
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
+        reasons = self.value()
+        return queryset.filter(outcome_reason__in=reasons) if reasons else queryset
+
+
+@admin.register(EngagementMessage)
+class EngagementMessageAdmin(MessageTextsAdmin, RowsOfUsersAdmin, SupportActionsAdmin):
+    """The message queue."""
+
+    columns = ("created", "user_link", "type_link", "status_label", "latest", "reason", "retries")
+    list_display_links = None
+    list_filter = (
+        ("status", ChoicesCheckboxFilter),
+        ("message_type", ChoicesCheckboxFilter),
+        ReasonFilter,
+        ("scheduled_for", DayRangeFilter),
+        ("sent_at", DayRangeFilter),
+        ("created_at", DayRangeFilter),
+    )
+    extra_lookups = ("user__exact", ERROR_CODE)
+    ordering = ("-created_at", "-id")
+    export_order = ("created_at", "id")
+    timed_columns = ("created", "latest")
+    support_actions = (CANCEL, RETRY, ARRIVED, NOT_ARRIVED)
+    lines = ("message_type",)
+    change_form_template = "engagement/message.html"
+    no_match = _("No messages match.")
+    not_found_title = _("No such message")
+    not_found_sentence = _("There is no message with this ID: it is mistyped, or the message was purged.")
+
+    def get_ordering(self, request: HttpRequest) -> Sequence[Any]:
+        # In the order of the sender's index.
+        return (Coalesce("next_attempt_at", "scheduled_for"), "id") if _is_queue(request) else self.ordering
+
+    def order_help(self, request: HttpRequest) -> str:
+        return _now("Next to be sent first.") if _is_queue(request) else super().order_help(request)
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        # A program may have stored a number as a code. Nobody may find it out by guessing.
+        if lookup == ERROR_CODE and redact(value) != value and not may_see_contacts(request):
+            return False
+        return super().lookup_allowed(lookup, value, request)
+
+    def quick_links(self, request: HttpRequest) -> list[QuickLink]:
+        shown = {name: value for name, value in request.GET.items() if name not in {PAGE_VAR, SEARCH_VAR}}
+        queries: list[tuple[Any, dict[str, str]]] = [(_now("All"), {})]
+        queries += [
+            (status.label, {"status__exact": status.value})
+            for status in (
+                MessageStatus.PENDING,
+                MessageStatus.UNKNOWN,
+                MessageStatus.FAILED,
+                MessageStatus.SENT,
+                MessageStatus.CANCELLED,
+            )
+        ]
+        return [QuickLink(label, f"?{urlencode(query)}", query == shown) for label, query in queries]
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        reason = _reason_column(request)
+        return [reason if name == "reason" else name for name in super().get_list_display(request)]
+
+    def useful_actions(self, row: EngagementMessage) -> Collection[SupportAction]:
+        useful = {
+            MessageStatus.PENDING.value: (CANCEL,),
+            MessageStatus.FAILED.value: (RETRY,),
+            MessageStatus.UNKNOWN.value: (ARRIVED, NOT_ARRIVED),
+        }
+        return useful.get(row.status, ())
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        message = context["original"]
+        page = message_page(message, now=now_of(request), visibility=visibility_for(request))
+        useful = [action for action in self.useful_actions(message) if action is not RETRY or page.may_retry]
+        context |= {"page": page, "buttons": self.buttons(request, message, useful=useful)}
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def row_name(self, request: HttpRequest, row: EngagementMessage) -> str:
+        name = name_of_user(row, unmasked=may_see_contacts(request))
+        return _now("%(kind)s to %(name)s") % {"kind": row.get_message_type_display(), "name": name}
+
+    def row_state(self, request: HttpRequest, row: EngagementMessage) -> str:  # noqa: ARG002
+        return str(row.get_status_display())
+
+    def export_columns(self, request: HttpRequest) -> list[ExportColumn]:
+        unmasked = may_see_contacts(request)
+
+        def title_of(name: str) -> str:
+            return label_for_field(name, EngagementMessage)
+
+        def text(name: str) -> ExportColumn:
+            return ExportColumn(title_of(name), lambda row: shown_text(getattr(row, name), unmasked=unmasked))
+
+        def value(name: str) -> ExportColumn:
+            return ExportColumn(title_of(name), lambda row: getattr(row, name))
+
+        times = ("scheduled_for", "claimed_at", "sent_at", "delivered_at", "read_at", "failed_at")
+        return [
+            value("created_at"),
+            *self.user_columns(request),
+            *map(value, ("message_type", "status")),
+            *map(value, times),
+            *map(text, ("outcome_reason", "error_code", "error_message", "message_key")),
+            *map(value, ("retry_count", "id")),
+        ]
+
+    @display(description=_("queued"))
+    def created(self, row: EngagementMessage, *, now: datetime) -> str:
+        return moment(row.created_at, now=now)
+
+    @display(description=_("message"))
+    def type_link(self, row: EngagementMessage) -> str:
+        return format_html(
+            '<a class="engagement-link" href="{}/change/" title="{}">{}</a>',
+            row.pk,
+            row.pk,
+            row.get_message_type_display(),
+        )
+
+    @display(description=_("status"))
+    def status_label(self, row: EngagementMessage) -> str:
+        return badge(row.get_status_display(), MESSAGE_COLORS.get(row.status, ""))
+
+    @display(description=_("retries"))
+    def retries(self, row: EngagementMessage) -> int | None:
+        return row.retry_count or None
+
+    @display(description=_("sent or due"))
+    def latest(self, row: EngagementMessage, *, now: datetime) -> str | None:
+        """When the message was sent; of a pending one, when it will be due."""
+        if row.status == MessageStatus.PENDING:
+            return moment(row.next_attempt_at or row.scheduled_for, now=now)
+        at = row.sent_at or row.claimed_at
+        return moment(at, now=now) if at else None
+
+
+def _is_queue(request: HttpRequest) -> bool:
+    """Whether the list shows pending messages only, which have an index in the order of sending."""
+    return request.GET.getlist("status__exact") == [MessageStatus.PENDING.value]
+
+
+def _reason_column(request: HttpRequest) -> Any:
+    """Reason, error and code. The code is a link to the messages with the same."""
+    unmasked = may_see_contacts(request)
+
+    def reason(row: EngagementMessage) -> str | None:
+        known = OUTCOME_REASONS.get(row.outcome_reason or "", row.outcome_reason)
+        texts = [shown_text(str(text), unmasked=unmasked) for text in (known, row.error_message) if text]
+        code = shown_text(row.error_code, unmasked=unmasked)
+        if not (code or texts):
+            return None
+        if not code:
+            return format_html('<span class="engagement-reason">{}</span>', ": ".join(texts))
+        return format_html(
+            '<span class="engagement-reason">{} <a class="engagement-link" href="?{}">{}</a></span>',
+            ": ".join(texts),
+            urlencode({ERROR_CODE: code}),
+            _now("code %(code)s") % {"code": code},
+        )
+
+    reason.short_description = _("reason")  # type: ignore[attr-defined]  # for the admin
+    return reason

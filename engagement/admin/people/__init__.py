@@ -1,0 +1,10 @@
+"""The list of users, the page of one, and how users are named on all other pages.
+
+names.py           a masked number or a short id instead of a UUID
+user_list.py       the list
+quick_filters.py   links above the list
+columns.py         goodbyes and last messages in words
+user_page.py       one user: state, history, messages
+history.py         the history of that page
+old_states.py      redirects of the former list of states
+"""

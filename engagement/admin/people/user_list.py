@@ -1,0 +1,296 @@
+"""The list of users: the only one, with their states, goodbyes and last messages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ORDER_VAR, PAGE_VAR, SEARCH_VAR
+from django.urls import reverse
+from django.utils.html import format_html, strip_tags
+from django.utils.translation import gettext_lazy as _
+from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesCheckboxFilter
+from unfold.decorators import display
+
+from engagement.admin.action_views import SupportActionsAdmin
+from engagement.admin.change_list import OrderedChangeList
+from engagement.admin.export import ExportColumn
+from engagement.admin.filters import CameBackFilter, DayRangeFilter, DueFilter, UsersMessageFilter, now_of
+from engagement.admin.labels import STATE_COLORS, badge, moment, state_text
+from engagement.admin.masking import may_see_contacts, shown_address, shown_text, visibility_for
+from engagement.admin.people.columns import fate_of_goodbye
+from engagement.admin.people.names import person_name
+from engagement.admin.people.quick_filters import quick_links
+from engagement.admin.people.user_page import user_page
+from engagement.admin.support_actions import CANCEL_ALL, MARK_AS_ACTIVE, OPT_IN, OPT_OUT, RETRY
+from engagement.models import EngagementMessage, UserProfile
+from engagement.selectors.people import latest_goodbyes
+from engagement.selectors.user_search import has_history
+from engagement.states import State
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from django.contrib.admin.views.main import ChangeList
+    from django.db.models import QuerySet
+    from django.http import HttpRequest, HttpResponse
+
+    from engagement.admin.action_views import SupportAction
+    from engagement.admin.change_list import QuickLink
+    from engagement.admin.people.columns import Fate
+    from engagement.admin.people.user_page import Page, ShownMessage
+    from engagement.models import UserEngagementState
+
+LAST_MESSAGE: Final = "engagement_state__last_activity_at"
+BY_STATE: Final = "engagement_state__state__exact"
+STATE_FILTERS: Final = (
+    ("engagement_state__state", ChoicesCheckboxFilter),
+    DueFilter,
+    (LAST_MESSAGE, DayRangeFilter),
+    ("engagement_state__goodbye_expires_at", DayRangeFilter),
+    ("engagement_state__remind_at", DayRangeFilter),
+)
+WITHOUT_MESSAGES: Final = _("Sorted by last message: users who have not written yet are not in the list.")
+
+
+class UserChangeList(OrderedChangeList):
+    """Leaves out users without a state row where the list is sorted by it: its index does not have them."""
+
+    def get_queryset(self, request: HttpRequest, *args: Any, **options: Any) -> QuerySet[Any]:
+        users = super().get_queryset(request, *args, **options)
+        return users.filter(engagement_state__isnull=False) if self.sorted_by == LAST_MESSAGE else users
+
+
+@admin.register(UserProfile)
+class UserProfileAdmin(SupportActionsAdmin):
+    """Users, with a page for each."""
+
+    list_select_related = ("engagement_state",)
+    list_filter = (
+        *STATE_FILTERS[:2],
+        ("reengagement_opt_out", BooleanRadioFilter),
+        ("opt_out_changed_at", DayRangeFilter),
+        UsersMessageFilter,
+        CameBackFilter,
+        *STATE_FILTERS[2:],
+        ("preferred_destination", ChoicesCheckboxFilter),
+        ("created_at", DayRangeFilter),
+    )
+    search_fields = ("user_id__exact",)
+    # The ids of other programs are not ordered by time.
+    ordering = ("-created_at", "-user_id")
+    export_order = ("created_at", "user_id")
+    user_column = "pk"
+    support_actions = (MARK_AS_ACTIVE, OPT_OUT, OPT_IN, CANCEL_ALL)
+    lines = ("user_id",)
+    timed_columns = ("state_label", "goodbye", "last_message", "first_seen")
+    change_form_template = "engagement/user.html"
+    no_match = _("No users match.")
+    not_found_title = _("No such user")
+    not_found_sentence = _("There is no user with this ID: it is mistyped, or the user was erased.")
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        may = visibility_for(request)
+        state = ["state_label"] if may.states else []
+        goodbye = ["goodbye"] if may.messages else []
+        last_message = ["last_message"] if may.states else []
+        columns = [*state, *goodbye, *last_message, "is_opted_out", "first_seen"]
+        return [_person_column(request), *self._with_now(request, columns)]
+
+    def get_list_filter(self, request: HttpRequest) -> list[Any]:
+        may = visibility_for(request)
+        hidden = [
+            *(() if may.states else STATE_FILTERS),
+            *(() if may.messages else (UsersMessageFilter,)),
+            *(() if may.states and may.transitions else (CameBackFilter,)),
+        ]
+        return [item for item in self.list_filter if item not in hidden]
+
+    def get_sortable_by(self, request: HttpRequest) -> Sequence[str]:
+        """By last message: all users, or those of one state. With other filters no index has the order."""
+        others = request.GET.keys() - {BY_STATE, ORDER_VAR, PAGE_VAR, SEARCH_VAR}
+        has_order = len(request.GET.getlist(BY_STATE)) <= 1 and not others
+        return ("first_seen", "last_message") if has_order else ("first_seen",)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002
+        return UserChangeList
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        changelist: Any = super().get_changelist_instance(request)
+        if changelist.sorted_by == LAST_MESSAGE:
+            changelist.notes.append(WITHOUT_MESSAGES)
+        return changelist
+
+    def order_help(self, request: HttpRequest) -> str:
+        return "" if request.GET.get(ORDER_VAR) else super().order_help(request)
+
+    def quick_links(self, request: HttpRequest) -> list[QuickLink]:
+        return quick_links(request)
+
+    def prepare(self, request: HttpRequest, rows: list[Any]) -> None:
+        may_see = visibility_for(request).messages
+        goodbyes = latest_goodbyes([row.pk for row in rows]) if may_see and rows else {}
+        for row in rows:
+            row.latest_goodbye = goodbyes.get(row.pk)
+
+    def export_columns(self, request: HttpRequest) -> list[ExportColumn]:
+        may, unmasked = visibility_for(request), may_see_contacts(request)
+        states = [
+            ExportColumn(str(_("state")), _state),
+            ExportColumn(str(_("last message")), lambda user: _from_state(user, "last_activity_at")),
+        ]
+        goodbyes = [
+            ExportColumn(str(_("goodbye")), lambda user: _fate_text(_fate(user))),
+            ExportColumn(str(_("goodbye at")), lambda user: (_fate(user) or (None,))[-1]),
+        ]
+        return [
+            ExportColumn(str(_("user ID")), lambda user: user.pk),
+            ExportColumn("WhatsApp", lambda user: shown_address(user.whatsapp_jid, unmasked=unmasked)),
+            *(states if may.states else ()),
+            *(goodbyes if may.messages else ()),
+            ExportColumn(str(_("opted out")), _opted_out),
+            ExportColumn(str(_("opt-out changed")), lambda user: user.opt_out_changed_at),
+            ExportColumn(str(_("locale")), lambda user: shown_text(user.locale, unmasked=unmasked)),
+            ExportColumn(str(_("first seen")), lambda user: user.created_at),
+        ]
+
+    @display(description=_("state"))
+    def state_label(self, profile: UserProfile, *, now: datetime) -> str | None:
+        state = _state_row(profile)
+        if state is None:
+            return None
+        summary = strip_tags(state_text(state, now=now))
+        return badge(State(state.state).label, STATE_COLORS[state.state], title=summary)
+
+    @display(description=_("goodbye"))
+    def goodbye(self, profile: UserProfile, *, now: datetime) -> str | None:
+        fate = _fate(profile)
+        if fate is None:
+            return None
+        at = moment(fate.at, now=now) if fate.at else ""
+        return format_html("{} {}", badge(fate.text, fate.color), at)
+
+    @display(description=_("last message"), ordering=LAST_MESSAGE)
+    def last_message(self, profile: UserProfile, *, now: datetime) -> str | None:
+        state = _state_row(profile)
+        return moment(state.last_activity_at, now=now) if state else None
+
+    @display(description=_("opted out"))
+    def is_opted_out(self, profile: UserProfile) -> str:
+        return badge(_("opted out"), "warning") if profile.reengagement_opt_out else str(_("no"))
+
+    @display(description=_("first seen"), ordering="created_at")
+    def first_seen(self, profile: UserProfile, *, now: datetime) -> str:
+        return moment(profile.created_at, now=now)
+
+    def row_name(self, request: HttpRequest, row: UserProfile) -> str:
+        return person_name(row.pk, row.whatsapp_jid, unmasked=may_see_contacts(request))
+
+    def row_state(self, request: HttpRequest, row: UserProfile) -> str:
+        state = _state_row(row) if visibility_for(request).states else None
+        return str(State(state.state).label) if state else ""
+
+    def user_id_of(self, row: UserProfile) -> UUID:
+        return row.pk
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """The user. Without a profile, but with history: an object that is not stored."""
+        if profile := super().get_object(request, object_id, from_field):
+            return profile
+        try:
+            user_id = UUID(object_id)
+        except ValueError:
+            return None
+        return UserProfile(user_id=user_id) if has_history(user_id) else None
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        context |= self._page_context(request, context["original"])
+        context["original"].shown_name = self.row_name(request, context["original"])
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def _page_context(self, request: HttpRequest, profile: UserProfile) -> dict[str, Any]:
+        is_stored = not profile._state.adding  # noqa: SLF001  documented by Django
+        page = user_page(
+            profile if is_stored else None,
+            user_id=profile.pk,
+            now=now_of(request),
+            visibility=visibility_for(request),
+        )
+        useful = _useful_actions(profile, page) if is_stored else ()
+        message_admin = self.admin_site.get_model_admin(EngagementMessage)
+        return {
+            "page": page,
+            "title": _("User %(name)s") % {"name": self.row_name(request, profile)},
+            "subtitle": None,
+            "buttons": self.buttons(request, profile, useful=useful),
+            "message_items": [
+                (
+                    message,
+                    message_admin.buttons(request, message.row, useful=_useful_for(message, message_admin)),
+                )
+                for message in page.messages
+            ],
+            "all_actions_url": f"{reverse('admin:admin_logentry_changelist')}?object_id__exact={profile.pk}",
+            "all_transitions_url": _list_url("engagementstatetransition", profile.pk),
+            "all_messages_url": _list_url("engagementmessage", profile.pk),
+        }
+
+
+def _useful_actions(profile: UserProfile, page: Page) -> set[SupportAction]:
+    """The actions that would change something, as far as the page knows."""
+    useful = {OPT_IN if profile.reengagement_opt_out else OPT_OUT}
+    if page.may_be_inactive:
+        useful.add(MARK_AS_ACTIVE)
+    if page.may_have_pending:
+        useful.add(CANCEL_ALL)
+    return useful
+
+
+def _useful_for(message: ShownMessage, message_admin: Any) -> list[SupportAction]:
+    useful = message_admin.useful_actions(message.row)
+    return [action for action in useful if action is not RETRY or message.may_retry]
+
+
+def _person_column(request: HttpRequest) -> Any:
+    unmasked = may_see_contacts(request)
+
+    def person(profile: UserProfile) -> str:
+        name = person_name(profile.pk, profile.whatsapp_jid, unmasked=unmasked)
+        return format_html('<span title="{}">{}</span>', profile.pk, name)
+
+    person.short_description = _("user")  # type: ignore[attr-defined]  # for the admin
+    return person
+
+
+def _state_row(profile: UserProfile) -> UserEngagementState | None:
+    state: UserEngagementState | None = getattr(profile, "engagement_state", None)
+    return state
+
+
+def _from_state(profile: UserProfile, column: str) -> Any:
+    return getattr(_state_row(profile), column, None)
+
+
+def _state(profile: UserProfile) -> str:
+    state = _from_state(profile, "state")
+    return str(State(state).label) if state else ""
+
+
+def _opted_out(profile: UserProfile) -> str:
+    return str(_("yes") if profile.reengagement_opt_out else _("no"))
+
+
+def _fate(profile: UserProfile) -> Fate | None:
+    return fate_of_goodbye(getattr(profile, "latest_goodbye", None), _state_row(profile), user_id=profile.pk)
+
+
+def _fate_text(fate: Fate | None) -> str:
+    return str(fate.text) if fate else ""
+
+
+def _list_url(model: str, user_id: UUID) -> str:
+    return f"{reverse(f'admin:engagement_{model}_changelist')}?user__exact={user_id}"
