@@ -219,7 +219,7 @@ def filter_summary(changelist: ChangeList, *, extra_lookups: Collection[str]) ->
 
 
 def _title_of(lookup: str, changelist: ChangeList) -> str:
-    return label_for_field(lookup.removesuffix("__exact"), changelist.model, changelist.model_admin)
+    return str(label_for_field(lookup.removesuffix("__exact"), changelist.model, changelist.model_admin))
 
 
 def _chosen_labels(spec: Any, changelist: ChangeList) -> str:

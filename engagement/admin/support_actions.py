@@ -40,7 +40,7 @@ REFUSALS: Final = {
     Retry.OUTDATED: gettext_lazy("the user no longer needs the goodbye"),
 }
 
-_PREFERENCE_SENTENCES: Final = {
+_PREFERENCE_SENTENCES: Final[dict[Preference, tuple[str, str | tuple[str, str]]]] = {
     Preference.OPTED_OUT: (logged.OPTED_OUT, logged.OPTED_OUT_CANCELLED),
     Preference.OPTED_IN: (logged.OPTED_IN, logged.OPTED_IN),
 }

@@ -122,7 +122,7 @@ def _states() -> list[Tile]:
 
 def _unlike(state: State) -> str:
     """The state's identifier, where its label says another word."""
-    return "" if state.label == state.value else state.value
+    return "" if str(state.label) == state.value else state.value
 
 
 def _due(now: datetime) -> list[Tile]:

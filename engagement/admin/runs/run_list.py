@@ -86,16 +86,16 @@ class EngagementJobRunAdmin(ReadOnlyAdmin):
     def export_columns(self, request: HttpRequest) -> list[ExportColumn]:
         now = now_of(request)
         return [
-            ExportColumn("as of", lambda run: run.now),
-            ExportColumn("started at", lambda run: run.started_at),
-            ExportColumn("finished at", lambda run: run.finished_at),
-            ExportColumn("status", lambda run: status_of_run(run, now=now)),
-            ExportColumn("moved", lambda run: run.succeeded),
-            ExportColumn("failed", lambda run: run.failed),
-            ExportColumn("skipped", lambda run: run.skipped),
-            ExportColumn("undone", lambda run: run.undone),
-            ExportColumn("host", lambda run: run.host),
-            ExportColumn("id", lambda run: run.pk),
+            ExportColumn(_("as of"), lambda run: run.now),
+            ExportColumn(_("started at"), lambda run: run.started_at),
+            ExportColumn(_("finished at"), lambda run: run.finished_at),
+            ExportColumn(_("status"), lambda run: status_of_run(run, now=now)),
+            ExportColumn(_("moved"), lambda run: run.succeeded),
+            ExportColumn(_("failed"), lambda run: run.failed),
+            ExportColumn(_("skipped"), lambda run: run.skipped),
+            ExportColumn(_("undone"), lambda run: run.undone),
+            ExportColumn(_("host"), lambda run: run.host),
+            ExportColumn(_("ID"), lambda run: run.pk),
         ]
 
     def get_search_results(
@@ -117,10 +117,11 @@ class EngagementJobRunAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         run = context["original"]
+        run.shown_name = local_text(run.now)
         report = run_report(run, now=now_of(request), unmasked=may_see_contacts(request))
         context |= {
             "report": report,
-            "title": _("Run of %(date)s") % {"date": local_text(run.now)},
+            "title": _("Run of %(date)s") % {"date": run.shown_name},
             "subtitle": None,
             **_TITLES,
             "moved_url": moved_users_url(run) if visibility_for(request).transitions else "",

@@ -116,7 +116,8 @@ def _settings(run: EngagementJobRun) -> Iterator[tuple[str, str]]:
         yield _("Safety limit"), _("switched off for this run")
     if isinstance(seconds := options.get("ahead_of_clock_seconds"), int):
         yield _("Time of the run"), _clock_text(seconds)
-    yield _("Machine"), run.host + (f", {_('process')} {run.pid}" if run.pid else "")
+    process = _("process")
+    yield _("Machine"), run.host + (f", {process} {run.pid}" if run.pid else "")
     yield _("Version"), run.version or _("unknown")
     yield _("Run ID"), str(run.pk)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import re
+import socket
 from collections import Counter
 from datetime import timedelta
 from io import StringIO
@@ -28,6 +30,7 @@ from engagement.models import (
     SendingChannel,
     UserProfile,
 )
+from engagement.replies import PREFERENCES, REPLIES
 from engagement.services.api_tokens import make_token
 from engagement.services.delivery import outcomes
 from tests.factories import NOW, make_run, make_user, queue_for
@@ -44,6 +47,8 @@ from tests.running import run_job
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pytest_django.fixtures import Settings
+
 pytestmark = pytest.mark.django_db
 
 TODAY: Final = NOW + timedelta(hours=3)
@@ -58,11 +63,14 @@ DATA: Final = (
     r"Salvador|Fortaleza|Recife|Belém|Manaus|Cuiabá|Campo Grande|Porto Velho|Boa Vista|Rio Branco",
     r"Fernando de Noronha|pbkdf2_sha256|[\w/+=]+\*{5,}",
     r"Group-permission relationships?|Group_permissions object",
-    r"engagement\.\w+\.\w+(/[\w-]+)?",
+    r"[Ee]ngagement\.\w+\.\w+(/[\w-]+)?",
+    r"\b[0-9a-f]{8}\b",
+    *(rf"\b{re.escape(phrase)}\b" for phrase in sorted({**REPLIES, **PREFERENCES}, key=len, reverse=True)),
     r"\bEngagement( viewers| support)?\b",
     r"\b(ada|boss|grace|carol)\b",
     r"\b(console|whatsapp_cloud|assistant-eu|send|some error|some failure)\b",
     r"\b(WhatsApp|host|key \d+|esc|pt-BR|UTC)\b",
+    rf"\b{re.escape(socket.gethostname())}\b",
     r"English|Português \(Brasil\)",
 )
 """What pages show that is no text: ids, names, addresses, zones, keys, and words of other programs."""
@@ -71,8 +79,9 @@ NOT_VISITED: Final = {"admin:logout", "admin:jsi18n", "admin:autocomplete"}
 
 
 @pytest.fixture
-def world() -> None:
+def world(settings: Settings) -> None:
     """Something of everything that a page can show."""
+    settings.ENGAGEMENT_MESSAGE_BACKEND = "engagement.message_backends.console.ConsoleBackend"
     for trait in ("silent", "goodbye_sent", "remind_later", "help_flow", "dormant"):
         make_user(trait)
     make_user("silent", user__reengagement_opt_out=True, user__opt_out_changed_at=NOW)
@@ -209,7 +218,8 @@ def test_no_page_shows_a_text_that_is_not_translated(world: None) -> None:
         "/admin/", *(f"{list_url(model)}?q={term}" for model in OF_USERS for term in ("nobody", "9990000"))
     )
     assert crawler.found == {}
-    expected = {f"admin:{url.name}" for url in admin.site.urls[0] if getattr(url, "name", None)}
+    names = (getattr(url, "name", None) for url in admin.site.urls[0])
+    expected = {f"admin:{name}" for name in names if name}
     assert expected - crawler.names <= NOT_VISITED | {
         "admin:login",
         "admin:password_change_done",

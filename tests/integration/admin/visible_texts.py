@@ -23,7 +23,8 @@ LANGUAGE: Final = "pt-br"
 SHOWN_ATTRIBUTES: Final = {"title", "placeholder", "aria-label", "alt", "label", "data-label"}
 BUTTONS: Final = {"submit", "button", "reset"}
 NOT_TEXT: Final = {"script", "style", "pre", "code"}
-ICON: Final = "material-symbols-outlined"
+NOT_OURS: Final = ("material-symbols-outlined", "engagement-bubble")
+"""Classes of icons, which are words of a font, and of messages, which are in the language of their users."""
 WORD: Final = re.compile(r"[^\W\d_]{2,}")
 
 
@@ -67,7 +68,7 @@ class PageTexts(HTMLParser):
         if "data-value" in found:
             for text in labels_of_chart(found["data-value"]):
                 self._take(text)
-        if tag in NOT_TEXT or ICON in found.get("class", ""):
+        if tag in NOT_TEXT or any(name in found.get("class", "") for name in NOT_OURS):
             self._skipped, self._skip_depth = tag, 1
 
     def handle_endtag(self, tag: str) -> None:
