@@ -113,7 +113,10 @@ messages: install ## Update and compile the catalogues of texts after a change o
 	@$(IN_VENV) -m tests.translations
 
 openapi: install ## Write docs/openapi.json from the code of the HTTP API
-	@$(MANAGE) export_openapi_schema --api engagement.api.views.api --indent 2 --output docs/openapi.json
+	@DJANGO_SETTINGS_MODULE=config.settings $(IN_VENV) -c 'import django; django.setup(); \
+		from django.core.management import call_command; \
+		from ninja.management.commands.export_openapi_schema import Command; \
+		call_command(Command(), api="engagement.api.views.api", indent=2, output="docs/openapi.json")'
 
 requirements: ## Recompile the pinned requirements with uv (ARGS="--upgrade" for newer versions)
 	@if ! "$(PYTHON)" -m uv --version >/dev/null 2>&1; then \

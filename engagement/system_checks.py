@@ -14,8 +14,6 @@ from engagement.conf import (
     refuse_misspelt_names,
     staff_time_zone,
 )
-from engagement.message_backends.base import configured_backend
-from engagement.services.delivery.settings import delivery_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +32,10 @@ def check_engagement_settings(
     **kwargs: object,  # noqa: ARG001
 ) -> list[CheckMessage]:
     """Report the first setting that is invalid or misspelt."""
+    # Here, because the job does not check the system.
+    from engagement.message_backends.base import configured_backend
+    from engagement.services.delivery.settings import delivery_settings
+
     try:
         refuse_misspelt_names()
         engagement_settings()

@@ -9,7 +9,6 @@ from uuid import UUID
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
-from django.contrib.contenttypes.models import ContentType
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
@@ -31,7 +30,7 @@ from engagement.models import (
     SendingChannel,
     UserProfile,
 )
-from engagement.selectors.people import addresses_of, staff_names
+from engagement.selectors.people import addresses_of, kind_with_id, kinds_of, staff_names
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -108,7 +107,7 @@ class ManualActionsAdmin(ReadOnlyAdmin):
         return False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LogEntry]:
-        kinds = ContentType.objects.get_for_models(*MODELS)
+        kinds = kinds_of(MODELS)
         visible = [
             kind.pk
             for model, kind in kinds.items()
@@ -165,7 +164,7 @@ class ManualActionsAdmin(ReadOnlyAdmin):
 
 
 def _user_id(entry: LogEntry) -> UUID | None:
-    kind = ContentType.objects.get_for_model(UserProfile)
+    kind = kinds_of([UserProfile])[UserProfile]
     try:
         return UUID(entry.object_id) if entry.content_type_id == kind.pk and entry.object_id else None
     except ValueError:
@@ -176,7 +175,7 @@ def _target(entry: Any, *, unmasked: bool) -> str:
     """The user by name, any other row by its kind; each with a link."""
     if entry.target_user:
         return person_link(entry.target_user, entry.target_address, unmasked=unmasked)
-    kind = ContentType.objects.get_for_id(entry.content_type_id)
+    kind = kind_with_id(entry.content_type_id)
     if not entry.object_id:
         return str(entry.object_repr)
     try:

@@ -29,4 +29,7 @@ class Migration(migrations.Migration):
                 name="transition_undone_run_idx",
             ),
         ),
+        # An index on an expression has no statistics of its own before. Without them PostgreSQL reads the primary
+        # key instead to list the users of an older run: 260 ms instead of 2 with a million rows.
+        migrations.RunSQL("ANALYZE engagement_state_transitions", migrations.RunSQL.noop),
     ]

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import csv
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID, uuid5
 
-from django.db import transaction
+import uuid_utils
+from django.db import connection, transaction
 
-from engagement.models import UserEngagementState, UserProfile
+from engagement.models import UserProfile
 from engagement.replay.activity_log import DEFAULT_LOCALE, open_activity_log
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
     from datetime import datetime
     from pathlib import Path
+    from typing import TextIO
 
     from engagement.replay.activity_log import Event
 
 ACTIVITY_LOG_NAMESPACE: Final = UUID("792433fe-d160-46f0-9a1f-1fd62149906c")
 """It never changes: the ids of all loaded users follow from it."""
+_NAMESPACE: Final = uuid_utils.UUID(str(ACTIVITY_LOG_NAMESPACE))
 
 MAX_SKEW: Final = timedelta(minutes=5)
 """How far the clock of the program that wrote the log may be ahead of ours."""
 
-PROFILE_COLUMNS: Final = ("locale", "whatsapp_jid", "reengagement_opt_out")
-
-CHUNK_SIZE: Final = 2_000
-"""Users per statement: few round trips, and statements of a moderate size."""
+_COPIED_AT_ONCE: Final = 1 << 18
+"""Characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,82 +68,130 @@ def load_activity_log(*, path: Path, as_of: datetime | None, now: datetime) -> L
     time, the later line does. State rows and profiles that exist are not changed. `now` becomes
     `created_at` and `updated_at` of the new rows.
     Transaction: opens one after the whole file is read; all users are added or none.
-    Repeatable, also concurrently. Raises MalformedActivityLog.
+    Repeatable, also concurrently. The memory that it takes does not depend on the size of the log, which
+    passes through a temporary file. Raises MalformedActivityLog, and OSError if that file cannot be written.
     """
-    events = ahead_of_clock = profiles_created = states_created = 0
-    latest: dict[str, _Latest] = {}
-    users = set()
-    end = as_of or now + MAX_SKEW
-    with open_activity_log(path) as log:
-        for event in log.events:
-            events += 1
-            users.add(event.user)
-            if event.occurred_at <= end:
-                ahead_of_clock += as_of is None and event.occurred_at > now
-                latest.setdefault(event.user, _Latest(event)).take(event)
-    # Sorted, so that two loaders lock rows in the same order.
-    rows = sorted((user_id_of(user), found.event(latest_at=as_of or now)) for user, found in latest.items())
-    with transaction.atomic():
-        for start in range(0, len(rows), CHUNK_SIZE):
-            profiles, states = _add(dict(rows[start : start + CHUNK_SIZE]), now=now)
-            profiles_created += profiles
-            states_created += states
+    with (
+        open_activity_log(path) as log,
+        TemporaryFile("w+", encoding="utf-8", newline="", prefix="activity-log-") as rows,
+    ):
+        events, ahead_of_clock = _write_rows(log.events, rows, as_of=as_of, now=now)
+        added = _add_users(rows, latest_at=as_of or now, now=now)
     return LoadedActivityLog(
         events=events,
-        users=len(users),
-        profiles_created=profiles_created,
-        states_created=states_created,
-        already_known=len(latest) - states_created,
-        not_here_yet=len(users) - len(latest),
+        users=added.users,
+        profiles_created=added.profiles,
+        states_created=added.states,
+        already_known=added.here - added.states,
+        not_here_yet=added.users - added.here,
         ahead_of_clock=ahead_of_clock,
         ignored_columns=log.ignored_columns,
     )
 
 
-class _Latest:
-    """The last event of a user, and the last values of each column of the profile, whatever their order."""
+class _Added(NamedTuple):
+    """How many users the log has, how many of them have an event that counts, and the new rows."""
 
-    def __init__(self, event: Event) -> None:
-        self._last = event
-        self._saying: dict[str, Event] = {}
-
-    def take(self, event: Event) -> None:
-        if event.occurred_at >= self._last.occurred_at:
-            self._last = event
-        for column in PROFILE_COLUMNS:
-            known = self._saying.get(column)
-            if getattr(event, column) is not None and (
-                known is None or event.occurred_at >= known.occurred_at
-            ):
-                self._saying[column] = event
-
-    def event(self, *, latest_at: datetime) -> Event:
-        """The last event, not after `latest_at`, with the last values of each column."""
-        values = {column: getattr(event, column) for column, event in self._saying.items()}
-        return replace(self._last, occurred_at=min(self._last.occurred_at, latest_at), **values)
+    users: int
+    here: int
+    profiles: int
+    states: int
 
 
-def _add(users: Mapping[UUID, Event], *, now: datetime) -> tuple[int, int]:
-    """Add the users who have no state row, in five statements; returns the new profiles and states.
+def _add_users(rows: TextIO, *, latest_at: datetime, now: datetime) -> _Added:
+    """Add the users who have no state row, by the database alone: no user passes through Python.
 
     Rows that another program adds meanwhile stay and are not counted.
     """
-    states, profiles = UserEngagementState.objects, UserProfile.objects
-    known = set(states.filter(user_id__in=users).values_list("user_id", flat=True))
-    missing = {user_id: event for user_id, event in users.items() if user_id not in known}
-    with_profile = set(profiles.filter(user_id__in=missing).values_list("user_id", flat=True))
-    profiles.bulk_create(
-        [profile_of(user_id, event, now=now) for user_id, event in missing.items()], ignore_conflicts=True
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_CREATE_EVENTS)
+        _copy(rows)
+        cursor.execute(_CREATE_USERS)
+        cursor.execute(_COUNT_USERS)
+        users, here = cursor.fetchone()
+        cursor.execute(_ADD_PROFILES, {"now": now, "locale": DEFAULT_LOCALE})
+        profiles = cursor.rowcount
+        cursor.execute(_ADD_STATES, {"now": now, "latest_at": latest_at})
+        states = cursor.rowcount
+        cursor.execute(_DROP_BOTH)
+    return _Added(users, here, profiles, states)
+
+
+def _write_rows(
+    events: Iterable[Event], rows: TextIO, *, as_of: datetime | None, now: datetime
+) -> tuple[int, int]:
+    """Write the events as `_COPY` reads them; returns how many they are, and how many are ahead of the clock.
+
+    Of an event after the end only the user counts.
+    """
+    end = as_of or now + MAX_SKEW
+    write = csv.writer(rows).writerow
+    line = ahead_of_clock = 0
+    for line, event in enumerate(events, start=1):
+        user_id = uuid_utils.uuid5(_NAMESPACE, event.user)  # as user_id_of, and six times as fast
+        if event.occurred_at <= end:
+            ahead_of_clock += as_of is None and event.occurred_at > now
+            said = (event.locale, event.whatsapp_jid, event.reengagement_opt_out)
+            write((line, user_id, event.occurred_at, *said))
+        else:
+            write((line, user_id, None, None, None, None))
+    return line, ahead_of_clock
+
+
+def _copy(rows: TextIO) -> None:
+    rows.seek(0)
+    with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(_COPY) as copy:
+        for chunk in iter(partial(rows.read, _COPIED_AT_ONCE), ""):
+            copy.write(chunk)
+
+
+_CREATE_EVENTS: Final = """
+    CREATE TEMPORARY TABLE loaded_events (
+        line bigint, user_id uuid, occurred_at timestamptz,
+        locale text, whatsapp_jid text, reengagement_opt_out boolean
+    ) ON COMMIT DROP
+"""
+_COPY: Final = "COPY pg_temp.loaded_events FROM STDIN (FORMAT csv)"
+
+_CREATE_USERS: Final = """
+    CREATE TEMPORARY TABLE loaded_users ON COMMIT DROP AS
+    SELECT
+        user_id,
+        max(occurred_at) AS last_activity_at,
+        (array_agg(locale ORDER BY occurred_at DESC, line DESC)
+            FILTER (WHERE locale IS NOT NULL))[1] AS locale,
+        (array_agg(whatsapp_jid ORDER BY occurred_at DESC, line DESC)
+            FILTER (WHERE whatsapp_jid IS NOT NULL))[1] AS whatsapp_jid,
+        (array_agg(reengagement_opt_out ORDER BY occurred_at DESC, line DESC)
+            FILTER (WHERE reengagement_opt_out IS NOT NULL))[1] AS reengagement_opt_out
+    FROM pg_temp.loaded_events
+    GROUP BY user_id
+"""
+_COUNT_USERS: Final = "SELECT count(*), count(last_activity_at) FROM pg_temp.loaded_users"
+
+# In the order of the ids, so that two loaders lock rows in the same order.
+_NEW_USERS: Final = """
+    FROM pg_temp.loaded_users AS loaded
+    WHERE last_activity_at IS NOT NULL
+        AND NOT EXISTS (SELECT FROM user_engagement_states AS known WHERE known.user_id = loaded.user_id)
+    ORDER BY user_id
+    ON CONFLICT DO NOTHING
+"""
+_ADD_PROFILES: Final = f"""
+    INSERT INTO user_profiles (
+        user_id, whatsapp_jid, preferred_destination, locale, reengagement_opt_out, created_at, updated_at
     )
-    rows = [
-        UserEngagementState(
-            user_id=user_id, last_activity_at=event.occurred_at, created_at=now, updated_at=now
-        )
-        for user_id, event in missing.items()
-    ]
-    states.bulk_create(rows, ignore_conflicts=True)
-    added = set(states.filter(id__in=[row.id for row in rows]).values_list("user_id", flat=True))
-    return len(added - with_profile), len(added)
+    SELECT
+        user_id, whatsapp_jid, 'individual', coalesce(locale, %(locale)s),
+        coalesce(reengagement_opt_out, false), %(now)s, %(now)s
+    {_NEW_USERS}
+"""
+_ADD_STATES: Final = f"""
+    INSERT INTO user_engagement_states (id, user_id, state, last_activity_at, created_at, updated_at)
+    SELECT gen_random_uuid(), user_id, 'active', least(last_activity_at, %(latest_at)s), %(now)s, %(now)s
+    {_NEW_USERS}
+"""
+_DROP_BOTH: Final = "DROP TABLE pg_temp.loaded_events, pg_temp.loaded_users"
 
 
 def profile_of(user_id: UUID, event: Event, *, now: datetime) -> UserProfile:

@@ -7,6 +7,7 @@ from operator import or_
 from typing import TYPE_CHECKING
 
 from django.contrib.auth import get_user_model
+from django.contrib.contenttypes.models import ContentType
 from django.db.models import Q
 
 from engagement.models import (
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from django.db.models import QuerySet
+    from django.db.models import Model, QuerySet
 
     from engagement.states import Check, Policy
 
@@ -81,3 +82,13 @@ def staff_names() -> list[str]:
     staff = accounts._default_manager.filter(is_staff=True)  # noqa: SLF001  Django's API
     column = accounts.USERNAME_FIELD
     return [str(name) for name in staff.order_by(column).values_list(column, flat=True)]
+
+
+def kinds_of(models: Collection[type[Model]]) -> dict[type[Model], ContentType]:
+    """The content types of the models. Django keeps them in memory."""
+    return ContentType.objects.get_for_models(*models)
+
+
+def kind_with_id(kind_id: int) -> ContentType:
+    """The content type with this id. Django keeps it in memory."""
+    return ContentType.objects.get_for_id(kind_id)

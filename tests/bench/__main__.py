@@ -36,6 +36,11 @@ def main() -> None:
 
             sys.stdout.write(sending.report(arguments.size))
             return
+        if arguments.commands:
+            from tests.bench import commands
+
+            sys.stdout.write(commands.report(arguments.size))
+            return
         if arguments.webhook:
             from tests.bench import webhook
 
@@ -67,6 +72,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="contenders with these words")
     parser.add_argument("--profile", action="store_true", help="show where the time of the job goes instead")
     parser.add_argument("--sending", action="store_true", help="measure the sender instead of the job")
+    parser.add_argument("--commands", action="store_true", help="measure the other commands instead")
     parser.add_argument("--webhook", action="store_true", help="measure the webhook instead of the job")
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     parser.add_argument("--svg", type=Path, help="draw them into this file too")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.utils import timezone
 
 from engagement.groups import SUPPORT
 from engagement.models import EngagementStateTransition
@@ -28,7 +29,7 @@ READABLE: Final = 4.5
 def users(transactional_db: None) -> None:
     """Three users with a goodbye, a dormant user, and Grace of support."""
     make_users(3, "silent")
-    run_job()
+    run_job(now=timezone.now())
     make_user("dormant", user__whatsapp_jid="5511999990042@s.whatsapp.net")
     grace = User.objects.create_user("grace", password=PASSWORD, is_staff=True)
     grace.groups.add(Group.objects.get(name=SUPPORT))

@@ -20,7 +20,6 @@ MAY_QUERY: Final = {
     "groups.py",
     "management/commands/prepare_admin.py",
     "replay/demo.py",
-    "replay/loading.py",
     "replay/receiving.py",
     "sandbox/demo.py",
     "sandbox/people.py",

@@ -56,6 +56,9 @@ class Command(SentenceCommand):
             loaded = load_activity_log(path=path, as_of=options["as_of"], now=now)
         except MalformedActivityLog as error:
             raise CommandError(str(error)) from None
+        except OSError as error:
+            reason = error.strerror or error
+            raise CommandError(f"The temporary file for the log cannot be written ({reason}).") from None
         name = printable(path)
         if options["json"]:
             report = {"file": name, "as_of": as_of.isoformat(), **asdict(loaded)}

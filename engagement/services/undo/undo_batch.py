@@ -76,7 +76,8 @@ def _undo(batch: UndoneBatch, *, context: UndoContext) -> None:
         pairs = [(claim.states[transition.user_id], transition) for transition in undoing]
         written = undo_transitions(undoing=pairs, now=context.now, performed_by=context.performed_by)
         cancel_and_free_keys(message_ids=[message.id for message in messages])
-        revive_unanswered(message_ids=[UUID(text) for text in map(_cancelled_id, undoing) if text])
+        if revived := [UUID(text) for text in map(_cancelled_id, undoing) if text]:
+            revive_unanswered(message_ids=revived)
         batch.written_id = written[0].id
 
 
@@ -86,18 +87,19 @@ class _Claim:
 
     states: Mapping[UUID, UserState]
     """Of the users whom no other session has locked."""
-    existing: Collection[UUID]
+    in_use: Collection[UUID]
+    """Users whom another session has locked."""
     latest: Mapping[UUID, UUID]
     undone: Collection[str]
-    goodbyes: Mapping[str, Goodbye]
-    """By key: the goodbyes of the batch's own transitions."""
+    goodbyes: Mapping[UUID, Goodbye]
+    """By transition: the goodbyes of the batch's own."""
     free: Collection[UUID]
     """Messages of the batch that no other session has locked."""
     revivable: Collection[str]
     """Messages that a timeout cancelled and nothing has changed since, as text."""
 
     def goodbye_of(self, transition: Transition) -> Goodbye | None:
-        return self.goodbyes.get(goodbye_key(transition.user_id, now=transition.created_at))
+        return self.goodbyes.get(transition.id)
 
     def reason_not_to_undo(self, transition: Transition) -> NotUndoneReason | None:
         """None if the transition can be undone."""
@@ -105,7 +107,7 @@ class _Claim:
             return NotUndoneReason.ALREADY_UNDONE
         state = self.states.get(transition.user_id)
         if state is None:
-            return NotUndoneReason.IN_USE if transition.user_id in self.existing else NotUndoneReason.DELETED
+            return NotUndoneReason.IN_USE if transition.user_id in self.in_use else NotUndoneReason.DELETED
         if not still_as_left_by(state, by=transition) or self.latest[transition.user_id] != transition.id:
             return NotUndoneReason.MOVED_ON
         cancelled_id = _cancelled_id(transition)
@@ -129,23 +131,27 @@ def _claim(transitions: Sequence[Transition], *, lock: bool) -> _Claim:
     states = {state.user_id: state for state in due_users.read_user_states(claimed)}
     # Of the claimed users alone: a concurrent undo of the others must find their messages unlocked.
     ours = [transition for transition in transitions if transition.user_id in states]
-    keys = [
-        goodbye_key(transition.user_id, now=transition.created_at)
+    keys = {
+        goodbye_key(transition.user_id, now=transition.created_at): transition.id
         for transition in ours
         if transition.to_state == State.GOODBYE_SENT
-    ]
+    }
     cancelled = [text for text in map(_cancelled_id, ours) if text]
-    free = lock_free_messages(keys=keys, ids=cancelled, lock=lock)
+    free = lock_free_messages(keys=keys.keys(), ids=cancelled, lock=lock)
     undone = audit_log.undone_transition_ids(user_ids)
     return _Claim(
         states=states,
         free=free.keys(),
-        existing=set(rows.values_list("user_id", flat=True)),
+        in_use=_existing(set(user_ids) - states.keys()),
         latest=audit_log.latest_transition_ids(user_ids, undone=undone),
         undone=undone,
-        goodbyes={goodbye.idempotency_key: goodbye for goodbye in goodbyes_with_keys(keys)},
+        goodbyes={keys[goodbye.idempotency_key]: goodbye for goodbye in goodbyes_with_keys(keys.keys())},
         revivable={str(id_) for id_, reason in free.items() if reason == WAIT_OVER},
     )
+
+
+def _existing(user_ids: Collection[UUID]) -> Collection[UUID]:
+    return set(due_users.states_of(user_ids).values_list("user_id", flat=True)) if user_ids else ()
 
 
 def _cancelled_id(transition: Transition) -> str | None:

@@ -130,6 +130,16 @@ def test_as_of_that_names_no_instant_is_refused_with_exit_code_2(as_of: str) -> 
     assert refused.err.endswith(f", not {as_of!r}. Try --help.")
 
 
+@pytest.mark.django_db
+def test_full_disk_is_one_sentence_and_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    refused = load(SAMPLE)
+    assert (refused.err, refused.code) == (
+        "The temporary file for the log cannot be written (No such file or directory).",
+        1,
+    )
+
+
 # What goes wrong in the database
 
 
@@ -142,7 +152,7 @@ def test_missing_tables_are_told_in_one_sentence() -> None:
     assert refused.code == 1
     assert refused.err == (
         "The database lacks a table or a column of the app"
-        ' (relation "user_engagement_states" does not exist); run manage.py migrate.'
+        ' (relation "user_profiles" does not exist); run manage.py migrate.'
     )
 
 
@@ -162,9 +172,9 @@ def test_missing_columns_are_told_in_one_sentence() -> None:
     [
         (
             "CREATE ROLE stranger; SET LOCAL ROLE stranger",
-            "permission denied for table user_engagement_states",
+            "permission denied for table user_profiles",
         ),
-        ("SET TRANSACTION READ ONLY", "cannot execute INSERT in a read-only transaction"),
+        ("SET TRANSACTION READ ONLY", "cannot execute CREATE TABLE in a read-only transaction"),
     ],
     ids=["no right", "read only"],
 )

@@ -29,7 +29,7 @@ DOCUMENT: Final = Path(__file__).parents[3] / "docs" / "openapi.json"
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def kept_connection() -> Iterator[None]:
     """The application answers in the test's transaction, as for Django's own client."""
     for signal in (request_started, request_finished):
@@ -39,7 +39,7 @@ def kept_connection() -> Iterator[None]:
         signal.connect(close_old_connections)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def document(kept_connection: None) -> Any:
     return schemathesis.openapi.from_wsgi("/api/v1/openapi.json", application)
 
@@ -63,7 +63,7 @@ def test_every_answer_is_as_the_document_says(
     operation = document[path][method.upper()]
 
     @settings(
-        max_examples=25,
+        max_examples=min(25, settings().max_examples // 2),
         deadline=None,
         suppress_health_check=list(HealthCheck),
         derandomize=True,

@@ -194,7 +194,7 @@ def test_deaf_server_is_given_up_within_the_limit() -> None:
             "run_engagement_daily",
             "--json",
             DATABASE_URL=f"{url}?connect_timeout=2",
-            ENGAGEMENT_RECONNECT_LIMIT_SECONDS="3",
+            ENGAGEMENT_RECONNECT_LIMIT_SECONDS="1",
         )
     assert (outcome.code, outcome.json["status"]) == (1, "failed")
     assert outcome.json["duration_ms"] < 20_000
