@@ -11,6 +11,14 @@ from engagement.admin import logged_sentences as log
 from engagement.admin.logged_sentences import english, shown_sentence
 
 ID = UUID("01a228ab-a7fc-7461-8126-9937fa9c3eea")
+VALUES = {
+    "id": ID,
+    "type": "goodbye",
+    "backend": "console",
+    "cancelled": 2,
+    "list": "users",
+    "filters": "Filtered by state: dormant.",
+}
 
 
 @pytest.mark.parametrize(
@@ -40,7 +48,7 @@ def test_sentence_is_stored_in_english_and_shown_in_the_language_of_the_reader(
 def test_every_sentence_is_recognised(sentence: str | tuple[str, str]) -> None:
     for number in (1, 2000):
         with translation.override("pt-br"):
-            stored = english(sentence, number=number, id=ID, type="goodbye", backend="console")
+            stored = english(sentence, number=number, **VALUES)
             assert shown_sentence(stored) != stored
 
 

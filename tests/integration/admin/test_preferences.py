@@ -45,7 +45,7 @@ def save(client: Client, **preferences: str) -> Any:
 
 def test_language_is_that_of_the_browser_without_an_account() -> None:
     login = reverse("admin:login")
-    assert "Acessar" in Client().get(login, headers=PORTUGUESE).content.decode()
+    assert "Entrar" in Client().get(login, headers=PORTUGUESE).content.decode()
     assert "Log in" in Client().get(login).content.decode()
     assert "Log in" in Client().get(login, headers={"accept-language": "fr"}).content.decode()
 
@@ -162,7 +162,7 @@ def test_api_answers_in_english_whatever_the_browser_says() -> None:
 
 def test_search_finds_nothing_in_portuguese(support: Client) -> None:
     save(support, language="pt-br")
-    assert "Nenhum resultado" in text_of(support, list_url(UserProfile), q="nobody")
+    assert "Nenhum usuário corresponde." in text_of(support, list_url(UserProfile), q="nobody")
 
 
 def test_account_of_preferences_can_be_deleted() -> None:
