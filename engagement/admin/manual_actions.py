@@ -18,6 +18,7 @@ from unfold.decorators import display
 from engagement.admin.export import ExportColumn
 from engagement.admin.filters import DayRangeFilter
 from engagement.admin.labels import moment
+from engagement.admin.logged_sentences import shown_sentence
 from engagement.admin.masking import may_see_contacts, shown_address
 from engagement.admin.people.names import person_link, short_id
 from engagement.admin.read_only_admin import ReadOnlyAdmin
@@ -130,7 +131,9 @@ class ManualActionsAdmin(ReadOnlyAdmin):
         may_see_messages = request.user.has_perm("engagement.view_engagementmessage")
 
         def action(entry: LogEntry) -> str:
-            return sentence_with_links(entry.change_message, may_see_messages=may_see_messages)
+            return sentence_with_links(
+                shown_sentence(entry.change_message), may_see_messages=may_see_messages
+            )
 
         def target(entry: LogEntry) -> str:
             return _target(entry, unmasked=unmasked)
@@ -143,11 +146,11 @@ class ManualActionsAdmin(ReadOnlyAdmin):
     def export_columns(self, request: HttpRequest) -> list[ExportColumn]:
         unmasked = may_see_contacts(request)
         return [
-            ExportColumn("at", lambda entry: entry.action_time),
-            ExportColumn("by", lambda entry: entry.user.get_username()),
-            ExportColumn("action", lambda entry: entry.change_message),
-            ExportColumn("kind", lambda entry: entry.content_type.model),
-            ExportColumn("id", lambda entry: entry.object_id),
+            ExportColumn(str(_("when")), lambda entry: entry.action_time),
+            ExportColumn(str(_("who")), lambda entry: entry.user.get_username()),
+            ExportColumn(str(_("action")), lambda entry: shown_sentence(entry.change_message)),
+            ExportColumn(str(_("kind")), lambda entry: entry.content_type.model),
+            ExportColumn(str(_("ID")), lambda entry: entry.object_id),
             ExportColumn("WhatsApp", lambda entry: shown_address(entry.target_address, unmasked=unmasked)),
         ]
 

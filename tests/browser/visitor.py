@@ -45,7 +45,7 @@ NARROWEST_PHONE: Final = Screen(320, 568, "light")
 
 
 @contextmanager
-def visitor(screen: Screen) -> Iterator[Page]:
+def visitor(screen: Screen, *, locale: str = "en-US") -> Iterator[Page]:
     """A new browser. Errors and warnings in its console and failed requests fail the test."""
     program = shutil.which("chromium")
     if not program:
@@ -56,6 +56,7 @@ def visitor(screen: Screen) -> Iterator[Page]:
         page = browser.new_page(
             viewport={"width": screen.width, "height": screen.height},
             color_scheme=screen.color_scheme,  # type: ignore[arg-type]  # a Literal
+            locale=locale,
         )
         page.set_default_timeout(TIMEOUT_MS)
         _listen(page, problems)

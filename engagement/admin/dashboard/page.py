@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from django.utils.html import format_html_join
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -12,12 +13,12 @@ from engagement.admin import links
 from engagement.admin.dashboard.charts import goodbye_bars, transitions_chart, weekly_chart
 from engagement.admin.dashboard.status import NOTABLE, status
 from engagement.admin.filters import next_run_at, now_of
-from engagement.admin.labels import RUN_COLORS, near, relative
+from engagement.admin.labels import RUN_COLORS, near, relative, run_status_text
 from engagement.conf import engagement_settings
-from engagement.delivery_wording import OUTCOME_REASONS
-from engagement.formatting import date_text
+from engagement.delivery_wording import outcome_text
+from engagement.formatting import fill, number_text
+from engagement.local_times import shown_time
 from engagement.models import MessageStatus
-from engagement.privacy import redact
 from engagement.selectors.dashboard import (
     DAYS_SHOWN,
     due_by_check,
@@ -121,7 +122,7 @@ def _states() -> list[Tile]:
 
 def _unlike(state: State) -> str:
     """The state's identifier, where its label says another word."""
-    return "" if state.label == state.value else state.value
+    return "" if str(state.label) == state.value else state.value
 
 
 def _due(now: datetime) -> list[Tile]:
@@ -130,7 +131,7 @@ def _due(now: datetime) -> list[Tile]:
         Tile(
             str(DUE_LABELS[check.trigger]),
             count.next_run,
-            _("%(number)s now") % {"number": f"{count.now:,}"},
+            _("%(number)s now") % {"number": number_text(count.now)},
             links.users_due(check),
             check.name,
         )
@@ -142,9 +143,10 @@ def _messages(backlog: Backlog, *, now: datetime) -> list[Tile]:
     oldest_at = backlog.oldest_pending_at
     notes = [_backlog_note(oldest_at, now=now)] if oldest_at else []
     notes += _by_reason(backlog.held_back)
+    waiting = format_html_join("; ", "{}", ((note,) for note in notes))
     failures = "; ".join(_by_reason(backlog.failed_by_reason))
     return [
-        _tile(_("pending"), backlog.pending, MessageStatus.PENDING, note="; ".join(notes)),
+        _tile(_("pending"), backlog.pending, MessageStatus.PENDING, note=waiting),
         Tile(_("sent in 24 hours"), backlog.sent_of_late, _sending_note(backlog)),
         _tile(_("outcome unknown"), backlog.unknown, MessageStatus.UNKNOWN, is_notable=backlog.unknown > 0),
         _tile(
@@ -168,20 +170,17 @@ def _sending_note(backlog: Backlog) -> str:
         _("%(number)s being sent now"): backlog.sending,
         _("%(number)s reported as not delivered"): backlog.not_delivered,
     }
-    return "; ".join(text % {"number": f"{number:,}"} for text, number in notes.items() if number)
+    return "; ".join(text % {"number": number_text(number)} for text, number in notes.items() if number)
 
 
 def _by_reason(counts: Mapping[str, int]) -> list[str]:
-    return [
-        f"{number:,}: {OUTCOME_REASONS.get(reason, redact(reason))}"
-        for reason, number in sorted(counts.items())
-    ]
+    return [f"{number_text(number)}: {outcome_text(reason)}" for reason, number in sorted(counts.items())]
 
 
 def _backlog_note(oldest_at: datetime, *, now: datetime) -> str:
     if oldest_at > now:
         return _("first due %(when)s") % {"when": relative(oldest_at, now=now)}
-    return _("oldest since %(date)s") % {"date": date_text(oldest_at)}
+    return fill(_("oldest since %(date)s"), date=shown_time(oldest_at))
 
 
 def _runs(
@@ -199,7 +198,7 @@ def _run(run: EngagementJobRun, *, undone: int, now: datetime) -> RunRow:
         url=links.run_url(run.job_id),
         as_of=run.now,
         started=relative(run.started_at, now=now),
-        status=outcome,
+        status=run_status_text(outcome),
         color=RUN_COLORS[outcome],
         moved=run.succeeded,
         undone=undone,
