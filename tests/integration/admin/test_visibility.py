@@ -78,7 +78,7 @@ def test_run_is_linked_for_accounts_that_may_see_it(
     run = EngagementJobRun.objects.get()
     client = account_with("view_userprofile", TRANSITIONS, *permissions)
     page = text_of(client, page_url(waiting))
-    assert f"run {str(run.job_id)[:8]}" in page
+    assert f"run …{str(run.job_id)[-8:]}" in page
     assert (f'href="{page_url(run)}"' in page) == (code == 200)
     assert client.get(page_url(run)).status_code == code
 
