@@ -65,7 +65,7 @@ def test_row_tells_what_support_asks_for(viewer: Client) -> None:
     assert cell(page, "last_message") == "17 days ago"
     assert cell(page, "is_opted_out") == "opted out"
     assert f'title="{user.user_id}"' in page
-    assert 'title="13 February 2026, 06:00 UTC"' in page
+    assert 'title="13 February 2026, 06:00 UTC"' in viewer.get(USERS).content.decode()
     assert "Goodbye sent" not in page
 
 
