@@ -151,7 +151,7 @@ def test_file_has_whole_ids(viewer: Client) -> None:
     run_job()
     row = EngagementStateTransition.objects.get()
     (line,) = csv.DictReader(download(viewer, row).lstrip("\ufeff").splitlines())
-    assert (line["user ID"], line["id"], line["undone at"]) == (str(user.user_id), str(row.pk), "")
+    assert (line["user ID"], line["ID"], line["undone at"]) == (str(user.user_id), str(row.pk), "")
     assert line["WhatsApp"] == MASKED
     assert str(EngagementJobRun.objects.get().pk) in download(viewer, EngagementJobRun.objects.get())
 
