@@ -109,8 +109,8 @@ clean: ## Stop the private database; delete its data, .venv and all caches
 	@rm -rf mutants .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache staticfiles
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-messages: install ## Compile the translated texts after a change of engagement/locale
-	@.venv/bin/pybabel -q compile --directory engagement/locale --domain django
+messages: install ## Update and compile the catalogues of texts after a change of one; name those to translate
+	@$(IN_VENV) -m tests.translations
 
 openapi: install ## Write docs/openapi.json from the code of the HTTP API
 	@DJANGO_SETTINGS_MODULE=config.settings $(IN_VENV) -c 'import django; django.setup(); \

@@ -73,6 +73,7 @@ INSTALLED_APPS = [
     "config.admin.apps.ThemeConfig",
     "unfold.contrib.filters",
     "config.admin.apps.AdminConfig",
+    "config.admin.apps.StaffConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.humanize",
@@ -93,6 +94,8 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    # In place of Django's LocaleMiddleware; it needs the session and the account.
+    "config.admin.preferences.PreferencesMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     # The last: after too many failed attempts, it replaces the login's response.
@@ -143,7 +146,10 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
+# The language of commands, logs and the API, and of pages where neither account nor browser name another.
 LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("pt-br", "Português (Brasil)")]
+LOCALE_PATHS = [BASE_DIR / "config" / "locale"]
 TIME_ZONE = "UTC"
 USE_TZ = True
 FORMAT_MODULE_PATH = "config.formats"
@@ -221,6 +227,7 @@ UNFOLD = {
     "STYLES": ["config.admin.site.style_sheet"],
     "SCRIPTS": ["config.admin.site.script"],
     "SIDEBAR": {"navigation": "config.admin.site.navigation"},
+    "ACCOUNT": {"navigation": "config.admin.site.account_links"},
     "LOGIN": {"form": "config.admin.login.LoginForm"},
     "DASHBOARD_CALLBACK": "engagement.admin.dashboard.page.dashboard",
 }

@@ -3,6 +3,7 @@
 from axes.apps import AppConfig as LoginThrottling
 from django.contrib import admin
 from django.urls import include, path
+from django.utils.translation import gettext_lazy as _
 from django.views.generic import RedirectView
 
 from config.admin import accounts  # noqa: F401  registers them
@@ -11,7 +12,7 @@ from engagement.api.views import api
 
 LoginThrottling.initialize()
 admin.autodiscover()
-admin.site.index_title = "Dashboard"
+admin.site.index_title = _("Dashboard")
 api.docs = ApiDocument()
 
 urlpatterns = [

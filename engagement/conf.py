@@ -26,10 +26,12 @@ from engagement.replies import (
     preferences_of,
 )
 from engagement.schedule import DEFAULT_RUN_TIME
+from engagement.sending_hours import zone_named
 from engagement.states import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from zoneinfo import ZoneInfo
 
 MAX_BATCH_SIZE: Final = 10_000
 """A larger batch would hold its locks for seconds, and take long to search for a user who fails."""
@@ -57,6 +59,7 @@ HEARTBEAT_URL: Final = "ENGAGEMENT_HEARTBEAT_URL"
 RUN_TIME: Final = "ENGAGEMENT_RUN_TIME"
 SEND_HOURS: Final = "ENGAGEMENT_SEND_HOURS"
 SEND_TIME_ZONE: Final = "ENGAGEMENT_SEND_TIME_ZONE"
+STAFF_TIME_ZONE: Final = "ENGAGEMENT_STAFF_TIME_ZONE"
 SEND_RATE: Final = "ENGAGEMENT_SEND_RATE_PER_SECOND"
 SEND_ALLOW_ONLY: Final = "ENGAGEMENT_SEND_ALLOW_ONLY"
 SEND_TYPES: Final = "ENGAGEMENT_SEND_TYPES"
@@ -101,6 +104,7 @@ SETTINGS: Final = (
     *WORDS.values(),
     SEND_HOURS,
     SEND_TIME_ZONE,
+    STAFF_TIME_ZONE,
     SEND_RATE,
     SEND_ALLOW_ONLY,
     SEND_TYPES,
@@ -197,6 +201,22 @@ def whole_number(name: str) -> int:
             f"{name} must be a whole number from {limits.minimum} to {limits.maximum}, not {raw!r}."
         )
     return value
+
+
+def time_zone_setting(name: str, *, default: str) -> ZoneInfo:
+    """A time zone. Raises ImproperlyConfigured for a name that the zone database does not have."""
+    raw = text_setting(name) or default
+    zone = zone_named(raw)
+    if zone is None:
+        raise ImproperlyConfigured(
+            f"{name} must be the name of a time zone, such as America/Sao_Paulo, not {raw!r}."
+        )
+    return zone
+
+
+def staff_time_zone() -> ZoneInfo:
+    """The time zone of the admin for accounts that have chosen none."""
+    return time_zone_setting(STAFF_TIME_ZONE, default="UTC")
 
 
 def _share(name: str) -> Decimal:

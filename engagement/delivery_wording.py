@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from engagement.formatting import date_text
+from engagement.formatting import date_text, fill
 from engagement.message_backends.base import Scope
 from engagement.models import MessageStatus
 from engagement.privacy import redact
@@ -17,9 +17,9 @@ from engagement.services.delivery import claim, outcomes, recheck
 from engagement.services.delivery.channels import WITHOUT_END
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import datetime
 
+    from engagement.formatting import DateFormat
     from engagement.models import SendingChannel
 
 OUTCOME_REASONS: Final = {
@@ -44,6 +44,13 @@ OUTCOME_REASONS: Final = {
     Scope.PLATFORM.value: gettext_lazy("the provider was unavailable, after several attempts"),
 }
 """What the `outcome_reason` of a message means. Others are the words of a backend."""
+
+_RECEIPTS: Final = (
+    ("sent_at", gettext_lazy("sent on %(date)s")),
+    ("delivered_at", gettext_lazy("delivered on %(date)s")),
+    ("read_at", gettext_lazy("read on %(date)s")),
+    ("failed_at", gettext_lazy("reported as not delivered on %(date)s%(reason)s")),
+)
 
 
 class DeliveryFacts(Protocol):
@@ -71,65 +78,75 @@ class DeliveryFacts(Protocol):
     def outcome_reason(self) -> str | None: ...
 
 
-def delivery_text(message: DeliveryFacts) -> str:
+def delivery_text(message: DeliveryFacts, *, date: DateFormat = date_text) -> str:
     """Where a message is on its way: `sent on 1 July 1998, 06:00 UTC, read on …`."""
     reason = reason_text(message)
     match message.status:
+        case MessageStatus.PENDING if held_until := message.next_attempt_at:
+            return fill(
+                _("not sent yet, held back until %(date)s%(reason)s"), date=date(held_until), reason=reason
+            )
         case MessageStatus.PENDING:
-            held_until = message.next_attempt_at
-            if held_until:
-                return _("not sent yet, held back until %(date)s") % {"date": date_text(held_until)} + reason
-            return (
-                _("not sent yet, scheduled for %(date)s") % {"date": date_text(message.scheduled_for)}
-                + reason
+            return fill(
+                _("not sent yet, scheduled for %(date)s%(reason)s"),
+                date=date(message.scheduled_for),
+                reason=reason,
             )
         case MessageStatus.SENDING:
-            return _("being sent since %(date)s") % {"date": date_text(message.claimed_at)}
+            return fill(_("being sent since %(date)s"), date=date(message.claimed_at))
         case MessageStatus.UNKNOWN:
-            text = _("perhaps sent on %(date)s; the outcome is unknown")
-            return text % {"date": date_text(message.claimed_at)} + reason
+            return fill(
+                _("perhaps sent on %(date)s; the outcome is unknown%(reason)s"),
+                date=date(message.claimed_at),
+                reason=reason,
+            )
         case MessageStatus.SENT:
-            return ", ".join(_receipts(message))
+            return _receipts_text(message, date=date)
         case _:
-            return f"{message.status}{reason}"
+            return f"{str(MessageStatus(message.status).label).lower()}{reason}"
+
+
+def outcome_text(reason: str) -> str:
+    """What an `outcome_reason` means, without anything that looks like an address."""
+    return str(OUTCOME_REASONS.get(reason) or redact(reason))
 
 
 def reason_text(message: DeliveryFacts) -> str:
     """The reason and the provider's code in parentheses; empty without either."""
-    reason = message.outcome_reason and str(
-        OUTCOME_REASONS.get(message.outcome_reason, message.outcome_reason)
-    )
-    code = message.error_code and _("code %(code)s") % {"code": message.error_code}
+    reason = message.outcome_reason and outcome_text(message.outcome_reason)
+    code = message.error_code and fill(_("code %(code)s"), code=redact(message.error_code))
     parts = [part for part in (reason, code) if part]
     return f" ({', '.join(parts)})" if parts else ""
 
 
-def until_text(until: datetime) -> str:
+def until_text(until: datetime, *, date: DateFormat = date_text) -> str:
     """How long a pause lasts."""
     if until >= WITHOUT_END:
         return _("until it is resumed")
-    return _("until %(date)s") % {"date": date_text(until)}
+    return fill(_("until %(date)s"), date=date(until))
 
 
-def pause_sentence(channel: SendingChannel) -> str:
+def pause_sentence(channel: SendingChannel, *, date: DateFormat = date_text) -> str:
     """What is paused, until when, and why."""
-    facts = {
-        "scope": channel.scope,
-        "backend": channel.backend,
-        "until": until_text(channel.paused_until or WITHOUT_END),
-        "reason": redact(channel.pause_reason or "") or _("no reason given"),
-    }
-    if channel.scope:
-        return _("Sending of %(scope)s by %(backend)s is paused %(until)s: %(reason)s.") % facts
-    return _("Sending by %(backend)s is paused %(until)s: %(reason)s.") % facts
+    template = (
+        _("Sending of %(scope)s by %(backend)s is paused %(until)s: %(reason)s.")
+        if channel.scope
+        else _("Sending by %(backend)s is paused %(until)s: %(reason)s.")
+    )
+    return fill(
+        template,
+        scope=channel.scope,
+        backend=channel.backend,
+        until=until_text(channel.paused_until or WITHOUT_END, date=date),
+        reason=redact(channel.pause_reason or _("no reason given")),
+    )
 
 
-def _receipts(message: DeliveryFacts) -> Iterator[str]:
-    yield _("sent on %(date)s") % {"date": date_text(message.sent_at)}
-    if message.delivered_at:
-        yield _("delivered on %(date)s") % {"date": date_text(message.delivered_at)}
-    if message.read_at:
-        yield _("read on %(date)s") % {"date": date_text(message.read_at)}
-    if message.failed_at:
-        text = _("reported as not delivered on %(date)s") % {"date": date_text(message.failed_at)}
-        yield f"{text}{reason_text(message)}"
+def _receipts_text(message: DeliveryFacts, *, date: DateFormat) -> str:
+    """What is known of a sent message, with commas between."""
+    text = ""
+    for name, template in _RECEIPTS:
+        if (instant := getattr(message, name)) or name == "sent_at":
+            receipt = fill(str(template), date=date(instant), reason=reason_text(message))
+            text = fill("%(before)s, %(receipt)s", before=text, receipt=receipt) if text else receipt
+    return text

@@ -94,15 +94,17 @@ _NATIVE_TIMES: Final = adapters.get_loader(adapters.types["timestamptz"].oid, Fo
 
 @models.ForeignKey.register_lookup
 @models.UUIDField.register_lookup
+@models.TextField.register_lookup
 class AnyOf(Lookup):
-    """`= ANY (array)`: the same as `in`, with one parameter for all ids. 5.5 µs become 2.4 µs."""
+    """`= ANY (array)`: the same as `in`, with one parameter for all values. 5.5 µs become 2.4 µs."""
 
     lookup_name = "any_of"
     prepare_rhs = False
 
     def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, tuple[Any, ...]]:
         left, parameters = self.process_lhs(compiler, connection)
-        return f"{left} = ANY (%s::uuid[])", (*parameters, TextArray(map(str, self.rhs)))
+        kind = self.lhs.output_field.db_type(connection)
+        return f"{left} = ANY (%s::{kind}[])", (*parameters, TextArray(map(str, self.rhs)))
 
 
 class WrittenField(TextField):

@@ -9,6 +9,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict, cast
 
 from django.db.models import TextChoices
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,24 +23,24 @@ HOUR: Final = timedelta(hours=1)
 class State(TextChoices):
     """The state of a user."""
 
-    ACTIVE = "active", "active"
-    GOODBYE_SENT = "goodbye_sent", "waiting for reply"
-    HELP_FLOW = "help_flow", "getting help"
-    REMIND_LATER = "remind_later", "reminder set"
-    DORMANT = "dormant", "dormant"
+    ACTIVE = "active", pgettext_lazy("user", "active")
+    GOODBYE_SENT = "goodbye_sent", pgettext_lazy("user", "waiting for reply")
+    HELP_FLOW = "help_flow", pgettext_lazy("user", "getting help")
+    REMIND_LATER = "remind_later", pgettext_lazy("user", "reminder set")
+    DORMANT = "dormant", pgettext_lazy("user", "dormant")
 
 
 class Trigger(TextChoices):
     """What happened to a user."""
 
-    INACTIVITY_14D = "inactivity_14d", "inactivity"
-    USER_MESSAGE = "user_message", "message from the user"
-    GOODBYE_RESPONSE_1 = "goodbye_response_1", "reply 1: confused"
-    GOODBYE_RESPONSE_2 = "goodbye_response_2", "reply 2: busy"
-    GOODBYE_RESPONSE_3 = "goodbye_response_3", "reply 3: all good"
-    GOODBYE_TIMEOUT = "goodbye_timeout", "no reply to the goodbye"
-    REMINDER_DUE = "reminder_due", "reminder due"
-    RUN_UNDONE = "run_undone", "run undone"
+    INACTIVITY_14D = "inactivity_14d", _("inactivity")
+    USER_MESSAGE = "user_message", _("message from the user")
+    GOODBYE_RESPONSE_1 = "goodbye_response_1", _("reply 1: confused")
+    GOODBYE_RESPONSE_2 = "goodbye_response_2", _("reply 2: busy")
+    GOODBYE_RESPONSE_3 = "goodbye_response_3", _("reply 3: all good")
+    GOODBYE_TIMEOUT = "goodbye_timeout", _("no reply to the goodbye")
+    REMINDER_DUE = "reminder_due", _("reminder due")
+    RUN_UNDONE = "run_undone", _("run undone")
 
 
 class SkipReason(StrEnum):

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Final
 from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
 
-from engagement.conf import MESSAGE_BACKEND, engagement_settings, raw_setting, refuse_misspelt_names
+from engagement.conf import (
+    MESSAGE_BACKEND,
+    engagement_settings,
+    raw_setting,
+    refuse_misspelt_names,
+    staff_time_zone,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +40,7 @@ def check_engagement_settings(
         refuse_misspelt_names()
         engagement_settings()
         delivery_settings()
+        staff_time_zone()
         if raw_setting(MESSAGE_BACKEND):
             configured_backend()
         if raw_setting("WHATSAPP_APP_SECRET") and not raw_setting("WHATSAPP_VERIFY_TOKEN"):

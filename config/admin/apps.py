@@ -6,6 +6,14 @@ from django.apps import AppConfig
 from django.contrib.admin.apps import SimpleAdminConfig
 
 
+class StaffConfig(AppConfig):
+    """The preferences of staff accounts."""
+
+    name = "config.admin"
+    label = "staff"
+    default_auto_field = "django.db.models.BigAutoField"
+
+
 class AdminConfig(SimpleAdminConfig):
     """The admin with the project's site. `config.urls` discovers its pages."""
 

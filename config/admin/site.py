@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from django.core.paginator import InvalidPage
 from django.http import Http404
 from django.templatetags.static import static
-from django.urls import reverse
+from django.urls import path, reverse
 from django.utils.translation import gettext as _
 from unfold.sites import UnfoldAdminSite
 
 from config.admin.one_time_links import mail_is_configured
+from config.admin.preferences import preferences_page
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -27,6 +28,14 @@ class Site(UnfoldAdminSite):
     def get_urls(self) -> list[URLPattern | URLResolver]:
         """Leave out "view on site": no row has such a page, and an id that is not a number would fail."""
         return [url for url in super().get_urls() if getattr(url, "name", "") != "view_on_site"]
+
+    def extra_urls(self) -> list[URLPattern]:
+        """The page of the account's preferences. The theme calls this."""
+        return [path("preferences/", self.admin_view(self.preferences), name="preferences")]
+
+    def preferences(self, request: HttpRequest) -> HttpResponse:
+        """Language and time zone of the account."""
+        return preferences_page(request, context=self.each_context(request))
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Say whether the log-in page can offer a link by mail."""
@@ -55,6 +64,14 @@ def icon(_request: HttpRequest) -> str:
 def no_colors(_request: HttpRequest) -> dict[str, dict[str, str]]:
     """Set no colors in the page, which the content security policy forbids: the style sheet sets them."""
     return {}
+
+
+def account_links(request: HttpRequest) -> list[dict[str, str]]:
+    """Return the links of the account's menu."""
+    links = [{"title": _("Preferences"), "link": reverse("admin:preferences")}]
+    if request.user.is_authenticated and request.user.has_usable_password():
+        links.append({"title": _("Change password"), "link": reverse("admin:password_change")})
+    return links
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:

@@ -18,10 +18,11 @@ from django.http import HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from engagement.admin.filters import now_of
 from engagement.admin.read_only_admin import ReadOnlyAdmin
-from engagement.formatting import count_text
+from engagement.formatting import number_text
 from engagement.selectors.user_history import has_profile
 from engagement.services.resilience.errors import ErrorKind, describe, error_kind, loggable
 from engagement.services.resilience.transactions import in_transaction
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
     from django.http import HttpRequest, HttpResponse
     from django.urls import URLPattern
+    from django.utils.functional import _StrOrPromise
 
 log = structlog.get_logger("engagement")
 
@@ -69,9 +71,9 @@ class SupportAction:
 
     name: str
     """In URLs and forms."""
-    label: str
+    label: _StrOrPromise
     permission: str
-    question: str
+    question: _StrOrPromise
     """On the confirmation page, for one row or several."""
     perform: Callable[[ActionRequest], ActionResult]
     """Runs inside a transaction."""
@@ -81,7 +83,7 @@ class SupportAction:
 class Button(NamedTuple):
     """A link to a confirmation page."""
 
-    label: str
+    label: _StrOrPromise
     url: str
     is_destructive: bool = False
 
@@ -96,7 +98,7 @@ class ChosenRow(NamedTuple):
 
 def skipped(reason: str) -> ActionResult:
     """The result of an action that changed nothing."""
-    return ActionResult(f"skipped because {reason}", is_done=False)
+    return ActionResult(_("skipped because %(reason)s") % {"reason": reason}, is_done=False)
 
 
 class SupportActionsAdmin(ReadOnlyAdmin):
@@ -234,9 +236,12 @@ class SupportActionsAdmin(ReadOnlyAdmin):
 
 def _report(results: Collection[ActionResult], *, with_counts: bool) -> str:
     counts = Counter(result.text for result in results if result.text)
-    report = [f"{text} ({count:,})" if with_counts else text for text, count in counts.items()]
+    report = [f"{text} ({number_text(count)})" if with_counts else text for text, count in counts.items()]
     if cancelled := sum(result.cancelled for result in results):
-        report.append(f"{count_text(cancelled, 'pending message')} cancelled")
+        cancelled_text = ngettext(
+            "%(number)s pending message cancelled", "%(number)s pending messages cancelled", cancelled
+        )
+        report.append(cancelled_text % {"number": number_text(cancelled)})
     return "; ".join(report)
 
 
@@ -249,8 +254,8 @@ def _performed(action: SupportAction, request: ActionRequest, *, deadline: float
     except DatabaseError as error:
         _log_failure(error, action=action, request=request)
         if error_kind(error) is ErrorKind.CONFLICT:
-            return skipped("another change is in progress; try again")
-        return ActionResult("failed; the log has the reason", is_done=False)
+            return skipped(_("another change is in progress; try again"))
+        return ActionResult(_("failed; the log has the reason"), is_done=False)
 
 
 def _log_failure(error: DatabaseError, *, action: SupportAction, request: ActionRequest) -> None:
@@ -274,6 +279,10 @@ def _act_on_chosen(
         return model_admin.confirm(request, action, chosen, back=request.get_full_path())
     model_admin.perform(request, action, chosen)
     if missing := len(set(request.POST.getlist(ACTION_CHECKBOX_NAME))) - len(chosen):
-        sentence = f"{count_text(missing, 'selected row')} skipped: no longer in this list."
+        sentence = ngettext(
+            "%(number)s selected row skipped: no longer in this list.",
+            "%(number)s selected rows skipped: no longer in this list.",
+            missing,
+        ) % {"number": number_text(missing)}
         model_admin.message_user(request, f"{action.label}: {sentence}", messages.WARNING)
     return None

@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 import structlog
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
+from django.utils import translation
+
+from engagement.admin import logged_sentences as logged
+from engagement.admin.logged_sentences import english
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -42,7 +46,8 @@ def record_export(
     now: datetime,
 ) -> None:
     """Add an export of a list to the admin's log and to the program's."""
-    name = str(model._meta.verbose_name_plural)  # noqa: SLF001  documented by Django
+    with translation.override("en"):
+        name = str(model._meta.verbose_name_plural)  # noqa: SLF001  documented by Django
     log.info(
         "engagement_list_exported",
         account=account.get_username(),
@@ -52,11 +57,12 @@ def record_export(
         complete=is_complete,
     )
     end = "" if is_complete else " The export was interrupted."
+    exported = english(logged.EXPORTED, number=rows, list=name)
     LogEntry.objects.create(
         user_id=account.pk,
         content_type=ContentType.objects.get_for_model(model),
         object_repr=name,
         action_flag=CHANGE,
-        change_message=f"Exported {rows:,} rows of the list {name}. {filters}".rstrip() + end,
+        change_message=f"{exported} {filters}".rstrip() + end,
         action_time=now,
     )

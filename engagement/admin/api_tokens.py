@@ -10,11 +10,15 @@ from django.contrib.admin.models import ADDITION
 from django.core.exceptions import PermissionDenied
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from engagement.admin import logged_sentences as logged
 from engagement.admin.action_views import ActionResult, SupportAction, SupportActionsAdmin, skipped
 from engagement.admin.admin_log import record
 from engagement.admin.filters import now_of
+from engagement.admin.logged_sentences import english
 from engagement.models import ApiScope, ApiToken
 from engagement.services.api_tokens import InvalidToken, make_token, revoke_token
 
@@ -31,17 +35,17 @@ PERMISSION: Final = "engagement.manage_api_tokens"
 
 def _revoke(request: ActionRequest) -> ActionResult:
     if not revoke_token(token_id=request.target_id, now=request.now):
-        return skipped("the token has been revoked before")
+        return skipped(_("the token has been revoked before"))
     token = ApiToken.objects.get(pk=request.target_id)
-    record(token, "Revoked.", account=request.account, now=request.now)
-    return ActionResult("revoked")
+    record(token, english(logged.TOKEN_REVOKED), account=request.account, now=request.now)
+    return ActionResult(_("revoked"))
 
 
 REVOKE: Final = SupportAction(
     name="revoke",
-    label="Revoke",
+    label=gettext_lazy("Revoke"),
     permission=PERMISSION,
-    question="Revoke this token? Its client can make no more requests with it.",
+    question=gettext_lazy("Revoke this token? Its client can make no more requests with it."),
     perform=_revoke,
     is_destructive=True,
 )
@@ -51,11 +55,14 @@ class TokenForm(forms.Form):
     """Who will use the token, and for what."""
 
     client = forms.CharField(
+        label=gettext_lazy("client"),
         widget=UnfoldAdminTextInputWidget(),
-        help_text="1 to 40 lower-case letters, digits and hyphens, such as assistant-eu.",
+        help_text=gettext_lazy("1 to 40 lower-case letters, digits and hyphens, such as assistant-eu."),
     )
     scopes = forms.MultipleChoiceField(
-        choices=[(scope.value, scope.label) for scope in ApiScope], widget=forms.CheckboxSelectMultiple
+        label=gettext_lazy("scopes"),
+        choices=[(scope.value, scope.label) for scope in ApiScope],
+        widget=forms.CheckboxSelectMultiple,
     )
 
 
@@ -69,7 +76,7 @@ class ApiTokenAdmin(SupportActionsAdmin):
     support_actions = (REVOKE,)
     lines = ("client", "scope_names", "created_at", "created_by", "last_used_at", "revoked_at", "id")
 
-    @admin.display(description="scopes")
+    @admin.display(description=gettext_lazy("scopes"))
     def scope_names(self, token: ApiToken) -> str:
         return ", ".join(token.scopes)
 
@@ -91,7 +98,7 @@ class ApiTokenAdmin(SupportActionsAdmin):
             secret = self._make(request, form)
         context = {
             **self.admin_site.each_context(request),
-            "title": "Make an API token",
+            "title": _("Make an API token"),
             "opts": self.opts,
             "form": form,
             "secret": secret,
@@ -113,5 +120,5 @@ class ApiTokenAdmin(SupportActionsAdmin):
         except InvalidToken as error:
             form.add_error("client", str(error))
             return ""
-        record(token, "Made.", account=account, now=now, flag=ADDITION)
+        record(token, english(logged.TOKEN_MADE), account=account, now=now, flag=ADDITION)
         return secret

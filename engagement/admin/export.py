@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from django.db.models import Q
 from django.utils.html import strip_tags
 
+from engagement.local_times import ShownTime
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -69,6 +71,8 @@ def _after(row: Any, order: Sequence[str]) -> Q:
 
 def cell(value: object) -> str:
     """A value as text that no spreadsheet takes for a formula. Times are in UTC."""
+    if isinstance(value, ShownTime):
+        value = value.instant
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
     if value is None or isinstance(value, int):

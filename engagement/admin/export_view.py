@@ -10,7 +10,9 @@ from django.contrib.admin.utils import label_for_field, lookup_field
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import StreamingHttpResponse
 from django.urls import path
+from django.utils import translation
 from django.utils.decorators import method_decorator
+from django.utils.html import strip_tags
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
@@ -18,7 +20,7 @@ from unfold.admin import ModelAdmin
 
 from engagement.admin.admin_log import record_export
 from engagement.admin.export import ExportColumn, csv_chunks, in_chunks
-from engagement.admin.filters import now_of
+from engagement.admin.filters import filter_summary, now_of
 from engagement.privacy import redact
 
 if TYPE_CHECKING:
@@ -67,7 +69,10 @@ class ExportAdmin(ModelAdmin):
             raise BadRequest from error
         chunks = in_chunks(changelist.queryset, order=self.export_order)
         search = f" Searched for {redact(changelist.query)}." if changelist.query else ""
-        return self.export(request, chunks, filters=f"{changelist.filters_in_words}{search}".strip())
+        # The log has one language.
+        with translation.override("en"):
+            filters = strip_tags(filter_summary(changelist, extra_lookups=self.extra_lookups))
+        return self.export(request, chunks, filters=f"{filters}{search}".strip())
 
     def export(
         self, request: HttpRequest, chunks: Iterable[list[Any]], *, filters: str = ""

@@ -6,9 +6,11 @@ from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from django.contrib.admin.utils import label_for_field
 from django.utils import timezone
 from django.utils.dateparse import parse_date
 from django.utils.html import format_html, format_html_join
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import (
     CheckboxFilter,
@@ -19,11 +21,14 @@ from unfold.contrib.filters.admin import (
 )
 
 from engagement.admin import links
+from engagement.admin.labels import RUN_STATUS_TEXTS
 from engagement.conf import engagement_settings
-from engagement.models import MessageStatus, RunStatus
+from engagement.formatting import fill
+from engagement.local_times import shown_range
+from engagement.models import MessageStatus
 from engagement.schedule import first_run_from
 from engagement.selectors.audit_log import by_person, of_run
-from engagement.selectors.job_runs import VANISHED, runs_with_status
+from engagement.selectors.job_runs import runs_with_status
 from engagement.selectors.people import due_profiles, staff_names, users_who_came_back, users_with_messages
 from engagement.states import CHECKS, State
 
@@ -61,8 +66,7 @@ class DayRangeFilter(RangeDateFilter):
 
     def summary(self) -> str:
         """The chosen days."""
-        days = ((word, self._day(word)) for word in ("from", "to"))
-        return " ".join(f"{word} {day.day} {day:%B} {day.year}" for word, day in days if day)
+        return shown_range(self._day("from"), self._day("to"))
 
     def _day(self, end: str, *, days_later: int = 0) -> datetime | None:
         text = str(self.used_parameters.get(f"{self.field_path}_{end}") or "")
@@ -76,11 +80,11 @@ class DayRangeFilter(RangeDateFilter):
 class RunStatusFilter(CheckboxFilter):
     """Runs by status. `vanished` is a status of its own here."""
 
-    title = "status"
+    title = _("status")
     parameter_name = "status__exact"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:  # noqa: ARG002
-        return [*RunStatus.choices, (VANISHED, VANISHED)]
+        return [(status, str(text)) for status, text in RUN_STATUS_TEXTS.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         statuses = self.value()
@@ -90,10 +94,11 @@ class RunStatusFilter(CheckboxFilter):
 class CheckFilter(CheckboxFilter):
     """Runs that ran these checks."""
 
-    title = parameter_name = "check"
+    title = _("check")
+    parameter_name = "check"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:  # noqa: ARG002
-        return [(check.name, check.trigger.label) for check in CHECKS]
+        return [(check.name, str(check.trigger.label)) for check in CHECKS]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
         names = [check.name for check in CHECKS if check.name in (self.value() or ())]
@@ -155,7 +160,7 @@ class DueFilter(RadioFilter):
     ANY = "any"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, Any]]:  # noqa: ARG002
-        return [(self.ANY, _("by any check")), *((check.name, check.trigger.label) for check in CHECKS)]
+        return [(self.ANY, _("by any check")), *((check.name, str(check.trigger.label)) for check in CHECKS)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         checks = [check for check in CHECKS if self.value() in {self.ANY, check.name}]
@@ -203,9 +208,17 @@ class CameBackFilter(RadioFilter):
 def filter_summary(changelist: ChangeList, *, extra_lookups: Collection[str]) -> str:
     """`Filtered by state: dormant or getting help.`, as HTML; empty for a list without filters."""
     filters = [(spec.title, _chosen_labels(spec, changelist)) for spec in changelist.filter_specs]
-    filters += [(name.removesuffix("__exact"), changelist.params.get(name, "")) for name in extra_lookups]
+    filters += [
+        (_title_of(name, changelist), changelist.params[name])
+        for name in extra_lookups
+        if changelist.params.get(name)
+    ]
     summary = format_html_join("; ", "{}: {}", (pair for pair in filters if pair[1]))
-    return format_html("Filtered by {}.", summary) if summary else ""
+    return fill(gettext("Filtered by %(filters)s."), filters=summary) if summary else ""
+
+
+def _title_of(lookup: str, changelist: ChangeList) -> str:
+    return str(label_for_field(lookup.removesuffix("__exact"), changelist.model, changelist.model_admin))
 
 
 def _chosen_labels(spec: Any, changelist: ChangeList) -> str:
@@ -218,4 +231,4 @@ def _chosen_labels(spec: Any, changelist: ChangeList) -> str:
             value = form.data.get(name) or []
             chosen = [value] if isinstance(value, str) else value
             labels += [str(label).lower() for key, label in field.choices if key and key in chosen]
-    return " or ".join(labels)
+    return gettext(" or ").join(labels)

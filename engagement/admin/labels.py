@@ -1,15 +1,16 @@
-"""States and times in words, and the colours of labels."""
+"""States and times in words, and the colours of badges."""
 
 from __future__ import annotations
 
-from datetime import UTC, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from django.template.loader import render_to_string
-from django.utils.html import format_html
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext_lazy
 
-from engagement.formatting import count_text, date_text
+from engagement.formatting import count_text, fill
+from engagement.local_times import shown_as, shown_time, shown_weekday
 from engagement.models import MessageStatus, RunStatus
 from engagement.selectors.job_runs import VANISHED
 from engagement.states import State
@@ -21,17 +22,19 @@ if TYPE_CHECKING:
     from engagement.selectors.user_history import UserStatus
 
 STATE_COLORS: Final = {
-    State.ACTIVE.label: "success",
-    State.GOODBYE_SENT.label: "warning",
-    State.HELP_FLOW.label: "info",
-    State.REMIND_LATER.label: "primary",
+    State.ACTIVE.value: "success",
+    State.GOODBYE_SENT.value: "warning",
+    State.HELP_FLOW.value: "info",
+    State.REMIND_LATER.value: "primary",
+    State.DORMANT.value: "",
 }
 MESSAGE_COLORS: Final = {
-    MessageStatus.PENDING.label: "info",
-    MessageStatus.SENDING.label: "primary",
-    MessageStatus.UNKNOWN.label: "warning",
-    MessageStatus.SENT.label: "success",
-    MessageStatus.FAILED.label: "danger",
+    MessageStatus.PENDING.value: "info",
+    MessageStatus.SENDING.value: "primary",
+    MessageStatus.UNKNOWN.value: "warning",
+    MessageStatus.SENT.value: "success",
+    MessageStatus.FAILED.value: "danger",
+    MessageStatus.CANCELLED.value: "",
 }
 RUN_COLORS: Final = {
     RunStatus.RUNNING.value: "info",
@@ -42,12 +45,12 @@ RUN_COLORS: Final = {
     VANISHED: "danger",
 }
 RUN_STATUS_TEXTS: Final = {
-    RunStatus.RUNNING.value: gettext_lazy("running"),
-    RunStatus.SUCCEEDED.value: gettext_lazy("succeeded"),
-    RunStatus.PARTIAL.value: gettext_lazy("some users failed"),
-    RunStatus.FAILED.value: gettext_lazy("failed"),
-    RunStatus.INTERRUPTED.value: gettext_lazy("interrupted"),
-    VANISHED: gettext_lazy("vanished"),
+    RunStatus.RUNNING.value: pgettext_lazy("run", "running"),
+    RunStatus.SUCCEEDED.value: pgettext_lazy("run", "succeeded"),
+    RunStatus.PARTIAL.value: pgettext_lazy("run", "some users failed"),
+    RunStatus.FAILED.value: pgettext_lazy("run", "failed"),
+    RunStatus.INTERRUPTED.value: pgettext_lazy("run", "interrupted"),
+    VANISHED: pgettext_lazy("run", "vanished"),
 }
 
 _UNITS: Final = (
@@ -59,16 +62,33 @@ _UNITS: Final = (
 _ALMOST_A_WEEK: Final = timedelta(days=6)
 
 
+def badge(text: object, color: str, *, title: str = "") -> str:
+    """A label in the theme's style."""
+    return render_to_string(
+        "unfold/helpers/label.html", {"text": text, "variant": color, "label_title": title}
+    )
+
+
+def moment(instant: datetime, *, now: datetime) -> str:
+    """`5 hours ago`; the tooltip has the time, in the account's zone and in UTC."""
+    return shown_as(instant, relative(instant, now=now))
+
+
+def run_status_text(status: str) -> str:
+    """The status of a run, `vanished` included."""
+    return str(RUN_STATUS_TEXTS[status])
+
+
 def relative(instant: datetime, *, now: datetime) -> str:
     """`5 hours ago`, `in 2 days`."""
-    return f"{_period(now - instant)} ago" if instant <= now else f"in {_period(instant - now)}"
+    if instant <= now:
+        return _("%(period)s ago") % {"period": _period(now - instant)}
+    return _("in %(period)s") % {"period": _period(instant - now)}
 
 
 def near(instant: datetime, *, now: datetime) -> str:
     """`Wednesday 06:00 UTC` where the weekday is unambiguous, the date elsewhere."""
-    if abs(instant - now) < _ALMOST_A_WEEK:
-        return f"{instant.astimezone(UTC):%A %H:%M} UTC"
-    return date_text(instant)
+    return shown_weekday(instant) if abs(instant - now) < _ALMOST_A_WEEK else shown_time(instant)
 
 
 def state_text(
@@ -78,32 +98,22 @@ def state_text(
     state = State(user_state.state)
     match state:
         case State.GOODBYE_SENT if ends_at := user_state.goodbye_expires_at:
-            verb = "times out" if ends_at > now else "timed out"
-            return f"{state.label}, {verb} {near(ends_at, now=now)}"
+            template = (
+                _("%(state)s, times out %(date)s") if ends_at > now else _("%(state)s, timed out %(date)s")
+            )
+            return fill(template, state=state.label, date=near(ends_at, now=now))
         case State.REMIND_LATER if remind_at := user_state.remind_at:
-            verb = "due" if remind_at > now else "was due"
-            return f"{state.label}, {verb} {near(remind_at, now=now)}"
-    last_message_at = user_state.last_activity_at
-    last_message = f"last message {relative(last_message_at, now=now)}"
+            template = _("%(state)s, due %(date)s") if remind_at > now else _("%(state)s, was due %(date)s")
+            return fill(template, state=state.label, date=near(remind_at, now=now))
+    ago = relative(user_state.last_activity_at, now=now)
     if since is None:
-        return f"{state.label}, {last_message}"
-    return f"{state.label} since {date_text(since)}, {last_message} ({date_text(last_message_at)})"
-
-
-def badge(text: object, color: str, *, title: str = "") -> str:
-    """A label in the theme's style."""
-    return render_to_string(
-        "unfold/helpers/label.html", {"text": text, "variant": color, "label_title": title}
-    )
-
-
-def moment(instant: datetime, *, now: datetime) -> str:
-    """`5 hours ago`; the exact time is shown when the pointer is over it."""
-    return format_html(
-        '<time datetime="{}" title="{}">{}</time>',
-        instant.isoformat(),
-        date_text(instant),
-        relative(instant, now=now),
+        return fill(_("%(state)s, last message %(ago)s"), state=state.label, ago=ago)
+    return fill(
+        _("%(state)s since %(since)s, last message %(ago)s (%(date)s)"),
+        state=state.label,
+        since=shown_time(since),
+        ago=ago,
+        date=shown_time(user_state.last_activity_at),
     )
 
 
@@ -112,4 +122,4 @@ def _period(length: timedelta) -> str:
     for noun, unit in _UNITS:
         if length >= unit:
             return count_text(length // unit, noun)
-    return "less than a minute"
+    return _("less than a minute")

@@ -66,7 +66,7 @@ def message_url(message_id: UUID | str) -> str:
 
 def manual_actions_on(user_id: UUID) -> str:
     """The list of manual actions on a user."""
-    return f"{reverse('admin:admin_logentry_changelist')}?{urlencode({'object_id__exact': user_id})}"
+    return f"{reverse('admin:admin_logentry_changelist')}?object_id__exact={user_id}"
 
 
 def run_url(job_id: UUID) -> str:

@@ -15,11 +15,11 @@ from unfold.decorators import display
 from engagement.admin.action_views import SupportActionsAdmin
 from engagement.admin.export import ExportColumn
 from engagement.admin.filters import DayRangeFilter, PersonFilter, RunFilter
-from engagement.admin.labels import STATE_COLORS
+from engagement.admin.labels import STATE_COLORS, badge
 from engagement.admin.masking import may_see_contacts, shown_metadata, shown_text
 from engagement.admin.rows_of_users import RowsOfUsersAdmin
 from engagement.admin.support_actions import RESUME
-from engagement.formatting import date_text
+from engagement.local_times import shown_time
 from engagement.models import EngagementStateTransition, SendingChannel
 from engagement.selectors.audit_log import with_undoing
 from engagement.states import State, Trigger
@@ -65,32 +65,34 @@ class EngagementStateTransitionAdmin(RowsOfUsersAdmin):
     def export_columns(self, request: HttpRequest) -> list[ExportColumn]:
         unmasked = may_see_contacts(request)
         return [
-            ExportColumn("created at", lambda row: row.created_at),
+            ExportColumn(str(_("created at")), lambda row: row.created_at),
             *self.user_columns(request),
-            ExportColumn("from", lambda row: row.from_state),
-            ExportColumn("trigger", lambda row: row.trigger),
-            ExportColumn("to", lambda row: row.to_state),
-            ExportColumn("undone at", lambda row: row.undone_at),
-            ExportColumn("metadata", lambda row: shown_text(json.dumps(row.metadata), unmasked=unmasked)),
-            ExportColumn("id", lambda row: row.pk),
+            ExportColumn(str(_("from")), lambda row: row.from_state),
+            ExportColumn(str(_("trigger")), lambda row: row.trigger),
+            ExportColumn(str(_("to")), lambda row: row.to_state),
+            ExportColumn(str(_("undone at")), lambda row: row.undone_at),
+            ExportColumn(
+                str(_("metadata")), lambda row: shown_text(json.dumps(row.metadata), unmasked=unmasked)
+            ),
+            ExportColumn(str(_("ID")), lambda row: row.pk),
         ]
 
-    @display(description=gettext_lazy("from"), label=STATE_COLORS)
+    @display(description=gettext_lazy("from"))
     def from_label(self, row: EngagementStateTransition) -> str:
-        return State(row.from_state).label
+        return badge(State(row.from_state).label, STATE_COLORS[row.from_state])
 
     @display(description=gettext_lazy("trigger"))
     def trigger_label(self, row: EngagementStateTransition) -> str:
-        return Trigger(row.trigger).label
+        return str(Trigger(row.trigger).label)
 
-    @display(description=gettext_lazy("to"), label=STATE_COLORS)
+    @display(description=gettext_lazy("to"))
     def to_label(self, row: EngagementStateTransition) -> str:
-        return State(row.to_state).label
+        return badge(State(row.to_state).label, STATE_COLORS[row.to_state])
 
     @display(description=gettext_lazy("undone"))
     def undone_label(self, row: EngagementStateTransition) -> str:
         undone_at: datetime | None = row.undone_at  # type: ignore[attr-defined]  # an annotation
-        return date_text(undone_at) if undone_at else _("no")
+        return shown_time(undone_at) if undone_at else _("no")
 
 
 @admin.register(SendingChannel)

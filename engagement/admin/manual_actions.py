@@ -12,7 +12,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import CheckboxFilter
 from unfold.decorators import display
@@ -22,6 +22,7 @@ from engagement.admin.change_list import quick_links_to
 from engagement.admin.export import ExportColumn
 from engagement.admin.filters import DayRangeFilter, now_of
 from engagement.admin.labels import moment
+from engagement.admin.logged_sentences import shown_sentence
 from engagement.admin.masking import may_see_contacts, shown_address
 from engagement.admin.people.names import person_link, short_id
 from engagement.admin.read_only_admin import ReadOnlyAdmin
@@ -125,9 +126,9 @@ class ManualActionsAdmin(ReadOnlyAdmin):
 
     def quick_links(self, request: HttpRequest) -> list[QuickLink]:
         today = now_of(request).astimezone(UTC).date()
-        days = ((_now("Today"), today), (_now("Past 7 days"), today - timedelta(days=6)))
+        days = ((gettext("Today"), today), (gettext("Past 7 days"), today - timedelta(days=6)))
         since = [(label, {"action_time_from": day.isoformat()}) for label, day in days]
-        return quick_links_to(request, [(_now("All"), {}), *since])
+        return quick_links_to(request, [(gettext("All"), {}), *since])
 
     def prepare(self, request: HttpRequest, rows: list[Any]) -> None:  # noqa: ARG002
         users = {row.pk: user_id for row in rows if (user_id := _user_id(row))}
@@ -141,7 +142,9 @@ class ManualActionsAdmin(ReadOnlyAdmin):
         may_see_messages = request.user.has_perm("engagement.view_engagementmessage")
 
         def action(entry: LogEntry) -> str:
-            return sentence_with_links(entry.change_message, may_see_messages=may_see_messages)
+            return sentence_with_links(
+                shown_sentence(entry.change_message), may_see_messages=may_see_messages
+            )
 
         def target(entry: LogEntry) -> str:
             return _target(entry, unmasked=unmasked)
@@ -154,11 +157,11 @@ class ManualActionsAdmin(ReadOnlyAdmin):
     def export_columns(self, request: HttpRequest) -> list[ExportColumn]:
         unmasked = may_see_contacts(request)
         return [
-            ExportColumn("at", lambda entry: entry.action_time),
-            ExportColumn("by", lambda entry: entry.user.get_username()),
-            ExportColumn("action", lambda entry: entry.change_message),
-            ExportColumn("kind", lambda entry: entry.content_type.model),
-            ExportColumn("id", lambda entry: entry.object_id),
+            ExportColumn(str(_("when")), lambda entry: entry.action_time),
+            ExportColumn(str(_("who")), lambda entry: entry.user.get_username()),
+            ExportColumn(str(_("action")), lambda entry: shown_sentence(entry.change_message)),
+            ExportColumn(str(_("kind")), lambda entry: entry.content_type.model),
+            ExportColumn(str(_("ID")), lambda entry: entry.object_id),
             ExportColumn("WhatsApp", lambda entry: shown_address(entry.target_address, unmasked=unmasked)),
         ]
 

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.utils.html import format_html
+from django.utils.translation import gettext_lazy
 
 from engagement.groups import VIEW_CONTACT
 from engagement.privacy import mask, redact
@@ -96,5 +97,5 @@ def column(
         return show(getattr(row, name), unmasked=unmasked)
 
     shown.__name__ = name
-    shown.short_description = title or name.replace("_", " ")  # type: ignore[attr-defined]  # for the admin
+    shown.short_description = title or gettext_lazy(name.replace("_", " "))  # type: ignore[attr-defined]  # for the admin
     return shown

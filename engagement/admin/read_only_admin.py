@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from uuid import UUID
 
 from django.contrib import messages
-from django.contrib.admin import ShowFacets
+from django.contrib.admin import ShowFacets, display
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.core.exceptions import BadRequest, ValidationError
+from django.core.exceptions import BadRequest, FieldDoesNotExist, ValidationError
+from django.db.models import DateTimeField
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
@@ -19,6 +20,7 @@ from engagement.admin.export_view import ExportAdmin
 from engagement.admin.filters import filter_summary, now_of
 from engagement.admin.masking import column, may_see_contacts
 from engagement.formatting import count_text
+from engagement.local_times import shown_time
 from engagement.selectors.user_search import MAX_FOUND, users_with_address
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from django.contrib.admin.views.main import ChangeList
     from django.db.models import Model, QuerySet
+    from django.db.models.options import Options
     from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 
     from engagement.admin.change_list import QuickLink
@@ -34,11 +37,11 @@ if TYPE_CHECKING:
 MAX_CHOSEN: Final = 50
 """Rows of one page and of one action. Most actions cost a transaction per row."""
 
-NOT_IN_LIST: Final = "Nothing was done: the selected rows are no longer in this list."
-TOO_MANY_CHOSEN: Final = f"Nothing was done: select at most {MAX_CHOSEN} rows at a time."
-NO_SEARCH_BY_NUMBER: Final = "You don't have permission to search by phone number. Enter a full user ID."
-TOO_MANY_FOUND: Final = (
-    f"More than {MAX_FOUND} numbers are like this. Only {MAX_FOUND} users were searched:"
+NOT_IN_LIST: Final = _("Nothing was done: the selected rows are no longer in this list.")
+TOO_MANY_CHOSEN: Final = _("Nothing was done: select at most %(limit)s rows at a time.")
+NO_SEARCH_BY_NUMBER: Final = _("You don't have permission to search by phone number. Enter a full user ID.")
+TOO_MANY_FOUND: Final = _(
+    "More than %(limit)s numbers are like this. Only %(limit)s users were searched:"
     " enter more digits to find the others."
 )
 
@@ -88,7 +91,10 @@ class ReadOnlyAdmin(ExportAdmin):
         """The columns. Those that depend on the time get the time of the request."""
         now = now_of(request)
         return [
-            _with_time(getattr(self, name), now) if name in self.timed_columns else name for name in columns
+            _with_time(getattr(self, name), now)
+            if name in self.timed_columns
+            else time_column(self.opts, name)
+            for name in columns
         ]
 
     def get_actions(self, request: HttpRequest, action_location: object = None) -> dict[str, Any]:
@@ -148,12 +154,14 @@ class ReadOnlyAdmin(ExportAdmin):
                 vars(request)["search_note"] = NO_SEARCH_BY_NUMBER
                 return ()
         found = users_with_address(term)
-        vars(request)["search_note"] = TOO_MANY_FOUND if found.has_more else ""
+        vars(request)["search_note"] = TOO_MANY_FOUND % {"limit": MAX_FOUND} if found.has_more else ""
         return found.user_ids
 
     def search_help(self, request: HttpRequest) -> str:
         """What the staff account may search for."""
-        return "User ID, or beginning or end of a WhatsApp number" if may_see_contacts(request) else "User ID"
+        if may_see_contacts(request):
+            return str(_("User ID, or beginning or end of a WhatsApp number"))
+        return str(_("User ID"))
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002
         return OrderedChangeList
@@ -168,7 +176,7 @@ class ReadOnlyAdmin(ExportAdmin):
         changelist.notes = [summary, vars(request).get("search_note", "")]
         changelist.filters_in_words = summary
         changelist.quick_links = self.quick_links(request)
-        noun = self.counted_as or str(self.opts.verbose_name)
+        noun = self.counted_as or self.opts.verbose_name_raw
         changelist.count_in_words = count_text(changelist.result_count, noun)
         changelist.export_label = self.export_label(changelist)
         changelist.export_url = f"export/?{request.GET.urlencode()}"
@@ -178,7 +186,7 @@ class ReadOnlyAdmin(ExportAdmin):
 
     def order_help(self, request: HttpRequest) -> str:  # noqa: ARG002
         """The order of the rows."""
-        return "Newest first."
+        return str(_("Newest first."))
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -192,10 +200,10 @@ class ReadOnlyAdmin(ExportAdmin):
         chosen = list(rows[: MAX_CHOSEN + 1])
         if not chosen:
             # A row that changes can leave a filtered list before the action is confirmed.
-            self.message_user(request, NOT_IN_LIST, messages.WARNING)
+            self.message_user(request, str(NOT_IN_LIST), messages.WARNING)
         if len(chosen) <= MAX_CHOSEN:
             return chosen
-        self.message_user(request, TOO_MANY_CHOSEN, messages.ERROR)
+        self.message_user(request, TOO_MANY_CHOSEN % {"limit": MAX_CHOSEN}, messages.ERROR)
         return []
 
     def quick_links(self, request: HttpRequest) -> list[QuickLink]:  # noqa: ARG002
@@ -222,6 +230,24 @@ def _with_time(method: Callable[..., Any], now: datetime) -> Callable[[Any], Any
     def shown(row: Any) -> Any:
         return method(row, now=now)
 
+    return shown
+
+
+def time_column(opts: Options[Any], name: Any) -> Any:
+    """The column; that of a field with times shows them in the account's zone."""
+    try:
+        field = opts.get_field(name) if isinstance(name, str) else None
+    except FieldDoesNotExist:
+        field = None
+    if not isinstance(field, DateTimeField):
+        return name
+
+    @display(description=field.verbose_name, ordering=name)
+    def shown(row: Any) -> str | None:
+        instant = getattr(row, name)
+        return shown_time(instant) if instant else None
+
+    shown.__name__ = name
     return shown
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from engagement.admin.export import ExportColumn
@@ -38,7 +39,8 @@ class RowsOfUsersAdmin(ReadOnlyAdmin):
             return found, may_repeat
 
     def search_help(self, request: HttpRequest) -> str:
-        return f"{super().search_help(request)}, or {self.opts.verbose_name} ID"
+        help_text, kind = super().search_help(request), self.opts.verbose_name
+        return _("%(help)s, or %(kind)s ID") % {"help": help_text, "kind": kind}
 
     def prepare(self, request: HttpRequest, rows: list[Any]) -> None:  # noqa: ARG002
         if rows:
@@ -54,14 +56,14 @@ class RowsOfUsersAdmin(ReadOnlyAdmin):
         """The user of a row, for the CSV."""
         unmasked = may_see_contacts(request)
         return [
-            ExportColumn("user ID", lambda row: row.user_id),
+            ExportColumn(_("user ID"), lambda row: row.user_id),
             ExportColumn("WhatsApp", lambda row: shown_address(row.address_of_user, unmasked=unmasked)),
         ]
 
     def row_name(self, request: HttpRequest, row: Any) -> str:
         """What a row is called in titles: kind and user."""
         name = name_of_user(row, unmasked=may_see_contacts(request))
-        return _("%(kind)s of %(name)s") % {"kind": str(self.opts.verbose_name).capitalize(), "name": name}
+        return _("%(kind)s of %(name)s") % {"kind": capfirst(self.opts.verbose_name), "name": name}
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any

@@ -8,9 +8,13 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from engagement.admin import logged_sentences as logged
 from engagement.admin.action_views import ActionResult, SupportAction, skipped
 from engagement.admin.admin_log import record
-from engagement.formatting import count_text
+from engagement.admin.logged_sentences import english
 from engagement.models import EngagementMessage, SendingChannel, UserProfile
 from engagement.replies import Preference
 from engagement.selectors.user_search import MARKED_AS_ACTIVE
@@ -25,14 +29,22 @@ from engagement.services.support import Retry
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from django.utils.functional import _StrPromise
+
     from engagement.admin.action_views import ActionRequest
 
 REFUSALS: Final = {
-    Retry.NOT_FAILED: "the message has not failed",
-    Retry.OPTED_OUT: "the user has opted out",
-    Retry.NO_PROFILE: "the user has no profile",
-    Retry.OUTDATED: "the user no longer needs the goodbye",
+    Retry.NOT_FAILED: gettext_lazy("the message has not failed"),
+    Retry.OPTED_OUT: gettext_lazy("the user has opted out"),
+    Retry.NO_PROFILE: gettext_lazy("the user has no profile"),
+    Retry.OUTDATED: gettext_lazy("the user no longer needs the goodbye"),
 }
+
+_PREFERENCE_SENTENCES: Final[dict[Preference, tuple[str, str | tuple[str, str]]]] = {
+    Preference.OPTED_OUT: (logged.OPTED_OUT, logged.OPTED_OUT_CANCELLED),
+    Preference.OPTED_IN: (logged.OPTED_IN, logged.OPTED_IN),
+}
+"""For the log: without and with messages that were cancelled. Opting in cancels none."""
 
 
 def _mark_as_active(request: ActionRequest) -> ActionResult:
@@ -40,73 +52,73 @@ def _mark_as_active(request: ActionRequest) -> ActionResult:
     try:
         outcome = support.bring_back(user_id=request.target_id, performed_by=name, now=request.now)
     except EngagementStateNotFound:
-        return skipped("the user has no state: the first message creates it")
+        return skipped(_("the user has no state: the first message creates it"))
     if outcome.transition is None:
-        return skipped("the user is active")
+        return skipped(_("the user is active"))
     _record(request, request.target_id, MARKED_AS_ACTIVE)
-    return ActionResult("marked as active", cancelled=outcome.cancelled)
+    return ActionResult(_("marked as active"), cancelled=outcome.cancelled)
 
 
 def _set_preference(
-    request: ActionRequest, *, preference: Preference, done: str, reason: str
+    request: ActionRequest, *, preference: Preference, done: _StrPromise, reason: _StrPromise
 ) -> ActionResult:
     try:
         change = support.set_preference_manually(
             user_id=request.target_id, preference=preference, now=request.now
         )
     except UserProfileNotFound:
-        return skipped("the user no longer exists")
+        return skipped(_("the user no longer exists"))
     if change is None:
-        return skipped(reason)
-    cancelled = f"; {count_text(change.cancelled, 'pending message')} cancelled" if change.cancelled else ""
-    _record(request, request.target_id, f"{done.capitalize()}{cancelled}.")
-    return ActionResult(done, cancelled=change.cancelled)
+        return skipped(str(reason))
+    plain, with_cancelled = _PREFERENCE_SENTENCES[preference]
+    sentence = with_cancelled if change.cancelled else plain
+    _record(request, request.target_id, english(sentence, number=change.cancelled))
+    return ActionResult(str(done), cancelled=change.cancelled)
 
 
 def _cancel_all(request: ActionRequest) -> ActionResult:
     cancelled = cancel_pending(user_id=request.target_id)
     if not cancelled:
-        return skipped("no message is pending")
-    _record(request, request.target_id, f"Cancelled {count_text(cancelled, 'pending message')}.")
+        return skipped(_("no message is pending"))
+    _record(request, request.target_id, english(logged.CANCELLED_ALL, number=cancelled))
     return ActionResult("", cancelled=cancelled)
 
 
 def _cancel(request: ActionRequest) -> ActionResult:
     if not cancel_messages(message_ids=[request.target_id]):
-        return skipped("the message is not pending")
-    _record_for_message(request, "Cancelled")
-    return ActionResult("cancelled")
+        return skipped(_("the message is not pending"))
+    _record_for_message(request, logged.CANCELLED)
+    return ActionResult(_("cancelled"))
 
 
 def _retry(request: ActionRequest) -> ActionResult:
     outcome = support.retry_message(message_id=request.target_id, now=request.now)
     if outcome is not Retry.QUEUED:
-        return skipped(REFUSALS[outcome])
-    _record_for_message(request, "Retried")
-    return ActionResult("queued again")
+        return skipped(str(REFUSALS[outcome]))
+    _record_for_message(request, logged.RETRIED)
+    return ActionResult(_("queued again"))
 
 
 def _resolve(request: ActionRequest, *, arrived: bool) -> ActionResult:
     if not resolve_unknown(message_id=request.target_id, arrived=arrived):
-        return skipped("the outcome of the message is not unknown")
-    done = "resolved as arrived" if arrived else "resolved as not arrived"
-    _record_for_message(request, done.capitalize() + ":")
-    return ActionResult(done)
+        return skipped(_("the outcome of the message is not unknown"))
+    _record_for_message(request, logged.ARRIVED if arrived else logged.NOT_ARRIVED)
+    return ActionResult(_("resolved as arrived") if arrived else _("resolved as not arrived"))
 
 
 def _resume(request: ActionRequest) -> ActionResult:
     channel = SendingChannel.objects.filter(pk=request.target_id).first()
     ended = resume_sending(backend=channel.backend, now=request.now) if channel else 0
     if channel is None or not ended:
-        return skipped("sending is not paused")
-    sentence = f"Resumed sending by {channel.backend}."
+        return skipped(_("sending is not paused"))
+    sentence = english(logged.RESUMED, backend=channel.backend)
     record(channel, sentence, account=request.account, now=request.now)
-    return ActionResult("resumed")
+    return ActionResult(_("resumed"))
 
 
-def _record_for_message(request: ActionRequest, verb: str) -> None:
+def _record_for_message(request: ActionRequest, sentence: str) -> None:
     message = EngagementMessage.objects.only("user_id", "message_type").get(pk=request.target_id)
-    _record(request, message.user_id, f"{verb} message {message.pk} ({message.message_type}).")
+    _record(request, message.user_id, english(sentence, id=message.pk, type=message.message_type))
 
 
 def _record(request: ActionRequest, user_id: UUID, sentence: str) -> None:
@@ -116,9 +128,9 @@ def _record(request: ActionRequest, user_id: UUID, sentence: str) -> None:
 
 MARK_AS_ACTIVE: Final = SupportAction(
     name="bring_back",
-    label="Mark as active",
+    label=gettext_lazy("Mark as active"),
     permission="engagement.bring_back",
-    question=(
+    question=gettext_lazy(
         "Mark as active, as if the user had just written? A pending goodbye is cancelled and the period of"
         " inactivity starts again."
     ),
@@ -126,76 +138,78 @@ MARK_AS_ACTIVE: Final = SupportAction(
 )
 OPT_OUT: Final = SupportAction(
     name="opt_out",
-    label="Opt out",
+    label=gettext_lazy("Opt out"),
     permission="engagement.change_opt_out",
-    question=(
+    question=gettext_lazy(
         "Stop all re-engagement messages (goodbyes, reminders, weekly reviews and offers of help)? Queued"
         " ones will be cancelled."
     ),
     perform=partial(
         _set_preference,
         preference=Preference.OPTED_OUT,
-        done="opted out",
-        reason="the user has already opted out",
+        done=gettext_lazy("opted out"),
+        reason=gettext_lazy("the user has already opted out"),
     ),
     is_destructive=True,
 )
 OPT_IN: Final = SupportAction(
     name="opt_in",
-    label="Opt in",
+    label=gettext_lazy("Opt in"),
     permission="engagement.change_opt_out",
-    question="Allow re-engagement messages again? Cancelled messages stay cancelled.",
+    question=gettext_lazy("Allow re-engagement messages again? Cancelled messages stay cancelled."),
     perform=partial(
         _set_preference,
         preference=Preference.OPTED_IN,
-        done="opted in",
-        reason="the user has not opted out",
+        done=gettext_lazy("opted in"),
+        reason=gettext_lazy("the user has not opted out"),
     ),
 )
 CANCEL_ALL: Final = SupportAction(
     name="cancel_all",
-    label="Cancel pending messages",
+    label=gettext_lazy("Cancel pending messages"),
     permission="engagement.cancel_message",
-    question="Cancel all pending messages?",
+    question=gettext_lazy("Cancel all pending messages?"),
     perform=_cancel_all,
     is_destructive=True,
 )
 CANCEL: Final = SupportAction(
     name="cancel",
-    label="Cancel this message",
+    label=gettext_lazy("Cancel this message"),
     permission="engagement.cancel_message",
-    question="Cancel the message if it is still pending?",
+    question=gettext_lazy("Cancel the message if it is still pending?"),
     perform=_cancel,
     is_destructive=True,
 )
 RETRY: Final = SupportAction(
     name="retry",
-    label="Retry",
+    label=gettext_lazy("Retry"),
     permission="engagement.retry_message",
-    question=(
+    question=gettext_lazy(
         "Retry now, with the same idempotency key? Messages that the user no longer needs are skipped."
     ),
     perform=_retry,
 )
 ARRIVED: Final = SupportAction(
     name="arrived",
-    label="It arrived",
+    label=gettext_lazy("It arrived"),
     permission="engagement.resolve_message",
-    question="Did the user get the message, as far as the chat shows? It then counts as sent.",
+    question=gettext_lazy("Did the user get the message, as far as the chat shows? It then counts as sent."),
     perform=partial(_resolve, arrived=True),
 )
 NOT_ARRIVED: Final = SupportAction(
     name="not_arrived",
-    label="It did not arrive",
+    label=gettext_lazy("It did not arrive"),
     permission="engagement.resolve_message",
-    question="Is the message not in the chat? It then counts as failed, and can be retried.",
+    question=gettext_lazy("Is the message not in the chat? It then counts as failed, and can be retried."),
     perform=partial(_resolve, arrived=False),
     is_destructive=True,
 )
 RESUME: Final = SupportAction(
     name="resume",
-    label="Resume sending",
+    label=gettext_lazy("Resume sending"),
     permission="engagement.resume_sending",
-    question="End all pauses of this backend, those of its templates too? Has the cause been mended?",
+    question=gettext_lazy(
+        "End all pauses of this backend, those of its templates too? Has the cause been mended?"
+    ),
     perform=_resume,
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import psycopg
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error, InterfaceError, OperationalError
+from django.utils import translation
 
 from engagement.conf import METRICS_FILE, engagement_settings, raw_setting, refuse_misspelt_names
 from engagement.services.resilience.errors import first_line, sqlstate_of
@@ -58,7 +59,9 @@ class SentenceCommand(BaseCommand):
         refuse_misspelt_names()
         engagement_settings()
         try:
-            return super().execute(*args, **options)
+            # Operators and their scripts read the output, in any project.
+            with translation.override("en"):
+                return super().execute(*args, **options)
         except Error as error:
             # Without the original error, whose text may include values of rows.
             raise CommandError(database_sentence(error)) from None

@@ -6,6 +6,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
 
 from engagement.models.choices import times_in_range
@@ -14,31 +15,34 @@ from engagement.models.choices import times_in_range
 class ApiScope(models.TextChoices):
     """What a token allows."""
 
-    MESSAGES = "messages", "report messages of users"
-    SEND = "send", "lease messages and report outcomes"
-    RECEIPTS = "receipts", "report receipts of all messages"
-    EXPLAIN = "explain", "read the explanation of a user"
-    PREFERENCES = "preferences", "opt users out and in"
+    MESSAGES = "messages", _("report messages of users")
+    SEND = "send", _("lease messages and report outcomes")
+    RECEIPTS = "receipts", _("report receipts of all messages")
+    EXPLAIN = "explain", _("read the explanation of a user")
+    PREFERENCES = "preferences", _("opt users out and in")
 
 
 class ApiToken(models.Model):
     """A token of one client. Only its digest is kept; the token is shown once, when it is made."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
+    id = models.UUIDField(_("ID"), primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
     client = models.TextField(
-        help_text="Lower-case letters, digits and hyphens; names the client in logs and lists."
+        _("client"),
+        help_text=_("Lower-case letters, digits and hyphens; names the client in logs and lists."),
     )
-    token_digest = models.TextField(editable=False)
-    scopes = ArrayField(models.TextField(choices=ApiScope.choices))
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
-    created_by = models.TextField(null=True, blank=True, editable=False)
-    last_used_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="To the hour.")
-    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    token_digest = models.TextField(_("token digest"), editable=False)
+    scopes = ArrayField(models.TextField(choices=ApiScope.choices), verbose_name=_("scopes"))
+    created_at = models.DateTimeField(_("created at"), db_default=Now(), editable=False)
+    created_by = models.TextField(_("created by"), null=True, blank=True, editable=False)
+    last_used_at = models.DateTimeField(
+        _("last used at"), null=True, blank=True, editable=False, help_text=_("To the hour.")
+    )
+    revoked_at = models.DateTimeField(_("revoked at"), null=True, blank=True, editable=False)
 
     class Meta:
         db_table = "engagement_api_tokens"
-        verbose_name = "API token"
-        verbose_name_plural = "API tokens"
+        verbose_name = _("API token")
+        verbose_name_plural = _("API tokens")
         default_permissions = ("view",)
         permissions = (("manage_api_tokens", "Can make and revoke API tokens"),)
         constraints = (

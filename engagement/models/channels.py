@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
 
 from engagement.models.choices import times_in_range
@@ -16,19 +17,20 @@ class SendingChannel(models.Model):
     `scope` is empty for the whole backend; else it names a template: `{message key}/{language}`.
     """
 
-    id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
-    backend = models.TextField()
-    scope = models.TextField(default="", db_default="", blank=True)
-    paused_until = models.DateTimeField(null=True, blank=True)
-    pause_reason = models.TextField(null=True, blank=True)
+    id = models.UUIDField(_("ID"), primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
+    backend = models.TextField(_("backend"))
+    scope = models.TextField(_("scope"), default="", db_default="", blank=True)
+    paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
+    pause_reason = models.TextField(_("pause reason"), null=True, blank=True)
     next_slot_at = models.DateTimeField(
-        null=True, blank=True, help_text="Before this time no further message is sent."
+        _("next slot at"), null=True, blank=True, help_text=_("Before this time no further message is sent.")
     )
-    updated_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(_("updated at"), db_default=Now())
 
     class Meta:
         db_table = "engagement_sending_channels"
-        verbose_name = "sending channel"
+        verbose_name = _("sending channel")
+        verbose_name_plural = _("sending channels")
         default_permissions = ("view",)
         permissions = (("resume_sending", "Can end pauses of sending"),)
         constraints = (

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(3000, 1, 1, tzinfo=UTC)
@@ -33,32 +35,32 @@ def times_in_range(prefix: str, *columns: str) -> list[models.CheckConstraint]:
 class Destination(models.TextChoices):
     """The kind of chat that receives a user's messages."""
 
-    INDIVIDUAL = "individual", "individual chat"
-    GROUP = "group", "group chat"
+    INDIVIDUAL = "individual", _("individual chat")
+    GROUP = "group", _("group chat")
 
 
 class MessageType(models.TextChoices):
     """The purpose of a message."""
 
-    WELCOME = "welcome"
-    TIER_UNLOCK = "tier_unlock"
-    GOODBYE = "goodbye"
-    WEEKLY_REVIEW = "weekly_review"
-    REMINDER = "reminder"
-    HELP_RESTART = "help_restart"
-    REPLY = "reply"
+    WELCOME = "welcome", pgettext_lazy("message", "Welcome")
+    TIER_UNLOCK = "tier_unlock", pgettext_lazy("message", "Tier Unlock")
+    GOODBYE = "goodbye", pgettext_lazy("message", "Goodbye")
+    WEEKLY_REVIEW = "weekly_review", pgettext_lazy("message", "Weekly Review")
+    REMINDER = "reminder", pgettext_lazy("message", "Reminder")
+    HELP_RESTART = "help_restart", pgettext_lazy("message", "Help Restart")
+    REPLY = "reply", pgettext_lazy("message", "Reply")
 
 
 class MessageStatus(models.TextChoices):
     """The delivery status of a message."""
 
-    PENDING = "pending"
-    SENDING = "sending"
+    PENDING = "pending", pgettext_lazy("message", "Pending")
+    SENDING = "sending", pgettext_lazy("message", "Sending")
     """A sender has claimed it. Committed before the first byte leaves."""
-    SENT = "sent"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    UNKNOWN = "unknown"
+    SENT = "sent", pgettext_lazy("message", "Sent")
+    FAILED = "failed", pgettext_lazy("message", "Failed")
+    CANCELLED = "cancelled", pgettext_lazy("message", "Cancelled")
+    UNKNOWN = "unknown", pgettext_lazy("message", "Unknown")
     """The sender could not tell whether it was sent. A receipt or a person resolves it."""
 
 
@@ -69,11 +71,11 @@ IN_DOUBT: Final = (MessageStatus.SENDING.value, MessageStatus.UNKNOWN.value)
 class RunStatus(models.TextChoices):
     """The status of a run. It stays `running` if the process is killed."""
 
-    RUNNING = "running", "running"
-    SUCCEEDED = "succeeded", "succeeded"
-    PARTIAL = "partial", "finished, but some users failed"
-    FAILED = "failed", "failed"
-    INTERRUPTED = "interrupted", "interrupted"
+    RUNNING = "running", pgettext_lazy("run", "running")
+    SUCCEEDED = "succeeded", pgettext_lazy("run", "succeeded")
+    PARTIAL = "partial", pgettext_lazy("run", "finished, but some users failed")
+    FAILED = "failed", pgettext_lazy("run", "failed")
+    INTERRUPTED = "interrupted", pgettext_lazy("run", "interrupted")
 
 
 GOOD: Final = (RunStatus.SUCCEEDED.value, RunStatus.PARTIAL.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.db.models.functions import Coalesce, Now
+from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
 
 from engagement.models.choices import (
@@ -25,50 +26,58 @@ class EngagementMessage(models.Model):
     the message is sent. `user` has no foreign-key constraint; EngagementStateTransition explains why.
     """
 
-    id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
-    message_type = models.TextField(choices=MessageType.choices)
-    message_key = models.TextField()
+    id = models.UUIDField(_("ID"), primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
+    message_type = models.TextField(_("message type"), choices=MessageType.choices)
+    message_key = models.TextField(_("message key"))
     message_params = models.JSONField(
-        default=dict, blank=True, db_default=models.Value({}, models.JSONField())
+        _("message params"), default=dict, blank=True, db_default=models.Value({}, models.JSONField())
     )
-    destination = models.TextField(choices=Destination.choices)
-    destination_jid = models.TextField("destination JID")
-    scheduled_for = models.DateTimeField(db_default=Now())
-    idempotency_key = models.TextField()
-    created_at = models.DateTimeField(db_default=Now())
+    destination = models.TextField(_("destination"), choices=Destination.choices)
+    destination_jid = models.TextField(_("destination JID"))
+    scheduled_for = models.DateTimeField(_("scheduled for"), db_default=Now())
+    idempotency_key = models.TextField(_("idempotency key"))
+    created_at = models.DateTimeField(_("created at"), db_default=Now())
     user = models.ForeignKey(
         UserProfile,
+        verbose_name=_("user"),
         on_delete=models.DO_NOTHING,
         db_constraint=False,
         db_index=False,
         related_name="engagement_messages",
     )
-    sent_at = models.DateTimeField(null=True, blank=True)
+    sent_at = models.DateTimeField(_("sent at"), null=True, blank=True)
     status = models.TextField(
-        choices=MessageStatus.choices, default=MessageStatus.PENDING, db_default=MessageStatus.PENDING
+        _("status"),
+        choices=MessageStatus.choices,
+        default=MessageStatus.PENDING,
+        db_default=MessageStatus.PENDING,
     )
-    retry_count = models.IntegerField(default=0, db_default=0)
-    error_message = models.TextField(null=True, blank=True)
+    retry_count = models.IntegerField(_("retry count"), default=0, db_default=0)
+    error_message = models.TextField(_("error message"), null=True, blank=True)
 
     # Written by the sender.
-    attempt_id = models.UUIDField(null=True, blank=True)
-    claimed_at = models.DateTimeField(null=True, blank=True)
-    claim_expires_at = models.DateTimeField(null=True, blank=True)
-    next_attempt_at = models.DateTimeField(null=True, blank=True)
-    backend = models.TextField(null=True, blank=True)
-    provider_message_id = models.TextField("provider message ID", null=True, blank=True)
-    delivered_at = models.DateTimeField(null=True, blank=True)
-    read_at = models.DateTimeField(null=True, blank=True)
-    failed_at = models.DateTimeField(null=True, blank=True)
-    error_code = models.TextField(null=True, blank=True)
-    outcome_reason = models.TextField(null=True, blank=True)
+    attempt_id = models.UUIDField(_("attempt ID"), null=True, blank=True)
+    claimed_at = models.DateTimeField(_("claimed at"), null=True, blank=True)
+    claim_expires_at = models.DateTimeField(_("claim expires at"), null=True, blank=True)
+    next_attempt_at = models.DateTimeField(_("next attempt at"), null=True, blank=True)
+    backend = models.TextField(_("backend"), null=True, blank=True)
+    provider_message_id = models.TextField(_("provider message ID"), null=True, blank=True)
+    delivered_at = models.DateTimeField(_("delivered at"), null=True, blank=True)
+    read_at = models.DateTimeField(_("read at"), null=True, blank=True)
+    failed_at = models.DateTimeField(_("failed at"), null=True, blank=True)
+    error_code = models.TextField(_("error code"), null=True, blank=True)
+    outcome_reason = models.TextField(_("outcome reason"), null=True, blank=True)
     lease_request_id = models.UUIDField(
-        null=True, blank=True, help_text="The request of the API client that leased the message."
+        _("lease request ID"),
+        null=True,
+        blank=True,
+        help_text=_("The request of the API client that leased the message."),
     )
 
     class Meta:
         db_table = "engagement_message_queue"
-        verbose_name = "message"
+        verbose_name = _("message")
+        verbose_name_plural = _("messages")
         constraints = (
             one_of("message_type", MessageType, name="message_type_known"),
             one_of("destination", Destination, name="message_destination_known"),

@@ -7,6 +7,7 @@ from datetime import UTC
 from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.db.models.functions import Least, Now
+from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
 
 from engagement.models.choices import GOOD, RunStatus, one_of, times_in_range
@@ -18,45 +19,55 @@ class EngagementJobRun(models.Model):
     `now` is the time that the run compares with. All other times come from the database's clock.
     """
 
-    job_id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
-    status = models.TextField(
-        choices=RunStatus.choices, default=RunStatus.RUNNING, db_default=RunStatus.RUNNING
+    job_id = models.UUIDField(
+        _("run ID"), primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False
     )
-    now = models.DateTimeField("as of", db_default=Now())
-    started_at = models.DateTimeField(db_default=Now())
-    last_seen_at = models.DateTimeField(db_default=Now())
-    finished_at = models.DateTimeField(null=True, blank=True)
+    status = models.TextField(
+        _("status"), choices=RunStatus.choices, default=RunStatus.RUNNING, db_default=RunStatus.RUNNING
+    )
+    now = models.DateTimeField(_("as of"), db_default=Now())
+    started_at = models.DateTimeField(_("started at"), db_default=Now())
+    last_seen_at = models.DateTimeField(_("last seen at"), db_default=Now())
+    finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
     processed = models.GeneratedField(
+        verbose_name=_("processed"),
         expression=models.F("succeeded") + models.F("failed"),
         output_field=models.IntegerField(),
         db_persist=True,
     )
-    succeeded = models.IntegerField(default=0, db_default=0)
-    failed = models.IntegerField(default=0, db_default=0)
-    skipped = models.IntegerField(default=0, db_default=0)
-    skipped_by_reason = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
+    succeeded = models.IntegerField(_("succeeded"), default=0, db_default=0)
+    failed = models.IntegerField(_("failed"), default=0, db_default=0)
+    skipped = models.IntegerField(_("skipped"), default=0, db_default=0)
+    skipped_by_reason = models.JSONField(
+        _("skipped by reason"), default=dict, db_default=models.Value({}, models.JSONField())
+    )
     checks = models.JSONField(
+        _("checks"),
         default=dict,
         db_default=models.Value({}, models.JSONField()),
-        help_text="Counts per check.",
+        help_text=_("Counts per check."),
     )
     errors = models.JSONField(
+        _("errors"),
         default=list,
         db_default=models.Value([], models.JSONField()),
-        help_text="The first users who failed. The log lists all of them.",
+        help_text=_("The first users who failed. The log lists all of them."),
     )
     still_due = models.IntegerField(
-        null=True, blank=True, help_text="Due users that the run left; empty if unknown."
+        _("still due"), null=True, blank=True, help_text=_("Due users that the run left; empty if unknown.")
     )
-    failure = models.TextField(null=True, blank=True, help_text="The error that stopped the run.")
-    options = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
-    host = models.TextField(default="", db_default="")
-    pid = models.IntegerField("process id", null=True, blank=True)
-    version = models.TextField(default="", db_default="")
+    failure = models.TextField(
+        _("failure"), null=True, blank=True, help_text=_("The error that stopped the run.")
+    )
+    options = models.JSONField(_("options"), default=dict, db_default=models.Value({}, models.JSONField()))
+    host = models.TextField(_("host"), default="", db_default="")
+    pid = models.IntegerField(_("process ID"), null=True, blank=True)
+    version = models.TextField(_("version"), default="", db_default="")
 
     class Meta:
         db_table = "engagement_job_runs"
-        verbose_name = "run"
+        verbose_name = _("run")
+        verbose_name_plural = _("runs")
         permissions = (("undo_run", "Can undo runs"),)
         constraints = (
             one_of("status", RunStatus, name="job_run_status_known"),

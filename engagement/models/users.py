@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models.fields.json import KT
 from django.db.models.functions import Now, Reverse
 from django.db.models.lookups import IsNull
+from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
 
 from engagement.models.choices import Destination, one_of, times_in_range
@@ -50,41 +51,54 @@ def is_address(text: str | None) -> bool:
 class UserProfile(models.Model):
     """A user of the assistant: address, preferences and consent."""
 
-    user_id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
+    user_id = models.UUIDField(
+        _("user ID"), primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False
+    )
     whatsapp_jid = models.TextField(
-        "WhatsApp JID",
+        _("WhatsApp JID"),
         null=True,
         blank=True,
-        help_text="The address for this user's messages. A user without one receives none.",
+        help_text=_("The address for this user's messages. A user without one receives none."),
     )
     preferred_destination = models.TextField(
-        choices=Destination.choices, default=Destination.INDIVIDUAL, db_default=Destination.INDIVIDUAL
+        _("preferred destination"),
+        choices=Destination.choices,
+        default=Destination.INDIVIDUAL,
+        db_default=Destination.INDIVIDUAL,
     )
-    locale = models.TextField(default="pt-BR", db_default="pt-BR")
+    locale = models.TextField(_("locale"), default="pt-BR", db_default="pt-BR")
     time_zone = models.TextField(
-        null=True, blank=True, help_text="Where it is day or night for this user, such as America/Bahia."
+        _("time zone"),
+        null=True,
+        blank=True,
+        help_text=_("Where it is day or night for this user, such as America/Bahia."),
     )
     reengagement_opt_out = models.BooleanField(
-        "opted out", default=False, db_default=False, help_text="Does not want goodbyes."
+        _("opted out"), default=False, db_default=False, help_text=_("Does not want goodbyes.")
     )
     opt_out_changed_at = models.DateTimeField(
+        _("opt out changed at"),
         null=True,
         blank=True,
         editable=False,
-        help_text="The last time that a service recorded an opt-out or opt-in.",
+        help_text=_("The last time that a service recorded an opt-out or opt-in."),
     )
     opt_out_source = models.TextField(
+        _("opt-out source"),
         null=True,
         blank=True,
         editable=False,
-        help_text="By what the last opt-out or opt-in came: message, support, api, provider or suppression.",
+        help_text=_(
+            "By what the last opt-out or opt-in came: message, support, api, provider or suppression."
+        ),
     )
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
-    updated_at = models.DateTimeField(db_default=Now(), editable=False)
+    created_at = models.DateTimeField(_("created at"), db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(_("updated at"), db_default=Now(), editable=False)
 
     class Meta:
         db_table = "user_profiles"
-        verbose_name = "user"
+        verbose_name = _("user")
+        verbose_name_plural = _("users")
         constraints = (
             one_of("preferred_destination", Destination, name="user_profiles_destination_known"),
             *times_in_range("profile", "opt_out_changed_at", "created_at", "updated_at"),
@@ -123,19 +137,22 @@ class UserProfile(models.Model):
 class UserEngagementState(models.Model):
     """The current state of one user. Only `engagement.services.state_machine` changes it."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
-    user = models.OneToOneField(UserProfile, on_delete=models.CASCADE, related_name="engagement_state")
-    state = models.TextField(choices=State.choices, default=State.ACTIVE, db_default=State.ACTIVE)
-    last_activity_at = models.DateTimeField(db_default=Now())
-    goodbye_sent_at = models.DateTimeField(null=True, blank=True)
-    goodbye_expires_at = models.DateTimeField(null=True, blank=True)
-    remind_at = models.DateTimeField(null=True, blank=True)
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
-    updated_at = models.DateTimeField(db_default=Now(), editable=False)
+    id = models.UUIDField(_("ID"), primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
+    user = models.OneToOneField(
+        UserProfile, verbose_name=_("user"), on_delete=models.CASCADE, related_name="engagement_state"
+    )
+    state = models.TextField(_("state"), choices=State.choices, default=State.ACTIVE, db_default=State.ACTIVE)
+    last_activity_at = models.DateTimeField(_("last activity at"), db_default=Now())
+    goodbye_sent_at = models.DateTimeField(_("goodbye sent at"), null=True, blank=True)
+    goodbye_expires_at = models.DateTimeField(_("goodbye expires at"), null=True, blank=True)
+    remind_at = models.DateTimeField(_("remind at"), null=True, blank=True)
+    created_at = models.DateTimeField(_("created at"), db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(_("updated at"), db_default=Now(), editable=False)
 
     class Meta:
         db_table = "user_engagement_states"
-        verbose_name = "state"
+        verbose_name = _("state")
+        verbose_name_plural = _("states")
         constraints = (
             one_of("state", State, name="engagement_state_known"),
             *times_in_range(
@@ -194,23 +211,25 @@ class EngagementStateTransition(models.Model):
     user's state row, so the user exists when the row is written.
     """
 
-    id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
+    id = models.UUIDField(_("ID"), primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
     user = models.ForeignKey(
         UserProfile,
+        verbose_name=_("user"),
         on_delete=models.DO_NOTHING,
         db_constraint=False,
         db_index=False,
         related_name="engagement_transitions",
     )
-    from_state = models.TextField(choices=State.choices)
-    to_state = models.TextField(choices=State.choices)
-    trigger = models.TextField(choices=Trigger.choices)
-    metadata = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
-    created_at = models.DateTimeField(db_default=Now())
+    from_state = models.TextField(_("from state"), choices=State.choices)
+    to_state = models.TextField(_("to state"), choices=State.choices)
+    trigger = models.TextField(_("trigger"), choices=Trigger.choices)
+    metadata = models.JSONField(_("metadata"), default=dict, db_default=models.Value({}, models.JSONField()))
+    created_at = models.DateTimeField(_("created at"), db_default=Now())
 
     class Meta:
         db_table = "engagement_state_transitions"
-        verbose_name = "transition"
+        verbose_name = _("transition")
+        verbose_name_plural = _("transitions")
         constraints = (
             one_of("from_state", State, name="transition_from_state_known"),
             one_of("to_state", State, name="transition_to_state_known"),

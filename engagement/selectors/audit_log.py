@@ -12,6 +12,7 @@ from django.db.models.functions import Cast
 from django.db.models.lookups import Exact
 
 from engagement.models import EngagementStateTransition
+from engagement.postgres import native_times
 from engagement.states import ReceivedMessage, State, Transition, Trigger
 
 if TYPE_CHECKING:
@@ -136,7 +137,8 @@ def transitions_after(job_id: UUID, *, after: UUID | None, size: int) -> list[Tr
     if after is not None:
         rows = rows.filter(id__gt=after)
     page = rows.order_by("id")[:size]
-    return [Transition(*row) for row in page.values_list(*Transition._fields)]
+    with native_times():
+        return [Transition(*row) for row in page.values_list(*Transition._fields)]
 
 
 def latest_transition_ids(user_ids: Collection[UUID], *, undone: Collection[str]) -> dict[UUID, UUID]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from django.db.models import Q
 
 from engagement.models import EngagementMessage, MessageStatus, MessageType
+from engagement.postgres import native_times
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -68,10 +69,11 @@ def goodbyes_with_keys(keys: Collection[str], *, lock: bool = False) -> list[Goo
 
     With `lock` they are locked, in a transaction of the caller's.
     """
-    messages = EngagementMessage.objects.filter(idempotency_key__in=keys).order_by("id")
+    messages = EngagementMessage.objects.filter(idempotency_key__any_of=keys).order_by("id")
     if lock:
         messages = messages.select_for_update(no_key=True)
-    return [Goodbye(*row) for row in messages.values_list(*Goodbye._fields)]
+    with native_times():
+        return [Goodbye(*row) for row in messages.values_list(*Goodbye._fields)]
 
 
 def lock_free_messages(*, keys: Collection[str], ids: Collection[str], lock: bool) -> dict[UUID, str | None]:
@@ -80,7 +82,7 @@ def lock_free_messages(*, keys: Collection[str], ids: Collection[str], lock: boo
     With `lock` they are locked, in a transaction of the caller's.
     """
     messages = EngagementMessage.objects.filter(
-        Q(idempotency_key__in=keys) | Q(pk__any_of=ids),
+        Q(idempotency_key__any_of=keys) | Q(pk__any_of=ids),
         status__in=(MessageStatus.PENDING, MessageStatus.CANCELLED),
     ).order_by("id")
     if lock:

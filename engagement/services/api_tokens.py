@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 from django.db.models import Q
+from django.utils.translation import gettext as _
 
 from engagement.models import ApiScope, ApiToken
 from engagement.states import require_aware
@@ -44,11 +45,11 @@ def make_token(
     require_aware(now)
     if not CLIENT.fullmatch(client):
         raise InvalidToken(
-            "The client's name must have 1 to 40 lower-case letters, digits and hyphens, not a hyphen first."
+            _("The client's name must have 1 to 40 lower-case letters, digits and hyphens, no hyphen first.")
         )
     unknown = sorted(set(scopes) - set(ApiScope.values))
     if unknown or not scopes:
-        raise InvalidToken(f"Choose some of the scopes {', '.join(ApiScope.values)}.")
+        raise InvalidToken(_("Choose some of the scopes %(names)s.") % {"names": ", ".join(ApiScope.values)})
     secret = PREFIX + secrets.token_urlsafe(32)
     token = ApiToken.objects.create(
         client=client,

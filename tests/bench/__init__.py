@@ -8,6 +8,8 @@ Every figure that counts is a ratio of times measured alternately in one go, on 
     floor.sql      the least: one statement
     one_by_one.py  a transaction for each user, as it is usually written
     fsm.py         the same with django-fsm-2
+    commands.py    the other commands: start, load, undo, explain, forecast
+    receiving.py   receive_message, alone and with sixteen callers
     measuring.py   processes, seconds and megabytes
     report.py      the result as a table, as JSON and as a picture
 """

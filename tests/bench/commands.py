@@ -57,11 +57,11 @@ def _figures(size: int) -> Iterator[Figure]:
         yield _loading(size, users)
     tables.fill(users=size, due=size)
     yield _beside_start("forecast_engagement, all due", _manage("forecast_engagement", "--now", _now()))
-    run = of_process("manage.py", "run_engagement_daily", "--now", _now(), "--workers", "1")
+    run = of_process("manage.py", "run_engagement_daily", "--now", _now())
     yield _beside_start("explain_engagement", _manage("explain_engagement", _somebody(), "--now", _now()))
     yield _beside_start("forecast_engagement, all waiting", _manage("forecast_engagement", "--now", _now()))
     undo = of_process("manage.py", "undo_engagement_run", _latest_run())
-    yield Figure("undo_engagement_run", undo, "the run, 1 worker", run)
+    yield Figure("undo_engagement_run", undo, "the run", run)
 
 
 def _beside_start(name: str, command: Callable[[], Measurement]) -> Figure:

@@ -1,5 +1,5 @@
-"""Formats of dates and times in the admin: day first, 24 hours, in UTC."""
+"""Formats of dates and times in the admin: day first, 24 hours, with the time zone."""
 
 DATE_FORMAT = "j M Y"
 TIME_FORMAT = "H:i"
-DATETIME_FORMAT = r"j M Y, H:i \U\T\C"
+DATETIME_FORMAT = "j M Y, H:i T"

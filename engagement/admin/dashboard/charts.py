@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from engagement.admin import links
-from engagement.formatting import percent_text
+from engagement.formatting import number_text, percent_text, short_day_text
 from engagement.selectors.dashboard import DAYS_SHOWN, first_instant
 from engagement.selectors.goodbyes import GoodbyeFate
 from engagement.states import State, Trigger
@@ -130,7 +130,7 @@ def transitions_chart(transitions: Sequence[DailyTransitions], *, now: datetime)
             Row(
                 _day_text(day),
                 links.transitions_between(day, day),
-                [(f"{counts[day, trigger.value]:,}", "") for trigger in triggers],
+                [(number_text(counts[day, trigger.value]), "") for trigger in triggers],
             )
             for day in reversed(days)
             if any(counts[day, trigger.value] for trigger in triggers)
@@ -161,8 +161,8 @@ def weekly_chart(transitions: Sequence[DailyTransitions], *, now: datetime) -> C
                 label,
                 links.transitions_between(week[0], week[-1], from_state__exact=State.GOODBYE_SENT.value),
                 [
-                    (f"{sum(count):,}", ""),
-                    *((f"{part:,}", percent_text(part, sum(count))) for part in count),
+                    (number_text(sum(count)), ""),
+                    *((number_text(part), percent_text(part, sum(count))) for part in count),
                 ],
             )
             for label, week, count in reversed(list(zip(labels, weeks, counts, strict=True)))
@@ -228,7 +228,7 @@ def _stacked_bars(labels: Sequence[str], series: Sequence[tuple[str, str, Sequen
 
 
 def _totals(series: Sequence[tuple[str, str, Sequence[int]]]) -> str:
-    return ", ".join(f"{label} {sum(data):,}" for label, _color, data in series)
+    return ", ".join(f"{label} {number_text(sum(data))}" for label, _color, data in series)
 
 
 def _percent(part: int, whole: int) -> int:
@@ -241,4 +241,4 @@ def _days(now: datetime) -> list[date]:
 
 
 def _day_text(day: date) -> str:
-    return f"{day.day} {day:%b}"
+    return short_day_text(day)

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.contrib import admin
+from django.utils.html import format_html_join
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -13,12 +14,12 @@ from engagement.admin import links
 from engagement.admin.dashboard.charts import goodbye_bars, transitions_chart, weekly_chart
 from engagement.admin.dashboard.status import NOTABLE, status
 from engagement.admin.filters import next_run_at, now_of
-from engagement.admin.labels import RUN_COLORS, near, relative
+from engagement.admin.labels import RUN_COLORS, near, relative, run_status_text
 from engagement.conf import engagement_settings
-from engagement.delivery_wording import OUTCOME_REASONS
-from engagement.formatting import date_text
+from engagement.delivery_wording import outcome_text
+from engagement.formatting import fill, number_text
+from engagement.local_times import shown_time
 from engagement.models import MessageStatus, UserProfile
-from engagement.privacy import redact
 from engagement.selectors.dashboard import (
     DAYS_SHOWN,
     due_by_check,
@@ -89,6 +90,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     if not request.user.has_perms(REQUIRED_PERMISSIONS):
         return context
     now = now_of(request)
+    user_admin: Any = admin.site.get_model_admin(UserProfile)
     transitions = transitions_by_day(now=now)
     runs = list(latest_runs()[:RUNS_SHOWN])
     backlog = message_backlog(now=now)
@@ -101,7 +103,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
             now=now,
         ),
         "users_url": links.list_url("users") if request.user.has_perm(VIEW_USERS) else "",
-        "search_help": admin.site.get_model_admin(UserProfile).search_help(request),
+        "search_help": user_admin.search_help(request),
         "states": _states(),
         "due": _due(now),
         "next_run": near(next_run_at(request), now=now),
@@ -125,7 +127,7 @@ def _states() -> list[Tile]:
 
 def _unlike(state: State) -> str:
     """The state's identifier, where its label says another word."""
-    return "" if state.label == state.value else state.value
+    return "" if str(state.label) == state.value else state.value
 
 
 def _due(now: datetime) -> list[Tile]:
@@ -134,7 +136,7 @@ def _due(now: datetime) -> list[Tile]:
         Tile(
             str(DUE_LABELS[check.trigger]),
             count.next_run,
-            _("%(number)s now") % {"number": f"{count.now:,}"},
+            _("%(number)s now") % {"number": number_text(count.now)},
             links.users_due(check),
             check.name,
         )
@@ -146,9 +148,10 @@ def _messages(backlog: Backlog, *, now: datetime) -> list[Tile]:
     oldest_at = backlog.oldest_pending_at
     notes = [_backlog_note(oldest_at, now=now)] if oldest_at else []
     notes += _by_reason(backlog.held_back)
+    waiting = format_html_join("; ", "{}", ((note,) for note in notes))
     failures = "; ".join(_by_reason(backlog.failed_by_reason))
     return [
-        _tile(_("pending"), backlog.pending, MessageStatus.PENDING, note="; ".join(notes)),
+        _tile(_("pending"), backlog.pending, MessageStatus.PENDING, note=waiting),
         Tile(_("sent in 24 hours"), backlog.sent_of_late, _sending_note(backlog)),
         _tile(_("outcome unknown"), backlog.unknown, MessageStatus.UNKNOWN, is_notable=backlog.unknown > 0),
         _tile(
@@ -172,20 +175,17 @@ def _sending_note(backlog: Backlog) -> str:
         _("%(number)s being sent now"): backlog.sending,
         _("%(number)s reported as not delivered"): backlog.not_delivered,
     }
-    return "; ".join(text % {"number": f"{number:,}"} for text, number in notes.items() if number)
+    return "; ".join(text % {"number": number_text(number)} for text, number in notes.items() if number)
 
 
 def _by_reason(counts: Mapping[str, int]) -> list[str]:
-    return [
-        f"{number:,}: {OUTCOME_REASONS.get(reason, redact(reason))}"
-        for reason, number in sorted(counts.items())
-    ]
+    return [f"{number_text(number)}: {outcome_text(reason)}" for reason, number in sorted(counts.items())]
 
 
 def _backlog_note(oldest_at: datetime, *, now: datetime) -> str:
     if oldest_at > now:
         return _("first due %(when)s") % {"when": relative(oldest_at, now=now)}
-    return _("oldest since %(date)s") % {"date": date_text(oldest_at)}
+    return fill(_("oldest since %(date)s"), date=shown_time(oldest_at))
 
 
 def _runs(
@@ -203,7 +203,7 @@ def _run(run: EngagementJobRun, *, undone: int, now: datetime) -> RunRow:
         url=links.run_url(run.job_id),
         as_of=run.now,
         started=relative(run.started_at, now=now),
-        status=outcome,
+        status=run_status_text(outcome),
         color=RUN_COLORS[outcome],
         moved=run.succeeded,
         undone=undone,

@@ -10,7 +10,8 @@ from django.utils.translation import ngettext
 from engagement.admin import links
 from engagement.admin.labels import near, relative
 from engagement.delivery_wording import pause_sentence
-from engagement.formatting import count_text, duration_text
+from engagement.formatting import count_text, duration_text, number_text
+from engagement.local_times import shown_time
 from engagement.models import MessageStatus, RunStatus
 from engagement.selectors.deliveries import pauses
 from engagement.selectors.job_runs import VANISHED, status_of_run
@@ -106,8 +107,8 @@ def _last_run(run: EngagementJobRun | None, *, now: datetime) -> str:
         return _("none yet")
     return _("%(when)s, %(moved)s moved, %(failed)s failed") % {
         "when": relative(run.started_at, now=now),
-        "moved": f"{run.succeeded:,}",
-        "failed": f"{run.failed:,}",
+        "moved": number_text(run.succeeded),
+        "failed": number_text(run.failed),
     }
 
 
@@ -149,7 +150,9 @@ def _pause_problems(now: datetime) -> Iterator[Problem]:
     for channel in pauses(now=now):
         level = NOTABLE if channel.scope else URGENT
         step = _("Resume when the cause is gone")
-        yield Problem(level, pause_sentence(channel), step, links.list_url("pauses"), RESUME_COMMAND)
+        yield Problem(
+            level, pause_sentence(channel, date=shown_time), step, links.list_url("pauses"), RESUME_COMMAND
+        )
 
 
 def _waiting_problems(oldest: datetime | None, *, now: datetime) -> Iterator[Problem]:
@@ -171,7 +174,7 @@ def _message_problems(backlog: Backlog) -> Iterator[Problem]:
         )
         step = _("Look at the chats and say whether they arrived")
         yield Problem(
-            NOTABLE, text % {"number": f"{number:,}"}, step, links.messages_with(MessageStatus.UNKNOWN)
+            NOTABLE, text % {"number": number_text(number)}, step, links.messages_with(MessageStatus.UNKNOWN)
         )
     if number := backlog.failed_of_late:
         text = ngettext(
@@ -180,4 +183,4 @@ def _message_problems(backlog: Backlog) -> Iterator[Problem]:
             number,
         )
         url = links.messages_with(MessageStatus.FAILED)
-        yield Problem(NOTABLE, text % {"number": f"{number:,}"}, _("See why, and retry"), url)
+        yield Problem(NOTABLE, text % {"number": number_text(number)}, _("See why, and retry"), url)

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from django.contrib import admin
+from django.contrib.admin.utils import label_for_field
 from django.db.models.functions import Coalesce
 from django.utils.html import format_html
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import CheckboxFilter, ChoicesCheckboxFilter
 from unfold.decorators import display
@@ -87,7 +88,7 @@ class EngagementMessageAdmin(MessageTextsAdmin, RowsOfUsersAdmin, SupportActions
         return (Coalesce("next_attempt_at", "scheduled_for"), "id") if _is_queue(request) else self.ordering
 
     def order_help(self, request: HttpRequest) -> str:
-        return _now("Next to be sent first.") if _is_queue(request) else super().order_help(request)
+        return gettext("Next to be sent first.") if _is_queue(request) else super().order_help(request)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         # A program may have stored a number as a code. Nobody may find it out by guessing.
@@ -96,7 +97,7 @@ class EngagementMessageAdmin(MessageTextsAdmin, RowsOfUsersAdmin, SupportActions
         return super().lookup_allowed(lookup, value, request)
 
     def quick_links(self, request: HttpRequest) -> list[QuickLink]:
-        queries: list[tuple[Any, dict[str, str]]] = [(_now("All"), {})]
+        queries: list[tuple[Any, dict[str, str]]] = [(gettext("All"), {})]
         queries += [
             (status.label, {"status__exact": status.value})
             for status in (
@@ -132,7 +133,7 @@ class EngagementMessageAdmin(MessageTextsAdmin, RowsOfUsersAdmin, SupportActions
 
     def row_name(self, request: HttpRequest, row: EngagementMessage) -> str:
         name = name_of_user(row, unmasked=may_see_contacts(request))
-        return _now("%(kind)s to %(name)s") % {"kind": row.get_message_type_display(), "name": name}
+        return gettext("%(kind)s to %(name)s") % {"kind": row.get_message_type_display(), "name": name}
 
     def row_state(self, request: HttpRequest, row: EngagementMessage) -> str:  # noqa: ARG002
         return str(row.get_status_display())
@@ -140,12 +141,14 @@ class EngagementMessageAdmin(MessageTextsAdmin, RowsOfUsersAdmin, SupportActions
     def export_columns(self, request: HttpRequest) -> list[ExportColumn]:
         unmasked = may_see_contacts(request)
 
+        def title_of(name: str) -> str:
+            return str(label_for_field(name, EngagementMessage))
+
         def text(name: str) -> ExportColumn:
-            title = name.replace("_", " ")
-            return ExportColumn(title, lambda row: shown_text(getattr(row, name), unmasked=unmasked))
+            return ExportColumn(title_of(name), lambda row: shown_text(getattr(row, name), unmasked=unmasked))
 
         def value(name: str) -> ExportColumn:
-            return ExportColumn(name.replace("_", " "), lambda row: getattr(row, name))
+            return ExportColumn(title_of(name), lambda row: getattr(row, name))
 
         times = ("scheduled_for", "claimed_at", "sent_at", "delivered_at", "read_at", "failed_at")
         return [
@@ -172,8 +175,7 @@ class EngagementMessageAdmin(MessageTextsAdmin, RowsOfUsersAdmin, SupportActions
 
     @display(description=_("status"))
     def status_label(self, row: EngagementMessage) -> str:
-        label = row.get_status_display()
-        return badge(label, MESSAGE_COLORS.get(label, ""))
+        return badge(row.get_status_display(), MESSAGE_COLORS.get(row.status, ""))
 
     @display(description=_("retries"))
     def retries(self, row: EngagementMessage) -> int | None:
@@ -209,7 +211,7 @@ def _reason_column(request: HttpRequest) -> Any:
             '<span class="engagement-reason">{} <a class="engagement-link" href="?{}">{}</a></span>',
             ": ".join(texts),
             urlencode({ERROR_CODE: code}),
-            _now("code %(code)s") % {"code": code},
+            gettext("code %(code)s") % {"code": code},
         )
 
     reason.short_description = _("reason")  # type: ignore[attr-defined]  # for the admin

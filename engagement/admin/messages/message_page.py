@@ -12,9 +12,9 @@ from engagement.admin.masking import shown_address, shown_json, shown_secret, sh
 from engagement.admin.messages.texts import error_text, message_text
 from engagement.admin.people.names import name_of_user, short_id
 from engagement.delivery_wording import OUTCOME_REASONS, delivery_text
-from engagement.formatting import date_text
+from engagement.formatting import fill
+from engagement.local_times import shown_time
 from engagement.models import MessageStatus, MessageType
-from engagement.privacy import redact
 from engagement.selectors.user_search import locale_of
 from engagement.services.support import why_not_retry
 
@@ -55,15 +55,15 @@ def message_page(message: EngagementMessage, *, now: datetime, visibility: Visib
     """Everything about a message that the reader may see."""
     unmasked = visibility.contacts
     text = message_text(message, locale=locale_of(message.user_id))
-    headline = redact(delivery_text(message))
+    headline = delivery_text(message, date=shown_time)
     refusal = why_not_retry([message], now=now).get(message.pk) if _has_failed(message) else None
     return MessagePage(
         kind=message.get_message_type_display(),
         user_name=name_of_user(message, unmasked=unmasked),
         user_id=message.user_id,
         status=message.get_status_display(),
-        color=MESSAGE_COLORS.get(message.get_status_display(), ""),
-        headline=headline[:1].upper() + headline[1:],
+        color=MESSAGE_COLORS.get(message.status, ""),
+        headline=headline,
         text=shown_text(text, unmasked=unmasked),
         facts=[*_facts(message, now=now, unmasked=unmasked)],
         details=[*_details(message, unmasked=unmasked)],
@@ -90,7 +90,7 @@ def _facts(message: EngagementMessage, *, now: datetime, unmasked: bool) -> Iter
         (_("Reported as failed"), message.failed_at),
     ):
         if instant is not None:
-            yield name, f"{date_text(instant)} ({relative(instant, now=now)})"
+            yield name, fill("%(date)s (%(ago)s)", date=shown_time(instant), ago=relative(instant, now=now))
     if message.retry_count:
         yield _("Failed attempts"), str(message.retry_count)
     if reason := message.outcome_reason:

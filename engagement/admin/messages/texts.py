@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.utils.translation import gettext as _
+
 from engagement.message_catalogue import UnknownMessageKey, WrongMessageParameters, WrongTranslation, render
 
 if TYPE_CHECKING:
@@ -19,12 +21,13 @@ def error_text(message: EngagementMessage) -> str:
 def message_text(message: EngagementMessage, *, locale: str | None) -> str:
     """The text of a message in the user's language, or the reason why it is unknown."""
     if locale is None:
-        return f"(Text of {message.message_key}: the language is unknown because the user has no profile.)"
+        template = _("(Text of %(key)s: the language is unknown because the user has no profile.)")
+        return template % {"key": message.message_key}
     # Other programs may store any JSON value.
     params = message.message_params if isinstance(message.message_params, dict) else {}
     try:
         return render(key=message.message_key, locale=locale, params=params)
     except UnknownMessageKey:
-        return f"(The text of {message.message_key} belongs to another program.)"
+        return _("(The text of %(key)s belongs to another program.)") % {"key": message.message_key}
     except (WrongMessageParameters, WrongTranslation):
-        return f"(The text of {message.message_key} needs other parameters.)"
+        return _("(The text of %(key)s needs other parameters.)") % {"key": message.message_key}

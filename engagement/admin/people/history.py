@@ -9,10 +9,12 @@ from django.utils.translation import gettext_lazy as _
 
 from engagement.admin import links
 from engagement.admin.labels import relative
+from engagement.admin.logged_sentences import shown_sentence
 from engagement.admin.manual_actions import sentence_with_links
 from engagement.admin.masking import shown_person, shown_text
 from engagement.admin.people.names import short_id
-from engagement.formatting import GOODBYE_NOTES, count_text, date_text
+from engagement.formatting import GOODBYE_NOTES, count_text
+from engagement.local_times import shown_time
 from engagement.selectors.user_search import account_names_among
 from engagement.services.preferences import PreferenceSource
 from engagement.states import State, Trigger
@@ -60,7 +62,6 @@ class Event(NamedTuple):
     at: datetime
     title: str
     notes: Sequence[Note]
-    when: str
     date: str
 
 
@@ -107,19 +108,19 @@ def _preference_events(
 
 
 def _event(at: datetime, title: str, notes: Sequence[Note], *, now: datetime) -> Event:
-    return Event(at, title, notes, relative(at, now=now), date_text(at))
+    return Event(at, title, notes, shown_time(at, note=relative(at, now=now)))
 
 
 def _action_event(entry: LogEntry, *, now: datetime, visibility: Visibility) -> Event:
-    by = Note(f"by {entry.user.get_username()}")
-    title = sentence_with_links(entry.change_message, may_see_messages=visibility.messages)
+    by = Note(_("by %(name)s") % {"name": entry.user.get_username()})
+    title = sentence_with_links(shown_sentence(entry.change_message), may_see_messages=visibility.messages)
     return _event(entry.action_time, title, [by], now=now)
 
 
 def _transition_event(
     transition: TransitionRecord, *, now: datetime, visibility: Visibility, accounts: Collection[str]
 ) -> Event:
-    reason = "Marked as active" if transition.is_manual else Trigger(transition.trigger).label
+    reason = _("Marked as active") if transition.is_manual else Trigger(transition.trigger).label
     title = f"{reason}: {State(transition.from_state).label} → {State(transition.to_state).label}"
     unmasked = visibility.contacts
     notes = [
@@ -131,7 +132,7 @@ def _transition_event(
         for note in _notes(transition)
     ]
     if person := shown_person(transition.performed_by, unmasked=unmasked, accounts=accounts):
-        notes.append(Note(f"by {person}"))
+        notes.append(Note(_("by %(name)s") % {"name": person}))
     return _event(transition.created_at, title, notes, now=now)
 
 
@@ -139,17 +140,21 @@ def _notes(transition: TransitionRecord) -> Iterator[Note]:
     # Other programs may store any JSON value.
     metadata: dict[str, Any] = transition.metadata if isinstance(transition.metadata, dict) else {}
     if isinstance(days := metadata.get("days_inactive"), int):
-        yield Note(f"inactive for {count_text(days, 'day')}")
+        yield Note(_("inactive for %(period)s") % {"period": count_text(days, "day")})
     if isinstance(hours := metadata.get("hours_waited"), int):
-        yield Note(f"{count_text(hours, 'hour')} after the goodbye")
+        yield Note(_("%(period)s after the goodbye") % {"period": count_text(hours, "hour")})
     if note := GOODBYE_NOTES.get(str(metadata.get("goodbye"))):
-        yield Note(note)
+        yield Note(str(note))
     if metadata.get("unprompted_return") is True:
-        yield Note("unprompted return")
+        yield Note(str(_("unprompted return")))
     if job_id := metadata.get("job_id"):
-        yield Note(f"run {short_id(job_id)}", _run_url(job_id), str(job_id))
+        yield Note(_("run %(id)s") % {"id": short_id(job_id)}, _run_url(job_id), str(job_id))
     if undone_job_id := metadata.get("undone_job_id"):
-        yield Note(f"undid run {short_id(undone_job_id)}", _run_url(undone_job_id), str(undone_job_id))
+        yield Note(
+            _("undid run %(id)s") % {"id": short_id(undone_job_id)},
+            _run_url(undone_job_id),
+            str(undone_job_id),
+        )
 
 
 def _run_url(job_id: object) -> str:

@@ -19,16 +19,12 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
-SHORT_ID_LENGTH: Final = 8
 _SHOWS_A_DIGIT: Final = re.compile(r"\w")
 
 
 def short_id(row_id: object) -> str:
-    """The end of an id: ids that were made in the same minute begin alike.
-
-    Pages show the whole id when the pointer is over it.
-    """
-    return str(row_id)[-SHORT_ID_LENGTH:]
+    """The end of an id: ids that are ordered by time begin alike. Pages show the whole id on hover."""
+    return f"…{str(row_id)[-8:]}"
 
 
 def person_name(user_id: object, address: str | None, *, unmasked: bool) -> str:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ORDER_VAR, PAGE_VAR, SEARCH_VAR
-from django.utils.html import format_html
+from django.utils.html import format_html, strip_tags
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesCheckboxFilter
 from unfold.decorators import display
@@ -138,22 +138,22 @@ class UserProfileAdmin(SupportActionsAdmin):
     def export_columns(self, request: HttpRequest) -> list[ExportColumn]:
         may, unmasked = visibility_for(request), may_see_contacts(request)
         states = [
-            ExportColumn("state", _state),
-            ExportColumn("last message", lambda user: _from_state(user, "last_activity_at")),
+            ExportColumn(str(_("state")), _state),
+            ExportColumn(str(_("last message")), lambda user: _from_state(user, "last_activity_at")),
         ]
         goodbyes = [
-            ExportColumn("goodbye", lambda user: _fate_text(_fate(user))),
-            ExportColumn("goodbye at", lambda user: (_fate(user) or (None,))[-1]),
+            ExportColumn(str(_("goodbye")), lambda user: _fate_text(_fate(user))),
+            ExportColumn(str(_("goodbye at")), lambda user: (_fate(user) or (None,))[-1]),
         ]
         return [
-            ExportColumn("user ID", lambda user: user.pk),
+            ExportColumn(str(_("user ID")), lambda user: user.pk),
             ExportColumn("WhatsApp", lambda user: shown_address(user.whatsapp_jid, unmasked=unmasked)),
             *(states if may.states else ()),
             *(goodbyes if may.messages else ()),
-            ExportColumn("opted out", lambda user: "yes" if user.reengagement_opt_out else "no"),
-            ExportColumn("opt-out changed", lambda user: user.opt_out_changed_at),
-            ExportColumn("locale", lambda user: shown_text(user.locale, unmasked=unmasked)),
-            ExportColumn("first seen", lambda user: user.created_at),
+            ExportColumn(str(_("opted out")), _opted_out),
+            ExportColumn(str(_("opt-out changed")), lambda user: user.opt_out_changed_at),
+            ExportColumn(str(_("locale")), lambda user: shown_text(user.locale, unmasked=unmasked)),
+            ExportColumn(str(_("first seen")), lambda user: user.created_at),
         ]
 
     @display(description=_("state"))
@@ -161,8 +161,8 @@ class UserProfileAdmin(SupportActionsAdmin):
         state = _state_row(profile)
         if state is None:
             return None
-        label = State(state.state).label
-        return badge(label, STATE_COLORS.get(label, ""), title=state_text(state, now=now))
+        summary = strip_tags(state_text(state, now=now))
+        return badge(State(state.state).label, STATE_COLORS[state.state], title=summary)
 
     @display(description=_("goodbye"))
     def goodbye(self, profile: UserProfile, *, now: datetime) -> str | None:
@@ -278,6 +278,10 @@ def _from_state(profile: UserProfile, column: str) -> Any:
 def _state(profile: UserProfile) -> str:
     state = _from_state(profile, "state")
     return str(State(state).label) if state else ""
+
+
+def _opted_out(profile: UserProfile) -> str:
+    return str(_("yes") if profile.reengagement_opt_out else _("no"))
 
 
 def _fate(profile: UserProfile) -> Fate | None:

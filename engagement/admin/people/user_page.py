@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from engagement.admin import links
 from engagement.admin.labels import MESSAGE_COLORS, relative, state_text
@@ -13,9 +14,9 @@ from engagement.admin.messages.texts import error_text, message_text
 from engagement.admin.people.columns import NOT_QUEUED, Fate, fate_of_goodbye
 from engagement.admin.people.history import MAX_SHOWN, history
 from engagement.delivery_wording import delivery_text
-from engagement.formatting import date_text, next_step_sentence
+from engagement.formatting import count_text, fill, next_step_sentence
+from engagement.local_times import shown_time
 from engagement.models import MessageStatus, MessageType
-from engagement.privacy import redact
 from engagement.selectors.goodbyes import Goodbye
 from engagement.selectors.user_history import in_state_since, read_transitions, read_user_status
 from engagement.selectors.user_search import latest_messages, support_actions
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from engagement.models import EngagementMessage, UserProfile
     from engagement.selectors.user_history import UserStatus
 
-NO_PROFILE: Final = "no profile (deleted or never stored): this page shows what remains"
+NO_PROFILE: Final = gettext_lazy("no profile (deleted or never stored): this page shows what remains")
 
 
 class ShownMessage(NamedTuple):
@@ -92,7 +93,7 @@ def user_page(profile: UserProfile | None, *, user_id: UUID, now: datetime, visi
         goodbye=_awaited_goodbye(status, messages, user_id=user_id) if may.messages else None,
         next_step=_next_step(status, now=now) if may.states else "",
         facts=[
-            ("User ID", str(user_id)),
+            (_("User ID"), str(user_id)),
             *(_profile_facts(profile, now=now, unmasked=may.contacts) if profile else ()),
             *_state_facts(status, since=since, now=now),
         ],
@@ -117,8 +118,8 @@ def _headline(
     if status:
         return state_text(status, now=now, since=since)
     if profile is None:
-        return NO_PROFILE
-    return "no messages yet" if visibility.states else "not shown: your account may not see states"
+        return str(NO_PROFILE)
+    return _("no messages yet") if visibility.states else _("not shown: your account may not see states")
 
 
 def _awaited_goodbye(
@@ -136,7 +137,7 @@ def _awaited_goodbye(
 
 
 def _next_step(status: UserStatus | None, *, now: datetime) -> str:
-    return next_step_sentence(next_step_of(user_status=status, now=now))
+    return next_step_sentence(next_step_of(user_status=status, now=now), date=shown_time)
 
 
 def _may_have_pending(messages: Sequence[EngagementMessage]) -> bool:
@@ -146,17 +147,15 @@ def _may_have_pending(messages: Sequence[EngagementMessage]) -> bool:
 
 
 def _profile_facts(profile: UserProfile, *, now: datetime, unmasked: bool) -> Iterator[tuple[str, str]]:
-    yield "WhatsApp", shown_address(profile.whatsapp_jid, unmasked=unmasked) or "no address"
-    yield "Channel", profile.get_preferred_destination_display()
-    yield "Locale", shown_text(profile.locale, unmasked=unmasked)
+    yield "WhatsApp", shown_address(profile.whatsapp_jid, unmasked=unmasked) or _("no address")
+    yield _("Channel"), profile.get_preferred_destination_display()
+    yield _("Locale"), shown_text(profile.locale, unmasked=unmasked)
     opted_out = _("yes") if profile.reengagement_opt_out else _("no")
     if profile.opt_out_changed_at:
-        opted_out = _("%(yes_or_no)s, since %(date)s") % {
-            "yes_or_no": opted_out,
-            "date": date_text(profile.opt_out_changed_at),
-        }
+        template = _("%(yes_or_no)s, since %(date)s")
+        opted_out = fill(template, yes_or_no=opted_out, date=shown_time(profile.opt_out_changed_at))
     yield _("Opted out"), opted_out
-    yield "First seen", _date(profile.created_at, now=now)
+    yield _("First seen"), _date(profile.created_at, now=now)
 
 
 def _state_facts(
@@ -165,18 +164,18 @@ def _state_facts(
     if status is None:
         return
     for name, instant in (
-        ("In this state since", since),
-        ("Last message", status.last_activity_at),
-        ("Goodbye queued", status.goodbye_sent_at),
-        ("Reply expected until", status.goodbye_expires_at),
-        ("Reminder due", status.remind_at),
+        (_("In this state since"), since),
+        (_("Last message"), status.last_activity_at),
+        (_("Goodbye queued"), status.goodbye_sent_at),
+        (_("Reply expected until"), status.goodbye_expires_at),
+        (_("Reminder due"), status.remind_at),
     ):
         if instant is not None:
             yield name, _date(instant, now=now)
 
 
 def _date(instant: datetime, *, now: datetime) -> str:
-    return f"{date_text(instant)} ({relative(instant, now=now)})"
+    return fill("%(date)s (%(ago)s)", date=shown_time(instant), ago=relative(instant, now=now))
 
 
 def _shown_messages(
@@ -209,12 +208,12 @@ def _shown(
     return ShownMessage(
         row=message,
         url=links.message_url(message.pk),
-        color=MESSAGE_COLORS.get(message.get_status_display(), ""),
+        color=MESSAGE_COLORS.get(message.status, ""),
         text=text,
         address=shown_address(message.destination_jid, unmasked=unmasked),
         error=shown_text(error_text(message), unmasked=unmasked),
-        when=redact(delivery_text(message)),
-        retries=("1 retry" if retries == 1 else f"{retries:,} retries") if retries else "",
+        when=delivery_text(message, date=shown_time),
+        retries=count_text(retries, "retry") if retries else "",
         is_repeated=is_repeated,
         may_retry=may_retry,
     )

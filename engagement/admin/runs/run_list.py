@@ -15,12 +15,13 @@ from unfold.decorators import display
 from engagement.admin import links
 from engagement.admin.export import ExportColumn
 from engagement.admin.filters import CheckFilter, DayRangeFilter, RunStatusFilter, now_of
-from engagement.admin.labels import RUN_COLORS, RUN_STATUS_TEXTS
+from engagement.admin.labels import RUN_COLORS, badge, run_status_text
 from engagement.admin.masking import may_see_contacts, visibility_for
 from engagement.admin.read_only_admin import ReadOnlyAdmin
 from engagement.admin.runs.run_report import run_report
 from engagement.admin.runs.undo_view import UNDO_PERMISSION, undo_command, undo_view
-from engagement.formatting import date_text, duration_text
+from engagement.formatting import duration_text, number_text
+from engagement.local_times import local_text
 from engagement.models import EngagementJobRun
 from engagement.selectors.job_runs import duration_of, status_of_run, with_undone
 
@@ -86,16 +87,16 @@ class EngagementJobRunAdmin(ReadOnlyAdmin):
     def export_columns(self, request: HttpRequest) -> list[ExportColumn]:
         now = now_of(request)
         return [
-            ExportColumn("as of", lambda run: run.now),
-            ExportColumn("started at", lambda run: run.started_at),
-            ExportColumn("finished at", lambda run: run.finished_at),
-            ExportColumn("status", lambda run: status_of_run(run, now=now)),
-            ExportColumn("moved", lambda run: run.succeeded),
-            ExportColumn("failed", lambda run: run.failed),
-            ExportColumn("skipped", lambda run: run.skipped),
-            ExportColumn("undone", lambda run: run.undone),
-            ExportColumn("host", lambda run: run.host),
-            ExportColumn("id", lambda run: run.pk),
+            ExportColumn(_("as of"), lambda run: run.now),
+            ExportColumn(_("started at"), lambda run: run.started_at),
+            ExportColumn(_("finished at"), lambda run: run.finished_at),
+            ExportColumn(_("status"), lambda run: status_of_run(run, now=now)),
+            ExportColumn(_("moved"), lambda run: run.succeeded),
+            ExportColumn(_("failed"), lambda run: run.failed),
+            ExportColumn(_("skipped"), lambda run: run.skipped),
+            ExportColumn(_("undone"), lambda run: run.undone),
+            ExportColumn(_("host"), lambda run: run.host),
+            ExportColumn(_("ID"), lambda run: run.pk),
         ]
 
     def get_search_results(
@@ -117,10 +118,11 @@ class EngagementJobRunAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         run = context["original"]
+        run.shown_name = local_text(run.now)
         report = run_report(run, now=now_of(request), unmasked=may_see_contacts(request))
         context |= {
             "report": report,
-            "title": _("Run of %(date)s") % {"date": date_text(run.now)},
+            "title": _("Run of %(date)s") % {"date": run.shown_name},
             "subtitle": None,
             **_TITLES,
             "moved_url": links.transitions_of_run(run.pk) if visibility_for(request).transitions else "",
@@ -147,10 +149,10 @@ class EngagementJobRunAdmin(ReadOnlyAdmin):
     def duration(self, run: EngagementJobRun, *, now: datetime) -> str:
         return duration_text(duration_of(run, now=now), units=2)
 
-    @display(description=gettext_lazy("status"), label=RUN_COLORS)
-    def status_label(self, run: EngagementJobRun, *, now: datetime) -> tuple[str, str]:
+    @display(description=gettext_lazy("status"))
+    def status_label(self, run: EngagementJobRun, *, now: datetime) -> str:
         status = status_of_run(run, now=now)
-        return status, str(RUN_STATUS_TEXTS[status])
+        return badge(run_status_text(status), RUN_COLORS[status])
 
 
 def _count_column(name: str) -> Callable[[Any], str]:
@@ -158,7 +160,7 @@ def _count_column(name: str) -> Callable[[Any], str]:
 
     @display(description=_COUNTS[name])
     def count(run: Any) -> str:
-        return f"{getattr(run, _FIELDS.get(name, name)):,}"
+        return number_text(getattr(run, _FIELDS.get(name, name)))
 
     count.__name__ = name
     return count
@@ -169,5 +171,7 @@ def _moved_link(run: EngagementJobRun) -> str:
     if not run.succeeded:
         return "0"
     return format_html(
-        '<a class="engagement-link" href="{}">{}</a>', links.transitions_of_run(run.pk), f"{run.succeeded:,}"
+        '<a class="engagement-link" href="{}">{}</a>',
+        links.transitions_of_run(run.pk),
+        number_text(run.succeeded),
     )

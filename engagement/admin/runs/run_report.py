@@ -10,10 +10,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from engagement.admin import links
-from engagement.admin.labels import RUN_COLORS, RUN_STATUS_TEXTS
+from engagement.admin.labels import RUN_COLORS, run_status_text
 from engagement.admin.masking import shown_text
 from engagement.admin.people.names import person_name
-from engagement.formatting import date_text, duration_text
+from engagement.formatting import duration_text, fill, number_text
+from engagement.local_times import shown_time
 from engagement.selectors.audit_log import undoings_of_run
 from engagement.selectors.job_runs import duration_of, status_of_run
 from engagement.selectors.people import addresses_of
@@ -74,7 +75,7 @@ def run_report(run: EngagementJobRun, *, now: datetime, unmasked: bool) -> Repor
     status = status_of_run(run, now=now)
     errors = list(_failed_users(run.errors, unmasked=unmasked))
     return Report(
-        status=str(RUN_STATUS_TEXTS[status]),
+        status=run_status_text(status),
         color=RUN_COLORS[status],
         failure=shown_text(run.failure, unmasked=unmasked),
         times=list(_times(run, now=now)),
@@ -90,12 +91,12 @@ def run_report(run: EngagementJobRun, *, now: datetime, unmasked: bool) -> Repor
 
 
 def _times(run: EngagementJobRun, *, now: datetime) -> Iterator[tuple[str, str]]:
-    yield _("As of"), date_text(run.now)
-    yield _("Started"), date_text(run.started_at)
+    yield _("As of"), shown_time(run.now)
+    yield _("Started"), shown_time(run.started_at)
     if run.finished_at:
-        yield _("Finished"), date_text(run.finished_at)
+        yield _("Finished"), shown_time(run.finished_at)
     else:
-        yield _("Last sign of life"), date_text(run.last_seen_at)
+        yield _("Last sign of life"), shown_time(run.last_seen_at)
     yield _("Duration"), duration_text(duration_of(run, now=now))
 
 
@@ -110,12 +111,13 @@ def _settings(run: EngagementJobRun) -> Iterator[tuple[str, str]]:
     if batch := _users(options.get("batch_size")):
         yield _("Batch size"), batch
     if isinstance(workers := options.get("workers"), int):
-        yield _("Workers"), f"{workers:,}"
+        yield _("Workers"), number_text(workers)
     if options.get("allow_large_run") is True:
         yield _("Safety limit"), _("switched off for this run")
     if isinstance(seconds := options.get("ahead_of_clock_seconds"), int):
         yield _("Time of the run"), _clock_text(seconds)
-    yield _("Machine"), run.host + (f", {_('process')} {run.pid}" if run.pid else "")
+    process = _("process")
+    yield _("Machine"), run.host + (f", {process} {run.pid}" if run.pid else "")
     yield _("Version"), run.version or _("unknown")
     yield _("Run ID"), str(run.pk)
 
@@ -123,7 +125,7 @@ def _settings(run: EngagementJobRun) -> Iterator[tuple[str, str]]:
 def _users(number: object) -> str:
     if not isinstance(number, int):
         return ""
-    return ngettext("%(count)s user", "%(count)s users", number) % {"count": f"{number:,}"}
+    return ngettext("%(count)s user", "%(count)s users", number) % {"count": number_text(number)}
 
 
 def _clock_text(seconds: int) -> str:
@@ -158,7 +160,7 @@ def _still_due(number: int | None) -> str:
         "%(count)s due user was left for the next run.",
         "%(count)s due users were left for the next run.",
         number,
-    ) % {"count": f"{number:,}"}
+    ) % {"count": number_text(number)}
 
 
 def _failed_users(errors: object, *, unmasked: bool) -> Iterator[FailedUser]:
@@ -187,21 +189,16 @@ def _uuid(value: object) -> UUID | None:
 
 
 def _undoing_text(person: str, number: int, last_at: datetime) -> str:
-    values = {"count": f"{number:,}", "person": person, "date": date_text(last_at)}
     if person:
-        return (
-            ngettext(
-                "%(count)s user was put back by %(person)s on %(date)s.",
-                "%(count)s users were put back by %(person)s on %(date)s.",
-                number,
-            )
-            % values
+        template = ngettext(
+            "%(count)s user was put back by %(person)s on %(date)s.",
+            "%(count)s users were put back by %(person)s on %(date)s.",
+            number,
         )
-    return (
-        ngettext(
+    else:
+        template = ngettext(
             "%(count)s user was put back by the command on %(date)s.",
             "%(count)s users were put back by the command on %(date)s.",
             number,
         )
-        % values
-    )
+    return fill(template, count=number_text(number), person=person, date=shown_time(last_at))

@@ -13,10 +13,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from engagement.admin import links
+from engagement.admin import logged_sentences as logged
 from engagement.admin.admin_log import record
 from engagement.admin.filters import now_of
+from engagement.admin.logged_sentences import english
 from engagement.admin.masking import may_see_contacts, shown_text
-from engagement.formatting import date_text
+from engagement.formatting import number_text
+from engagement.local_times import local_text
 from engagement.models import RunStatus
 from engagement.selectors.audit_log import transitions_of_run
 from engagement.selectors.job_runs import status_of_run
@@ -75,7 +78,7 @@ def _obstacle(request: HttpRequest, run: EngagementJobRun) -> str:
     found = transitions_of_run(run.pk)[: MAX_IN_REQUEST + 1].count()
     if found > MAX_IN_REQUEST:
         return _("The run moved more than %(limit)s users, too many for a web page. Use the command.") % {
-            "limit": f"{MAX_IN_REQUEST:,}"
+            "limit": number_text(MAX_IN_REQUEST)
         }
     return "" if found else _("The audit log has no transition of this run.")
 
@@ -114,7 +117,7 @@ def _page(
     counts = preview.counts if preview else None
     context: dict[str, Any] = {
         **model_admin.admin_site.each_context(request),
-        "title": _("Undo the run of %(date)s") % {"date": date_text(run.now)},
+        "title": _("Undo the run of %(date)s") % {"date": local_text(run.now)},
         "opts": model_admin.opts,
         "run": run,
         "obstacle": obstacle,
@@ -132,7 +135,7 @@ def _page(
 
 def _button(undone: int) -> str:
     text = ngettext("Put %(count)s user back", "Put %(count)s users back", undone)
-    return text % {"count": f"{undone:,}"}
+    return text % {"count": number_text(undone)}
 
 
 def _effect(counts: UndoCounts) -> str:
@@ -141,12 +144,12 @@ def _effect(counts: UndoCounts) -> str:
         "%(count)s user goes back to the state before the run.",
         "%(count)s users go back to their state before the run.",
         counts.undone,
-    ) % {"count": f"{counts.undone:,}"}
+    ) % {"count": number_text(counts.undone)}
     cancelled = ngettext(
         "%(count)s unsent goodbye is cancelled.",
         "%(count)s unsent goodbyes are cancelled.",
         counts.messages_cancelled,
-    ) % {"count": f"{counts.messages_cancelled:,}"}
+    ) % {"count": number_text(counts.messages_cancelled)}
     return f"{users} {cancelled}"
 
 
@@ -161,8 +164,7 @@ def _report(
 ) -> None:
     """Say what was done, and record it in the admin's log of the run."""
     counts = result.counts
-    # The log has one language.
-    sentence = f"Undone for {counts.undone} users; {counts.messages_cancelled} unsent goodbyes cancelled."
+    sentence = english(logged.RUN_UNDONE, number=counts.undone, cancelled=counts.messages_cancelled)
     record(run, sentence, account=_account(request), now=now_of(request))
     for level, text in _sentences(request, result):
         model_admin.message_user(request, text, level)
@@ -175,7 +177,7 @@ def _sentences(request: HttpRequest, result: UndoResult) -> Iterator[tuple[int, 
     for number, reason in _not_undone(counts):
         yield (
             messages.WARNING,
-            _("Not undone: %(count)s, %(reason)s.") % {"count": f"{number:,}", "reason": reason},
+            _("Not undone: %(count)s, %(reason)s.") % {"count": number_text(number), "reason": reason},
         )
     if counts.failed:
         text = ngettext(
@@ -183,7 +185,7 @@ def _sentences(request: HttpRequest, result: UndoResult) -> Iterator[tuple[int, 
             "%(count)s users could not be put back. The log has the reasons.",
             counts.failed,
         )
-        yield messages.ERROR, text % {"count": f"{counts.failed:,}"}
+        yield messages.ERROR, text % {"count": number_text(counts.failed)}
     if result.status is RunStatus.INTERRUPTED:
         yield messages.WARNING, _("The time for a web page was over. Undo again for the other users.")
     if result.failure:
@@ -195,10 +197,10 @@ def _done(counts: UndoCounts) -> str:
         "%(count)s user went back to the state before the run.",
         "%(count)s users went back to their state before the run.",
         counts.undone,
-    ) % {"count": f"{counts.undone:,}"}
+    ) % {"count": number_text(counts.undone)}
     cancelled = ngettext(
         "%(count)s unsent goodbye was cancelled.",
         "%(count)s unsent goodbyes were cancelled.",
         counts.messages_cancelled,
-    ) % {"count": f"{counts.messages_cancelled:,}"}
+    ) % {"count": number_text(counts.messages_cancelled)}
     return f"{users} {cancelled}"

@@ -82,7 +82,7 @@ def _transition(transition: TransitionRecord) -> str:
     if isinstance(days := metadata.get("days_inactive"), int):
         parts.append(f"silent for {count_text(days, 'day')}")
     if note := GOODBYE_NOTES.get(str(metadata.get("goodbye"))):
-        parts.append(note)
+        parts.append(str(note))
     parts.extend(f"run {metadata[key]}" for key in ("job_id", "undone_job_id") if key in metadata)
     if "performed_by" in metadata:
         parts.append(f"by {metadata['performed_by']}")

@@ -74,7 +74,7 @@ def _draw(axes: Axes, policy: PolicyResult, states: Sequence[State]) -> None:
     axes.stackplot(
         edges,
         *counts,
-        labels=[state.label for state in states],
+        labels=[str(state.label) for state in states],
         colors=[COLOURS[state] for state in states],
         linewidth=0,
         step="post",

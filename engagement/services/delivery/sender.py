@@ -26,11 +26,11 @@ from engagement.services.delivery.worker import Pace, Worker
 from engagement.services.job.result import Outcome, outcome_of
 from engagement.services.resilience.retries import RetryPolicy
 from engagement.services.resilience.stop import StopRequest
-from engagement.services.resilience.workers import run_workers
+from engagement.services.resilience.workers import run_workers, tell_at_once
 from engagement.services.suppression import refuse_without_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from datetime import datetime
 
     from engagement.conf import EngagementSettings
@@ -121,7 +121,7 @@ class _Sender:
         if self._request.dry_run:
             return outcome_of(self._preview, stop=self._stop)
         if self._request.workers == 1:
-            outcome, self._paused = self._work(self._request.limit, EVERYTHING, _call)
+            outcome, self._paused = self._work(self._request.limit, EVERYTHING, tell_at_once)
             return outcome
         return self._run_workers()
 
@@ -291,11 +291,6 @@ def goodbyes_hint(
         f"{queued:,} goodbyes are queued, but only about {fit:,} can be sent before their wait ends; the"
         " others will be cancelled. Raise the rate or the cap, or lower ENGAGEMENT_MAX_GOODBYES_PER_RUN."
     )
-
-
-def _call(told: Callable[[], None]) -> None:
-    """Take what the only worker tells."""
-    told()
 
 
 def _log_completed(result: SendResult) -> None:

@@ -17,10 +17,11 @@ from engagement.conf import (
     WHOLE_NUMBERS,
     listed_setting,
     raw_setting,
+    time_zone_setting,
     whole_number,
 )
 from engagement.models import MessageType
-from engagement.sending_hours import SendingHours, zone_named
+from engagement.sending_hours import SendingHours
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -65,7 +66,7 @@ def delivery_settings() -> DeliverySettings:
     number = {name: whole_number(name) for name in WHOLE_NUMBERS if "_SEND_" in name}
     return DeliverySettings(
         hours=_hours(),
-        time_zone=_time_zone(),
+        time_zone=time_zone_setting(SEND_TIME_ZONE, default=DEFAULT_TIME_ZONE),
         rate_per_second=_rate(),
         daily_cap=number["ENGAGEMENT_SEND_DAILY_CAP"],
         max_age=timedelta(hours=number["ENGAGEMENT_SEND_MAX_AGE_HOURS"]),
@@ -82,16 +83,6 @@ def _hours() -> SendingHours | None:
         return SendingHours.parse(str(raw)) if raw else None
     except ValueError as error:
         raise ImproperlyConfigured(f"{SEND_HOURS} {error}, not {raw!r}.") from None
-
-
-def _time_zone() -> ZoneInfo:
-    raw = str(raw_setting(SEND_TIME_ZONE) or DEFAULT_TIME_ZONE)
-    zone = zone_named(raw)
-    if zone is None:
-        raise ImproperlyConfigured(
-            f"{SEND_TIME_ZONE} must be the name of a time zone, such as America/Sao_Paulo, not {raw!r}."
-        )
-    return zone
 
 
 def _rate() -> float | None:

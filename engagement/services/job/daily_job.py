@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import structlog
 from django.db import Error as DatabaseError
@@ -15,7 +15,6 @@ from engagement.conf import engagement_settings, refuse_misspelt_names
 from engagement.schedule import gap_to_clock
 from engagement.selectors.deliveries import database_now
 from engagement.services.job.check_run import check_runs_of, count_due, count_skipped, move_users
-from engagement.services.job.heartbeat import Heartbeat
 from engagement.services.job.ledger import RunLedger
 from engagement.services.job.parallel import move_with_workers
 from engagement.services.job.progress import RunProgress
@@ -26,6 +25,7 @@ from engagement.services.message_queue import mark_expired_claims
 from engagement.services.resilience.retries import RetryPolicy
 from engagement.services.resilience.stop import StopRequest
 from engagement.services.resilience.transactions import in_transaction
+from engagement.services.resilience.workers import FEW_BATCHES
 from engagement.states import CHECKS
 
 if TYPE_CHECKING:
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from engagement.services.job.progress import RunListener
 
 __all__ = ["RunRequest", "run_daily_job"]
-
-FEW_BATCHES: Final = 2
-"""Up to so many batches of a check one worker is as fast as several, whose connections take time to open."""
 
 log = structlog.get_logger("engagement")
 
@@ -88,8 +85,7 @@ class _Run:
         self._settings = settings
         self._stop = stop
         if not request.dry_run:
-            heartbeat = Heartbeat(settings.heartbeat_url, job_id=request.job_id)
-            listeners = [*listeners, RunLedger(request, settings), heartbeat]
+            listeners = [*listeners, RunLedger(request, settings), *_heartbeat(request, settings)]
         self._progress = RunProgress(request, listeners=listeners)
         self._check_runs = check_runs_of(request, settings, stop=stop, progress=self._progress)
         self._too_large: str | None = None
@@ -191,6 +187,15 @@ class _Run:
 
     def _count_due_now(self) -> int:
         return sum(check_run.due().count() for check_run in self._check_runs)
+
+
+def _heartbeat(request: RunRequest, settings: EngagementSettings) -> list[RunListener]:
+    if not settings.heartbeat_url:
+        return []
+    # Here, so that a run without a heartbeat does not load an HTTP client.
+    from engagement.services.job.heartbeat import Heartbeat
+
+    return [Heartbeat(settings.heartbeat_url, job_id=request.job_id)]
 
 
 def _log_started(request: RunRequest) -> None:

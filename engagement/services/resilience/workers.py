@@ -19,12 +19,19 @@ if TYPE_CHECKING:
     Tell = Callable[[Callable[[], None]], None]
     Work = Callable[[Tell], Any]
 
+FEW_BATCHES: Final = 2
+"""Up to so many batches one worker is as fast as several, whose connections take time to open."""
 POLL_SECONDS: Final = 0.2
 """How often `on_poll` is called."""
 _ENDED: Final = object()
 """The last thing that a worker tells."""
 
 log = structlog.get_logger("engagement")
+
+
+def tell_at_once(told: Callable[[], None]) -> None:
+    """The `tell` of a work that is called without workers."""
+    told()
 
 
 class _Worker(Thread):

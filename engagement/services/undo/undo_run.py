@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import structlog
+from django.db import connection
 
 from engagement.conf import engagement_settings, refuse_misspelt_names
 from engagement.selectors import audit_log
@@ -17,6 +19,7 @@ from engagement.services.resilience.errors import BatchError, ErrorKind, describ
 from engagement.services.resilience.retries import RetryPolicy
 from engagement.services.resilience.stop import StopRequest
 from engagement.services.resilience.transactions import in_transaction
+from engagement.services.resilience.workers import FEW_BATCHES, run_workers, tell_at_once
 from engagement.services.state_machine import was_committed
 from engagement.services.undo.undo_batch import UndoContext, UndoneBatch, undo_batch
 from engagement.services.undo.undo_result import UndoCounts, UndoResult
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from engagement.conf import EngagementSettings
+    from engagement.services.resilience.workers import Tell
     from engagement.states import Transition
 
 log = structlog.get_logger("engagement")
@@ -66,7 +70,8 @@ def undo_run(*, request: UndoRequest, stop: StopRequest | None = None) -> UndoRe
     Their goodbyes from that run, if they are unsent, are cancelled, and the idempotency keys are free
     again: a user who is due once more on the same day gets a goodbye that can be sent. Other users
     are counted by the reason why their transition was not undone.
-    Transaction: opens one per batch; must not be called inside another.
+    Transaction: opens one per batch; must not be called inside another. Several workers share a large
+    undo, each in a thread and on a connection of its own.
     Repeatable, also at the same time, beside a run and after a crash. Stop a run before undoing it:
     while it runs, it goes on moving users.
     Raises UnknownRun, and ImproperlyConfigured for impossible or misspelt settings. Anything else that
@@ -105,7 +110,7 @@ class _Undo:
 
     def __init__(self, request: UndoRequest, settings: EngagementSettings, *, stop: StopRequest) -> None:
         self._job_id = request.job_id
-        self._batch_size = settings.batch_size
+        self._settings = settings
         self._retries = RetryPolicy.of(settings, stop=stop)
         self._context = UndoContext(
             now=request.now,
@@ -114,42 +119,69 @@ class _Undo:
             performed_by=request.performed_by,
         )
         self.counts = UndoCounts()
-        self.found = False
+        self._after: UUID | None = None
+        self._turn = Lock()
+
+    @property
+    def found(self) -> bool:
         """Whether the audit log has any transition of the run."""
+        return self._after is not None
 
     def carry_out(self) -> bool:
         """Go through the transitions of the run. Returns False if a stop request came first."""
-        after: UUID | None = None
+        workers = self._choose_workers()
+        if workers == 1:
+            return self._work(tell_at_once)
+        return all(run_workers([self._work] * workers, stop=self._retries.stop))
+
+    def _choose_workers(self) -> int:
+        if connection.in_atomic_block:
+            # Other connections would not see its rows.
+            return 1
+        few = FEW_BATCHES * self._settings.batch_size
+        count = audit_log.transitions_of_run(self._job_id)[: few + 1].count
+        return self._settings.workers if self._retries.read(count) > few else 1
+
+    def _work(self, tell: Tell) -> bool:
         while not self._retries.stop.is_set():
-            read = partial(audit_log.transitions_after, self._job_id, after=after, size=self._batch_size)
-            transitions = self._retries.read(read)
+            transitions = self._next_page()
             if not transitions:
                 return True
-            self.found = True
-            self._undo_page(transitions)
-            after = transitions[-1].id
+            self._undo_page(transitions, tell)
         return False
 
-    def _undo_page(self, transitions: Sequence[Transition]) -> None:
+    def _next_page(self) -> Sequence[Transition]:
+        """The next transitions of the run, for one worker alone."""
+        with self._turn:
+            size = self._settings.batch_size
+            read = partial(audit_log.transitions_after, self._job_id, after=self._after, size=size)
+            transitions = self._retries.read(read)
+            if transitions:
+                self._after = transitions[-1].id
+        return transitions
+
+    def _undo_page(self, transitions: Sequence[Transition], tell: Tell) -> None:
         try:
-            self._undo(transitions, self._retries)
+            self._undo(transitions, self._retries, tell)
         except BatchError as error:
             bisect_batch(
                 transitions,
                 error,
-                attempt=self._undo_part,
-                on_failure=self._record_failure,
+                attempt=partial(self._undo_part, tell),
+                on_failure=lambda transition, error: tell(partial(self._record_failure, transition, error)),
                 stop=self._retries.stop,
             )
 
-    def _undo_part(self, transitions: Sequence[Transition], kind: ErrorKind) -> None:
+    def _undo_part(self, tell: Tell, transitions: Sequence[Transition], kind: ErrorKind) -> None:
         # After a conflict the whole page has had its attempts.
         is_conflict = kind is ErrorKind.CONFLICT
-        self._undo(transitions, self._retries.without_retries() if is_conflict else self._retries)
+        self._undo(transitions, self._retries.without_retries() if is_conflict else self._retries, tell)
 
-    def _undo(self, transitions: Sequence[Transition], retries: RetryPolicy) -> None:
+    def _undo(self, transitions: Sequence[Transition], retries: RetryPolicy, tell: Tell) -> None:
         attempt = partial(undo_batch, transitions, context=self._context)
-        batch = retries.commit(attempt, was_committed=self._was_committed)
+        tell(partial(self._count, retries.commit(attempt, was_committed=self._was_committed)))
+
+    def _count(self, batch: UndoneBatch) -> None:
         self.counts.undone += len(batch.undone)
         self.counts.messages_cancelled += batch.messages_cancelled
         self.counts.not_undone += batch.not_undone

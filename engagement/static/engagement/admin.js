@@ -15,7 +15,9 @@ window.addEventListener("DOMContentLoaded", () => {
 
 // The keyboard reaches what the theme opens on a click, and the focus moves into it.
 const SWITCHES = "[x-on\\:click]:not(button, #changelist-filter-close)";
-const NAMES = { close: "Close the side bar", dock_to_right: "Side bar", more_horiz: "More", visibility: "Show" };
+const NAMES = document.documentElement.lang.startsWith("pt")
+  ? { close: "Fechar a barra lateral", dock_to_right: "Barra lateral", more_horiz: "Mais", visibility: "Mostrar" }
+  : { close: "Close the side bar", dock_to_right: "Side bar", more_horiz: "More", visibility: "Show" };
 
 window.addEventListener("DOMContentLoaded", () => {
   for (const element of document.querySelectorAll(SWITCHES)) {

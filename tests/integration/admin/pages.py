@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import unescape
 from typing import TYPE_CHECKING, Any, Final
 
@@ -53,10 +54,10 @@ def link_to(row: Model, text: object, *, title: object = "") -> str:
 
 
 def text_of(client: Client, url: str, **query: Any) -> str:
-    """The HTML of a page that must exist."""
+    """The HTML of a page that must exist, without the tags and the tooltips of times."""
     response = client.get(url, query)
     assert response.status_code == 200, f"{url}: {response.status_code}"
-    return unescape(response.content.decode())
+    return unescape(re.sub(r"</?time[^>]*>", "", response.content.decode()))
 
 
 def rows_of(client: Client, url: str | type[Model], **query: Any) -> list[Any]:

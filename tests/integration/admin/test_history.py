@@ -171,7 +171,7 @@ def test_action_links_its_message_for_accounts_that_may_see_it(
     message = queue_for(make_user("goodbye_sent"), MessageType.WELCOME, status=status)
     support.post(act_url(message, action))
     page = text_of(support, page_url(message.user))
-    short = str(message.pk)[-8:]
+    short = f"…{str(message.pk)[-8:]}"
     assert f"message {link_to(message, short, title=message.pk)} (welcome).</p>" in page
     page = text_of(account_with("view_userprofile"), page_url(message.user))
     assert f'message <span title="{message.pk}">{short}</span> (welcome).</p>' in page
@@ -181,5 +181,5 @@ def test_action_is_escaped(viewer: Client) -> None:
     profile = make_user().user
     add_actions(profile, NOW, sentence=f"<script> {profile.pk} <script>")
     page = viewer.get(page_url(profile)).content.decode()
-    assert page.count(f">{str(profile.pk)[-8:]}</a> &lt;script&gt;</p>") == 1
+    assert page.count(f">…{str(profile.pk)[-8:]}</a> &lt;script&gt;</p>") == 1
     assert f"<script> {profile.pk}" not in page

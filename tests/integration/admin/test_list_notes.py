@@ -15,6 +15,7 @@ from engagement.models import (
     EngagementStateTransition,
     UserProfile,
 )
+from engagement.selectors.user_search import MAX_FOUND
 from engagement.states import State, Trigger
 from tests.factories import make_user, make_users
 from tests.integration.admin.many_rows import fill_tables
@@ -78,14 +79,14 @@ def test_search_with_too_many_results_is_noted(support: Client, model: type[Mode
     fill_tables(200)
     assert notes(support, model, q="9990") == []
     make_user(user__whatsapp_jid="99909@s.whatsapp.net")
-    assert notes(support, model, q="9990") == [TOO_MANY_FOUND]
+    assert notes(support, model, q="9990") == [TOO_MANY_FOUND % {"limit": MAX_FOUND}]
     assert notes(support, model, q="99909") == []
 
 
 @pytest.mark.parametrize("model", OF_USERS)
 def test_search_by_number_without_permission_is_noted(viewer: Client, model: type[Model]) -> None:
     user = make_user(user__whatsapp_jid="5511999990042@s.whatsapp.net")
-    assert notes(viewer, model, q="5511999990042") == [NO_SEARCH_BY_NUMBER]
+    assert notes(viewer, model, q="5511999990042") == [str(NO_SEARCH_BY_NUMBER)]
     assert notes(viewer, model, q=str(user.user_id)) == []
 
 

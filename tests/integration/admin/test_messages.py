@@ -37,11 +37,11 @@ def failed(**fields: object) -> EngagementMessage:
 def test_list_shows_status_reason_and_error(viewer: Client, support: Client) -> None:
     failed(outcome_reason="recipient", error_message=f"no such number {NUMBER}", error_code="131026")
     page = text_of(support, MESSAGES)
-    assert f"this user cannot get it: no such number {NUMBER}" in page
+    assert f"the provider cannot deliver to this number: no such number {NUMBER}" in page
     assert '<a class="engagement-link" href="?error_code__exact=131026">code 131026</a>' in page
     assert "bg-red-100" in page
     page = text_of(viewer, MESSAGES)
-    assert "this user cannot get it: no such number [number]" in page
+    assert "the provider cannot deliver to this number: no such number [number]" in page
     assert NUMBER not in page
 
 
@@ -85,11 +85,11 @@ def test_page_is_told_in_words_with_technical_details_last(viewer: Client) -> No
     page = text_of(viewer, page_url(message))
     facts, _, details = page.partition("Technical details")
     for text in (
-        "Failed (this user cannot get it, code 131026)",
+        "Failed (the provider cannot deliver to this number, code 131026)",
         "<dt>Why</dt><dd>The user was silent for long enough.</dd>",
         "<dt>Taken by the sender</dt><dd>2 March 2026, 05:00 UTC (1 hour ago)</dd>",
         "<dt>Failed attempts</dt><dd>2</dd>",
-        "<dt>Reason</dt><dd>this user cannot get it</dd>",
+        "<dt>Reason</dt><dd>the provider cannot deliver to this number</dd>",
     ):
         assert text in facts
     assert message.idempotency_key not in facts

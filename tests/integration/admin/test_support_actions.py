@@ -126,7 +126,7 @@ def test_failed_message_is_queued_again(support: Client, waiting: UserEngagement
     goodbye.refresh_from_db()
     assert (goodbye.status, goodbye.scheduled_for, goodbye.error_message) == ("pending", NOW, None)
     assert (goodbye.idempotency_key, goodbye.retry_count) == (key, 3)
-    link = link_to(goodbye, str(goodbye.pk)[-8:], title=goodbye.pk)
+    link = link_to(goodbye, f"…{str(goodbye.pk)[-8:]}", title=goodbye.pk)
     sentence = f"Retried message {link} (goodbye)."
     assert sentence in text_of(support, page_url(waiting.user))
 

@@ -53,7 +53,7 @@ def unwanted(modules: set[str], packages: tuple[str, ...]) -> set[str]:
 @pytest.mark.parametrize(
     ("command", "packages"),
     [
-        (("run_engagement_daily", "--json"), PAGES + SENDER),
+        (("run_engagement_daily", "--json"), PAGES + SENDER + NETWORK),
         (("check_engagement_runs",), PAGES + SENDER + NETWORK),
         (("receive_message", "USER", "oi", "--json"), PAGES + SENDER + NETWORK),
         (("check_sending",), PAGES),

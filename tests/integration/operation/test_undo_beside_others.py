@@ -16,6 +16,8 @@ from tests.database import (
     another_connection,
     closed_gate,
     fail_first_moves,
+    fail_moves_of,
+    heal,
     lose_connection_at_first_move,
     wait_at_gate,
     wait_for_somebody_at_the_gate,
@@ -219,7 +221,8 @@ def test_signal_lets_the_batch_in_hand_finish(number: signal.Signals, code: int)
     job_id = str(run_job().job_id)
     wait_at_gate()
     with closed_gate() as gate:
-        process = start_process("undo_engagement_run", job_id, "--json", ENGAGEMENT_BATCH_SIZE="3")
+        one_by_one = {"ENGAGEMENT_BATCH_SIZE": "3", "ENGAGEMENT_WORKERS": "1"}
+        process = start_process("undo_engagement_run", job_id, "--json", **one_by_one)
         wait_for_somebody_at_the_gate(gate)
         process.send_signal(number)
     out, err = process.communicate(timeout=60)
@@ -247,3 +250,29 @@ def test_killed_undo_is_finished_by_the_next_one() -> None:
     assert_every_goodbye_can_be_sent()
     assert run_command("undo_engagement_run", job_id, "--json").json["undone"] == 9
     assert all_users() == before
+
+
+def test_workers_undo_each_transition_once(settings: Settings) -> None:
+    settings.ENGAGEMENT_BATCH_SIZE, settings.ENGAGEMENT_WORKERS = 5, 3
+    users = make_users(40, "silent")
+    make_users(8, "goodbye_sent")
+    before = all_users()
+    job_id = run_job().job_id
+    bad = users[17]
+    wait_at_gate()
+    results: list[UndoResult] = []
+    with closed_gate() as gate:
+        thread = in_thread(lambda: results.append(undo(job_id)))
+        wait_for_somebody_at_the_gate(gate, count=3)
+    thread.join()
+    heal()
+    (result,) = results
+    assert (result.status, result.counts.undone, result.counts.messages_cancelled) == ("succeeded", 48, 40)
+    assert all_users() == before
+    assert EngagementStateTransition.objects.filter(trigger="run_undone").count() == 48
+    # Once more, with a user who cannot be put back.
+    second = run_job().job_id
+    fail_moves_of(bad)
+    result = undo(second)
+    assert (result.status, result.counts.undone, result.counts.failed) == ("partial", 47, 1)
+    assert [failure.user_id for failure in result.counts.errors] == [bad.user_id]

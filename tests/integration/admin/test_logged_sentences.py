@@ -1,0 +1,57 @@
+"""Sentences of the admin's log: English in the table, in the reader's language on pages."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+from django.utils import translation
+
+from engagement.admin import logged_sentences as log
+from engagement.admin.logged_sentences import english, shown_sentence
+
+ID = UUID("01a228ab-a7fc-7461-8126-9937fa9c3eea")
+VALUES = {
+    "id": ID,
+    "type": "goodbye",
+    "backend": "console",
+    "cancelled": 2,
+    "list": "users",
+    "filters": "Filtered by state: dormant.",
+}
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown"),
+    [
+        (english(log.OPTED_OUT), "Descadastrado."),
+        (english(log.OPTED_OUT_CANCELLED, number=1), "Descadastrado; 1 mensagem pendente cancelada."),
+        (
+            english(log.OPTED_OUT_CANCELLED, number=2000),
+            "Descadastrado; 2.000 mensagens pendentes canceladas.",
+        ),
+        (english(log.RETRIED, id=ID, type="goodbye"), f"Nova tentativa da mensagem {ID} (despedida)."),
+        (english(log.RESUMED, backend="console"), "Envio por console retomado."),
+        ("Changed by another program.", "Changed by another program."),
+    ],
+)
+def test_sentence_is_stored_in_english_and_shown_in_the_language_of_the_reader(
+    stored: str, shown: str
+) -> None:
+    with translation.override("pt-br"):
+        assert shown_sentence(stored) == shown
+    with translation.override("en"):
+        assert shown_sentence(stored) == stored
+
+
+@pytest.mark.parametrize("sentence", log.SENTENCES)
+def test_every_sentence_is_recognised(sentence: str | tuple[str, str]) -> None:
+    for number in (1, 2000):
+        with translation.override("pt-br"):
+            stored = english(sentence, number=number, **VALUES)
+            assert shown_sentence(stored) != stored
+
+
+def test_sentence_is_english_whoever_acts() -> None:
+    with translation.override("pt-br"):
+        assert english(log.CANCELLED_ALL, number=1234) == "Cancelled 1,234 pending messages."
