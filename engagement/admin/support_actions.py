@@ -184,9 +184,7 @@ RETRY: Final = SupportAction(
     name="retry",
     label=gettext_lazy("Retry"),
     permission="engagement.retry_message",
-    question=gettext_lazy(
-        "Retry now, with the same idempotency key? Messages that the user no longer needs are skipped."
-    ),
+    question=gettext_lazy("Retry now? Messages that the user no longer needs are skipped."),
     perform=_retry,
 )
 ARRIVED: Final = SupportAction(
