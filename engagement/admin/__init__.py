@@ -1,19 +1,22 @@
 """The Django admin: read-only lists and pages, and actions for support people.
 
-read_only_admin.py  what every list shares: search, order, pages, CSV
+read_only_admin.py  what every list shares: search, order, pages, export
+change_list.py      orders with an index, bounded pages, quick links
+rows_of_users.py    lists whose rows belong to a user each
+export.py           CSV in chunks; export_view.py: the button and the action
 filters.py          filters that the theme does not have
 masking.py          what a staff account may see
-labels.py           states and times in words, colours of labels
-lists.py            states, transitions, messages, pauses
-message_texts.py    the texts of the catalogue and their templates
+labels.py           states and times in words, colours of badges
+links.py            URLs of lists and pages
+lists.py            transitions, pauses
+people/             users: list, page, names
+messages/           messages: list, page; the texts of the catalogue
 runs/               runs: list, page, undo
-user_list.py        users
-user_page.py        one user: state, history, messages
+manual_actions.py   what the team did; admin_log.py and logged_sentences.py: how it is recorded
 action_views.py     confirmation, execution and report of support actions
 support_actions.py  the support actions
 api_tokens.py       the tokens of the HTTP API
 dashboard/          the dashboard: status, tiles, charts
-links.py            URLs of lists and pages
 """
 
 from django.apps import apps

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-from django.contrib.admin.views.main import ORDER_VAR
+from django.contrib.admin.views.main import ORDER_VAR, PAGE_VAR, SEARCH_VAR
 from django.core.paginator import Paginator
 from django.utils.functional import cached_property
+from django.utils.http import urlencode
 from unfold.views import ChangeList as ThemeChangeList
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from django.db.models import QuerySet
     from django.http import HttpRequest
 
@@ -28,6 +31,15 @@ class QuickLink(NamedTuple):
     label: Any
     query: str
     is_active: bool
+
+
+def quick_links_to(
+    request: HttpRequest, queries: Iterable[tuple[object, Mapping[str, str]]]
+) -> list[QuickLink]:
+    """Links with these labels and filters. The one whose filters the list has is active."""
+    other = {PAGE_VAR, ORDER_VAR, SEARCH_VAR}
+    shown = {name: value for name, value in request.GET.items() if name not in other}
+    return [QuickLink(label, f"?{urlencode(query)}", query == shown) for label, query in queries]
 
 
 class BoundedPaginator(AnyPaginator):

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib.admin.utils import label_for_field
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_date
 from django.utils.html import format_html, format_html_join
@@ -21,6 +20,7 @@ from unfold.contrib.filters.admin import (
     TextFilter,
 )
 
+from engagement.admin import links
 from engagement.admin.labels import RUN_STATUS_TEXTS
 from engagement.conf import engagement_settings
 from engagement.formatting import fill
@@ -121,8 +121,7 @@ class RunFilter(TextFilter):
         """The id, with a link to the page of the run."""
         if not (job_id := self._job_id()):
             return self.value() or ""
-        url = reverse("admin:engagement_engagementjobrun_change", args=(job_id,))
-        return format_html('<a class="engagement-link" href="{}">{}</a>', url, job_id)
+        return format_html('<a class="engagement-link" href="{}">{}</a>', links.run_url(job_id), job_id)
 
     def _job_id(self) -> UUID | None:
         try:

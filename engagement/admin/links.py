@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from engagement.admin.filters import DueFilter
-
 if TYPE_CHECKING:
     from datetime import date
     from uuid import UUID
@@ -38,7 +36,7 @@ def users_in_state(state: State) -> str:
 
 def users_due(check: Check) -> str:
     """The users whom a check would move at the next run."""
-    return list_url("users", **{DueFilter.parameter_name: check.name})
+    return list_url("users", due=check.name)
 
 
 def messages_with(status: MessageStatus) -> str:
@@ -49,6 +47,26 @@ def transitions_between(first: date, last: date, **filters: str) -> str:
     """The transitions from the first day to the last, in UTC."""
     days = {"created_at_from": first.isoformat(), "created_at_to": last.isoformat()}
     return list_url("transitions", **days, **filters)
+
+
+def transitions_of_run(job_id: UUID) -> str:
+    """The users whom a run moved."""
+    return list_url("transitions", run=job_id)
+
+
+def user_url(user_id: UUID) -> str:
+    """The page of a user."""
+    return reverse("admin:engagement_userprofile_change", args=(user_id,))
+
+
+def message_url(message_id: UUID | str) -> str:
+    """The page of a message."""
+    return reverse("admin:engagement_engagementmessage_change", args=(message_id,))
+
+
+def manual_actions_on(user_id: UUID) -> str:
+    """The list of manual actions on a user."""
+    return f"{reverse('admin:admin_logentry_changelist')}?object_id__exact={user_id}"
 
 
 def run_url(job_id: UUID) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -11,12 +12,15 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import CheckboxFilter
 from unfold.decorators import display
 
+from engagement.admin import links
+from engagement.admin.change_list import quick_links_to
 from engagement.admin.export import ExportColumn
-from engagement.admin.filters import DayRangeFilter
+from engagement.admin.filters import DayRangeFilter, now_of
 from engagement.admin.labels import moment
 from engagement.admin.logged_sentences import shown_sentence
 from engagement.admin.masking import may_see_contacts, shown_address
@@ -38,6 +42,8 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse
 
+    from engagement.admin.change_list import QuickLink
+
 MODELS: Final = (
     UserProfile,
     EngagementStateTransition,
@@ -57,17 +63,16 @@ def sentence_with_links(sentence: str, *, may_see_messages: bool) -> str:
         return sentence
     name = format_html('<span title="{}">{}</span>', found.group(), short_id(found.group()))
     if may_see_messages:
-        url = reverse("admin:engagement_engagementmessage_change", args=(found.group(),))
         name = format_html(
             '<a class="engagement-link" href="{}" title="{}">{}</a>',
-            url,
+            links.message_url(found.group()),
             found.group(),
             short_id(found.group()),
         )
     return format_html("{}{}{}", sentence[: found.start()], name, sentence[found.end() :])
 
 
-class PersonFilter(CheckboxFilter):
+class AccountFilter(CheckboxFilter):
     """Actions of these staff accounts."""
 
     title = _("by")
@@ -89,7 +94,7 @@ class ManualActionsAdmin(ReadOnlyAdmin):
     columns = ("at", "account", "action", "target")
     list_display_links = None
     list_select_related = ("user",)
-    list_filter = (PersonFilter, ("action_time", DayRangeFilter))
+    list_filter = (AccountFilter, ("action_time", DayRangeFilter))
     search_fields = ("object_id__exact",)
     user_column = "object_id"
     extra_lookups = ("object_id__exact",)
@@ -118,6 +123,12 @@ class ManualActionsAdmin(ReadOnlyAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         title = {"title": _("Manual actions")}
         return super().changelist_view(request, {**title, **(extra_context or {})})
+
+    def quick_links(self, request: HttpRequest) -> list[QuickLink]:
+        today = now_of(request).astimezone(UTC).date()
+        days = ((gettext("Today"), today), (gettext("Past 7 days"), today - timedelta(days=6)))
+        since = [(label, {"action_time_from": day.isoformat()}) for label, day in days]
+        return quick_links_to(request, [(gettext("All"), {}), *since])
 
     def prepare(self, request: HttpRequest, rows: list[Any]) -> None:  # noqa: ARG002
         users = {row.pk: user_id for row in rows if (user_id := _user_id(row))}

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
-_JSON: Final = '<pre class="engagement-json">{}</pre>'
+_JSON: Final = '<pre class="engagement-json" tabindex="0">{}</pre>'
+"""The keyboard can scroll it."""
 
 
 class Visibility(NamedTuple):

@@ -58,7 +58,7 @@ def test_dashboard_says_what_needs_attention(live_server: LiveServer, screen: Sc
         page.get_by_text("The numbers as a table").last.click()
         assert page.get_by_role("columnheader", name="reply 1: confused").is_visible()
         columns = page.locator(".engagement-runs th").all_inner_texts()
-        assert columns == ["as of", "status", "moved", "failed", "skipped"]
+        assert columns == ["As of", "Status", "Moved", "Failed", "Skipped"]
         fits(page)
         status.get_by_role("link", name="Look at the chats").click()
         page.wait_for_url("**status__exact=unknown**")

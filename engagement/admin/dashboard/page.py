@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from django.contrib import admin
 from django.utils.html import format_html_join
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -18,7 +19,7 @@ from engagement.conf import engagement_settings
 from engagement.delivery_wording import outcome_text
 from engagement.formatting import fill, number_text
 from engagement.local_times import shown_time
-from engagement.models import MessageStatus
+from engagement.models import MessageStatus, UserProfile
 from engagement.selectors.dashboard import (
     DAYS_SHOWN,
     due_by_check,
@@ -53,6 +54,7 @@ REQUIRED_PERMISSIONS: Final = (
     "engagement.view_engagementjobrun",
 )
 """Without all of them the dashboard has links and no numbers."""
+VIEW_USERS: Final = "engagement.view_userprofile"
 
 
 class Tile(NamedTuple):
@@ -88,6 +90,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     if not request.user.has_perms(REQUIRED_PERMISSIONS):
         return context
     now = now_of(request)
+    user_admin: Any = admin.site.get_model_admin(UserProfile)
     transitions = transitions_by_day(now=now)
     runs = list(latest_runs()[:RUNS_SHOWN])
     backlog = message_backlog(now=now)
@@ -99,6 +102,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
             next_run_at=next_run_at(request),
             now=now,
         ),
+        "users_url": links.list_url("users") if request.user.has_perm(VIEW_USERS) else "",
+        "search_help": user_admin.search_help(request),
         "states": _states(),
         "due": _due(now),
         "next_run": near(next_run_at(request), now=now),

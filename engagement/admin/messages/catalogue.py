@@ -100,7 +100,7 @@ class MessageTextsAdmin(ReadOnlyAdmin):
     def texts_view(self, request: HttpRequest) -> HttpResponse:
         """The list of all texts."""
         backend, problem = _backend()
-        texts = [message_text(key, backend=backend) for key in message_keys()]
+        texts = [text_page(key, backend=backend) for key in message_keys()]
         title = _("Message texts")
         context = {"title": title, "content_title": title, "texts": texts}
         return self._page(request, "engagement/message_texts.html", context, backend, problem)
@@ -110,10 +110,11 @@ class MessageTextsAdmin(ReadOnlyAdmin):
         if key not in message_keys():
             raise Http404
         backend, problem = _backend()
+        title = _("Message text %(key)s") % {"key": key}
         context = {
-            "title": key,
-            "content_title": _("Message text %(key)s") % {"key": key},
-            "text": message_text(key, backend=backend),
+            "title": title,
+            "content_title": title,
+            "text": text_page(key, backend=backend),
             "replies": reply_options() if key == GOODBYE else (),
             "wishes": wishes() if key == GOODBYE else (),
             "texts_url": links.message_texts_url(),
@@ -138,7 +139,7 @@ class MessageTextsAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, template, {**shared, **context})
 
 
-def message_text(key: str, *, backend: MessageBackend | None) -> MessageText:
+def text_page(key: str, *, backend: MessageBackend | None) -> MessageText:
     """A text in all languages, with example parameters."""
     parameters = {name: _example(name) for name in sorted(parameters_of_message(key))}
     return MessageText(

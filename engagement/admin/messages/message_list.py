@@ -7,7 +7,6 @@ from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.contrib.admin.utils import label_for_field
-from django.contrib.admin.views.main import PAGE_VAR, SEARCH_VAR
 from django.db.models.functions import Coalesce
 from django.utils.html import format_html
 from django.utils.translation import gettext
@@ -16,13 +15,14 @@ from unfold.contrib.filters.admin import CheckboxFilter, ChoicesCheckboxFilter
 from unfold.decorators import display
 
 from engagement.admin.action_views import SupportActionsAdmin
-from engagement.admin.change_list import QuickLink
+from engagement.admin.change_list import quick_links_to
 from engagement.admin.export import ExportColumn
 from engagement.admin.filters import DayRangeFilter, now_of
 from engagement.admin.labels import MESSAGE_COLORS, badge, moment
 from engagement.admin.masking import may_see_contacts, shown_text, visibility_for
 from engagement.admin.messages.catalogue import MessageTextsAdmin
 from engagement.admin.messages.message_page import message_page
+from engagement.admin.messages.texts import error_text
 from engagement.admin.people.names import name_of_user
 from engagement.admin.rows_of_users import RowsOfUsersAdmin
 from engagement.admin.support_actions import ARRIVED, CANCEL, NOT_ARRIVED, RETRY
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
     from engagement.admin.action_views import SupportAction
+    from engagement.admin.change_list import QuickLink
 
 ERROR_CODE: Final = "error_code__exact"
 
@@ -96,7 +97,6 @@ class EngagementMessageAdmin(MessageTextsAdmin, RowsOfUsersAdmin, SupportActions
         return super().lookup_allowed(lookup, value, request)
 
     def quick_links(self, request: HttpRequest) -> list[QuickLink]:
-        shown = {name: value for name, value in request.GET.items() if name not in {PAGE_VAR, SEARCH_VAR}}
         queries: list[tuple[Any, dict[str, str]]] = [(gettext("All"), {})]
         queries += [
             (status.label, {"status__exact": status.value})
@@ -108,7 +108,7 @@ class EngagementMessageAdmin(MessageTextsAdmin, RowsOfUsersAdmin, SupportActions
                 MessageStatus.CANCELLED,
             )
         ]
-        return [QuickLink(label, f"?{urlencode(query)}", query == shown) for label, query in queries]
+        return quick_links_to(request, queries)
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         reason = _reason_column(request)
@@ -201,7 +201,7 @@ def _reason_column(request: HttpRequest) -> Any:
 
     def reason(row: EngagementMessage) -> str | None:
         known = OUTCOME_REASONS.get(row.outcome_reason or "", row.outcome_reason)
-        texts = [shown_text(str(text), unmasked=unmasked) for text in (known, row.error_message) if text]
+        texts = [shown_text(str(text), unmasked=unmasked) for text in (known, error_text(row)) if text]
         code = shown_text(row.error_code, unmasked=unmasked)
         if not (code or texts):
             return None

@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy
 
 from engagement.admin.labels import MESSAGE_COLORS, relative
 from engagement.admin.masking import shown_address, shown_json, shown_secret, shown_text
-from engagement.admin.messages.texts import message_text
+from engagement.admin.messages.texts import error_text, message_text
 from engagement.admin.people.names import name_of_user, short_id
 from engagement.delivery_wording import OUTCOME_REASONS, delivery_text
 from engagement.formatting import fill
@@ -95,8 +95,8 @@ def _facts(message: EngagementMessage, *, now: datetime, unmasked: bool) -> Iter
         yield _("Failed attempts"), str(message.retry_count)
     if reason := message.outcome_reason:
         yield _("Reason"), shown_text(str(OUTCOME_REASONS.get(reason, reason)), unmasked=unmasked)
-    if message.error_message:
-        yield _("Error"), shown_text(message.error_message, unmasked=unmasked)
+    if error := error_text(message):
+        yield _("Error"), shown_text(error, unmasked=unmasked)
     if message.error_code:
         yield _("Error code"), shown_text(message.error_code, unmasked=unmasked)
 

@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from engagement.models import EngagementMessage
 
 
+def error_text(message: EngagementMessage) -> str:
+    """What the error says beside the reason and the code; empty if it only repeats them."""
+    error = message.error_message or ""
+    return "" if error == f"{message.outcome_reason} ({message.error_code})" else error
+
+
 def message_text(message: EngagementMessage, *, locale: str | None) -> str:
     """The text of a message in the user's language, or the reason why it is unknown."""
     if locale is None:

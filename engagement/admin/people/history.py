@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
-from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
+from engagement.admin import links
 from engagement.admin.labels import relative
 from engagement.admin.logged_sentences import shown_sentence
 from engagement.admin.manual_actions import sentence_with_links
@@ -159,6 +159,6 @@ def _notes(transition: TransitionRecord) -> Iterator[Note]:
 
 def _run_url(job_id: object) -> str:
     try:
-        return reverse("admin:engagement_engagementjobrun_change", args=(UUID(str(job_id)),))
+        return links.run_url(UUID(str(job_id)))
     except ValueError:
         return ""

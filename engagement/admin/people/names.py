@@ -6,10 +6,10 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
+from engagement.admin import links
 from engagement.admin.masking import may_see_contacts
 from engagement.privacy import mask
 from engagement.selectors.people import addresses_of
@@ -38,7 +38,7 @@ def person_link(user_id: object, address: str | None, *, unmasked: bool) -> str:
     """The name with a link to the page of the user. The title has the whole id."""
     name = person_name(user_id, address, unmasked=unmasked)
     try:
-        url = reverse("admin:engagement_userprofile_change", args=(UUID(str(user_id)),))
+        url = links.user_url(UUID(str(user_id)))
     except ValueError:
         return name
     return format_html('<a class="engagement-link" href="{}" title="{}">{}</a>', url, user_id, name)

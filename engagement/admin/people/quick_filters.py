@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
 
-from django.contrib.admin.views.main import ORDER_VAR, PAGE_VAR, SEARCH_VAR
 from django.utils.translation import gettext as _
 
-from engagement.admin.change_list import QuickLink
+from engagement.admin.change_list import quick_links_to
 from engagement.admin.filters import CameBackFilter, DueFilter, UsersMessageFilter, now_of
 from engagement.admin.masking import visibility_for
 from engagement.models import MessageStatus
@@ -20,15 +18,14 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
+    from engagement.admin.change_list import QuickLink
+
 WEEK = timedelta(days=7)
 
 
 def quick_links(request: HttpRequest) -> list[QuickLink]:
-    """The links that the staff account may use. The one whose filters the list has is active."""
-    shown = {
-        name: value for name, value in request.GET.items() if name not in {PAGE_VAR, ORDER_VAR, SEARCH_VAR}
-    }
-    return [QuickLink(label, f"?{urlencode(query)}", query == shown) for label, query in _queries(request)]
+    """The links that the staff account may use."""
+    return quick_links_to(request, _queries(request))
 
 
 def _queries(request: HttpRequest) -> Iterator[tuple[str, dict[str, str]]]:

@@ -7,12 +7,12 @@ from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ORDER_VAR, PAGE_VAR, SEARCH_VAR
-from django.urls import reverse
 from django.utils.html import format_html, strip_tags
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesCheckboxFilter
 from unfold.decorators import display
 
+from engagement.admin import links
 from engagement.admin.action_views import SupportActionsAdmin
 from engagement.admin.change_list import OrderedChangeList
 from engagement.admin.export import ExportColumn
@@ -234,9 +234,9 @@ class UserProfileAdmin(SupportActionsAdmin):
                 )
                 for message in page.messages
             ],
-            "all_actions_url": f"{reverse('admin:admin_logentry_changelist')}?object_id__exact={profile.pk}",
-            "all_transitions_url": _list_url("engagementstatetransition", profile.pk),
-            "all_messages_url": _list_url("engagementmessage", profile.pk),
+            "all_actions_url": links.manual_actions_on(profile.pk),
+            "all_transitions_url": links.list_url("transitions", user__exact=profile.pk),
+            "all_messages_url": links.list_url("messages", user__exact=profile.pk),
         }
 
 
@@ -290,7 +290,3 @@ def _fate(profile: UserProfile) -> Fate | None:
 
 def _fate_text(fate: Fate | None) -> str:
     return str(fate.text) if fate else ""
-
-
-def _list_url(model: str, user_id: UUID) -> str:
-    return f"{reverse(f'admin:engagement_{model}_changelist')}?user__exact={user_id}"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from engagement.admin import links
 from engagement.admin.labels import MESSAGE_COLORS, relative, state_text
 from engagement.admin.masking import shown_address, shown_text
-from engagement.admin.messages.texts import message_text
+from engagement.admin.messages.texts import error_text, message_text
 from engagement.admin.people.columns import NOT_QUEUED, Fate, fate_of_goodbye
 from engagement.admin.people.history import MAX_SHOWN, history
 from engagement.delivery_wording import delivery_text
@@ -207,11 +207,11 @@ def _shown(
     retries = message.retry_count
     return ShownMessage(
         row=message,
-        url=reverse("admin:engagement_engagementmessage_change", args=(message.pk,)),
+        url=links.message_url(message.pk),
         color=MESSAGE_COLORS.get(message.status, ""),
         text=text,
         address=shown_address(message.destination_jid, unmasked=unmasked),
-        error=shown_text(message.error_message, unmasked=unmasked),
+        error=shown_text(error_text(message), unmasked=unmasked),
         when=delivery_text(message, date=shown_time),
         retries=count_text(retries, "retry") if retries else "",
         is_repeated=is_repeated,

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.decorators import display
 
+from engagement.admin import links
 from engagement.admin.export import ExportColumn
 from engagement.admin.filters import CheckFilter, DayRangeFilter, RunStatusFilter, now_of
 from engagement.admin.labels import RUN_COLORS, badge, run_status_text
@@ -124,7 +125,7 @@ class EngagementJobRunAdmin(ReadOnlyAdmin):
             "title": _("Run of %(date)s") % {"date": run.shown_name},
             "subtitle": None,
             **_TITLES,
-            "moved_url": moved_users_url(run) if visibility_for(request).transitions else "",
+            "moved_url": links.transitions_of_run(run.pk) if visibility_for(request).transitions else "",
             "undo_url": self._undo_url(request, run),
             "undo_command": undo_command(run.pk),
         }
@@ -154,11 +155,6 @@ class EngagementJobRunAdmin(ReadOnlyAdmin):
         return badge(run_status_text(status), RUN_COLORS[status])
 
 
-def moved_users_url(run: EngagementJobRun) -> str:
-    """The list of the users whom a run moved."""
-    return f"{reverse('admin:engagement_engagementstatetransition_changelist')}?run={run.pk}"
-
-
 def _count_column(name: str) -> Callable[[Any], str]:
     """A column with a number."""
 
@@ -175,5 +171,7 @@ def _moved_link(run: EngagementJobRun) -> str:
     if not run.succeeded:
         return "0"
     return format_html(
-        '<a class="engagement-link" href="{}">{}</a>', moved_users_url(run), number_text(run.succeeded)
+        '<a class="engagement-link" href="{}">{}</a>',
+        links.transitions_of_run(run.pk),
+        number_text(run.succeeded),
     )

@@ -6,10 +6,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
-from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from engagement.admin import links
 from engagement.admin.labels import RUN_COLORS, run_status_text
 from engagement.admin.masking import shown_text
 from engagement.admin.people.names import person_name
@@ -175,7 +175,7 @@ def _failed_users(errors: object, *, unmasked: bool) -> Iterator[FailedUser]:
         check = row.get("check_type", "")
         yield FailedUser(
             label=label,
-            url=reverse("admin:engagement_userprofile_change", args=(user_id,)) if user_id else "",
+            url=links.user_url(user_id) if user_id else "",
             check=str(CHECK_LABELS.get(check) or shown_text(str(check), unmasked=unmasked)),
             error=shown_text(str(row.get("error", "")), unmasked=unmasked),
         )

@@ -9,10 +9,10 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from engagement.admin import links
 from engagement.admin import logged_sentences as logged
 from engagement.admin.admin_log import record
 from engagement.admin.filters import now_of
@@ -67,8 +67,7 @@ def undo_view(model_admin: EngagementJobRunAdmin, request: HttpRequest, run_id: 
     confirmed = request.POST.get("confirmed")
     if request.method == "POST" and confirmed == _numbers(preview.counts) and preview.counts.undone:
         _report(model_admin, request, run, _undo(request, run, dry_run=False))
-        page = f"{model_admin.admin_site.name}:engagement_engagementjobrun_change"
-        return HttpResponseRedirect(reverse(page, args=(run.pk,)))
+        return HttpResponseRedirect(links.run_url(run.pk))
     return _page(model_admin, request, run, preview=preview, has_changed=request.method == "POST")
 
 
@@ -129,7 +128,7 @@ def _page(
         "confirmed": _numbers(counts) if counts else "",
         "button": _button(counts.undone) if counts else "",
         "command": undo_command(run.pk),
-        "back": reverse(f"{model_admin.admin_site.name}:engagement_engagementjobrun_change", args=(run.pk,)),
+        "back": links.run_url(run.pk),
     }
     return TemplateResponse(request, "engagement/undo_run.html", context)
 

@@ -54,3 +54,12 @@ window.addEventListener("DOMContentLoaded", () => {
     });
   }
 });
+
+// The pickers of permissions name a picture on an element that has no role. Django makes them on this event.
+window.addEventListener("load", () => {
+  setTimeout(() => {
+    for (const picture of document.querySelectorAll(".help-tooltip[aria-label]")) {
+      picture.role = "img";
+    }
+  });
+});

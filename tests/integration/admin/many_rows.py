@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from django.db import connection
 
 from tests.database import execute
@@ -16,8 +18,9 @@ _FILL = """
     SELECT user_id, 'dormant', %(now)s::timestamptz - interval '40 days' FROM user_profiles
     ON CONFLICT DO NOTHING;
 
-    INSERT INTO engagement_state_transitions (user_id, from_state, to_state, trigger, created_at)
-    SELECT user_id, 'goodbye_sent', 'dormant', 'goodbye_timeout', %(now)s::timestamptz - interval '3 days'
+    INSERT INTO engagement_state_transitions (user_id, from_state, to_state, trigger, created_at, metadata)
+    SELECT user_id, 'goodbye_sent', 'dormant', 'goodbye_timeout', %(now)s::timestamptz - interval '3 days',
+        jsonb_build_object('job_id', %(run_id)s::text)
     FROM user_profiles;
 
     INSERT INTO engagement_message_queue
@@ -27,15 +30,26 @@ _FILL = """
     FROM user_profiles;
 
     INSERT INTO engagement_job_runs (status, finished_at)
-    SELECT 'succeeded', now() FROM generate_series(1, %(count)s)
+    SELECT 'succeeded', now() FROM generate_series(1, %(count)s);
+
+    INSERT INTO django_admin_log
+        (user_id, content_type_id, object_id, object_repr, action_flag, change_message, action_time)
+    SELECT account.id, kind.id, user_profiles.user_id, '', 2, 'Opted out.', %(now)s
+    FROM user_profiles, (SELECT id FROM auth_user LIMIT 1) AS account, django_content_type AS kind
+    WHERE kind.model = 'userprofile'
 """
+RUN_ID: Final = "00000000-0000-4000-8000-000000000001"
+"""The run that made the transitions. The ledger does not have it."""
 
 
 def fill_tables(count: int) -> None:
-    """Add `count` users, each with a state, a transition and a message, and as many runs."""
+    """Add `count` users, each with a state, a transition, a message and a manual action; and as many runs.
+
+    The manual actions are those of an account, if there is one.
+    """
     with connection.cursor() as cursor:
         for statement in _FILL.split(";"):
-            cursor.execute(statement, {"count": count, "now": NOW})
+            cursor.execute(statement, {"count": count, "now": NOW, "run_id": RUN_ID})
 
 
 def fill_history_of(user_id: object, count: int) -> None:

@@ -28,7 +28,7 @@ MODELS: Final = (*OF_USERS, EngagementJobRun)
 
 
 def list_url(model: type[Model]) -> str:
-    return reverse(f"admin:engagement_{model._meta.model_name}_changelist")
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
 
 
 def page_url(row: Model) -> str:

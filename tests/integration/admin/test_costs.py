@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from django.contrib.admin.models import LogEntry
 
-from engagement.models import EngagementMessage, UserProfile
+from engagement.models import EngagementMessage, EngagementStateTransition, UserProfile
 from tests.factories import make_user
-from tests.integration.admin.many_rows import fill_history_of, fill_tables
+from tests.integration.admin.many_rows import RUN_ID, fill_history_of, fill_tables
 from tests.integration.admin.pages import MODELS, act_url, actions_url, cost_of, list_url, page_url
 
 if TYPE_CHECKING:
@@ -36,13 +37,14 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "dashboard": lambda: DASHBOARD,
     "confirmation for a user": lambda: act_url(a(UserProfile), "opt_out"),
     "confirmation for a message": lambda: act_url(a(EngagementMessage), "cancel"),
-    "manual actions": lambda: actions_url(a(UserProfile)),
+    "manual actions on a user": lambda: actions_url(a(UserProfile)),
     "search by id": lambda: f"{list_url(UserProfile)}?q={a(UserProfile).pk}",
     "search by number": search_by_number,
     "due users": lambda: f"{list_url(UserProfile)}?due=any",
     "users by last message": lambda: f"{list_url(UserProfile)}?o=-4",
     "users with a failed message": lambda: f"{list_url(UserProfile)}?message=failed",
-    "team's actions": lambda: "/admin/admin/logentry/",
+    "transitions of a run": lambda: f"{list_url(EngagementStateTransition)}?run={RUN_ID}",
+    "manual actions of the team": lambda: list_url(LogEntry),
 }
 
 

@@ -110,7 +110,7 @@ def test_errors_of_a_run_are_masked(viewer: Client, support: Client) -> None:
 def test_masked_json_is_indented(viewer: Client, profile: UserProfile) -> None:
     welcome = EngagementMessage.objects.get(message_type=MessageType.WELCOME)
     for row in (EngagementStateTransition.objects.get(), welcome):
-        assert '<pre class="engagement-json">{\n  "' in text_of(viewer, page_url(row))
+        assert '<pre class="engagement-json" tabindex="0">{\n  "' in text_of(viewer, page_url(row))
 
 
 @pytest.mark.usefixtures("profile")
