@@ -89,7 +89,7 @@ def test_button_of_an_action_is_called_apply(live_server: LiveServer) -> None:
         page.goto(f"{live_server.url}/admin/engagement/engagementmessage/")
         page.locator("#result_list .action-select").first.check()
         page.locator("select[name=action]").select_option("download")
-        assert page.get_by_role("button", name="Apply", exact=True).is_visible()
+        page.get_by_role("button", name="Apply", exact=True).wait_for()
         assert page.get_by_role("button", name="Run", exact=True).count() == 0
 
 

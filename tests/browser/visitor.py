@@ -107,6 +107,6 @@ def _listen(page: Page, problems: list[str]) -> None:
 
 
 def _failures(request: Request) -> list[str]:
-    # The browser gives up the page when the answer is a file, which it saves.
-    is_download = request.is_navigation_request() and request.failure == "net::ERR_ABORTED"
-    return [] if is_download else [f"{request.url}: {request.failure}"]
+    # The browser gives up a page whose answer is a file, and what a page still loads when it is left.
+    is_given_up = request.failure == "net::ERR_ABORTED"
+    return [] if is_given_up else [f"{request.url}: {request.failure}"]

@@ -98,12 +98,16 @@ def test_those_from_before_the_weeks_are_as_they_were_last(tmp_path: Path) -> No
     first_run_at = LAST_RUN - (DAYS - 1) * DAY
     goodbyes = EngagementStateTransition.objects.filter(to_state="goodbye_sent", created_at=first_run_at)
     told = goodbyes.values_list("user_id", "metadata__days_inactive")
-    assert dict(told) == {user_id_of("ana"): 38, user_id_of("cid"): 38}
+    assert dict(told) == {user_id_of("ana"): 80 - DAYS, user_id_of("cid"): 80 - DAYS}
     seen = last_seen()
     assert (seen["ben"], seen["dan"]) == (before + 2 * HOUR, LAST_RUN)
 
 
-def test_messages_of_each_run_are_sent_when_the_hours_begin(tmp_path: Path) -> None:
+def test_messages_of_each_run_are_sent_when_the_hours_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Which messages a staff account cancels depends on the length.
+    monkeypatch.setattr(demo, "DAYS", 42)
     rows = [
         Row("ana", LAST_RUN - 20 * DAY - TICK),
         Row("ben", LAST_RUN - 19 * DAY - TICK),
