@@ -134,10 +134,10 @@ def closed_gate() -> Iterator[psycopg.Connection]:
 
 
 def wait_for_somebody_at_the_gate(other: psycopg.Connection, *, count: int = 1) -> None:
-    """Return once `count` sessions wait for the advisory lock."""
-    sql = f"SELECT count(*) FROM {AT_THE_GATE}"
+    """Return once `count` sessions, or more, wait for the advisory lock."""
+    sql = f"SELECT count(*) >= {count} FROM {AT_THE_GATE}"
     wait_until(
-        lambda: other.execute(sql).fetchone() == (count,), f"fewer than {count} sessions wait for the lock"
+        lambda: other.execute(sql).fetchone() == (True,), f"fewer than {count} sessions wait for the lock"
     )
 
 

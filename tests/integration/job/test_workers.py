@@ -109,6 +109,15 @@ def test_signal_to_the_parent_stops_all_workers_after_their_batches(number: int,
     assert_all_moved_once(50)
 
 
+@pytest.fixture
+def _interrupts() -> Iterator[None]:
+    """Processes that are started in the background, as by a shell's &, ignore Ctrl-C otherwise."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
+@pytest.mark.usefixtures("_interrupts")
 def test_second_interrupt_ends_the_process_at_once() -> None:
     make_users(50, "silent")
     wait_at_gate()
