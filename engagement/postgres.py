@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from django.core.exceptions import EmptyResultSet
 from django.db import connection, models
 from psycopg import adapters
 from psycopg.pq import Format
@@ -103,8 +104,12 @@ class AnyOf(Lookup):
 
     def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, tuple[Any, ...]]:
         left, parameters = self.process_lhs(compiler, connection)
+        values = TextArray(map(str, self.rhs))
+        if not values:
+            # As for `in`: Django then asks for nothing.
+            raise EmptyResultSet
         kind = self.lhs.output_field.db_type(connection)
-        return f"{left} = ANY (%s::{kind}[])", (*parameters, TextArray(map(str, self.rhs)))
+        return f"{left} = ANY (%s::{kind}[])", (*parameters, values)
 
 
 class WrittenField(TextField):

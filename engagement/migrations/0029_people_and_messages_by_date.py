@@ -17,7 +17,7 @@ class Migration(migrations.Migration):
         ),
         AddIndexConcurrently(
             model_name="userengagementstate",
-            index=models.Index(fields=["last_activity_at", "user"], name="state_last_activity_idx"),
+            index=models.Index(fields=["last_activity_at"], name="state_last_activity_idx"),
         ),
         AddIndexConcurrently(
             model_name="userengagementstate",

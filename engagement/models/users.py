@@ -190,7 +190,8 @@ class UserEngagementState(models.Model):
                 name="state_remind_later_idx",
             ),
             # Read by the admin: users by their last message.
-            models.Index(fields=("last_activity_at", "user"), name="state_last_activity_idx"),
+            # For a list only. With the user as well, PostgreSQL might take it for the claim of a run.
+            models.Index(fields=("last_activity_at",), name="state_last_activity_idx"),
             # Read by the admin: users of one state by their last message. Active users have their own index.
             models.Index(
                 fields=("state", "last_activity_at", "user"),

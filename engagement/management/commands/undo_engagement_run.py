@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import sys
 from typing import TYPE_CHECKING, Any
@@ -33,10 +32,6 @@ class Command(SentenceCommand):
         " their unsent goodbyes. Safe to interrupt and to repeat. The next run moves the same users"
         " again: correct the cause first."
     )
-
-    def run_from_argv(self, argv: list[str]) -> None:
-        gc.disable()  # As in a run: the rows of a batch hold no cycles.
-        super().run_from_argv(argv)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(

@@ -18,6 +18,7 @@ from engagement.models import (
 )
 from engagement.services.state_machine import transition_state
 from engagement.states import State, Trigger
+from tests.database import execute
 from tests.factories import NOW, make_user, make_users, queue_for
 from tests.integration.admin.pages import act_url, choose, list_url, page_url, rows_of, text_of
 
@@ -131,11 +132,15 @@ def test_list_is_not_sorted_where_no_index_has_the_order(viewer: Client, query: 
 
 @pytest.mark.parametrize("query", [{}, {STATE: "dormant"}, {STATE: "active"}])
 def test_order_by_last_message_uses_an_index(viewer: Client, query: dict[str, str]) -> None:
-    make_users(300, "dormant")
-    make_users(300)
+    make_users(1000, "dormant")
+    make_users(1000)
+    execute(
+        "UPDATE user_engagement_states SET last_activity_at = last_activity_at - random() * interval '1 day'"
+    )
+    execute("ANALYZE user_engagement_states, user_profiles")
     response = viewer.get(USERS, {**query, "o": f"-{BY_LAST_MESSAGE}"})
     plan = response.context["cl"].queryset[:50].explain()
-    assert "Sort Key" not in plan or "Presorted" in plan or "Seq Scan" in plan
+    assert "Sort Key" not in plan or "Presorted" in plan, plan
 
 
 def test_quick_filters_find_their_users(viewer: Client) -> None:

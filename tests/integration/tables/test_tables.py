@@ -140,7 +140,7 @@ INDEXES: Final = {
         "state_active_idx": "(last_activity_at, user_id) WHERE (state = 'active'::text)",
         "state_goodbye_sent_idx": "(goodbye_expires_at, user_id) WHERE (state = 'goodbye_sent'::text)",
         "state_remind_later_idx": "(remind_at, user_id) WHERE (state = 'remind_later'::text)",
-        "state_last_activity_idx": "(last_activity_at, user_id)",
+        "state_last_activity_idx": "(last_activity_at)",
         "state_others_idx": "(state, last_activity_at, user_id) WHERE (NOT (state = 'active'::text))",
     },
     "engagement_state_transitions": {
