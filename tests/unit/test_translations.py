@@ -10,6 +10,7 @@ import pytest
 from babel.messages.catalog import Catalog
 
 from tests import translations
+from tests.themes import with_the_theme_of_the_catalogue
 from tests.translations import SOURCES, Entry, forms_of, updated, written
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def compiled_texts(source: Source) -> dict[object, str]:
     return {key: text for key, text in found.items() if key}
 
 
+@with_the_theme_of_the_catalogue
 @of_each_source
 def test_catalogue_has_all_texts_and_no_others(source: Source) -> None:
     assert texts(written(source)).keys() == texts(updated(source)).keys(), ADVICE

@@ -43,6 +43,7 @@ from tests.integration.admin.visible_texts import (
     untranslated,
 )
 from tests.running import run_job
+from tests.themes import with_the_theme_of_the_catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -206,6 +207,7 @@ class Crawler:
             self.look(self.client.post(url, {"action": action}, follow=True), where=f"{action} on nothing")
 
 
+@with_the_theme_of_the_catalogue
 def test_no_page_shows_a_text_that_is_not_translated(world: None) -> None:
     boss = User.objects.create_superuser("boss", password="right horse")  # noqa: S106  of a test
     User.objects.create_user("ada", is_staff=True)
@@ -227,6 +229,7 @@ def test_no_page_shows_a_text_that_is_not_translated(world: None) -> None:
     }
 
 
+@with_the_theme_of_the_catalogue
 def test_pages_of_a_viewer_are_translated(world: None) -> None:
     carol = User.objects.create_user("carol", is_staff=True)
     carol.groups.add(Group.objects.get(name=VIEWERS))
