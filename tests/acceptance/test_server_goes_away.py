@@ -188,7 +188,8 @@ def test_batch_that_was_committed_while_its_connection_broke_is_counted_once(
         before = seeded(onlooker, due=size.due)
         other.execute("BEGIN")
         take_key(other, first_goodbyes(before)[0])
-        process = start_run("--batch-size", str(size.batch), DATABASE_URL=server.url)
+        one_worker = ("--batch-size", str(size.batch), "--workers", "1")
+        process = start_run(*one_worker, DATABASE_URL=server.url)
         # The ledger is written by then, so the commit that waits is that of a batch.
         wait_until_waiting(onlooker, 1)
         with waiting_for_a_standby(onlooker):
