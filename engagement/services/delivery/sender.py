@@ -26,11 +26,10 @@ from engagement.services.delivery.worker import Pace, Worker
 from engagement.services.job.result import Outcome, outcome_of
 from engagement.services.resilience.retries import RetryPolicy
 from engagement.services.resilience.stop import StopRequest
-from engagement.services.resilience.workers import run_workers, tell_at_once
+from engagement.services.resilience.workers import divided, run_workers, tell_at_once
 from engagement.services.suppression import refuse_without_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import datetime
 
     from engagement.conf import EngagementSettings
@@ -126,7 +125,7 @@ class _Sender:
         return self._run_workers()
 
     def _run_workers(self) -> Outcome:
-        limits = list(self._limits())
+        limits = divided(self._request.limit, self._request.workers)
         works = [
             partial(self._work, limit, Share(number, len(limits))) for number, limit in enumerate(limits)
         ]
@@ -139,16 +138,6 @@ class _Sender:
         together = outcome_of(send, stop=self._stop)
         self._paused = next((paused for _, paused in results if paused), None)
         return next((outcome for outcome, _ in results if outcome.failure), together)
-
-    def _limits(self) -> Iterator[int | None]:
-        """The limit of each worker."""
-        limit, workers = self._request.limit, self._request.workers
-        if limit is None:
-            yield from [None] * workers
-            return
-        each, left_over = divmod(limit, workers)
-        for number in range(min(workers, limit)):
-            yield each + (number < left_over)
 
     def _work(self, limit: int | None, share: Share, tell: Tell) -> tuple[Outcome, Paused | None]:
         """The life of one worker, in this thread or in one of its own."""

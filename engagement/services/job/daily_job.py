@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 from django.db import Error as DatabaseError
-from django.db import connection
 from django.utils import timezone
 
 from engagement.conf import engagement_settings, refuse_misspelt_names
@@ -25,7 +24,7 @@ from engagement.services.message_queue import mark_expired_claims
 from engagement.services.resilience.retries import RetryPolicy
 from engagement.services.resilience.stop import StopRequest
 from engagement.services.resilience.transactions import in_transaction
-from engagement.services.resilience.workers import FEW_BATCHES
+from engagement.services.resilience.workers import choose_workers
 from engagement.states import CHECKS
 
 if TYPE_CHECKING:
@@ -143,16 +142,18 @@ class _Run:
 
     def _choose_workers(self) -> int:
         """As many as asked for; unasked, as many as the setting says if more than a few batches are due."""
-        if connection.in_atomic_block:
-            # Other connections would not see its rows.
-            return 1
-        if self._request.workers:
-            return self._request.workers
-        few = FEW_BATCHES * (self._request.batch_size or self._settings.batch_size)
-        if self._request.limit is not None and self._request.limit <= few:
-            return 1
-        is_large = any(check_run.more_are_due_than(few) for check_run in self._check_runs)
-        return self._settings.workers if is_large else 1
+        asked = self._request.workers
+        return choose_workers(
+            asked or self._settings.workers,
+            batch_size=self._request.batch_size or self._settings.batch_size,
+            has_more_than=lambda users: bool(asked) or self._has_more_than(users),
+        )
+
+    def _has_more_than(self, users: int) -> bool:
+        """Whether the run will move more than so many users of one check."""
+        if self._request.limit is not None and self._request.limit <= users:
+            return False
+        return any(check_run.more_are_due_than(users) for check_run in self._check_runs)
 
     def _count(self) -> bool:
         """Count the skipped users, and the due ones where their number is needed before anyone moves."""

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 from engagement.selectors import audit_log
 from engagement.services.job.check_run import check_runs_of, move_users
 from engagement.services.job.result import Outcome, UserFailure, outcome_of
-from engagement.services.resilience.workers import run_workers
+from engagement.services.resilience.workers import divided, run_workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from uuid import UUID
 
     from engagement.conf import EngagementSettings
@@ -72,7 +71,8 @@ def move_with_workers(
 
     Transaction: each worker opens its own, one per batch, on a connection of its own.
     """
-    shares = list(_shares(request, workers))
+    # All workers claim from the same end, so together they claim the first users.
+    shares = [replace(request, limit=limit) for limit in divided(request.limit, workers)]
     shared = _SharedProgress(progress, workers=len(shares))
     works = [partial(_work, share, settings, stop, shared) for share in shares]
     outcomes: list[Outcome] = []
@@ -84,16 +84,6 @@ def move_with_workers(
 
     together = outcome_of(move, stop=stop)
     return next((outcome for outcome in outcomes if outcome.failure), together)
-
-
-def _shares(request: RunRequest, workers: int) -> Iterator[RunRequest]:
-    """Divide the limit. All workers claim from the same end, so together they claim the first users."""
-    if request.limit is None:
-        yield from [request] * workers
-        return
-    each, left_over = divmod(request.limit, workers)
-    for number in range(min(workers, request.limit)):
-        yield replace(request, limit=each + (number < left_over))
 
 
 def _work(

@@ -9,7 +9,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from django.db import connections
+from django.db import connection, connections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,6 +27,25 @@ _ENDED: Final = object()
 """The last thing that a worker tells."""
 
 log = structlog.get_logger("engagement")
+
+
+def choose_workers(workers: int, *, batch_size: int, has_more_than: Callable[[int], bool]) -> int:
+    """How many of `workers` should share some work: one if it is few batches, or within a transaction.
+
+    `has_more_than` says whether there are more than so many rows. Transaction: that of `has_more_than`.
+    """
+    if connection.in_atomic_block:
+        # Other connections would not see its rows.
+        return 1
+    return workers if has_more_than(FEW_BATCHES * batch_size) else 1
+
+
+def divided(limit: int | None, workers: int) -> list[int | None]:
+    """The limit of each worker. There are no more workers than the limit is."""
+    if limit is None:
+        return [None] * workers
+    each, left_over = divmod(limit, workers)
+    return [each + (number < left_over) for number in range(min(workers, limit))]
 
 
 def tell_at_once(told: Callable[[], None]) -> None:
@@ -63,7 +82,7 @@ def run_workers(
 
     A work gets a function `tell`: what it is given is called in the thread that called this, as is
     `on_poll` several times a second. A work has to look at the stop request itself; here it is only logged.
-    If the system has no more threads, the works without one are left out.
+    If the system has no more threads, the works without one follow in the calling thread.
     Raises what a work raised, and RuntimeError if no thread could be started.
     """
     inbox: SimpleQueue[Any] = SimpleQueue()
@@ -83,7 +102,8 @@ def run_workers(
     for worker in workers:
         if worker.error:
             raise worker.error
-    return [worker.result for worker in workers]
+    without_thread = works[len(workers) :]
+    return [*(worker.result for worker in workers), *(work(tell_at_once) for work in without_thread)]
 
 
 def _start(workers: Sequence[_Worker]) -> Sequence[_Worker]:

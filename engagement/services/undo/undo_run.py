@@ -9,7 +9,6 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 import structlog
-from django.db import connection
 
 from engagement.conf import engagement_settings, refuse_misspelt_names
 from engagement.selectors import audit_log
@@ -19,7 +18,7 @@ from engagement.services.resilience.errors import BatchError, ErrorKind, describ
 from engagement.services.resilience.retries import RetryPolicy
 from engagement.services.resilience.stop import StopRequest
 from engagement.services.resilience.transactions import in_transaction
-from engagement.services.resilience.workers import FEW_BATCHES, run_workers, tell_at_once
+from engagement.services.resilience.workers import choose_workers, run_workers, tell_at_once
 from engagement.services.state_machine import was_committed
 from engagement.services.undo.undo_batch import UndoContext, UndoneBatch, undo_batch
 from engagement.services.undo.undo_result import UndoCounts, UndoResult
@@ -129,18 +128,16 @@ class _Undo:
 
     def carry_out(self) -> bool:
         """Go through the transitions of the run. Returns False if a stop request came first."""
-        workers = self._choose_workers()
+        workers = choose_workers(
+            self._settings.workers, batch_size=self._settings.batch_size, has_more_than=self._has_more_than
+        )
         if workers == 1:
             return self._work(tell_at_once)
         return all(run_workers([self._work] * workers, stop=self._retries.stop))
 
-    def _choose_workers(self) -> int:
-        if connection.in_atomic_block:
-            # Other connections would not see its rows.
-            return 1
-        few = FEW_BATCHES * self._settings.batch_size
-        count = audit_log.transitions_of_run(self._job_id)[: few + 1].count
-        return self._settings.workers if self._retries.read(count) > few else 1
+    def _has_more_than(self, transitions: int) -> bool:
+        some = audit_log.transitions_of_run(self._job_id)[: transitions + 1]
+        return self._retries.read(some.count) > transitions
 
     def _work(self, tell: Tell) -> bool:
         while not self._retries.stop.is_set():

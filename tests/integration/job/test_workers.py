@@ -90,7 +90,7 @@ def test_failed_users_of_all_workers_are_reported_once() -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signal_to_the_parent_stops_all_workers_after_their_batches(number: int, code: int) -> None:
+def test_signal_stops_all_workers_after_their_batches(number: int, code: int) -> None:
     make_users(50, "silent")
     wait_at_gate()
     with closed_gate() as gate:
@@ -200,12 +200,15 @@ def threads_that_start(monkeypatch: pytest.MonkeyPatch, count: int) -> Iterator[
         yield
 
 
-def test_fewer_threads_than_asked_for_do_the_same_work(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("limit", "moved"), [(None, 30), (20, 20)])
+def test_fewer_threads_than_asked_for_do_the_same_work(
+    monkeypatch: pytest.MonkeyPatch, limit: int | None, moved: int
+) -> None:
     make_users(30, "silent")
     with threads_that_start(monkeypatch, 2):
-        result = run_job(workers=8, batch_size=4)
-    assert (result.status, result.succeeded) == ("succeeded", 30)
-    assert_all_moved_once(30)
+        result = run_job(workers=8, batch_size=4, limit=limit)
+    assert (result.status, result.succeeded) == ("succeeded", moved)
+    assert_all_moved_once(moved)
 
 
 def test_run_without_any_thread_ends_in_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
