@@ -126,11 +126,6 @@ def undoings_of_run(job_id: UUID) -> list[Undoing]:
     return sorted(undoings, key=lambda undoing: undoing.last_at, reverse=True)
 
 
-def count_transitions_of_run(job_id: UUID) -> dict[str, int]:
-    """By trigger: how many users a run has moved."""
-    return dict(transitions_of_run(job_id).values_list("trigger").annotate(Count("pk")))
-
-
 def transitions_after(job_id: UUID, *, after: UUID | None, size: int) -> list[Transition]:
     """The first `size` transitions of a run after the id `after`, in the order of their ids."""
     rows = transitions_of_run(job_id)

@@ -14,7 +14,7 @@ from engagement.models import IN_DOUBT, EngagementMessage, EngagementStateTransi
 from engagement.schedule import first_run_from
 from engagement.selectors import due_users
 from engagement.selectors.audit_log import first_id_of
-from engagement.selectors.deliveries import NOT_DELIVERED
+from engagement.selectors.deliveries import DUE_AT, NOT_DELIVERED
 from engagement.states import CHECKS, State, Trigger
 
 if TYPE_CHECKING:
@@ -125,10 +125,9 @@ def message_backlog(*, now: datetime) -> Backlog:
     """Found by the partial indexes of the statuses, in four statements."""
     pending = EngagementMessage.objects.filter(status=MessageStatus.PENDING)
     failed = EngagementMessage.objects.filter(status=MessageStatus.FAILED)
-    due_at = Coalesce("next_attempt_at", "scheduled_for")
     waiting = list(
         pending.values_list("outcome_reason").annotate(
-            Count("pk"), Min("scheduled_for"), first_due_at=Min(due_at)
+            Count("pk"), Min("scheduled_for"), first_due_at=Min(DUE_AT)
         )
     )
     first_due_at = min((due_at for *_, due_at in waiting), default=None)

@@ -39,7 +39,8 @@ WAITING_ALLOW_LIST: Final = "waiting_allow_list"
 NOT_DELIVERED: Final = Q(failed_at__isnull=False, delivered_at__isnull=True, read_at__isnull=True)
 """Of sent messages: a receipt said that the message failed, and none that it arrived."""
 
-_DUE_AT: Final = Coalesce("next_attempt_at", "scheduled_for")
+DUE_AT: Final = Coalesce("next_attempt_at", "scheduled_for")
+"""When a pending message is to be sent, as the sender's index has it."""
 
 
 class Candidate(NamedTuple):
@@ -175,9 +176,7 @@ _QUEUED_MESSAGE: Final = f"""
 
 def due_messages(types: Collection[MessageType], *, now: datetime) -> QuerySet[EngagementMessage]:
     """Pending messages of these types whose time has come."""
-    due = EngagementMessage.objects.alias(due_at=_DUE_AT).filter(
-        status=MessageStatus.PENDING, due_at__lte=now
-    )
+    due = EngagementMessage.objects.alias(due_at=DUE_AT).filter(status=MessageStatus.PENDING, due_at__lte=now)
     return due if set(types) == set(MessageType) else due.filter(message_type__in=types)
 
 
@@ -225,7 +224,7 @@ class _Replies:
 
 
 def _page(types: Sequence[MessageType], *, now: datetime, after: Candidate | None) -> list[Candidate]:
-    due = due_messages(types, now=now).alias(due_at=_DUE_AT)
+    due = due_messages(types, now=now).alias(due_at=DUE_AT)
     if after:
         due = due.filter(Q(due_at__gt=after.due_at) | Q(due_at=after.due_at, id__gt=after.id))
     columns = ("id", "user_id", "message_type")
@@ -260,7 +259,7 @@ def count_pending_goodbyes() -> int:
 
 def oldest_due_at(types: Collection[MessageType], *, now: datetime) -> datetime | None:
     """Since when the oldest due message of these types waits. One that the sender holds back is not due."""
-    oldest: datetime | None = due_messages(types, now=now).aggregate(oldest=Min(_DUE_AT))["oldest"]
+    oldest: datetime | None = due_messages(types, now=now).aggregate(oldest=Min(DUE_AT))["oldest"]
     return oldest
 
 

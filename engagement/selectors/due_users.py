@@ -43,12 +43,18 @@ class Condition(NamedTuple):
     holds: Q
 
 
-GOODBYE_CONDITIONS: Final = (
-    Condition(SkipReason.OPTED_OUT, Q(user__reengagement_opt_out=False)),
-    Condition(SkipReason.NO_DESTINATION, Q(user__whatsapp_jid__regex=VISIBLE)),
-)
-"""The conditions beside the silence. A user who breaks several is counted under the first."""
+def goodbye_conditions(*, profile: str = "user__") -> tuple[Condition, ...]:
+    """The conditions beside the silence. A user who breaks several is counted under the first.
 
+    `profile` leads from the filtered rows to the profile.
+    """
+    return (
+        Condition(SkipReason.OPTED_OUT, Q(**{f"{profile}reengagement_opt_out": False})),
+        Condition(SkipReason.NO_DESTINATION, Q(**{f"{profile}whatsapp_jid__regex": VISIBLE})),
+    )
+
+
+GOODBYE_CONDITIONS: Final = goodbye_conditions()
 MAY_GET_GOODBYE: Final = reduce(and_, (condition.holds for condition in GOODBYE_CONDITIONS))
 
 
@@ -94,10 +100,13 @@ class DueCounts(NamedTuple):
 
 def past_cutoff(check: Check, *, now: datetime, policy: Policy) -> QuerySet[UserEngagementState]:
     """Users of the check's state whose time has come, skipped ones included."""
+    return UserEngagementState.objects.filter(is_past_cutoff(check, now=now, policy=policy))
+
+
+def is_past_cutoff(check: Check, *, now: datetime, policy: Policy, state: str = "") -> Q:
+    """The condition of `past_cutoff`. `state` leads from the filtered rows to the state row."""
     cutoff_at = check.cutoff_at(now=now, policy=policy)
-    return UserEngagementState.objects.filter(
-        **{"state": check.state.value, f"{check.due_column}__lt": cutoff_at}
-    )
+    return Q(**{f"{state}state": check.state.value, f"{state}{check.due_column}__lt": cutoff_at})
 
 
 def due(check: Check, *, now: datetime, policy: Policy) -> QuerySet[UserEngagementState]:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from functools import reduce
-from operator import or_
+from operator import and_, or_
 from typing import TYPE_CHECKING
 
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
-from django.db.models import Q
 
 from engagement.models import (
-    VISIBLE,
     EngagementMessage,
     EngagementStateTransition,
     MessageType,
     UserProfile,
 )
+from engagement.selectors import due_users
 from engagement.selectors.audit_log import first_id_of
 from engagement.selectors.goodbyes import Goodbye
 from engagement.states import State, Trigger
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from django.db.models import Model, QuerySet
+    from django.db.models import Model, Q, QuerySet
 
     from engagement.states import Check, Policy
 
@@ -46,11 +45,9 @@ def due_profiles(checks: Iterable[Check], *, now: datetime, policy: Policy) -> Q
 
 
 def _due_profiles(check: Check, *, now: datetime, policy: Policy) -> Q:
-    past = {f"engagement_state__{check.due_column}__lt": check.cutoff_at(now=now, policy=policy)}
-    is_past = Q(engagement_state__state=check.state, **past)
-    if not check.sends_goodbye:
-        return is_past
-    return is_past & Q(reengagement_opt_out=False, whatsapp_jid__regex=VISIBLE)
+    is_past = due_users.is_past_cutoff(check, now=now, policy=policy, state="engagement_state__")
+    conditions = due_users.goodbye_conditions(profile="") if check.sends_goodbye else ()
+    return reduce(and_, (condition.holds for condition in conditions), is_past)
 
 
 def users_with_messages(statuses: Collection[str]) -> QuerySet[EngagementMessage, UUID]:

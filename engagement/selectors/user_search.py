@@ -10,6 +10,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Q
 from django.db.models.functions import Reverse
+from django.utils.translation import gettext_noop
 
 from engagement.addresses import endings, spellings
 from engagement.models import NUMBER, EngagementMessage, EngagementStateTransition, UserProfile
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 MAX_FOUND: Final = 200
 """Users found by a part of an address."""
 
-MARKED_AS_ACTIVE: Final = "Marked as active."
+MARKED_AS_ACTIVE: Final = gettext_noop("Marked as active.")
 """How the admin's log names the one support action that the audit log has too."""
 
 _PHONE_NUMBER: Final = re.compile(r"\+?[\d\s().-]+")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
@@ -106,7 +107,9 @@ def test_move_back_is_not_counted_as_a_move_of_the_run() -> None:
     make_users(3, "silent")
     job_id = run_job().job_id
     undo(job_id)
-    assert audit_log.count_transitions_of_run(job_id) == {"inactivity_14d": 3}
+    assert Counter(audit_log.transitions_of_run(job_id).values_list("trigger", flat=True)) == {
+        "inactivity_14d": 3
+    }
 
 
 def test_dry_run_says_the_same_and_writes_nothing() -> None:
