@@ -44,7 +44,7 @@ def test_deadlock_costs_a_retry_and_no_user_fails(
     # PostgreSQL ends the session whose deadlock_timeout is over first: that of the run.
     other.execute("SET LOCAL deadlock_timeout = '1min'")
     take_key(other, claimed_too)
-    process = start_run("--batch-size", "100")
+    process = start_run("--batch-size", "100", "--workers", "1")
     wait_until_waiting(onlooker, 1)
     # The run holds this row and waits for the key; now each waits for the other.
     other.execute("UPDATE user_engagement_states SET updated_at = now() WHERE user_id = %s", [claimed_first])

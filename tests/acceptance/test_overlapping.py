@@ -36,7 +36,8 @@ def start_together(onlooker: psycopg.Connection, size: Size) -> list[subprocess.
     with onlooker.transaction():
         onlooker.execute("LOCK TABLE user_engagement_states IN ACCESS EXCLUSIVE MODE")
         processes = [
-            start_run("--batch-size", str(size.batch), name=f"{JOB}-{number}") for number in range(RUNS)
+            start_run("--batch-size", str(size.batch), "--workers", "1", name=f"{JOB}-{number}")
+            for number in range(RUNS)
         ]
         wait_until_waiting(onlooker, RUNS)
     return processes

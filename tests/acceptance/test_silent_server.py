@@ -89,7 +89,9 @@ def test_run_ends_although_nobody_answers(committed: None, proxy: Proxy, *, inte
     wait_at_gate()
     with closed_gate() as gate:
         process = start_process(
-            "run_engagement_daily", "--json", "--batch-size", "2", DATABASE_URL=proxy.url, **LIMITS
+            *("run_engagement_daily", "--json", "--batch-size", "2", "--workers", "1"),
+            DATABASE_URL=proxy.url,
+            **LIMITS,
         )
         wait_for_somebody_at_the_gate(gate)
         proxy.fall_silent()

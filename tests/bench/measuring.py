@@ -30,7 +30,7 @@ class Measurement:
 
     seconds: float
     peak_megabytes: float | None = None
-    """Of the largest of its processes; None where PostgreSQL alone did the work."""
+    """None where PostgreSQL alone did the work."""
 
 
 def of_process(*command: str, **environment: str) -> Measurement:
@@ -51,7 +51,7 @@ def of_process(*command: str, **environment: str) -> Measurement:
 
 
 class _Peak(Thread):
-    """Watches the memory of a process and its children.
+    """Watches the memory of a process.
 
     The operating system's own figure for an ended process, `ru_maxrss`, begins with the memory of the
     process that started it: this one.
@@ -65,14 +65,12 @@ class _Peak(Thread):
 
     def run(self) -> None:
         while Path(f"/proc/{self._process_id}").exists():
-            children = _read(f"/proc/{self._process_id}/task/{self._process_id}/children").split()
-            for process_id in (str(self._process_id), *children):
-                found = re.search(r"VmHWM:\s+(\d+)", _read(f"/proc/{process_id}/status"))
-                self._kilobytes = max(self._kilobytes, int(found[1]) if found else 0)
+            found = re.search(r"VmHWM:\s+(\d+)", _read(f"/proc/{self._process_id}/status"))
+            self._kilobytes = max(self._kilobytes, int(found[1]) if found else 0)
             time.sleep(WATCH_SECONDS)
 
     def megabytes(self) -> float | None:
-        """The peak of the largest process. None on a system without /proc."""
+        """The peak. None on a system without /proc."""
         self.join()
         return self._kilobytes / 1024 or None
 

@@ -107,6 +107,7 @@ def _listen(page: Page, problems: list[str]) -> None:
 
 
 def _failures(request: Request) -> list[str]:
-    # The browser gives up a page whose answer is a file, and what a page still loads when it is left.
-    is_given_up = request.failure == "net::ERR_ABORTED"
+    # The browser gives up a page whose answer is a file, and the icon of a page that is left meanwhile.
+    may_be_given_up = request.is_navigation_request() or request.url.endswith("/icon.svg")
+    is_given_up = may_be_given_up and request.failure == "net::ERR_ABORTED"
     return [] if is_given_up else [f"{request.url}: {request.failure}"]

@@ -83,6 +83,12 @@ def choose(
     return client.post(list_url(model) + query, data, follow=True)
 
 
+def cell(page: str, name: str) -> str:
+    """The text of a column of the only row."""
+    (found,) = re.findall(rf'<t[dh][^>]*class="field-{name} [^>]*>(.*?)</t[dh]>', page, re.DOTALL)
+    return " ".join(re.sub(r"<[^>]*>", " ", found).split())
+
+
 def download(client: Client, *rows: Model) -> str:
     """The CSV of these rows."""
     return content_of(choose(client, type(rows[0]), "download", *rows))

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
+from django.utils import timezone
 from freezegun import freeze_time
 
+from engagement.admin.admin_log import record
 from engagement.groups import SUPPORT
-from engagement.models import MessageType, UserProfile
+from engagement.models import MessageType
 from tests.factories import NOW, make_user, queue_for
 from tests.integration.admin.conftest import logged_in
 from tests.integration.admin.pages import act_url, content_of, link_to, rows_of, text_of
@@ -51,21 +53,13 @@ def test_actions_are_filtered_by_person_day_and_user(support: Client, viewer: Cl
     users = [make_user().user for _ in range(2)]
     for account, user, days in ((ada, users[0], 0), (ada, users[1], 1), (grace, users[0], 2)):
         with freeze_time(NOW - timedelta(days=days)):
-            record(account, user)
+            record(user, "Opted in.", account=account, now=timezone.now())
     assert len(rows_of(viewer, ACTIONS)) == 3
     assert len(rows_of(viewer, ACTIONS, by="grace")) == 1
     assert len(rows_of(viewer, ACTIONS, by=[SUPPORT, "grace"])) == 3
     assert len(rows_of(viewer, ACTIONS, action_time_from=str(NOW.date()))) == 1
     assert len(rows_of(viewer, ACTIONS, q=str(users[0].pk))) == 2
     assert len(rows_of(viewer, ACTIONS, object_id__exact=str(users[1].pk))) == 1
-
-
-def record(account: User, profile: UserProfile) -> None:
-    from django.utils import timezone
-
-    from engagement.admin.admin_log import record as record_action
-
-    record_action(profile, "Opted in.", account=account, now=timezone.now())
 
 
 def test_changes_of_accounts_and_tokens_are_for_those_who_see_them(

@@ -20,7 +20,7 @@ from engagement.services.state_machine import transition_state
 from engagement.states import State, Trigger
 from tests.database import execute
 from tests.factories import NOW, make_user, make_users, queue_for
-from tests.integration.admin.pages import act_url, choose, list_url, page_url, rows_of, text_of
+from tests.integration.admin.pages import act_url, cell, choose, list_url, page_url, rows_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,12 +42,6 @@ STATE: Final = "engagement_state__state__exact"
 def frozen() -> Iterator[None]:
     with freeze_time(NOW):
         yield
-
-
-def cell(page: str, name: str) -> str:
-    """The text of a column of the only row."""
-    (found,) = re.findall(rf'<t[dh][^>]*class="field-{name} [^>]*>(.*?)</t[dh]>', page, re.DOTALL)
-    return " ".join(re.sub(r"<[^>]*>", " ", found).split())
 
 
 def quick_links(client: Client) -> dict[str, str]:

@@ -18,7 +18,7 @@ from engagement.models import (
     EngagementStateTransition,
     UserEngagementState,
 )
-from engagement.services.resilience.stop import StopRequest
+from engagement.services.resilience.stop import StopAfter, StopRequest
 from engagement.services.support import bring_back
 from tests.database import execute, fail_moves_of
 from tests.factories import NOW, make_run, make_user, make_users
@@ -179,20 +179,10 @@ def test_unknown_run_is_not_found(support: Client) -> None:
     assert support.get(url).status_code == 404
 
 
-class StopAtOnce(StopRequest):
-    """No time at all."""
-
-    def __init__(self, _seconds: float) -> None:
-        super().__init__()
-
-    def is_set(self) -> bool:
-        return True
-
-
 def test_preview_that_takes_too_long_is_given_up(
     support: Client, run: EngagementJobRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(undo_view, "StopAfter", StopAtOnce)
+    monkeypatch.setattr(undo_view, "StopAfter", lambda _seconds: StopAfter(0))
     page = support.post(undo_url(run), {"confirmed": "2 2"}).content.decode()
     assert "This takes too long for a web page at the moment." in page
     assert count_undone() == 0
@@ -202,7 +192,7 @@ def test_undo_that_takes_too_long_says_that_more_is_to_do(
     support: Client, run: EngagementJobRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = text_of(support, undo_url(run))
-    stops = iter((StopRequest(), StopAtOnce(0)))
+    stops = iter((StopRequest(), StopAfter(0)))
     monkeypatch.setattr(undo_view, "StopAfter", lambda _seconds: next(stops))
     response = support.post(undo_url(run), {"confirmed": confirmed(page)}, follow=True)
     assert reports(response) == [

@@ -269,7 +269,9 @@ class TestInAProcessOfItsOwn:
         make_users(9, "silent")
         wait_at_gate()
         with closed_gate() as gate:
-            process = start_process("run_engagement_daily", "--batch-size", "3", "--now", NOW.isoformat())
+            process = start_process(
+                *("run_engagement_daily", "--now", NOW.isoformat()), *("--batch-size", "3", "--workers", "1")
+            )
             wait_for_somebody_at_the_gate(gate)
             process.kill()
             process.communicate(timeout=60)

@@ -118,7 +118,7 @@ def test_two_runs_at_once_have_a_row_each() -> None:
     make_users(30, "silent")
     wait_at_gate()
     with closed_gate() as gate:
-        processes = [start_process(*RUN) for _ in range(2)]
+        processes = [start_process(*RUN, "--workers", "1") for _ in range(2)]
         wait_for_somebody_at_the_gate(gate, count=2)
         assert {row.status for row in EngagementJobRun.objects.all()} == {"running"}
     assert [end(process) for process in processes] == [0, 0]

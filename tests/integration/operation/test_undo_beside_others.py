@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("committed")
 
+ONE_BY_ONE: Final = {"ENGAGEMENT_BATCH_SIZE": "3", "ENGAGEMENT_WORKERS": "1"}
+"""One small batch after the other."""
 CODES: Final = {"deadlock": "40P01", "lock timeout": "55P03", "disk full": "53100", "shutdown": "57P01"}
 
 
@@ -221,8 +223,7 @@ def test_signal_lets_the_batch_in_hand_finish(number: signal.Signals, code: int)
     job_id = str(run_job().job_id)
     wait_at_gate()
     with closed_gate() as gate:
-        one_by_one = {"ENGAGEMENT_BATCH_SIZE": "3", "ENGAGEMENT_WORKERS": "1"}
-        process = start_process("undo_engagement_run", job_id, "--json", **one_by_one)
+        process = start_process("undo_engagement_run", job_id, "--json", **ONE_BY_ONE)
         wait_for_somebody_at_the_gate(gate)
         process.send_signal(number)
     out, err = process.communicate(timeout=60)
@@ -241,7 +242,7 @@ def test_killed_undo_is_finished_by_the_next_one() -> None:
     job_id = str(run_job().job_id)
     wait_at_gate()
     with closed_gate() as gate:
-        process = start_process("undo_engagement_run", job_id, ENGAGEMENT_BATCH_SIZE="3")
+        process = start_process("undo_engagement_run", job_id, **ONE_BY_ONE)
         wait_for_somebody_at_the_gate(gate)
         process.kill()
         process.communicate(timeout=60)

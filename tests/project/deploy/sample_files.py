@@ -6,8 +6,8 @@ import sys
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Final
 
-from engagement.management.commands.check_engagement_runs import DEFAULT_MAX_AGE
 from engagement.schedule import DEFAULT_RUN_TIME
+from engagement.services.run_monitor import DEFAULT_MAX_AGE
 from tests.project.docs.markdown import DOCS, REFERENCE, rows, section
 from tests.running import PROJECT
 
