@@ -9,7 +9,6 @@ from django.contrib import admin, messages
 from django.contrib.auth import views
 from django.contrib.auth.forms import PasswordResetForm, SetPasswordForm
 from django.contrib.auth.signals import user_login_failed
-from django.core.exceptions import ValidationError
 from django.http import Http404, HttpResponse
 from django.urls import path, reverse_lazy
 from django.utils.translation import gettext as _
@@ -64,13 +63,6 @@ class ForgottenPasswordForm(PasswordResetForm):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.fields["email"].widget = UnfoldAdminEmailInputWidget({"autocomplete": "email"})
-
-    def clean_email(self) -> str:
-        email: str = self.cleaned_data["email"]
-        # PostgreSQL cannot store a zero character.
-        if "\0" in email:
-            raise ValidationError(_("Enter a valid email address."))
-        return email
 
     def save(self, *, request: HttpRequest, **_options: Any) -> None:  # type: ignore[override]
         """Send a link to each active account with this address that has a password."""

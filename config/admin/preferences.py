@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import available_timezones
 
@@ -115,9 +116,14 @@ def preferences_page(request: HttpRequest, *, context: dict[str, Any]) -> HttpRe
     return TemplateResponse(request, "preferences.html", context)
 
 
-def _places() -> list[str]:
-    """The zones that are named after places. The others are abbreviations and old names."""
-    return sorted(name for name in available_timezones() if "/" in name and not name.startswith("Etc/"))
+@cache
+def _places() -> tuple[str, ...]:
+    """The zones that are named after places. The others are abbreviations and old names.
+
+    Read once: each zone is a file.
+    """
+    names = (name for name in available_timezones() if "/" in name and not name.startswith("Etc/"))
+    return tuple(sorted(names))
 
 
 def _preferences_of(request: HttpRequest) -> dict[str, str]:

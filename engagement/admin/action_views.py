@@ -198,7 +198,6 @@ class SupportActionsAdmin(ReadOnlyAdmin):
         context = {
             **self.admin_site.each_context(request),
             "title": heading,
-            "heading": heading,
             "opts": self.opts,
             "action": action,
             "submit_variant": "danger" if action.is_destructive else "primary",

@@ -74,6 +74,11 @@ def moment(instant: datetime, *, now: datetime) -> str:
     return shown_as(instant, relative(instant, now=now))
 
 
+def dated(instant: datetime, *, now: datetime) -> str:
+    """The time, and in parentheses how long ago it was or how soon it will be."""
+    return fill("%(date)s (%(ago)s)", date=shown_time(instant), ago=relative(instant, now=now))
+
+
 def run_status_text(status: str) -> str:
     """The status of a run, `vanished` included."""
     return str(RUN_STATUS_TEXTS[status])

@@ -14,6 +14,7 @@ from django.utils.translation import gettext, gettext_noop, ngettext, override
 
 from engagement.formatting import number_text
 from engagement.models import MessageType
+from engagement.selectors.user_search import MARKED_AS_ACTIVE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,6 @@ def ngettext_noop(one: str, many: str) -> tuple[str, str]:
     return one, many
 
 
-MARKED_AS_ACTIVE: Final = gettext_noop("Marked as active.")
 OPTED_OUT: Final = gettext_noop("Opted out.")
 OPTED_OUT_CANCELLED: Final = ngettext_noop(
     "Opted out; {number} pending message cancelled.", "Opted out; {number} pending messages cancelled."

@@ -87,9 +87,7 @@ def _indented(value: object) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
 
 
-def column(
-    name: str, show: Callable[..., str], *, request: HttpRequest, title: str = ""
-) -> Callable[[Any], str]:
+def column(name: str, show: Callable[..., str], *, request: HttpRequest) -> Callable[[Any], str]:
     """A column of a list or a line of a page, masked unless the staff account may see addresses."""
     unmasked = may_see_contacts(request)
 
@@ -97,5 +95,5 @@ def column(
         return show(getattr(row, name), unmasked=unmasked)
 
     shown.__name__ = name
-    shown.short_description = title or gettext_lazy(name.replace("_", " "))  # type: ignore[attr-defined]  # for the admin
+    shown.short_description = gettext_lazy(name.replace("_", " "))  # type: ignore[attr-defined]  # for the admin
     return shown

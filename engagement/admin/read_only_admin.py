@@ -174,7 +174,6 @@ class ReadOnlyAdmin(ExportAdmin):
         changelist.order_help = self.order_help(request)
         summary = filter_summary(changelist, extra_lookups=self.extra_lookups)
         changelist.notes = [summary, vars(request).get("search_note", "")]
-        changelist.filters_in_words = summary
         changelist.quick_links = self.quick_links(request)
         noun = self.counted_as or self.opts.verbose_name_raw
         changelist.count_in_words = count_text(changelist.result_count, noun)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from engagement.schedule import iso_text
@@ -10,11 +11,13 @@ from engagement.selectors.job_runs import answered_for, last_good_runs, latest_r
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from engagement.models import EngagementJobRun
     from engagement.states import Check
 
+DEFAULT_MAX_AGE: Final = timedelta(hours=26)
+"""How old the last good run may be: one day, plus two hours for a late run."""
 RUNS_LISTED: Final = 3
 
 

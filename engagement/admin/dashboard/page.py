@@ -14,7 +14,7 @@ from engagement.admin import links
 from engagement.admin.dashboard.charts import goodbye_bars, transitions_chart, weekly_chart
 from engagement.admin.dashboard.status import NOTABLE, status
 from engagement.admin.filters import next_run_at, now_of
-from engagement.admin.labels import RUN_COLORS, near, relative, run_status_text
+from engagement.admin.labels import RUN_COLORS, relative, run_status_text
 from engagement.conf import engagement_settings
 from engagement.delivery_wording import outcome_text
 from engagement.formatting import fill, number_text
@@ -106,7 +106,6 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "search_help": user_admin.search_help(request),
         "states": _states(),
         "due": _due(now),
-        "next_run": near(next_run_at(request), now=now),
         "messages_waiting": _messages(backlog, now=now),
         "runs": _runs(runs, transitions, now=now),
         "runs_url": links.list_url("runs"),

@@ -15,8 +15,8 @@ from engagement.local_times import shown_time
 from engagement.models import MessageStatus, RunStatus
 from engagement.selectors.deliveries import pauses
 from engagement.selectors.job_runs import VANISHED, status_of_run
-from engagement.services.run_monitor import age_of_good_run
-from engagement.states import HOUR
+from engagement.services import run_monitor
+from engagement.services.delivery import monitor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from engagement.models import EngagementJobRun
     from engagement.selectors.dashboard import Backlog
 
-MAX_AGE_OF_RUN: Final = 26 * HOUR
-"""As `check_engagement_runs` has it without options."""
-MAX_WAIT: Final = 0.5 * HOUR
-"""As `check_sending` has it without options."""
 
 URGENT: Final = "danger"
 NOTABLE: Final = "warning"
@@ -89,7 +85,7 @@ def status(
     """Look at the runs (the latest first), the queue and the pauses, in a constant number of statements."""
     last = runs[0] if runs else None
     problems = [
-        *_run_problems(last, age_of_good_run(now=now), now=now),
+        *_run_problems(last, run_monitor.age_of_good_run(now=now), now=now),
         *(_pause_problems(now) if sees_pauses else ()),
         *_waiting_problems(backlog.oldest_due_at, now=now),
         *_message_problems(backlog),
@@ -119,7 +115,7 @@ def _run_problems(
         yield Problem(NOTABLE, _("The daily job has not run yet."), _("Start it:"), command=RUN_COMMAND)
         return
     url, outcome = links.run_url(last.job_id), status_of_run(last, now=now)
-    is_fresh = age is not None and age <= MAX_AGE_OF_RUN
+    is_fresh = age is not None and age <= run_monitor.DEFAULT_MAX_AGE
     if not is_fresh and outcome != RunStatus.RUNNING:
         yield _overdue(age)
     if outcome in {RunStatus.FAILED, RunStatus.INTERRUPTED, VANISHED}:
@@ -156,7 +152,7 @@ def _pause_problems(now: datetime) -> Iterator[Problem]:
 
 
 def _waiting_problems(oldest: datetime | None, *, now: datetime) -> Iterator[Problem]:
-    if oldest is None or now - oldest <= MAX_WAIT:
+    if oldest is None or now - oldest <= monitor.DEFAULT_MAX_AGE:
         return
     text = _("The oldest message has been due for %(period)s.") % {
         "period": duration_text(now - oldest, units=1)

@@ -7,13 +7,13 @@ from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.contrib.admin.utils import label_for_field
-from django.db.models.functions import Coalesce
 from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import CheckboxFilter, ChoicesCheckboxFilter
 from unfold.decorators import display
 
+from engagement.admin import links
 from engagement.admin.action_views import SupportActionsAdmin
 from engagement.admin.change_list import quick_links_to
 from engagement.admin.export import ExportColumn
@@ -29,6 +29,7 @@ from engagement.admin.support_actions import ARRIVED, CANCEL, NOT_ARRIVED, RETRY
 from engagement.delivery_wording import OUTCOME_REASONS
 from engagement.models import EngagementMessage, MessageStatus
 from engagement.privacy import redact
+from engagement.selectors.deliveries import DUE_AT
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -85,7 +86,7 @@ class EngagementMessageAdmin(MessageTextsAdmin, RowsOfUsersAdmin, SupportActions
 
     def get_ordering(self, request: HttpRequest) -> Sequence[Any]:
         # In the order of the sender's index.
-        return (Coalesce("next_attempt_at", "scheduled_for"), "id") if _is_queue(request) else self.ordering
+        return (DUE_AT, "id") if _is_queue(request) else self.ordering
 
     def order_help(self, request: HttpRequest) -> str:
         return gettext("Next to be sent first.") if _is_queue(request) else super().order_help(request)
@@ -167,8 +168,8 @@ class EngagementMessageAdmin(MessageTextsAdmin, RowsOfUsersAdmin, SupportActions
     @display(description=_("message"))
     def type_link(self, row: EngagementMessage) -> str:
         return format_html(
-            '<a class="engagement-link" href="{}/change/" title="{}">{}</a>',
-            row.pk,
+            '<a class="engagement-link" href="{}" title="{}">{}</a>',
+            links.message_url(row.pk),
             row.pk,
             row.get_message_type_display(),
         )

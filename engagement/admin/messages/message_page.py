@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from engagement.admin.labels import MESSAGE_COLORS, relative
+from engagement.admin.labels import MESSAGE_COLORS, dated
 from engagement.admin.masking import shown_address, shown_json, shown_secret, shown_text
 from engagement.admin.messages.texts import error_text, message_text
 from engagement.admin.people.names import name_of_user, short_id
 from engagement.delivery_wording import OUTCOME_REASONS, delivery_text
-from engagement.formatting import fill
 from engagement.local_times import shown_time
 from engagement.models import MessageStatus, MessageType
 from engagement.selectors.user_search import locale_of
@@ -90,7 +89,7 @@ def _facts(message: EngagementMessage, *, now: datetime, unmasked: bool) -> Iter
         (_("Reported as failed"), message.failed_at),
     ):
         if instant is not None:
-            yield name, fill("%(date)s (%(ago)s)", date=shown_time(instant), ago=relative(instant, now=now))
+            yield name, dated(instant, now=now)
     if message.retry_count:
         yield _("Failed attempts"), str(message.retry_count)
     if reason := message.outcome_reason:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponseRedirect
-from django.urls import reverse
 from unfold.admin import ModelAdmin
 
+from engagement.admin import links
 from engagement.models import UserEngagementState
 
 if TYPE_CHECKING:
@@ -30,9 +30,7 @@ class OldStatesAdmin(ModelAdmin):
         for name in request.GET:
             if name.startswith(_OF_STATE):
                 query.setlist(f"engagement_state__{name}", query.pop(name))
-        return HttpResponseRedirect(
-            f"{reverse('admin:engagement_userprofile_changelist')}?{query.urlencode()}"
-        )
+        return HttpResponseRedirect(f"{links.list_url('users')}?{query.urlencode()}")
 
     def change_view(
         self, request: HttpRequest, object_id: str, *_args: Any, **_options: Any
@@ -42,7 +40,7 @@ class OldStatesAdmin(ModelAdmin):
             raise PermissionDenied
         if state is None:
             raise Http404
-        return HttpResponseRedirect(reverse("admin:engagement_userprofile_change", args=(state.user_id,)))
+        return HttpResponseRedirect(links.user_url(state.user_id))
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
         return False

@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from engagement.admin import links
-from engagement.admin.labels import MESSAGE_COLORS, relative, state_text
+from engagement.admin.labels import MESSAGE_COLORS, dated, state_text
 from engagement.admin.masking import shown_address, shown_text
 from engagement.admin.messages.texts import error_text, message_text
 from engagement.admin.people.columns import NOT_QUEUED, Fate, fate_of_goodbye
@@ -155,7 +155,7 @@ def _profile_facts(profile: UserProfile, *, now: datetime, unmasked: bool) -> It
         template = _("%(yes_or_no)s, since %(date)s")
         opted_out = fill(template, yes_or_no=opted_out, date=shown_time(profile.opt_out_changed_at))
     yield _("Opted out"), opted_out
-    yield _("First seen"), _date(profile.created_at, now=now)
+    yield _("First seen"), dated(profile.created_at, now=now)
 
 
 def _state_facts(
@@ -171,11 +171,7 @@ def _state_facts(
         (_("Reminder due"), status.remind_at),
     ):
         if instant is not None:
-            yield name, _date(instant, now=now)
-
-
-def _date(instant: datetime, *, now: datetime) -> str:
-    return fill("%(date)s (%(ago)s)", date=shown_time(instant), ago=relative(instant, now=now))
+            yield name, dated(instant, now=now)
 
 
 def _shown_messages(

@@ -54,7 +54,7 @@ _FIELDS: Final = {"moved": "succeeded"}
 class EngagementJobRunAdmin(ReadOnlyAdmin):
     """The runs of the daily job."""
 
-    list_display = ("now", "status_label", "moved", "failed", "skipped", "undone", "duration", "started_at")
+    columns = ("now", "status_label", "moved", "failed", "skipped", "undone", "duration", "started_at")
     list_filter = (RunStatusFilter, CheckFilter, ("started_at", DayRangeFilter))
     search_fields = ("job_id__exact",)
     ordering = ("-started_at", "-job_id")
@@ -135,15 +135,6 @@ class EngagementJobRunAdmin(ReadOnlyAdmin):
         if not (request.user.has_perm(UNDO_PERMISSION) and run.succeeded):
             return ""
         return reverse(f"{self.admin_site.name}:engagement_engagementjobrun_undo", args=(run.pk,))
-
-    @display(description=_COUNTS["moved"])
-    def moved(self, run: EngagementJobRun) -> int:
-        return run.succeeded
-
-    @display(description=_COUNTS["undone"])
-    def undone(self, run: EngagementJobRun) -> int:
-        number: int = run.undone  # type: ignore[attr-defined]  # an annotation
-        return number
 
     @display(description=gettext_lazy("duration"))
     def duration(self, run: EngagementJobRun, *, now: datetime) -> str:

@@ -13,7 +13,7 @@ from engagement.admin import links
 from engagement.admin.labels import RUN_COLORS, run_status_text
 from engagement.admin.masking import shown_text
 from engagement.admin.people.names import person_name
-from engagement.formatting import duration_text, fill, number_text
+from engagement.formatting import count_text, duration_text, fill, number_text
 from engagement.local_times import shown_time
 from engagement.selectors.audit_log import undoings_of_run
 from engagement.selectors.job_runs import duration_of, status_of_run
@@ -125,7 +125,7 @@ def _settings(run: EngagementJobRun) -> Iterator[tuple[str, str]]:
 def _users(number: object) -> str:
     if not isinstance(number, int):
         return ""
-    return ngettext("%(count)s user", "%(count)s users", number) % {"count": number_text(number)}
+    return count_text(number, "user")
 
 
 def _clock_text(seconds: int) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 
@@ -14,7 +14,7 @@ from engagement.management.base import SentenceCommand
 from engagement.management.options import duration
 from engagement.models import RunStatus
 from engagement.selectors.job_runs import VANISHED, answered_for
-from engagement.services.run_monitor import watch_runs
+from engagement.services.run_monitor import DEFAULT_MAX_AGE, watch_runs
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
     from engagement.models import EngagementJobRun
     from engagement.services.run_monitor import RunWatch, SeenRun
-
-DEFAULT_MAX_AGE: Final = timedelta(hours=26)
-"""One day, plus two hours for a late run."""
 
 
 class Command(SentenceCommand):

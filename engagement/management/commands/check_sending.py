@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from engagement.delivery_wording import until_text
 from engagement.formatting import count_text, duration_text
 from engagement.management.base import SentenceCommand
 from engagement.management.options import duration
 from engagement.message_backends.base import configured_backend
-from engagement.services.delivery.monitor import watch_sending
+from engagement.services.delivery.monitor import DEFAULT_MAX_AGE, watch_sending
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
     from collections.abc import Iterator
 
     from engagement.services.delivery.monitor import SendingWatch
-
-DEFAULT_MAX_AGE: Final = timedelta(minutes=30)
 
 
 class Command(SentenceCommand):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 from engagement.schedule import iso_text
 from engagement.selectors import deliveries
@@ -12,10 +13,14 @@ from engagement.services.delivery.settings import delivery_settings
 from engagement.services.message_queue import mark_expired_claims
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from engagement.selectors.deliveries import SentCounts
     from engagement.services.delivery.channels import Paused
+
+
+DEFAULT_MAX_AGE: Final = timedelta(minutes=30)
+"""How long the oldest message may have been due."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
