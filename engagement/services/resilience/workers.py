@@ -80,9 +80,10 @@ def run_workers(
 ) -> list[Any]:
     """Call each of `works` in a thread of its own; returns what they returned when all have ended.
 
-    A work gets a function `tell`: what it is given is called in the thread that called this, as is
-    `on_poll` several times a second. A work has to look at the stop request itself; here it is only logged.
-    If the system has no more threads, the works without one follow in the calling thread.
+    Each work gets a function `tell`, which takes a callable and has it called in the calling thread.
+    `on_poll` is called there as well, several times a second. Works must check `stop` themselves; this
+    function only logs the request. If the system has no more threads, the remaining works run in the
+    calling thread afterwards.
     Raises what a work raised, and RuntimeError if no thread could be started.
     """
     inbox: SimpleQueue[Any] = SimpleQueue()
