@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.acceptance.invariants import Run
@@ -60,9 +61,11 @@ def kill_what_is_left() -> None:
 
 
 def run_of(outcome: Outcome) -> Run:
-    """The run, for the invariants, from the result that it printed."""
+    """The run, for the invariants, from the result that it printed and the commits that it left in doubt."""
     assert "Traceback" not in outcome.err, outcome.err
-    return Run(NOW, outcome.json)
+    events = [json.loads(line) for line in outcome.err.splitlines() if line.startswith("{")]
+    in_doubt = [event["users"] for event in events if event["event"] == "engagement_commit_in_doubt"]
+    return Run(NOW, outcome.json, in_doubt=sum(in_doubt))
 
 
 KILLED: Final = Run(NOW, None)

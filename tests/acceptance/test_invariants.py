@@ -106,9 +106,10 @@ class World:
             "errors": [],
         }
 
-    def complaints(self, **options: Any) -> list[str]:
+    def complaints(self, *, in_doubt: int = 0, **options: Any) -> list[str]:
         after = Snapshot(self.profiles, self.states, self.transitions, self.messages)
-        return broken_invariants(self.before, after, [Run(NOW, self.result)], **options)
+        run = Run(NOW, self.result, in_doubt=in_doubt)
+        return broken_invariants(self.before, after, [run], **options)
 
     def change(self, rows: dict[UUID, Any], key: UUID, **columns: Any) -> None:
         rows[key] = rows[key]._replace(**columns)
@@ -222,6 +223,16 @@ def test_unfinished_run_may_have_passed_users_over() -> None:
     world = World()
     pass_over(world)
     assert world.complaints(finished=False) == []
+
+
+@pytest.mark.parametrize(("counted", "in_doubt", "complaints"), [(0, 1, 0), (0, 0, 1), (2, 1, 1)])
+def test_commits_in_doubt_may_be_more_than_was_counted_and_never_less(
+    counted: int, in_doubt: int, complaints: int
+) -> None:
+    world = World()
+    world.checks["inactivity_14d"].update(processed=counted, succeeded=counted)
+    world.result.update(processed=1 + counted, succeeded=1 + counted)
+    assert len(world.complaints(in_doubt=in_doubt)) == complaints
 
 
 def test_user_whose_key_was_taken_before_gets_no_message() -> None:

@@ -89,8 +89,8 @@ class RetryPolicy:
         """Call `attempt`, which commits a batch, until it succeeds; never commit the batch twice.
 
         A connection that breaks during COMMIT leaves open whether the server carried it out. The next
-        attempt asks `was_committed` first.
-        Raises BatchError when it gives up.
+        attempt asks `was_committed` first. If the database stays away, nobody can tell, and the log says so.
+        Raises BatchError, or an error of the database, when it gives up.
         """
         in_doubt: BatchType | None = None
 
@@ -106,7 +106,12 @@ class RetryPolicy:
                     in_doubt = cast("BatchType", error.batch)
                 raise
 
-        return self.retry_outages(attempt_unless_committed)
+        try:
+            return self.retry_outages(attempt_unless_committed)
+        except Exception as error:
+            if in_doubt is not None and error_kind(error) is ErrorKind.OUTAGE:
+                log.warning("engagement_commit_in_doubt", users=len(in_doubt.items))
+            raise
 
     def retry(self, step: Callable[[], T]) -> T:
         """Call `step`, and retry it after conflicts with other sessions and while the database is away."""
