@@ -97,7 +97,10 @@ _NATIVE_TIMES: Final = adapters.get_loader(adapters.types["timestamptz"].oid, Fo
 @models.UUIDField.register_lookup
 @models.TextField.register_lookup
 class AnyOf(Lookup):
-    """`= ANY (array)`: the same as `in`, with one parameter for all values. 5.5 µs become 2.4 µs."""
+    """`= ANY (array)`: the same as `in`, with one parameter for all values. 5.5 µs become 2.4 µs.
+
+    Django looks into each element of a list or tuple for expressions; a set saves another 1.5 µs.
+    """
 
     lookup_name = "any_of"
     prepare_rhs = False

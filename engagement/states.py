@@ -96,6 +96,10 @@ class Policy:
     unprompted_return_after: timedelta = 3 * DAY
 
 
+ANY_POLICY: Final = Policy()
+"""Where the periods make no difference."""
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One check of the daily job: it moves users in `state` whose `due_column` is before a cutoff."""
@@ -255,10 +259,13 @@ def still_as_left_by(user_state: UserState, *, by: Transition) -> bool:
 
     Does not compare when a goodbye ends: the period is a setting, which may have changed since.
     """
-    left = timestamps_on_entering(State(by.to_state), now=by.created_at, policy=Policy())
-    if left["goodbye_expires_at"] is not None:
-        left["goodbye_expires_at"] = user_state.goodbye_expires_at
-    return user_state == user_state._replace(state=by.to_state, **left)
+    left = timestamps_on_entering(State(by.to_state), now=by.created_at, policy=ANY_POLICY)
+    return (
+        user_state.state == by.to_state
+        and user_state.goodbye_sent_at == left["goodbye_sent_at"]
+        and user_state.remind_at == left["remind_at"]
+        and (user_state.goodbye_expires_at is None or left["goodbye_expires_at"] is not None)
+    )
 
 
 def state_before(user_state: UserState, *, transition: Transition) -> UserState:

@@ -16,7 +16,7 @@ from engagement.postgres import native_times
 from engagement.states import ReceivedMessage, State, Transition, Trigger
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
     from django.db.models import QuerySet
@@ -136,28 +136,31 @@ def transitions_after(job_id: UUID, *, after: UUID | None, size: int) -> list[Tr
         return [Transition(*row) for row in page.values_list(*Transition._fields)]
 
 
-def latest_transition_ids(user_ids: Collection[UUID], *, undone: Collection[str]) -> dict[UUID, UUID]:
-    """By user: the id of their latest transition, leaving out those in `undone` and their undoing.
+def moved_again(transitions: Sequence[Transition], *, undone: Collection[str]) -> set[UUID]:
+    """The users of these transitions, one each, who have a later one. Those in `undone` do not count.
 
     `created_at` does not order a history: a run may have been as of a later time than what followed it.
     Ids that are ordered by time tell when a row was written; other programs may use other ids.
     """
-    transitions = (
-        EngagementStateTransition.objects.filter(user_id__any_of=user_ids)
+    written = {
+        transition.user_id: _order_of_writing(transition.id, transition.created_at)
+        for transition in transitions
+    }
+    others = (
+        EngagementStateTransition.objects.filter(user_id__any_of=written)
         .exclude(trigger=Trigger.RUN_UNDONE)
-        .exclude(id__any_of=undone)
+        .exclude(id__any_of={*undone, *(transition.id for transition in transitions)})
     )
-    rows = transitions.values_list("user_id", "id", "created_at")
-    return {user_id: row_id for user_id, row_id, _ in sorted(rows, key=_order_of_writing)}
+    rows = others.values_list("user_id", "id", "created_at")
+    return {user_id for user_id, *row in rows if _order_of_writing(*row) > written[user_id]}
 
 
-def _order_of_writing(row: tuple[UUID, UUID, datetime]) -> tuple[float, UUID]:
-    _, row_id, created_at = row
+def _order_of_writing(row_id: UUID, created_at: datetime) -> tuple[float, UUID]:
     milliseconds = row_id.int >> 80 if row_id.version == TIME_ORDERED else created_at.timestamp() * 1000
     return milliseconds, row_id
 
 
-def undone_transition_ids(user_ids: Collection[UUID]) -> set[str]:
+def undone_transition_ids(user_ids: Collection[UUID | str]) -> set[str]:
     """The ids, as text, of the users' transitions that were undone."""
     undoings = EngagementStateTransition.objects.filter(user_id__any_of=user_ids, trigger=Trigger.RUN_UNDONE)
     return set(undoings.values_list("metadata__undone_transition_id", flat=True))

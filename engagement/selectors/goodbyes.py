@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from django.db.models import Q
-
 from engagement.models import EngagementMessage, MessageStatus, MessageType
 from engagement.postgres import native_times
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from uuid import UUID
+
+    from django.db.models import Q, QuerySet
 
     from engagement.states import UserState
 
@@ -72,22 +72,25 @@ def goodbyes_with_keys(keys: Collection[str], *, lock: bool = False) -> list[Goo
     messages = EngagementMessage.objects.filter(idempotency_key__any_of=keys).order_by("id")
     if lock:
         messages = messages.select_for_update(no_key=True)
-    with native_times():
-        return [Goodbye(*row) for row in messages.values_list(*Goodbye._fields)]
+    return _read(messages)
 
 
-def lock_free_messages(*, keys: Collection[str], ids: Collection[str], lock: bool) -> dict[UUID, str | None]:
-    """By id: the outcome reason of pending and cancelled messages that no other session has locked.
+def free_goodbyes(condition: Q, *, lock: bool) -> list[Goodbye]:
+    """Pending and cancelled goodbyes that no other session has locked, in the order of their ids.
 
     With `lock` they are locked, in a transaction of the caller's.
     """
-    messages = EngagementMessage.objects.filter(
-        Q(idempotency_key__any_of=keys) | Q(pk__any_of=ids),
-        status__in=(MessageStatus.PENDING, MessageStatus.CANCELLED),
+    unsent = EngagementMessage.objects.filter(
+        condition, status__in=(MessageStatus.PENDING, MessageStatus.CANCELLED)
     ).order_by("id")
     if lock:
-        messages = messages.select_for_update(skip_locked=True, no_key=True)
-    return dict(messages.values_list("id", "outcome_reason"))
+        unsent = unsent.select_for_update(skip_locked=True, no_key=True)
+    return _read(unsent)
+
+
+def _read(messages: QuerySet[EngagementMessage]) -> list[Goodbye]:
+    with native_times():
+        return [Goodbye(*row) for row in messages.values_list(*Goodbye._fields)]
 
 
 def goodbyes_of_waits(user_states: Iterable[UserState], *, lock: bool = False) -> dict[UUID, Goodbye]:
@@ -123,8 +126,7 @@ def _newest_since(waiting: Mapping[UUID, UserState], *, lock: bool) -> dict[UUID
     if lock:
         messages = messages.select_for_update(no_key=True)
     newest: dict[UUID, Goodbye] = {}
-    for row in messages.values_list(*Goodbye._fields):
-        goodbye = Goodbye(*row)
+    for goodbye in _read(messages):
         began_at, known = waiting[goodbye.user_id].goodbye_sent_at, newest.get(goodbye.user_id)
         is_of_wait = began_at is not None and goodbye.created_at >= began_at
         if is_of_wait and (known is None or goodbye.created_at >= known.created_at):

@@ -18,6 +18,7 @@ from engagement.postgres import TextArray
 from engagement.selectors import audit_log, due_users
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.states import (
+    ANY_POLICY,
     TARGETS,
     Policy,
     State,
@@ -256,7 +257,7 @@ def _write_states(
     if trigger is Trigger.USER_MESSAGE:
         changes["last_activity_at"] = Greatest(F("last_activity_at"), heard_at)
     rows = UserEngagementState.objects.filter(
-        user_id__any_of=[user_state.user_id for user_state in user_states],
+        user_id__any_of={user_state.user_id for user_state in user_states},
         state__in={user_state.state for user_state in user_states},
     )
     if rows.update(**changes) != len(user_states):
@@ -285,7 +286,7 @@ def _undoing_transition(
     undone = {"undone_job_id": move.metadata["job_id"], "undone_transition_id": str(move.id)}
     if "goodbye" in move.metadata:
         undone["goodbye"] = move.metadata["goodbye"]
-    metadata = transition_metadata(user_state, Trigger.RUN_UNDONE, now=now, policy=Policy())
+    metadata = transition_metadata(user_state, Trigger.RUN_UNDONE, now=now, policy=ANY_POLICY)
     return Transition(
         id=uuid7(),
         user_id=user_state.user_id,
@@ -309,20 +310,25 @@ _RESTORE_STATES: Final = """
         goodbye_expires_at = former.goodbye_expires_at,
         remind_at = former.remind_at,
         updated_at = %s
-    FROM jsonb_to_recordset(%s::jsonb) AS former (
-        user_id uuid, left_in text, state text,
-        goodbye_sent_at timestamptz, goodbye_expires_at timestamptz, remind_at timestamptz
-    )
+    FROM ROWS FROM (
+        unnest(%s::uuid[]), unnest(%s::text[]), unnest(%s::text[]),
+        unnest(%s::timestamptz[]), unnest(%s::timestamptz[]), unnest(%s::timestamptz[])
+    ) AS former (user_id, left_in, state, goodbye_sent_at, goodbye_expires_at, remind_at)
     WHERE states.user_id = former.user_id AND states.state = former.left_in
 """
 
 
 def _restore_states(former: Sequence[UserState], *, left: Sequence[str], now: datetime) -> None:
-    rows = [
-        {**user_state._asdict(), "left_in": state} for user_state, state in zip(former, left, strict=True)
+    columns = [
+        TextArray(str(user_state.user_id) for user_state in former),
+        TextArray(left),
+        TextArray(user_state.state for user_state in former),
+        [user_state.goodbye_sent_at for user_state in former],
+        [user_state.goodbye_expires_at for user_state in former],
+        [user_state.remind_at for user_state in former],
     ]
     with connection.cursor() as cursor:
-        cursor.execute(_RESTORE_STATES, [now, json.dumps(rows, default=str)])
+        cursor.execute(_RESTORE_STATES, [now, *columns])
         if cursor.rowcount != len(former):
             raise StaleUserStates
 

@@ -8,9 +8,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 from uuid import UUID
 
+from django.db.models import Q
+
 from engagement.models import MessageStatus
 from engagement.selectors import audit_log, due_users
-from engagement.selectors.goodbyes import Goodbye, goodbye_key, goodbyes_with_keys, lock_free_messages
+from engagement.selectors.goodbyes import Goodbye, free_goodbyes, goodbye_key, goodbyes_with_keys
 from engagement.services.message_queue import WAIT_OVER, cancel_and_free_keys, revive_unanswered
 from engagement.services.resilience.transactions import Batch, commit_batch
 from engagement.services.state_machine import undo_transitions
@@ -75,7 +77,7 @@ def _undo(batch: UndoneBatch, *, context: UndoContext) -> None:
     if undoing and not context.dry_run:
         pairs = [(claim.states[transition.user_id], transition) for transition in undoing]
         written = undo_transitions(undoing=pairs, now=context.now, performed_by=context.performed_by)
-        cancel_and_free_keys(message_ids=[message.id for message in messages])
+        cancel_and_free_keys(message_ids={message.id for message in messages})
         if revived := [UUID(text) for text in map(_cancelled_id, undoing) if text]:
             revive_unanswered(message_ids=revived)
         batch.written_id = written[0].id
@@ -89,17 +91,17 @@ class _Claim:
     """Of the users whom no other session has locked."""
     in_use: Collection[UUID]
     """Users whom another session has locked."""
-    latest: Mapping[UUID, UUID]
+    moved_again: Collection[UUID]
     undone: Collection[str]
     goodbyes: Mapping[UUID, Goodbye]
-    """By transition: the goodbyes of the batch's own."""
+    """By user: the goodbyes of the batch's own."""
     free: Collection[UUID]
-    """Messages of the batch that no other session has locked."""
+    """Goodbyes of the batch that no sender has tried and no other session has locked."""
     revivable: Collection[str]
-    """Messages that a timeout cancelled and nothing has changed since, as text."""
+    """Goodbyes that a timeout cancelled and nothing has changed since, as text."""
 
     def goodbye_of(self, transition: Transition) -> Goodbye | None:
-        return self.goodbyes.get(transition.id)
+        return self.goodbyes.get(transition.user_id)
 
     def reason_not_to_undo(self, transition: Transition) -> NotUndoneReason | None:
         """None if the transition can be undone."""
@@ -108,7 +110,7 @@ class _Claim:
         state = self.states.get(transition.user_id)
         if state is None:
             return NotUndoneReason.IN_USE if transition.user_id in self.in_use else NotUndoneReason.DELETED
-        if not still_as_left_by(state, by=transition) or self.latest[transition.user_id] != transition.id:
+        if not still_as_left_by(state, by=transition) or transition.user_id in self.moved_again:
             return NotUndoneReason.MOVED_ON
         cancelled_id = _cancelled_id(transition)
         if cancelled_id and cancelled_id not in self.revivable:
@@ -125,28 +127,30 @@ class _Claim:
 
 def _claim(transitions: Sequence[Transition], *, lock: bool) -> _Claim:
     """Read what is known of the users. Locked rows come first, so that what is read next stays true."""
-    user_ids = [transition.user_id for transition in transitions]
+    user_ids = {str(transition.user_id) for transition in transitions}
     rows = due_users.states_of(user_ids)
     claimed = rows.select_for_update(skip_locked=True, no_key=True) if lock else rows
     states = {state.user_id: state for state in due_users.read_user_states(claimed)}
     # Of the claimed users alone: a concurrent undo of the others must find their messages unlocked.
     ours = [transition for transition in transitions if transition.user_id in states]
     keys = {
-        goodbye_key(transition.user_id, now=transition.created_at): transition.id
+        goodbye_key(transition.user_id, now=transition.created_at): transition.user_id
         for transition in ours
         if transition.to_state == State.GOODBYE_SENT
     }
-    cancelled = [text for text in map(_cancelled_id, ours) if text]
-    free = lock_free_messages(keys=keys.keys(), ids=cancelled, lock=lock)
+    cancelled = {text for text in map(_cancelled_id, ours) if text}
+    free = free_goodbyes(Q(idempotency_key__any_of=keys.keys()), lock=lock)
+    others = goodbyes_with_keys(keys.keys() - {goodbye.idempotency_key for goodbye in free})
+    revivable = free_goodbyes(Q(pk__any_of=cancelled, outcome_reason=WAIT_OVER), lock=lock)
     undone = audit_log.undone_transition_ids(user_ids)
     return _Claim(
         states=states,
-        free=free.keys(),
-        in_use=_existing(set(user_ids) - states.keys()),
-        latest=audit_log.latest_transition_ids(user_ids, undone=undone),
+        free={goodbye.id for goodbye in free},
+        in_use=_existing({transition.user_id for transition in transitions} - states.keys()),
+        moved_again=audit_log.moved_again(transitions, undone=undone),
         undone=undone,
-        goodbyes={keys[goodbye.idempotency_key]: goodbye for goodbye in goodbyes_with_keys(keys.keys())},
-        revivable={str(id_) for id_, reason in free.items() if reason == WAIT_OVER},
+        goodbyes={keys[goodbye.idempotency_key]: goodbye for goodbye in (*free, *others)},
+        revivable={str(goodbye.id) for goodbye in revivable},
     )
 
 
