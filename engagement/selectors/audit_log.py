@@ -152,7 +152,11 @@ def moved_again(transitions: Sequence[Transition], *, undone: Collection[str]) -
         .exclude(id__any_of={*undone, *(transition.id for transition in transitions)})
     )
     rows = others.values_list("user_id", "id", "created_at")
-    return {user_id for user_id, *row in rows if _order_of_writing(*row) > written[user_id]}
+    return {
+        user_id
+        for user_id, row_id, created_at in rows
+        if _order_of_writing(row_id, created_at) > written[user_id]
+    }
 
 
 def _order_of_writing(row_id: UUID, created_at: datetime) -> tuple[float, UUID]:

@@ -18,7 +18,7 @@ from engagement.models import (
 from engagement.selectors import due_users
 from engagement.selectors.audit_log import first_id_of
 from engagement.selectors.goodbyes import Goodbye
-from engagement.states import State, Trigger
+from engagement.states import Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -58,10 +58,11 @@ def users_with_messages(statuses: Collection[str]) -> QuerySet[EngagementMessage
 def users_who_came_back(*, since: datetime) -> QuerySet[EngagementStateTransition, UUID]:
     """The ids of users whom a message of theirs has made active again since then.
 
-    As in the dashboard, the primary key excludes older rows.
+    As in the dashboard, the primary key excludes older rows. A message leads to no other state, and
+    PostgreSQL would estimate a third of the rows if it were asked for too.
     """
     returns = EngagementStateTransition.objects.filter(
-        id__gte=first_id_of(since), created_at__gte=since, trigger=Trigger.USER_MESSAGE, to_state=State.ACTIVE
+        id__gte=first_id_of(since), created_at__gte=since, trigger=Trigger.USER_MESSAGE
     )
     return returns.values_list("user_id", flat=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from django.db import connection, transaction
 from django.db.models import F
@@ -319,14 +319,14 @@ _RESTORE_STATES: Final = """
 
 
 def _restore_states(former: Sequence[UserState], *, left: Sequence[str], now: datetime) -> None:
-    columns = [
+    columns: tuple[list[Any], ...] = (
         TextArray(str(user_state.user_id) for user_state in former),
         TextArray(left),
         TextArray(user_state.state for user_state in former),
         [user_state.goodbye_sent_at for user_state in former],
         [user_state.goodbye_expires_at for user_state in former],
         [user_state.remind_at for user_state in former],
-    ]
+    )
     with connection.cursor() as cursor:
         cursor.execute(_RESTORE_STATES, [now, *columns])
         if cursor.rowcount != len(former):
