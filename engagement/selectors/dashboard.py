@@ -181,7 +181,7 @@ def transitions_by_day(*, now: datetime) -> list[DailyTransitions]:
         )
         .annotate(number=Count("*"))
     )
-    with transaction.atomic(), connection.cursor() as cursor:
+    with transaction.atomic(savepoint=False), connection.cursor() as cursor:
         # PostgreSQL expects as many groups as rows. With less memory it would sort them all on disk.
         cursor.execute("SET LOCAL work_mem = '32MB'")
         return [DailyTransitions(*row) for row in rows]
