@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -55,7 +55,7 @@ def next_run_at(request: HttpRequest) -> datetime:
 
 
 class DayRangeFilter(RangeDateFilter):
-    """From the start of one day to the end of another, in UTC. Invalid dates are ignored."""
+    """From the start of one day to the end of another, in the active time zone. Invalid dates are ignored."""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
         if first := self._day("from"):
@@ -72,7 +72,8 @@ class DayRangeFilter(RangeDateFilter):
         text = str(self.used_parameters.get(f"{self.field_path}_{end}") or "")
         try:
             day = parse_date(text)
-            return datetime.combine(day + timedelta(days=days_later), time(), UTC) if day else None
+            start = datetime.combine(day + timedelta(days=days_later), time()) if day else None
+            return timezone.make_aware(start) if start else None
         except (ValueError, OverflowError):  # 31 June, and the day after the last one
             return None
 

@@ -44,7 +44,7 @@ def messages_with(status: MessageStatus) -> str:
 
 
 def transitions_between(first: date, last: date, **filters: str) -> str:
-    """The transitions from the first day to the last, in UTC."""
+    """The transitions from the first day to the last, in the active time zone."""
     days = {"created_at_from": first.isoformat(), "created_at_to": last.isoformat()}
     return list_url("transitions", **days, **filters)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -125,7 +126,7 @@ class ManualActionsAdmin(ReadOnlyAdmin):
         return super().changelist_view(request, {**title, **(extra_context or {})})
 
     def quick_links(self, request: HttpRequest) -> list[QuickLink]:
-        today = now_of(request).astimezone(UTC).date()
+        today = timezone.localdate(now_of(request))
         days = ((gettext("Today"), today), (gettext("Past 7 days"), today - timedelta(days=6)))
         since = [(label, {"action_time_from": day.isoformat()}) for label, day in days]
         return quick_links_to(request, [(gettext("All"), {}), *since])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from django.db import connection, transaction
 from django.db.models import Case, Count, Min, Q, Value, When
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce, TruncDate
+from django.utils import timezone
 
 from engagement.conf import engagement_settings
 from engagement.models import IN_DOUBT, EngagementMessage, EngagementStateTransition, MessageStatus
@@ -38,7 +39,7 @@ _UNDONE: Final = Case(When(trigger=Trigger.RUN_UNDONE, then=KeyTextTransform("un
 
 
 class DailyTransitions(NamedTuple):
-    """How many users one trigger moved from one state to another on one day, by UTC."""
+    """How many users one trigger moved from one state to another on one day, in the active time zone."""
 
     day: date
     trigger: str
@@ -171,7 +172,7 @@ def transitions_by_day(*, now: datetime) -> list[DailyTransitions]:
         EngagementStateTransition.objects.filter(created_at__gte=since, created_at__lte=now)
         .filter(id__gte=first_id_of(since))
         .values_list(
-            TruncDate("created_at", tzinfo=UTC),
+            TruncDate("created_at"),
             "trigger",
             "from_state",
             "to_state",
@@ -188,6 +189,6 @@ def transitions_by_day(*, now: datetime) -> list[DailyTransitions]:
 
 
 def first_instant(now: datetime) -> datetime:
-    """The start of the first day shown."""
-    first_day = now.astimezone(UTC).date() - timedelta(days=DAYS_SHOWN - 1)
-    return datetime.combine(first_day, time(), UTC)
+    """The start of the first day shown, in the active time zone."""
+    first_day = timezone.localdate(now) - timedelta(days=DAYS_SHOWN - 1)
+    return timezone.make_aware(datetime.combine(first_day, time()))

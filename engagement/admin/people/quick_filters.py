@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from engagement.admin.change_list import quick_links_to
@@ -30,7 +31,7 @@ def quick_links(request: HttpRequest) -> list[QuickLink]:
 
 def _queries(request: HttpRequest) -> Iterator[tuple[str, dict[str, str]]]:
     may = visibility_for(request)
-    week_ago = (now_of(request).astimezone(UTC) - WEEK).date().isoformat()
+    week_ago = (timezone.localdate(now_of(request)) - WEEK).isoformat()
     yield _("All"), {}
     if may.states:
         yield _("Due at the next run"), {DueFilter.parameter_name: DueFilter.ANY}

@@ -13,6 +13,7 @@ from tests.integration.admin.pages import MODELS, list_url, page_url, rows_of
 if TYPE_CHECKING:
     from django.db.models import Model
     from django.test import Client
+    from pytest_django.fixtures import Settings
 
 pytestmark = pytest.mark.django_db
 
@@ -37,6 +38,16 @@ pytestmark = pytest.mark.django_db
 def test_list_answers_any_query(viewer: Client, query: dict[str, str], code: int) -> None:
     queue_for(make_user(), MessageType.WELCOME)
     assert viewer.get(list_url(EngagementMessage), query).status_code == code
+
+
+@pytest.mark.parametrize("zone", ["America/Sao_Paulo", "Asia/Tokyo"])
+@pytest.mark.parametrize("end", ["from", "to"])
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
+def test_ends_of_the_calendar_are_days_in_any_time_zone(
+    viewer: Client, settings: Settings, zone: str, end: str, day: str
+) -> None:
+    settings.ENGAGEMENT_STAFF_TIME_ZONE = zone
+    assert viewer.get(list_url(EngagementMessage), {f"created_at_{end}": day}).status_code == 200
 
 
 def test_filter_to_the_last_day_of_the_calendar_excludes_nothing(viewer: Client) -> None:

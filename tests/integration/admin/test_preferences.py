@@ -14,10 +14,10 @@ from django.utils import timezone, translation
 from freezegun import freeze_time
 
 from engagement.conf import staff_time_zone
-from engagement.models import EngagementMessage, UserProfile
+from engagement.models import EngagementMessage, EngagementStateTransition, UserProfile
 from tests.factories import NOW, make_user
 from tests.integration.admin.conftest import logged_in
-from tests.integration.admin.pages import list_url, page_url, text_of
+from tests.integration.admin.pages import list_url, page_url, rows_of, text_of
 from tests.running import run_job
 
 if TYPE_CHECKING:
@@ -104,6 +104,24 @@ def test_times_are_in_the_zone_of_the_account_with_utc_in_the_tooltip(support: C
     save(support, language="pt-br", time_zone="America/Sao_Paulo")
     html = support.get(page_url(user)).content.decode()
     assert 'title="2 de março de 2026, 06:00 UTC">2 de março de 2026, 03:00</time>' in html
+
+
+@freeze_time(NOW)
+def test_days_are_those_of_the_account(support: Client) -> None:
+    """At 01:00 UTC it is still the day before in Brazil."""
+    make_user("silent")
+    run_job()
+    EngagementStateTransition.objects.update(created_at=NOW.replace(hour=1))
+    found = {"created_at_from": "2026-03-01", "created_at_to": "2026-03-01"}
+    assert len(rows_of(support, EngagementStateTransition, **found)) == 0
+    save(support, **IN_BRAZIL)
+    assert len(rows_of(support, EngagementStateTransition, **found)) == 1
+
+
+def test_today_is_the_day_of_the_account(support: Client) -> None:
+    save(support, **IN_BRAZIL)
+    with freeze_time(NOW.replace(hour=1)):
+        assert "?action_time_from=2026-03-01" in text_of(support, "/admin/admin/logentry/")
 
 
 @freeze_time(NOW)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -162,6 +163,16 @@ def test_thirty_days_begin_with_the_first_instant_of_the_first(step: timedelta, 
     assert first.date() == NOW.date() - timedelta(days=29)
     EngagementStateTransition.objects.update(created_at=first + step)
     assert len(dashboard_selectors.transitions_by_day(now=NOW)) == counted
+
+
+def test_days_are_those_of_the_active_time_zone() -> None:
+    make_user("silent")
+    run_job()
+    EngagementStateTransition.objects.update(created_at=NOW.replace(hour=1))
+    with timezone.override("America/Sao_Paulo"):
+        (counted,) = dashboard_selectors.transitions_by_day(now=NOW)
+        assert counted.day == NOW.date() - timedelta(days=1)
+        assert dashboard_selectors.first_instant(NOW) == datetime(2026, 2, 1, 3, tzinfo=UTC)
 
 
 def test_move_that_lies_ahead_is_not_counted() -> None:
