@@ -102,6 +102,55 @@ def of_theme() -> Iterator[Entry]:
             yield entry._replace(file="unfold")
 
 
+NEWER_THEME: Final[tuple[str | tuple[str, str], ...]] = (
+    "Available shortcuts",
+    "Changelist shortcuts",
+    "Command tool shortcuts",
+    "Create new record",
+    "Global shortcuts",
+    "Navigate",
+    "Nothing matched your search",
+    "Open command tool",
+    "Open selection",
+    "Open selection in new tab",
+    "Open shortcuts list",
+    "Run the selected action",
+    "Select",
+    "This page yielded into no results.",
+    "Toggle dark/light mode",
+    "Toggle filter",
+    "Toggle sidebar",
+    (
+        'Are you sure you want to delete the %(object_name)s "%(escaped_object)s"? All of the following related'
+        " items will be deleted:"
+    ),
+    (
+        "Deleting the %(object_name)s '%(escaped_object)s' would require deleting the following protected related"
+        " objects:"
+    ),
+    (
+        "Deleting the %(object_name)s '%(escaped_object)s' would result in deleting related objects, but your"
+        " account doesn't have permission to delete the following types of objects:"
+    ),
+    (
+        (
+            '\n            Found <span class="font-medium text-important">%(counter)s</span> result in %(time)s'
+            " seconds\n        "
+        ),
+        (
+            '\n            Found <span class="font-medium text-important">%(counter)s</span> results in %(time)s'
+            " seconds\n        "
+        ),
+    ),
+)
+"""Texts of the theme that Python 3.12 and later get (0.110), and the pinned one does not have."""
+
+
+def of_newer_theme() -> Iterator[Entry]:
+    for text in NEWER_THEME:
+        yield Entry(text, None, "unfold")
+
+
 def all_of(*parts: Callable[[], Iterator[Entry]]) -> Iterator[Entry]:
     for part in parts:
         yield from part()
@@ -112,7 +161,7 @@ APP, SITE = PROJECT / "engagement", PROJECT / "config"
 SOURCES: Final = (
     Source(APP / "locale", "en", of_messages),
     Source(APP / "locale", TRANSLATED, partial(all_of, of_messages, partial(of_package, APP))),
-    Source(SITE / "locale", TRANSLATED, partial(all_of, partial(of_package, SITE), of_theme)),
+    Source(SITE / "locale", TRANSLATED, partial(all_of, partial(of_package, SITE), of_theme, of_newer_theme)),
 )
 
 
