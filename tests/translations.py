@@ -102,6 +102,10 @@ def of_theme() -> Iterator[Entry]:
             yield entry._replace(file="unfold")
 
 
+_FOUND: Final = (
+    '\n            Found <span class="font-medium text-important">%(counter)s</span> {} in %(time)s seconds'
+    "\n        "
+)
 NEWER_THEME: Final[tuple[str | tuple[str, str], ...]] = (
     "Available shortcuts",
     "Changelist shortcuts",
@@ -121,27 +125,18 @@ NEWER_THEME: Final[tuple[str | tuple[str, str], ...]] = (
     "Toggle filter",
     "Toggle sidebar",
     (
-        'Are you sure you want to delete the %(object_name)s "%(escaped_object)s"? All of the following related'
-        " items will be deleted:"
+        'Are you sure you want to delete the %(object_name)s "%(escaped_object)s"?'
+        " All of the following related items will be deleted:"
     ),
     (
-        "Deleting the %(object_name)s '%(escaped_object)s' would require deleting the following protected related"
-        " objects:"
+        "Deleting the %(object_name)s '%(escaped_object)s' would require deleting the following"
+        " protected related objects:"
     ),
     (
-        "Deleting the %(object_name)s '%(escaped_object)s' would result in deleting related objects, but your"
-        " account doesn't have permission to delete the following types of objects:"
+        "Deleting the %(object_name)s '%(escaped_object)s' would result in deleting related objects,"
+        " but your account doesn't have permission to delete the following types of objects:"
     ),
-    (
-        (
-            '\n            Found <span class="font-medium text-important">%(counter)s</span> result in %(time)s'
-            " seconds\n        "
-        ),
-        (
-            '\n            Found <span class="font-medium text-important">%(counter)s</span> results in %(time)s'
-            " seconds\n        "
-        ),
-    ),
+    (_FOUND.format("result"), _FOUND.format("results")),
 )
 """Texts of the theme that Python 3.12 and later get (0.110), and the pinned one does not have."""
 
