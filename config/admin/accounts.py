@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from django import forms
 from django.contrib import admin, messages
@@ -10,12 +10,13 @@ from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import UsernameField
 from django.contrib.auth.models import Group, Permission, User
+from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
@@ -33,10 +34,28 @@ admin.site.unregister(User)
 admin.site.unregister(Group)
 
 
+PERMISSION_TEXTS: Final = {
+    "bring_back": gettext_lazy("Mark users as active"),
+    "cancel_message": gettext_lazy("Cancel pending messages"),
+    "change_opt_out": gettext_lazy("Opt users out and in"),
+    "manage_api_tokens": gettext_lazy("Create and revoke API tokens"),
+    "resolve_message": gettext_lazy("Say whether messages with an unknown outcome arrived"),
+    "resume_sending": gettext_lazy("End pauses of sending"),
+    "retry_message": gettext_lazy("Retry failed messages"),
+    "undo_run": gettext_lazy("Undo runs"),
+    "view_contact": gettext_lazy("See users' WhatsApp numbers"),
+}
+
+
 class PermissionField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]  # generic for mypy alone
-    """Permissions by their names alone: all are of one app."""
+    """Permissions in the language of the account. Their names in the database are in English."""
 
     def label_from_instance(self, permission: Permission) -> str:
+        if text := PERMISSION_TEXTS.get(permission.codename):
+            return str(text)
+        model = ContentType.objects.get_for_id(permission.content_type_id).model_class()
+        if model and permission.codename.startswith("view_"):
+            return _("View %(rows)s") % {"rows": model._meta.verbose_name_plural}  # noqa: SLF001  Django's API
         return permission.name
 
 

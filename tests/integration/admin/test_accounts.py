@@ -16,7 +16,7 @@ from django.test import Client
 from django.utils import timezone
 from freezegun import freeze_time
 
-from engagement.groups import SUPPORT, VIEWERS
+from engagement.groups import SUPPORT, VIEWERS, assignable_permissions
 from tests.integration.admin.pages import sentences, text_of
 
 if TYPE_CHECKING:
@@ -320,8 +320,16 @@ def test_pickers_list_our_permissions_only(admin_client: Client, grace: User) ->
     group_page = text_of(admin_client, f"/admin/auth/group/{group.pk}/change/")
     ours = options_of(user_page, "user_permissions")
     assert ours == options_of(group_page, "permissions")
-    assert {"Can undo runs", "Can view run", "Can opt users out and in"} <= ours
-    assert not [name for name in ours if "log entry" in name or name.startswith(("Can add", "Can delete"))]
+    assert {"Undo runs", "View runs", "Opt users out and in"} <= ours
+    # Django's own names begin like this.
+    assert not [name for name in ours if "log entry" in name or name.startswith("Can ")]
+
+
+def test_pickers_are_in_the_language_of_the_reader(admin_client: Client, grace: User) -> None:
+    page = admin_client.get(f"/admin/auth/user/{grace.pk}/change/", headers={"accept-language": "pt-BR"})
+    names = options_of(page.content.decode(), "user_permissions")
+    assert {"Desfazer execuções", "Ver execuções", "Descadastrar e recadastrar usuários"} <= names
+    assert len(names) == assignable_permissions().count()
 
 
 def test_permission_that_is_not_listed_is_kept(admin_client: Client) -> None:
