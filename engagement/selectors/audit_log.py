@@ -126,18 +126,35 @@ def undoings_of_run(job_id: UUID) -> list[Undoing]:
     return sorted(undoings, key=lambda undoing: undoing.last_at, reverse=True)
 
 
-def transitions_after(job_id: UUID, *, after: UUID | None, size: int) -> list[Transition]:
-    """The first `size` transitions of a run after the id `after`, in the order of their ids."""
+def transition_ids_after(job_id: UUID, *, after: UUID | None, size: int) -> list[UUID]:
+    """The first `size` ids of a run's transitions after the id `after`, in their order.
+
+    PostgreSQL reads and sorts all that are left of the run each time.
+    """
     rows = transitions_of_run(job_id)
     if after is not None:
         rows = rows.filter(id__gt=after)
-    page = rows.order_by("id")[:size]
+    return list(rows.order_by("id").values_list("id", flat=True)[:size])
+
+
+def transitions_with_ids(ids: Collection[UUID]) -> list[Transition]:
+    """These transitions, as far as the audit log has them, in the order of their ids."""
+    rows = EngagementStateTransition.objects.filter(id__any_of=ids).order_by("id")
     with native_times():
-        return [Transition(*row) for row in page.values_list(*Transition._fields)]
+        return [Transition(*row) for row in rows.values_list(*Transition._fields)]
 
 
-def moved_again(transitions: Sequence[Transition], *, undone: Collection[str]) -> set[UUID]:
-    """The users of these transitions, one each, who have a later one. Those in `undone` do not count.
+class Aftermath(NamedTuple):
+    """What the audit log says about transitions and their users since."""
+
+    undone: set[str]
+    """The ids, as text, of the users' transitions that were undone."""
+    moved_again: set[UUID]
+    """The users who have a later transition that was not undone."""
+
+
+def aftermath_of(transitions: Sequence[Transition]) -> Aftermath:
+    """What followed these transitions, one for each user, in one statement.
 
     `created_at` does not order a history: a run may have been as of a later time than what followed it.
     Ids that are ordered by time tell when a row was written; other programs may use other ids.
@@ -146,25 +163,22 @@ def moved_again(transitions: Sequence[Transition], *, undone: Collection[str]) -
         transition.user_id: _order_of_writing(transition.id, transition.created_at)
         for transition in transitions
     }
-    others = (
-        EngagementStateTransition.objects.filter(user_id__any_of=written)
-        .exclude(trigger=Trigger.RUN_UNDONE)
-        .exclude(id__any_of={*undone, *(transition.id for transition in transitions)})
+    others = EngagementStateTransition.objects.filter(user_id__any_of=written).exclude(
+        id__any_of={transition.id for transition in transitions}
     )
-    rows = others.values_list("user_id", "id", "created_at")
-    return {
+    undone_id = KT("metadata__undone_transition_id")
+    rows = others.values_list("id", "user_id", "created_at", "trigger", undone_id)
+    undone = {text for *_, trigger, text in rows if trigger == Trigger.RUN_UNDONE and text}
+    moved_again = {
         user_id
-        for user_id, row_id, created_at in rows
-        if _order_of_writing(row_id, created_at) > written[user_id]
+        for row_id, user_id, created_at, trigger, _ in rows
+        if trigger != Trigger.RUN_UNDONE
+        and str(row_id) not in undone
+        and _order_of_writing(row_id, created_at) > written[user_id]
     }
+    return Aftermath(undone, moved_again)
 
 
 def _order_of_writing(row_id: UUID, created_at: datetime) -> tuple[float, UUID]:
     milliseconds = row_id.int >> 80 if row_id.version == TIME_ORDERED else created_at.timestamp() * 1000
     return milliseconds, row_id
-
-
-def undone_transition_ids(user_ids: Collection[UUID | str]) -> set[str]:
-    """The ids, as text, of the users' transitions that were undone."""
-    undoings = EngagementStateTransition.objects.filter(user_id__any_of=user_ids, trigger=Trigger.RUN_UNDONE)
-    return set(undoings.values_list("metadata__undone_transition_id", flat=True))

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from engagement.conf import EngagementSettings
     from engagement.services.resilience.workers import Tell
     from engagement.states import Transition
+
+_IDS_AT_ONCE: Final = 50_000
+"""The ids of so many transitions are kept in memory."""
 
 log = structlog.get_logger("engagement")
 
@@ -119,6 +122,7 @@ class _Undo:
         )
         self.counts = UndoCounts()
         self._after: UUID | None = None
+        self._ids: Sequence[UUID] = ()
         self._turn = Lock()
 
     @property
@@ -141,23 +145,25 @@ class _Undo:
 
     def _work(self, tell: Tell) -> bool:
         while not self._retries.stop.is_set():
-            transitions = self._next_page()
-            if not transitions:
+            ids = self._next_page()
+            if not ids:
                 return True
-            self._undo_page(transitions, tell)
+            self._undo_page(ids, tell)
         return False
 
-    def _next_page(self) -> Sequence[Transition]:
-        """The next transitions of the run, for one worker alone."""
+    def _next_page(self) -> Sequence[UUID]:
+        """The ids of the next transitions of the run, for one worker alone."""
+        size = self._settings.batch_size
         with self._turn:
-            size = self._settings.batch_size
-            read = partial(audit_log.transitions_after, self._job_id, after=self._after, size=size)
-            transitions = self._retries.read(read)
-            if transitions:
-                self._after = transitions[-1].id
-        return transitions
+            if not self._ids:
+                ids_after = partial(audit_log.transition_ids_after, self._job_id, after=self._after)
+                self._ids = self._retries.read(partial(ids_after, size=_IDS_AT_ONCE))
+            page, self._ids = self._ids[:size], self._ids[size:]
+            self._after = page[-1] if page else self._after
+        return page
 
-    def _undo_page(self, transitions: Sequence[Transition], tell: Tell) -> None:
+    def _undo_page(self, ids: Sequence[UUID], tell: Tell) -> None:
+        transitions = self._retries.read(partial(audit_log.transitions_with_ids, ids))
         try:
             self._undo(transitions, self._retries, tell)
         except BatchError as error:

@@ -264,8 +264,18 @@ def test_batches_are_those_of_the_job_and_cost_the_same_whatever_their_size(sett
     one_batch = statements(10)
     assert statements(400) == one_batch
     settings.ENGAGEMENT_BATCH_SIZE = 100
-    # Each time, the page behind the last one costs four: it is empty.
-    assert statements(400) == 4 * (one_batch - 4) + 4
+    # Each time, reading the ids costs four, and four more to see that there are no others.
+    assert statements(400) == 4 * (one_batch - 8) + 8
+
+
+def test_run_of_more_transitions_than_ids_are_kept_is_undone_whole(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ENGAGEMENT_BATCH_SIZE = 10
+    monkeypatch.setattr("engagement.services.undo.undo_run._IDS_AT_ONCE", 25)
+    make_users(60, "silent")
+    assert undo(run_job().job_id).counts.undone == 60
+    assert UserEngagementState.objects.filter(state="active").count() == 60
 
 
 def test_naive_time_is_refused() -> None:
