@@ -144,7 +144,7 @@ def transitions_with_ids(ids: Collection[UUID]) -> list[Transition]:
         return [Transition(*row) for row in rows.values_list(*Transition._fields)]
 
 
-class Aftermath(NamedTuple):
+class LaterTransitions(NamedTuple):
     """What the audit log says about transitions and their users since."""
 
     undone: set[str]
@@ -153,7 +153,7 @@ class Aftermath(NamedTuple):
     """The users who have a later transition that was not undone."""
 
 
-def aftermath_of(transitions: Sequence[Transition]) -> Aftermath:
+def later_transitions(transitions: Sequence[Transition]) -> LaterTransitions:
     """What followed these transitions, one for each user, in one statement.
 
     `created_at` does not order a history: a run may have been as of a later time than what followed it.
@@ -176,7 +176,7 @@ def aftermath_of(transitions: Sequence[Transition]) -> Aftermath:
         and str(row_id) not in undone
         and _order_of_writing(row_id, created_at) > written[user_id]
     }
-    return Aftermath(undone, moved_again)
+    return LaterTransitions(undone, moved_again)
 
 
 def _order_of_writing(row_id: UUID, created_at: datetime) -> tuple[float, UUID]:

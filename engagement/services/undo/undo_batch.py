@@ -91,7 +91,7 @@ class _Claim:
     """Of the users whom no other session has locked."""
     in_use: Collection[UUID]
     """Users whom another session has locked."""
-    aftermath: audit_log.Aftermath
+    later: audit_log.LaterTransitions
     goodbyes: Mapping[UUID, Goodbye]
     """By user: the goodbyes of the batch's own."""
     free: Collection[UUID]
@@ -104,12 +104,12 @@ class _Claim:
 
     def reason_not_to_undo(self, transition: Transition) -> NotUndoneReason | None:
         """None if the transition can be undone."""
-        if str(transition.id) in self.aftermath.undone:
+        if str(transition.id) in self.later.undone:
             return NotUndoneReason.ALREADY_UNDONE
         state = self.states.get(transition.user_id)
         if state is None:
             return NotUndoneReason.IN_USE if transition.user_id in self.in_use else NotUndoneReason.DELETED
-        if not still_as_left_by(state, by=transition) or transition.user_id in self.aftermath.moved_again:
+        if not still_as_left_by(state, by=transition) or transition.user_id in self.later.moved_again:
             return NotUndoneReason.MOVED_ON
         cancelled_id = _cancelled_id(transition)
         if cancelled_id and cancelled_id not in self.revivable:
@@ -145,7 +145,7 @@ def _claim(transitions: Sequence[Transition], *, lock: bool) -> _Claim:
         states=states,
         free={goodbye.id for goodbye in free},
         in_use=_existing({transition.user_id for transition in transitions} - states.keys()),
-        aftermath=audit_log.aftermath_of(transitions),
+        later=audit_log.later_transitions(transitions),
         goodbyes={keys[goodbye.idempotency_key]: goodbye for goodbye in (*free, *others)},
         revivable={str(goodbye.id) for goodbye in revivable},
     )
