@@ -26,6 +26,8 @@ from engagement.admin.action_views import Button
 from engagement.groups import GROUPS, assignable_permissions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from django.http import HttpRequest, HttpResponse
     from django.urls import URLPattern
 
@@ -47,8 +49,17 @@ PERMISSION_TEXTS: Final = {
 }
 
 
+class ByLabel(forms.models.ModelChoiceIterator):  # type: ignore[type-arg]  # generic for mypy alone
+    """Choices in the order of their labels."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(sorted(super().__iter__(), key=lambda choice: str(choice[1])))
+
+
 class PermissionField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]  # generic for mypy alone
-    """Permissions in the language of the account. Their names in the database are in English."""
+    """Our permissions in the language of the account. Others have the English names of the database."""
+
+    iterator = ByLabel
 
     def label_from_instance(self, permission: Permission) -> str:
         if text := PERMISSION_TEXTS.get(permission.codename):

@@ -82,7 +82,9 @@ class PreferencesForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for
         label=gettext_lazy("Time zone"),
         required=False,
         widget=UnfoldAdminSelectWidget,
-        help_text=gettext_lazy("Pages show times in this zone, and in UTC when you point at them."),
+        help_text=gettext_lazy(
+            "Pages show times in this zone, and in UTC when you point at them. Days begin and end in it too."
+        ),
     )
 
     class Meta:

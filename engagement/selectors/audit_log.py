@@ -139,7 +139,7 @@ def transition_ids_after(job_id: UUID, *, after: UUID | None, size: int) -> list
 
 def transitions_with_ids(ids: Collection[UUID]) -> list[Transition]:
     """These transitions, as far as the audit log has them, in the order of their ids."""
-    rows = EngagementStateTransition.objects.filter(id__any_of=ids).order_by("id")
+    rows = EngagementStateTransition.objects.filter(id__any_of=set(ids)).order_by("id")
     with native_times():
         return [Transition(*row) for row in rows.values_list(*Transition._fields)]
 

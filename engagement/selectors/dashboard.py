@@ -165,7 +165,7 @@ def transitions_by_day(*, now: datetime) -> list[DailyTransitions]:
 
     The ids of the state machine's rows are ordered by time, so the primary key excludes older rows and
     no index on `created_at` is needed. About one in 160 rows with a random id is excluded as well.
-    Transaction: opens one, or joins the caller's, for its own memory limit.
+    Transaction: opens one, or joins the caller's, which then has this limit of memory until it ends.
     """
     since = first_instant(now)
     rows = (

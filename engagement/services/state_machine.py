@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from django.db import connection, transaction
 from django.db.models import F
@@ -319,18 +319,22 @@ _RESTORE_STATES: Final = """
 
 
 def _restore_states(former: Sequence[UserState], *, left: Sequence[str], now: datetime) -> None:
-    columns: tuple[list[Any], ...] = (
+    columns = (
         TextArray(str(user_state.user_id) for user_state in former),
         TextArray(left),
         TextArray(user_state.state for user_state in former),
-        [user_state.goodbye_sent_at for user_state in former],
-        [user_state.goodbye_expires_at for user_state in former],
-        [user_state.remind_at for user_state in former],
+        TextArray(_text_of(user_state.goodbye_sent_at) for user_state in former),
+        TextArray(_text_of(user_state.goodbye_expires_at) for user_state in former),
+        TextArray(_text_of(user_state.remind_at) for user_state in former),
     )
     with connection.cursor() as cursor:
         cursor.execute(_RESTORE_STATES, [now, *columns])
         if cursor.rowcount != len(former):
             raise StaleUserStates
+
+
+def _text_of(instant: datetime | None) -> str | None:
+    return instant.isoformat() if instant else None
 
 
 def _origin(*, job_id: UUID | None, performed_by: str | None) -> Mapping[str, str]:

@@ -246,8 +246,13 @@ def _wrong_in_counts(
 ) -> Iterator[str]:
     """`moved`: how many transitions the audit log has for each run and check."""
     job_id, failures = result["job_id"], Counter(error["check_type"] for error in result["errors"])
+    if in_doubt and result["status"] in ENDED:
+        yield f"the run {result['status']}, and left {in_doubt} users in doubt"
     for name, counts in result["checks"].items():
-        if not 0 <= moved[job_id, name] - counts["succeeded"] <= in_doubt:
+        not_counted = moved[job_id, name] - counts["succeeded"]
+        if 0 <= not_counted <= in_doubt:
+            in_doubt -= not_counted
+        else:
             yield f"{name} counts {counts['succeeded']} moved, the tables say {moved[job_id, name]}"
         if counts["processed"] != counts["succeeded"] + counts["failed"]:
             yield f"{name}: processed is not succeeded + failed: {counts}"

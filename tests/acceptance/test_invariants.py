@@ -231,8 +231,13 @@ def test_commits_in_doubt_may_be_more_than_was_counted_and_never_less(
 ) -> None:
     world = World()
     world.checks["inactivity_14d"].update(processed=counted, succeeded=counted)
-    world.result.update(processed=1 + counted, succeeded=1 + counted)
+    world.result.update(processed=1 + counted, succeeded=1 + counted, status="failed")
     assert len(world.complaints(in_doubt=in_doubt)) == complaints
+
+
+def test_run_that_succeeded_leaves_no_commit_in_doubt() -> None:
+    (complaint,) = World().complaints(in_doubt=1)
+    assert complaint == "the run succeeded, and left 1 users in doubt"
 
 
 def test_user_whose_key_was_taken_before_gets_no_message() -> None:

@@ -198,8 +198,10 @@ def test_batch_of_which_nobody_can_tell_whether_it_was_committed_is_not_counted_
         before = seeded(onlooker, due=size.due)
     with run_within_a_commit(server, before, size, **IMPATIENT) as process:
         server.crash()
-        failed = end_of(process)
-        server.start()
+        try:
+            failed = end_of(process)
+        finally:
+            server.start()
     assert (failed.code, failed.json["status"], failed.json["succeeded"]) == (1, "failed", 0)
     assert run_of(failed).in_doubt == size.batch
     with server.connect() as onlooker:

@@ -6,6 +6,7 @@ import signal
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
 from django.db import IntegrityError, OperationalError, connection
@@ -13,10 +14,11 @@ from django.db import IntegrityError, OperationalError, connection
 from engagement.services.resilience.errors import BatchError
 from engagement.services.resilience.retries import RetryPolicy
 from engagement.services.resilience.stop import StopRequest
+from engagement.services.resilience.transactions import Batch
 from tests.faults import deadlock_of_a_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 @pytest.fixture
@@ -177,6 +179,62 @@ def test_conflicts_and_outages_are_retried_together(clock: Clock) -> None:
         clock, [deadlock_of_a_batch(), OperationalError("gone"), deadlock_of_a_batch(), deadlock_of_a_batch()]
     )
     assert read(clock, step) == "done"
+
+
+class Lost(BatchError):
+    """The connection broke while a batch of three users was committed."""
+
+    def __init__(self) -> None:
+        super().__init__(Batch(items=[1, 2, 3], written_id=uuid4()))
+        self.__cause__ = OperationalError("the connection is lost")
+
+
+def failing(error: BatchError) -> Callable[[], Batch[int]]:
+    def attempt() -> Batch[int]:
+        raise error
+
+    return attempt
+
+
+@pytest.mark.usefixtures("closed_at")
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [OperationalError("gone")] * 99,
+        [deadlock_of_a_batch()] * 3,
+        [IntegrityError("no")],
+    ],
+    ids=["away", "locked", "refused"],
+)
+def test_commit_of_which_nobody_could_tell_is_logged(
+    clock: Clock, caplog: pytest.LogCaptureFixture, answers: list[Exception]
+) -> None:
+    ask = Step(clock, answers)
+    with pytest.raises((OperationalError, BatchError, IntegrityError)):
+        policy_of(clock).commit(failing(Lost()), was_committed=lambda _batch: bool(ask()))
+    assert in_doubt(caplog) == [3]
+
+
+@pytest.mark.usefixtures("closed_at")
+def test_commit_that_was_found_is_not_in_doubt(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    lost = Lost()
+    assert policy_of(clock).commit(failing(lost), was_committed=lambda _batch: True) is lost.batch
+    assert in_doubt(caplog) == []
+
+
+def test_batch_that_was_certainly_rolled_back_is_not_in_doubt(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused = Lost()
+    refused.__cause__ = IntegrityError("a deferred constraint")
+    with pytest.raises(BatchError):
+        policy_of(clock).commit(failing(refused), was_committed=lambda _batch: True)
+    assert in_doubt(caplog) == []
+
+
+def in_doubt(caplog: pytest.LogCaptureFixture) -> list[int]:
+    logged = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    return [message["users"] for message in logged if message["event"] == "engagement_commit_in_doubt"]
 
 
 def test_error_of_the_data_is_raised_at_once(clock: Clock, closed_at: list[float]) -> None:

@@ -89,7 +89,7 @@ class RetryPolicy:
         """Call `attempt`, which commits a batch, until it succeeds; never commit the batch twice.
 
         A connection that breaks during COMMIT leaves open whether the server carried it out. The next
-        attempt asks `was_committed` first. If the database stays away, nobody can tell, and the log says so.
+        attempt asks `was_committed` first. If it gives up before it knows, the log says so.
         Raises BatchError, or an error of the database, when it gives up.
         """
         in_doubt: BatchType | None = None
@@ -102,14 +102,14 @@ class RetryPolicy:
             try:
                 return self.retry_conflicts(attempt)
             except BatchError as error:
-                if error.batch.written_id is not None:
+                if error.batch.written_id is not None and error_kind(error) is ErrorKind.OUTAGE:
                     in_doubt = cast("BatchType", error.batch)
                 raise
 
         try:
             return self.retry_outages(attempt_unless_committed)
-        except Exception as error:
-            if in_doubt is not None and error_kind(error) is ErrorKind.OUTAGE:
+        except Exception:
+            if in_doubt is not None:
                 log.warning("engagement_commit_in_doubt", users=len(in_doubt.items))
             raise
 

@@ -93,11 +93,11 @@ class _Claim:
     """Users whom another session has locked."""
     later: audit_log.LaterTransitions
     goodbyes: Mapping[UUID, Goodbye]
-    """By user: the goodbyes of the batch's own."""
+    """By user: the goodbye that the transition queued."""
     free: Collection[UUID]
-    """Goodbyes of the batch that no sender has tried and no other session has locked."""
+    """Those of them that are pending or cancelled, and that no other session has locked."""
     revivable: Collection[str]
-    """Goodbyes that a timeout cancelled and nothing has changed since, as text."""
+    """Former goodbyes that a timeout cancelled and nothing has changed since, as text."""
 
     def goodbye_of(self, transition: Transition) -> Goodbye | None:
         return self.goodbyes.get(transition.user_id)
@@ -126,7 +126,7 @@ class _Claim:
 
 def _claim(transitions: Sequence[Transition], *, lock: bool) -> _Claim:
     """Read what is known of the users. Locked rows come first, so that what is read next stays true."""
-    user_ids = {str(transition.user_id) for transition in transitions}
+    user_ids = {transition.user_id for transition in transitions}
     rows = due_users.states_of(user_ids)
     claimed = rows.select_for_update(skip_locked=True, no_key=True) if lock else rows
     states = {state.user_id: state for state in due_users.read_user_states(claimed)}
@@ -144,7 +144,7 @@ def _claim(transitions: Sequence[Transition], *, lock: bool) -> _Claim:
     return _Claim(
         states=states,
         free={goodbye.id for goodbye in free},
-        in_use=_existing({transition.user_id for transition in transitions} - states.keys()),
+        in_use=_existing(user_ids - states.keys()),
         later=audit_log.later_transitions(transitions),
         goodbyes={keys[goodbye.idempotency_key]: goodbye for goodbye in (*free, *others)},
         revivable={str(goodbye.id) for goodbye in revivable},

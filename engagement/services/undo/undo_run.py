@@ -158,8 +158,9 @@ class _Undo:
             if not self._ids:
                 ids_after = partial(audit_log.transition_ids_after, self._job_id, after=self._after)
                 self._ids = self._retries.read(partial(ids_after, size=_IDS_AT_ONCE))
+                if self._ids:
+                    self._after = self._ids[-1]
             page, self._ids = self._ids[:size], self._ids[size:]
-            self._after = page[-1] if page else self._after
         return page
 
     def _undo_page(self, ids: Sequence[UUID], tell: Tell) -> None:

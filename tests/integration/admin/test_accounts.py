@@ -330,6 +330,7 @@ def test_pickers_are_in_the_language_of_the_reader(admin_client: Client, grace: 
     names = options_of(page.content.decode(), "user_permissions")
     assert {"Desfazer execuções", "Ver execuções", "Descadastrar e recadastrar usuários"} <= names
     assert len(names) == assignable_permissions().count()
+    assert page.content.index(b"Descadastrar e") < page.content.index("Desfazer execuções".encode())
 
 
 def test_permission_that_is_not_listed_is_kept(admin_client: Client) -> None:

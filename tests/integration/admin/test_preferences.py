@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -116,6 +117,16 @@ def test_days_are_those_of_the_account(support: Client) -> None:
     assert len(rows_of(support, EngagementStateTransition, **found)) == 0
     save(support, **IN_BRAZIL)
     assert len(rows_of(support, EngagementStateTransition, **found)) == 1
+
+
+@pytest.mark.parametrize(("hour", "found"), [(2, 0), (3, 1)])
+def test_day_without_a_midnight_begins_with_its_first_instant(support: Client, hour: int, found: int) -> None:
+    """The clocks of Brazil went from 00:00, 03:00 UTC, to 01:00."""
+    make_user("silent")
+    run_job()
+    EngagementStateTransition.objects.update(created_at=datetime(2018, 11, 4, hour, 30, tzinfo=UTC))
+    save(support, **IN_BRAZIL)
+    assert len(rows_of(support, EngagementStateTransition, created_at_from="2018-11-04")) == found
 
 
 def test_today_is_the_day_of_the_account(support: Client) -> None:

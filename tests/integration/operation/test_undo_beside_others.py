@@ -253,8 +253,9 @@ def test_killed_undo_is_finished_by_the_next_one() -> None:
     assert all_users() == before
 
 
-def test_workers_undo_each_transition_once(settings: Settings) -> None:
+def test_workers_undo_each_transition_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.ENGAGEMENT_BATCH_SIZE, settings.ENGAGEMENT_WORKERS = 5, 3
+    monkeypatch.setattr("engagement.services.undo.undo_run._IDS_AT_ONCE", 12)
     users = make_users(40, "silent")
     make_users(8, "goodbye_sent")
     before = all_users()
