@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import connection
@@ -276,6 +277,20 @@ def test_run_of_more_transitions_than_ids_are_kept_is_undone_whole(
     make_users(60, "silent")
     assert undo(run_job().job_id).counts.undone == 60
     assert UserEngagementState.objects.filter(state="active").count() == 60
+
+
+def test_times_that_other_programs_wrote_keep_their_own_offsets() -> None:
+    users = make_users(2, "goodbye_sent")
+    job_id = run_job().job_id
+    began = users[0].goodbye_sent_at
+    assert began
+    times = (began.astimezone(ZoneInfo("America/Sao_Paulo")), began.replace(tzinfo=None))
+    for user, time in zip(users, times, strict=True):
+        transition = EngagementStateTransition.objects.get(user_id=user.user_id)
+        transition.metadata["former_timestamps"]["goodbye_sent_at"] = time.isoformat()
+        transition.save()
+    assert undo(job_id).counts.undone == 2
+    assert set(UserEngagementState.objects.values_list("goodbye_sent_at", flat=True)) == {began}
 
 
 def test_naive_time_is_refused() -> None:
