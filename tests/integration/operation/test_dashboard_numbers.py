@@ -20,7 +20,7 @@ from engagement.selectors.dashboard import Backlog, DailyTransitions, Due
 from engagement.selectors.due_users import due
 from engagement.services.support import bring_back
 from engagement.states import CHECKS, Policy, State
-from tests.database import execute
+from tests.database import execute, truncate_users
 from tests.factories import NOW, TICK, make_user, make_users, queue_for
 from tests.integration.operation.random_users import (
     compared_with_the_job,
@@ -93,6 +93,7 @@ def test_due_is_whom_the_checks_themselves_would_find(rows: list[dict[str, Any]]
 
 
 def test_of_those_who_are_due_no_profile_is_looked_up() -> None:
+    truncate_users()
     make_users(2_000, "silent")
     make_user("silent", user__reengagement_opt_out=True)
     make_user("silent", user__whatsapp_jid="")

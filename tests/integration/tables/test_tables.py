@@ -14,7 +14,7 @@ from django.db import IntegrityError, connection, transaction
 from engagement.models import VISIBLE, UserProfile
 from engagement.selectors.due_users import Position, next_page
 from engagement.states import CHECKS, Check, Policy
-from tests.database import execute
+from tests.database import execute, truncate_users
 from tests.factories import NOW, TICK, make_users
 
 pytestmark = pytest.mark.django_db
@@ -529,6 +529,7 @@ def test_ids_from_the_orm_are_version_7_and_ascending() -> None:
 @pytest.mark.parametrize("position", [None, Position(NOW - timedelta(days=15), UUID(USER))])
 @pytest.mark.parametrize("check", CHECKS, ids=[check.name for check in CHECKS])
 def test_each_check_reads_its_own_index_in_order(check: Check, position: Position | None) -> None:
+    truncate_users()
     due_at = NOW - timedelta(days=15)
     dates = {**DATES, check.due_column: due_at}
     make_users(2000, state=check.state, **{"last_activity_at": due_at, **dates})
