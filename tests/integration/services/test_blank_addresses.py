@@ -30,7 +30,11 @@ BLANK = [
 ]
 
 
-@pytest.mark.parametrize("address", BLANK, ids=ascii)
+def code_points(address: str) -> str:
+    return "-".join(f"{ord(character):04X}" for character in address) or "empty"
+
+
+@pytest.mark.parametrize("address", BLANK, ids=code_points)
 def test_blank_address_gets_no_goodbye(address: str) -> None:
     user = make_user("silent", user__whatsapp_jid=address)
     result = run_job()
@@ -41,13 +45,13 @@ def test_blank_address_gets_no_goodbye(address: str) -> None:
     assert status.obstacles == (SkipReason.NO_DESTINATION,)
 
 
-@pytest.mark.parametrize("address", ["5", "\u200b5", "é@x", "🙂"], ids=ascii)
+@pytest.mark.parametrize("address", ["5", "\u200b5", "é@x", "🙂"], ids=code_points)
 def test_address_with_a_visible_character_gets_one(address: str) -> None:
     make_user("silent", user__whatsapp_jid=address)
     assert run_job().succeeded == 1
 
 
-@pytest.mark.parametrize("address", [*BLANK, "5", "é"], ids=ascii)
+@pytest.mark.parametrize("address", [*BLANK, "5", "é"], ids=code_points)
 def test_python_and_postgresql_agree_about_it(address: str) -> None:
     make_user("silent", user__whatsapp_jid=address)
     assert bool(run_job().succeeded) is bool(re.search(VISIBLE, address))
