@@ -16,6 +16,7 @@ from engagement.services.resilience.retries import RetryPolicy
 from engagement.services.resilience.stop import StopRequest
 from engagement.services.resilience.transactions import Batch
 from tests.faults import deadlock_of_a_batch
+from tests.logged import logged_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -128,7 +129,7 @@ def test_database_that_is_away_is_asked_at_growing_intervals_until_the_limit(
     assert raised.value is away
     assert step.asked_at == [0, 0.5, 1.5, 3.5, 7.5, 15.5, 23.5, 24]
     assert closed_at == step.asked_at
-    logged = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    logged = logged_events(caplog)
     assert [message["next_attempt_in_seconds"] for message in logged] == [0.5, 1, 2, 4, 8, 8, 0.5]
     assert {message["error"] for message in logged} == {"connection refused"}
 
@@ -161,7 +162,7 @@ def test_conflict_is_retried_so_many_times_after_short_waits(
     first, second, third = step.asked_at
     assert first + 0.01 <= second <= first + 0.25
     assert second + 0.01 <= third <= second + 0.25
-    logged = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    logged = logged_events(caplog)
     assert [message["error"] for message in logged] == ["deadlock detected (SQLSTATE 40P01)"] * 2
 
 
@@ -233,8 +234,7 @@ def test_batch_that_was_certainly_rolled_back_is_not_in_doubt(
 
 
 def in_doubt(caplog: pytest.LogCaptureFixture) -> list[int]:
-    logged = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
-    return [message["users"] for message in logged if message["event"] == "engagement_commit_in_doubt"]
+    return [event["users"] for event in logged_events(caplog, name="engagement_commit_in_doubt")]
 
 
 def test_error_of_the_data_is_raised_at_once(clock: Clock, closed_at: list[float]) -> None:

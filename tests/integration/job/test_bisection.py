@@ -18,6 +18,7 @@ from tests.database import execute, on_every_move
 from tests.factories import NOW, make_users
 from tests.faults import deadlock
 from tests.integration.job.watching import Watcher
+from tests.logged import logged_events
 from tests.running import run_job
 
 if TYPE_CHECKING:
@@ -107,8 +108,7 @@ def test_mistake_in_the_code_is_logged_with_its_traceback(
     monkeypatch.setattr("engagement.services.job.batch.goodbye_for", lambda *_asked, **_named: 1 / 0)
     make_users(1, "silent")
     assert run_job().failed == 1
-    messages = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
-    (message,) = [message for message in messages if message["event"] == "engagement_user_failed"]
+    (message,) = logged_events(caplog, name="engagement_user_failed")
     assert isinstance(message["exc_info"], ZeroDivisionError)
 
 

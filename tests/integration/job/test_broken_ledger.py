@@ -18,6 +18,7 @@ from tests.database import (
 )
 from tests.factories import NOW, make_users
 from tests.integration.job.outcomes import assert_all_moved_once
+from tests.logged import logged_events
 from tests.running import run_job, start_process
 
 if TYPE_CHECKING:
@@ -47,8 +48,7 @@ BROKEN: Final = {
 
 
 def complaints(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    messages = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
-    return [message for message in messages if message["event"] == "engagement_ledger_not_written"]
+    return logged_events(caplog, name="engagement_ledger_not_written")
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from tests.heartbeat_server import (
     sick_service,
     talk_nonsense,
 )
+from tests.logged import logged_events
 from tests.running import run_job, run_process, start_process
 
 if TYPE_CHECKING:
@@ -60,8 +61,7 @@ def kinds(service: Service) -> list[str]:
 
 
 def complaints(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
-    messages = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
-    mine = [message for message in messages if message["event"] == "engagement_heartbeat_failed"]
+    mine = logged_events(caplog, name="engagement_heartbeat_failed")
     return [(message["ping"], message["error"]) for message in mine]
 
 

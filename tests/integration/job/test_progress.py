@@ -16,6 +16,7 @@ from engagement.states import CHECKS
 from tests.database import fail_moves_of
 from tests.factories import NOW, make_users
 from tests.integration.job.watching import Watcher
+from tests.logged import logged_events
 from tests.running import run_job
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def test_every_line_of_the_log_carries_the_id_of_the_run(caplog: pytest.LogCaptu
     fail_moves_of(*make_users(1, "silent"))
     with freeze_time(NOW):
         result = run_job()
-    logged = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    logged = logged_events(caplog)
     assert [message["event"] for message in logged] == [
         "engagement_job_started",
         "engagement_user_failed",

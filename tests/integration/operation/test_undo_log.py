@@ -11,6 +11,7 @@ from engagement.models import EngagementStateTransition
 from tests.database import fail_moves_of
 from tests.factories import make_user
 from tests.integration.operation.undoing import undo
+from tests.logged import logged_events
 from tests.running import run_job
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.django_db
 def logged_by_undo(job_id: UUID, caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
     caplog.clear()
     undo(job_id)
-    return [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    return logged_events(caplog)
 
 
 def test_every_line_carries_the_id_of_the_run_that_is_undone(caplog: pytest.LogCaptureFixture) -> None:
