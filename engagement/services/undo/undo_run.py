@@ -140,8 +140,8 @@ class _Undo:
         return all(run_workers([self._work] * workers, stop=self._retries.stop))
 
     def _has_more_than(self, transitions: int) -> bool:
-        some = audit_log.transitions_of_run(self._job_id)[: transitions + 1]
-        return self._retries.read(some.count) > transitions
+        self._read_ids()
+        return len(self._ids) > transitions
 
     def _work(self, tell: Tell) -> bool:
         while not self._retries.stop.is_set():
@@ -156,12 +156,15 @@ class _Undo:
         size = self._settings.batch_size
         with self._turn:
             if not self._ids:
-                ids_after = partial(audit_log.transition_ids_after, self._job_id, after=self._after)
-                self._ids = self._retries.read(partial(ids_after, size=_IDS_AT_ONCE))
-                if self._ids:
-                    self._after = self._ids[-1]
+                self._read_ids()
             page, self._ids = self._ids[:size], self._ids[size:]
         return page
+
+    def _read_ids(self) -> None:
+        ids_after = partial(audit_log.transition_ids_after, self._job_id, after=self._after)
+        self._ids = self._retries.read(partial(ids_after, size=_IDS_AT_ONCE))
+        if self._ids:
+            self._after = self._ids[-1]
 
     def _undo_page(self, ids: Sequence[UUID], tell: Tell) -> None:
         transitions = self._retries.read(partial(audit_log.transitions_with_ids, ids))
