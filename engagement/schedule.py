@@ -81,7 +81,7 @@ def coming_runs(now: datetime, *, count: int, run_time: time) -> list[datetime]:
 
 
 def iso_text(instant: datetime | None) -> str | None:
-    """The time in ISO 8601, for JSON."""
+    """The time in ISO 8601, for JSON and for arrays of text."""
     return instant.isoformat() if instant else None
 
 

@@ -72,8 +72,9 @@ class DayRangeFilter(RangeDateFilter):
         text = str(self.used_parameters.get(f"{self.field_path}_{end}") or "")
         try:
             day = parse_date(text)
-            start = datetime.combine(day + timedelta(days=days_later), time()) if day else None
-            return timezone.make_aware(start) if start else None
+            if day is None:
+                return None
+            return timezone.make_aware(datetime.combine(day + timedelta(days=days_later), time()))
         except (ValueError, OverflowError):  # 31 June, and the day after the last one
             return None
 

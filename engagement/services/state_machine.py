@@ -15,6 +15,7 @@ from uuid_utils.compat import uuid7
 from engagement.conf import engagement_settings
 from engagement.models import UserEngagementState, UserProfile
 from engagement.postgres import TextArray
+from engagement.schedule import iso_text
 from engagement.selectors import audit_log, due_users
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.states import (
@@ -323,18 +324,14 @@ def _restore_states(former: Sequence[UserState], *, left: Sequence[str], now: da
         TextArray(str(user_state.user_id) for user_state in former),
         TextArray(left),
         TextArray(user_state.state for user_state in former),
-        TextArray(_text_of(user_state.goodbye_sent_at) for user_state in former),
-        TextArray(_text_of(user_state.goodbye_expires_at) for user_state in former),
-        TextArray(_text_of(user_state.remind_at) for user_state in former),
+        TextArray(iso_text(user_state.goodbye_sent_at) for user_state in former),
+        TextArray(iso_text(user_state.goodbye_expires_at) for user_state in former),
+        TextArray(iso_text(user_state.remind_at) for user_state in former),
     )
     with connection.cursor() as cursor:
         cursor.execute(_RESTORE_STATES, [now, *columns])
         if cursor.rowcount != len(former):
             raise StaleUserStates
-
-
-def _text_of(instant: datetime | None) -> str | None:
-    return instant.isoformat() if instant else None
 
 
 def _origin(*, job_id: UUID | None, performed_by: str | None) -> Mapping[str, str]:
