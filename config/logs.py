@@ -5,15 +5,37 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TextIO
 
-import structlog
 from django.core.exceptions import ImproperlyConfigured
 
 from engagement.privacy import redact
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
     from structlog.typing import EventDict, Processor, WrappedLogger
+
+
+@contextmanager
+def _missing(name: str) -> Iterator[None]:
+    """Let imports of a module fail in this block, as if it were not installed."""
+    modules: dict[str, ModuleType | None] = sys.modules  # type: ignore[assignment]  # None is allowed
+    loaded = modules.pop(name, None)
+    modules[name] = None
+    try:
+        yield
+    finally:
+        del modules[name]
+        if loaded:
+            modules[name] = loaded
+
+
+# structlog would load rich for tracebacks in colour, which nothing here shows: a tenth of a command's start.
+with _missing("rich"):
+    import structlog
 
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 FORMATS: Final = ("auto", "json", "text")

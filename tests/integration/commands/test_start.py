@@ -22,6 +22,7 @@ PAGES: Final = (
 )
 SENDER: Final = ("engagement.message_backends", "engagement.services.delivery")
 NETWORK: Final = ("urllib3",)
+TABLES: Final = ("rich.console", "attr", "pygments")
 
 
 def imported(*arguments: str) -> set[str]:
@@ -53,10 +54,10 @@ def unwanted(modules: set[str], packages: tuple[str, ...]) -> set[str]:
 @pytest.mark.parametrize(
     ("command", "packages"),
     [
-        (("run_engagement_daily", "--json"), PAGES + SENDER + NETWORK),
-        (("check_engagement_runs",), PAGES + SENDER + NETWORK),
-        (("receive_message", "USER", "oi", "--json"), PAGES + SENDER + NETWORK),
-        (("check_sending",), PAGES),
+        (("run_engagement_daily", "--json"), PAGES + SENDER + NETWORK + TABLES),
+        (("check_engagement_runs",), PAGES + SENDER + NETWORK + TABLES),
+        (("receive_message", "USER", "oi", "--json"), PAGES + SENDER + NETWORK + TABLES),
+        (("check_sending",), PAGES + TABLES),
     ],
     ids=lambda value: value[0],
 )
