@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypedDict
 
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
@@ -152,6 +152,21 @@ def require_aware(now: datetime) -> None:
         raise ValueError(f"{now!r} has no offset; pass an aware datetime, such as timezone.now().")
 
 
+class StateColumns(Protocol):
+    """The columns of a state row that the rules of undo and of the audit log use."""
+
+    @property
+    def state(self) -> str: ...
+    @property
+    def last_activity_at(self) -> datetime: ...
+    @property
+    def goodbye_sent_at(self) -> datetime | None: ...
+    @property
+    def goodbye_expires_at(self) -> datetime | None: ...
+    @property
+    def remind_at(self) -> datetime | None: ...
+
+
 class UserState(NamedTuple):
     """The columns of a user's state row that the rules use."""
 
@@ -220,7 +235,7 @@ def timestamps_on_entering(state: State, *, now: datetime, policy: Policy) -> Ti
 
 
 def transition_metadata(
-    user_state: UserState,
+    user_state: StateColumns,
     trigger: Trigger,
     *,
     now: datetime,
@@ -254,32 +269,18 @@ def transition_metadata(
     return metadata
 
 
-def still_as_left_by(user_state: UserState, *, by: Transition) -> bool:
-    """Whether a user's state row is still as the transition `by` left it.
+def still_as_left(user_state: StateColumns, *, in_state: str, at: datetime) -> bool:
+    """Whether a user's state row is still as a transition to `in_state` left it, which happened at `at`.
 
     Does not compare when a goodbye ends: the period is a setting, which may have changed since.
     """
-    left = timestamps_on_entering(State(by.to_state), now=by.created_at, policy=ANY_POLICY)
+    if user_state.state != in_state:
+        return False
+    left = timestamps_on_entering(State(in_state), now=at, policy=ANY_POLICY)
     return (
-        user_state.state == by.to_state
-        and user_state.goodbye_sent_at == left["goodbye_sent_at"]
+        user_state.goodbye_sent_at == left["goodbye_sent_at"]
         and user_state.remind_at == left["remind_at"]
         and (user_state.goodbye_expires_at is None or left["goodbye_expires_at"] is not None)
-    )
-
-
-def state_before(user_state: UserState, *, transition: Transition) -> UserState:
-    """The user's state before `transition`, from its audit row.
-
-    Raises ValueError if a timestamp in the audit row is invalid.
-    """
-    former = cast("Mapping[str, str]", transition.metadata.get("former_timestamps", {}))
-    times = {column: datetime.fromisoformat(text) for column, text in former.items()}
-    return user_state._replace(
-        state=transition.from_state,
-        goodbye_sent_at=times.get("goodbye_sent_at"),
-        goodbye_expires_at=times.get("goodbye_expires_at"),
-        remind_at=times.get("remind_at"),
     )
 
 
@@ -287,7 +288,7 @@ def _whole(period: timedelta, unit: timedelta) -> int:
     return max(period // unit, 0)
 
 
-def _former_timestamps(user_state: UserState) -> dict[str, str]:
+def _former_timestamps(user_state: StateColumns) -> dict[str, str]:
     columns = ("goodbye_sent_at", "goodbye_expires_at", "remind_at")
     values = (user_state.goodbye_sent_at, user_state.goodbye_expires_at, user_state.remind_at)
     return {

@@ -12,11 +12,10 @@ from django.db.models.functions import Cast
 from django.db.models.lookups import Exact
 
 from engagement.models import EngagementStateTransition
-from engagement.postgres import native_times
 from engagement.states import ReceivedMessage, State, Transition, Trigger
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
     from datetime import datetime
 
     from django.db.models import QuerySet
@@ -124,61 +123,3 @@ def undoings_of_run(job_id: UUID) -> list[Undoing]:
     rows = by_person.annotate(Count("pk"), Max("created_at"))
     undoings = [Undoing(person or "", number, last_at) for person, number, last_at in rows]
     return sorted(undoings, key=lambda undoing: undoing.last_at, reverse=True)
-
-
-def transition_ids_after(job_id: UUID, *, after: UUID | None, size: int) -> list[UUID]:
-    """The first `size` ids of a run's transitions after the id `after`, in their order.
-
-    PostgreSQL reads and sorts all that are left of the run each time.
-    """
-    rows = transitions_of_run(job_id)
-    if after is not None:
-        rows = rows.filter(id__gt=after)
-    return list(rows.order_by("id").values_list("id", flat=True)[:size])
-
-
-def transitions_with_ids(ids: Collection[UUID]) -> list[Transition]:
-    """These transitions, as far as the audit log has them, in the order of their ids."""
-    rows = EngagementStateTransition.objects.filter(id__any_of=set(ids)).order_by("id")
-    with native_times():
-        return [Transition(*row) for row in rows.values_list(*Transition._fields)]
-
-
-class LaterTransitions(NamedTuple):
-    """What the audit log says about transitions and their users since."""
-
-    undone: set[str]
-    """The ids, as text, of the users' transitions that were undone."""
-    moved_again: set[UUID]
-    """The users who have a later transition that was not undone."""
-
-
-def later_transitions(transitions: Sequence[Transition]) -> LaterTransitions:
-    """What followed these transitions, one for each user, in one statement.
-
-    `created_at` does not order a history: a run may have been as of a later time than what followed it.
-    Ids that are ordered by time tell when a row was written; other programs may use other ids.
-    """
-    written = {
-        transition.user_id: _order_of_writing(transition.id, transition.created_at)
-        for transition in transitions
-    }
-    others = EngagementStateTransition.objects.filter(user_id__any_of=written).exclude(
-        id__any_of={transition.id for transition in transitions}
-    )
-    undone_id = KT("metadata__undone_transition_id")
-    rows = others.values_list("id", "user_id", "created_at", "trigger", undone_id)
-    undone = {text for *_, trigger, text in rows if trigger == Trigger.RUN_UNDONE and text}
-    moved_again = {
-        user_id
-        for row_id, user_id, created_at, trigger, _ in rows
-        if trigger != Trigger.RUN_UNDONE
-        and str(row_id) not in undone
-        and _order_of_writing(row_id, created_at) > written[user_id]
-    }
-    return LaterTransitions(undone, moved_again)
-
-
-def _order_of_writing(row_id: UUID, created_at: datetime) -> tuple[float, UUID]:
-    milliseconds = row_id.int >> 80 if row_id.version == TIME_ORDERED else created_at.timestamp() * 1000
-    return milliseconds, row_id

@@ -15,7 +15,6 @@ from uuid_utils.compat import uuid7
 from engagement.conf import engagement_settings
 from engagement.models import UserEngagementState, UserProfile
 from engagement.postgres import TextArray
-from engagement.schedule import iso_text
 from engagement.selectors import audit_log, due_users
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.states import (
@@ -28,16 +27,16 @@ from engagement.states import (
     UserState,
     next_state,
     require_aware,
-    state_before,
     timestamps_on_entering,
     transition_metadata,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
     from uuid import UUID
 
+    from engagement.selectors.undo import RunTransition
     from engagement.states import ReceivedMessage
 
 
@@ -163,7 +162,15 @@ def transition_states(  # noqa: PLR0913  each says something else about the tran
         for user_state in moving
     ]
     if transitions:
-        _write_audit_log(transitions)
+        _write_audit_log(
+            ids=(transition.id for transition in transitions),
+            user_ids=(transition.user_id for transition in transitions),
+            from_states=(transition.from_state for transition in transitions),
+            to_states=(transition.to_state for transition in transitions),
+            metadata=[transition.metadata for transition in transitions],
+            trigger=trigger,
+            now=now,
+        )
     return transitions
 
 
@@ -182,27 +189,33 @@ def extend_wait(*, user_id: UUID, until: datetime) -> bool:
 
 
 def undo_transitions(
-    *, undoing: Sequence[tuple[UserState, Transition]], now: datetime, performed_by: str | None = None
-) -> list[Transition]:
-    """Undo transitions of a run, in two statements; returns the audit rows of the undoing.
+    *, undoing: Sequence[RunTransition], job_id: UUID, now: datetime, performed_by: str | None = None
+) -> list[UUID]:
+    """Undo transitions of a run, in two statements; returns the ids of the new audit rows, in their order.
 
     Each user goes back to the state and the timestamps that the audit row of their transition holds.
     The caller checks that nothing has happened to them since. The audit rows name `performed_by`.
     Transaction: needs the caller's, in which the states were read and locked. All go back or none.
     Not repeatable with the same states: that raises StaleUserStates.
-    Raises TransactionManagementError without a transaction; ValueError for a naive `now`, or if an
+    Raises TransactionManagementError without a transaction; ValueError for a naive `now`; DataError if an
     audit row does not hold times; IntegrityError if it lacks one that the former state needs.
     """
     require_aware(now)
     _require_transaction("undo_transitions()")
-    former = [state_before(user_state, transition=move) for user_state, move in undoing]
-    _restore_states(former, left=[user_state.state for user_state, _ in undoing], now=now)
-    origin = _origin(job_id=None, performed_by=performed_by)
-    transitions = [
-        _undoing_transition(user_state, move, now=now, origin=origin) for user_state, move in undoing
-    ]
-    _write_audit_log(transitions)
-    return transitions
+    _restore_states(undoing, now=now)
+    # Not under the key job_id: the undoing must not count as a transition of the run.
+    origin = {"undone_job_id": str(job_id), **_origin(job_id=None, performed_by=performed_by)}
+    ids = [uuid7() for _ in undoing]
+    _write_audit_log(
+        ids=ids,
+        user_ids=(move.user_id for move in undoing),
+        from_states=(move.to_state for move in undoing),
+        to_states=(move.from_state for move in undoing),
+        metadata=[{**_undoing_metadata(move, now=now), **origin} for move in undoing],
+        trigger=Trigger.RUN_UNDONE,
+        now=now,
+    )
+    return ids
 
 
 def was_committed(*, transition_id: UUID | None, user_ids: Collection[UUID]) -> bool:
@@ -280,23 +293,12 @@ def _dormant_since(moving: Sequence[UserState], *, trigger: Trigger) -> Mapping[
     return silent_since | audit_log.dormant_since(silent_since) if silent_since else {}
 
 
-def _undoing_transition(
-    user_state: UserState, move: Transition, *, now: datetime, origin: Mapping[str, str]
-) -> Transition:
-    # Not under the key job_id: the undoing must not count as a transition of the run.
-    undone = {"undone_job_id": move.metadata["job_id"], "undone_transition_id": str(move.id)}
-    if "goodbye" in move.metadata:
-        undone["goodbye"] = move.metadata["goodbye"]
-    metadata = transition_metadata(user_state, Trigger.RUN_UNDONE, now=now, policy=ANY_POLICY)
-    return Transition(
-        id=uuid7(),
-        user_id=user_state.user_id,
-        from_state=user_state.state,
-        to_state=move.from_state,
-        trigger=Trigger.RUN_UNDONE.value,
-        metadata={**metadata, **undone, **origin},
-        created_at=now,
-    )
+def _undoing_metadata(move: RunTransition, *, now: datetime) -> dict[str, object]:
+    metadata = transition_metadata(move, Trigger.RUN_UNDONE, now=now, policy=ANY_POLICY)
+    metadata["undone_transition_id"] = move.id
+    if move.goodbye:
+        metadata["goodbye"] = move.goodbye
+    return metadata
 
 
 _EXTEND_WAIT: Final = """
@@ -306,31 +308,22 @@ _EXTEND_WAIT: Final = """
 """
 _RESTORE_STATES: Final = """
     UPDATE user_engagement_states AS states
-    SET state = former.state,
-        goodbye_sent_at = former.goodbye_sent_at,
-        goodbye_expires_at = former.goodbye_expires_at,
-        remind_at = former.remind_at,
+    SET state = undone.from_state,
+        goodbye_sent_at = (undone.metadata #>> '{former_timestamps,goodbye_sent_at}')::timestamptz,
+        goodbye_expires_at = (undone.metadata #>> '{former_timestamps,goodbye_expires_at}')::timestamptz,
+        remind_at = (undone.metadata #>> '{former_timestamps,remind_at}')::timestamptz,
         updated_at = %s
-    FROM ROWS FROM (
-        unnest(%s::uuid[]), unnest(%s::text[]), unnest(%s::text[]),
-        unnest(%s::timestamptz[]), unnest(%s::timestamptz[]), unnest(%s::timestamptz[])
-    ) AS former (user_id, left_in, state, goodbye_sent_at, goodbye_expires_at, remind_at)
-    WHERE states.user_id = former.user_id AND states.state = former.left_in
+    FROM engagement_state_transitions AS undone
+    WHERE undone.id = ANY (%s::uuid[])
+        AND states.user_id = undone.user_id
+        AND states.state = undone.to_state
 """
 
 
-def _restore_states(former: Sequence[UserState], *, left: Sequence[str], now: datetime) -> None:
-    columns = (
-        TextArray(str(user_state.user_id) for user_state in former),
-        TextArray(left),
-        TextArray(user_state.state for user_state in former),
-        TextArray(iso_text(user_state.goodbye_sent_at) for user_state in former),
-        TextArray(iso_text(user_state.goodbye_expires_at) for user_state in former),
-        TextArray(iso_text(user_state.remind_at) for user_state in former),
-    )
+def _restore_states(undoing: Sequence[RunTransition], *, now: datetime) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(_RESTORE_STATES, [now, *columns])
-        if cursor.rowcount != len(former):
+        cursor.execute(_RESTORE_STATES, [now, TextArray(move.id for move in undoing)])
+        if cursor.rowcount != len(undoing):
             raise StaleUserStates
 
 
@@ -353,19 +346,26 @@ _INSERT_TRANSITIONS: Final = """
 """
 
 
-def _write_audit_log(transitions: Sequence[Transition]) -> None:
-    """Insert rows that share one trigger and one time."""
-    first = transitions[0]
+def _write_audit_log(
+    *,
+    ids: Iterable[UUID],
+    user_ids: Iterable[UUID | str],
+    from_states: Iterable[str],
+    to_states: Iterable[str],
+    metadata: Sequence[Mapping[str, object]],
+    trigger: Trigger,
+    now: datetime,
+) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             _INSERT_TRANSITIONS,
             [
-                first.trigger,
-                first.created_at,
-                TextArray(str(transition.id) for transition in transitions),
-                TextArray(str(transition.user_id) for transition in transitions),
-                TextArray(transition.from_state for transition in transitions),
-                TextArray(transition.to_state for transition in transitions),
-                json.dumps([transition.metadata for transition in transitions]),
+                trigger.value,
+                now,
+                TextArray(map(str, ids)),
+                TextArray(map(str, user_ids)),
+                TextArray(from_states),
+                TextArray(to_states),
+                json.dumps(metadata),
             ],
         )

@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from django.db.models import Q
 
 from engagement.models import MessageStatus
-from engagement.selectors import audit_log, due_users
+from engagement.selectors import undo as selectors
 from engagement.selectors.goodbyes import Goodbye, free_goodbyes, goodbye_key, goodbyes_with_keys
 from engagement.services.message_queue import WAIT_OVER, cancel_and_free_keys, revive_unanswered
 from engagement.services.resilience.transactions import Batch, commit_batch
 from engagement.services.state_machine import undo_transitions
 from engagement.services.undo.undo_result import NotUndoneReason
-from engagement.states import State, Transition, still_as_left_by
+from engagement.states import State, still_as_left
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime, timedelta
 
-    from engagement.states import UserState
+    from engagement.selectors.undo import LaterTransitions, RunTransition, UnclaimedTransition
 
 
 _REASONS: Final = {
@@ -38,6 +38,7 @@ _REASONS: Final = {
 class UndoContext:
     """What all batches of an undo have in common."""
 
+    job_id: UUID
     now: datetime
     lock_timeout: timedelta
     dry_run: bool
@@ -45,16 +46,16 @@ class UndoContext:
 
 
 @dataclass(slots=True)
-class UndoneBatch(Batch[Transition]):
-    """What one batch has undone; in a dry run, what it would undo."""
+class UndoneBatch(Batch[str]):
+    """What one batch has undone; in a dry run, what it would undo. Its items are ids of transitions."""
 
-    undone: Sequence[UUID] = ()
+    undone: Sequence[str] = ()
     """The users who are back where they were."""
     messages_cancelled: int = 0
     not_undone: Counter[NotUndoneReason] = field(default_factory=Counter)
 
 
-def undo_batch(transitions: Sequence[Transition], *, context: UndoContext) -> UndoneBatch:
+def undo_batch(transition_ids: Sequence[str], *, context: UndoContext) -> UndoneBatch:
     """Undo those of the transitions whose users are still exactly as they left them.
 
     Transaction: opens one, which must be the outermost, and commits it. The number of statements does
@@ -63,58 +64,60 @@ def undo_batch(transitions: Sequence[Transition], *, context: UndoContext) -> Un
     Raises BatchError from whatever went wrong.
     """
     write = partial(_undo, context=context)
-    return commit_batch(write, UndoneBatch(items=transitions), lock_timeout=context.lock_timeout)
+    return commit_batch(write, UndoneBatch(items=transition_ids), lock_timeout=context.lock_timeout)
 
 
 def _undo(batch: UndoneBatch, *, context: UndoContext) -> None:
     claim = _claim(batch.items, lock=not context.dry_run)
-    reasons = [claim.reason_not_to_undo(transition) for transition in batch.items]
-    undoing = [transition for transition, reason in zip(batch.items, reasons, strict=True) if reason is None]
-    messages = [message for transition in undoing if (message := claim.goodbye_of(transition))]
-    batch.undone = [transition.user_id for transition in undoing]
+    reasons = [claim.reason_not_to_undo(transition) for transition in claim.transitions]
+    undoing = [move for move, reason in zip(claim.transitions, reasons, strict=True) if reason is None]
+    messages = [message for move in undoing if (message := claim.goodbyes.get(move.user_id))]
+    batch.undone = [move.user_id for move in undoing]
     batch.messages_cancelled = sum(message.status == MessageStatus.PENDING for message in messages)
-    batch.not_undone = Counter(reason for reason in reasons if reason)
+    batch.not_undone = Counter(reason for reason in reasons if reason) + Counter(
+        map(claim.reason_not_claimed, claim.unclaimed)
+    )
     if undoing and not context.dry_run:
-        pairs = [(claim.states[transition.user_id], transition) for transition in undoing]
-        written = undo_transitions(undoing=pairs, now=context.now, performed_by=context.performed_by)
+        written = undo_transitions(
+            undoing=undoing, job_id=context.job_id, now=context.now, performed_by=context.performed_by
+        )
         cancel_and_free_keys(message_ids={message.id for message in messages})
-        if revived := [UUID(text) for text in map(_cancelled_id, undoing) if text]:
+        if revived := [UUID(move.cancelled_message_id) for move in undoing if move.cancelled_message_id]:
             revive_unanswered(message_ids=revived)
-        batch.written_id = written[0].id
+        batch.written_id = written[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Claim:
     """What is known of the users of a batch, and which rows no other session is changing."""
 
-    states: Mapping[UUID, UserState]
+    transitions: Sequence[RunTransition]
     """Of the users whom no other session has locked."""
-    in_use: Collection[UUID]
-    """Users whom another session has locked."""
-    later: audit_log.LaterTransitions
-    goodbyes: Mapping[UUID, Goodbye]
+    unclaimed: Sequence[UnclaimedTransition]
+    later: LaterTransitions
+    goodbyes: Mapping[str, Goodbye]
     """By user: the goodbye that the transition queued."""
     free: Collection[UUID]
     """Those of them that are pending or cancelled, and that no other session has locked."""
     revivable: Collection[str]
     """Former goodbyes that a timeout cancelled and nothing has changed since, as text."""
 
-    def goodbye_of(self, transition: Transition) -> Goodbye | None:
-        return self.goodbyes.get(transition.user_id)
-
-    def reason_not_to_undo(self, transition: Transition) -> NotUndoneReason | None:
-        """None if the transition can be undone."""
-        if str(transition.id) in self.later.undone:
+    def reason_not_claimed(self, transition: UnclaimedTransition) -> NotUndoneReason:
+        if transition.id in self.later.undone:
             return NotUndoneReason.ALREADY_UNDONE
-        state = self.states.get(transition.user_id)
-        if state is None:
-            return NotUndoneReason.IN_USE if transition.user_id in self.in_use else NotUndoneReason.DELETED
-        if not still_as_left_by(state, by=transition) or transition.user_id in self.later.moved_again:
+        return NotUndoneReason.IN_USE if transition.has_state else NotUndoneReason.DELETED
+
+    def reason_not_to_undo(self, move: RunTransition) -> NotUndoneReason | None:
+        """None if the transition can be undone."""
+        if move.id in self.later.undone:
+            return NotUndoneReason.ALREADY_UNDONE
+        if (
+            not still_as_left(move, in_state=move.to_state, at=move.created_at)
+            or move.user_id in self.later.moved_again
+            or (move.cancelled_message_id and move.cancelled_message_id not in self.revivable)
+        ):
             return NotUndoneReason.MOVED_ON
-        cancelled_id = _cancelled_id(transition)
-        if cancelled_id and cancelled_id not in self.revivable:
-            return NotUndoneReason.MOVED_ON
-        goodbye = self.goodbye_of(transition)
+        goodbye = self.goodbyes.get(move.user_id)
         return self._reason_of(goodbye) if goodbye else None
 
     def _reason_of(self, goodbye: Goodbye) -> NotUndoneReason | None:
@@ -124,37 +127,26 @@ class _Claim:
         return None if goodbye.id in self.free else NotUndoneReason.IN_USE
 
 
-def _claim(transitions: Sequence[Transition], *, lock: bool) -> _Claim:
+def _claim(transition_ids: Sequence[str], *, lock: bool) -> _Claim:
     """Read what is known of the users. Locked rows come first, so that what is read next stays true."""
-    user_ids = {transition.user_id for transition in transitions}
-    rows = due_users.states_of(user_ids)
-    claimed = rows.select_for_update(skip_locked=True, no_key=True) if lock else rows
-    states = {state.user_id: state for state in due_users.read_user_states(claimed)}
+    transitions = selectors.transitions_with_states(transition_ids, lock=lock)
+    missing = set(transition_ids) - {move.id for move in transitions}
+    unclaimed = selectors.unclaimed_transitions(missing)
     # Of the claimed users alone: a concurrent undo of the others must find their messages unlocked.
-    ours = [transition for transition in transitions if transition.user_id in states]
     keys = {
-        goodbye_key(transition.user_id, now=transition.created_at): transition.user_id
-        for transition in ours
-        if transition.to_state == State.GOODBYE_SENT
+        goodbye_key(move.user_id, now=move.created_at): move.user_id
+        for move in transitions
+        if move.to_state == State.GOODBYE_SENT
     }
-    cancelled = {text for text in map(_cancelled_id, ours) if text}
+    cancelled = {move.cancelled_message_id for move in transitions if move.cancelled_message_id}
     free = free_goodbyes(Q(idempotency_key__any_of=keys.keys()), lock=lock)
     others = goodbyes_with_keys(keys.keys() - {goodbye.idempotency_key for goodbye in free})
     revivable = free_goodbyes(Q(pk__any_of=cancelled, outcome_reason=WAIT_OVER), lock=lock)
     return _Claim(
-        states=states,
-        free={goodbye.id for goodbye in free},
-        in_use=_existing(user_ids - states.keys()),
-        later=audit_log.later_transitions(transitions),
+        transitions=transitions,
+        unclaimed=unclaimed,
+        later=selectors.later_transitions([*transitions, *unclaimed]),
         goodbyes={keys[goodbye.idempotency_key]: goodbye for goodbye in (*free, *others)},
+        free={goodbye.id for goodbye in free},
         revivable={str(goodbye.id) for goodbye in revivable},
     )
-
-
-def _existing(user_ids: Collection[UUID]) -> Collection[UUID]:
-    return set(due_users.states_of(user_ids).values_list("user_id", flat=True)) if user_ids else ()
-
-
-def _cancelled_id(transition: Transition) -> str | None:
-    """The goodbye that a timeout cancelled, as its audit row says."""
-    return cast("str | None", transition.metadata.get("cancelled_message_id"))

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
 import structlog
 
 from engagement.conf import engagement_settings, refuse_misspelt_names
 from engagement.selectors import audit_log
+from engagement.selectors import undo as selectors
 from engagement.services.job.result import UserFailure, log_completed, log_user_failed, outcome_of
 from engagement.services.resilience.bisect import bisect_batch
 from engagement.services.resilience.errors import BatchError, ErrorKind, describe
@@ -27,11 +29,9 @@ from engagement.states import require_aware
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
-    from uuid import UUID
 
     from engagement.conf import EngagementSettings
     from engagement.services.resilience.workers import Tell
-    from engagement.states import Transition
 
 _IDS_AT_ONCE: Final = 50_000
 """The ids of so many transitions are kept in memory."""
@@ -115,14 +115,15 @@ class _Undo:
         self._settings = settings
         self._retries = RetryPolicy.of(settings, stop=stop)
         self._context = UndoContext(
+            job_id=request.job_id,
             now=request.now,
             lock_timeout=settings.lock_timeout,
             dry_run=request.dry_run,
             performed_by=request.performed_by,
         )
         self.counts = UndoCounts()
-        self._after: UUID | None = None
-        self._ids: Sequence[UUID] = ()
+        self._after: str | None = None
+        self._ids: Sequence[str] = ()
         self._turn = Lock()
 
     @property
@@ -151,7 +152,7 @@ class _Undo:
             self._undo_page(ids, tell)
         return False
 
-    def _next_page(self) -> Sequence[UUID]:
+    def _next_page(self) -> Sequence[str]:
         """The ids of the next transitions of the run, for one worker alone."""
         size = self._settings.batch_size
         with self._turn:
@@ -161,31 +162,30 @@ class _Undo:
         return page
 
     def _read_ids(self) -> None:
-        ids_after = partial(audit_log.transition_ids_after, self._job_id, after=self._after)
+        ids_after = partial(selectors.transition_ids_after, self._job_id, after=self._after)
         self._ids = self._retries.read(partial(ids_after, size=_IDS_AT_ONCE))
         if self._ids:
             self._after = self._ids[-1]
 
-    def _undo_page(self, ids: Sequence[UUID], tell: Tell) -> None:
-        transitions = self._retries.read(partial(audit_log.transitions_with_ids, ids))
+    def _undo_page(self, ids: Sequence[str], tell: Tell) -> None:
         try:
-            self._undo(transitions, self._retries, tell)
+            self._undo(ids, self._retries, tell)
         except BatchError as error:
             bisect_batch(
-                transitions,
+                ids,
                 error,
                 attempt=partial(self._undo_part, tell),
-                on_failure=lambda transition, error: tell(partial(self._record_failure, transition, error)),
+                on_failure=partial(self._record_failure, tell),
                 stop=self._retries.stop,
             )
 
-    def _undo_part(self, tell: Tell, transitions: Sequence[Transition], kind: ErrorKind) -> None:
+    def _undo_part(self, tell: Tell, ids: Sequence[str], kind: ErrorKind) -> None:
         # After a conflict the whole page has had its attempts.
         is_conflict = kind is ErrorKind.CONFLICT
-        self._undo(transitions, self._retries.without_retries() if is_conflict else self._retries, tell)
+        self._undo(ids, self._retries.without_retries() if is_conflict else self._retries, tell)
 
-    def _undo(self, transitions: Sequence[Transition], retries: RetryPolicy, tell: Tell) -> None:
-        attempt = partial(undo_batch, transitions, context=self._context)
+    def _undo(self, ids: Sequence[str], retries: RetryPolicy, tell: Tell) -> None:
+        attempt = partial(undo_batch, ids, context=self._context)
         tell(partial(self._count, retries.commit(attempt, was_committed=self._was_committed)))
 
     def _count(self, batch: UndoneBatch) -> None:
@@ -194,10 +194,13 @@ class _Undo:
         self.counts.not_undone += batch.not_undone
 
     def _was_committed(self, batch: UndoneBatch) -> bool:
-        ask = partial(was_committed, transition_id=batch.written_id, user_ids=batch.undone)
+        user_ids = list(map(UUID, batch.undone))
+        ask = partial(was_committed, transition_id=batch.written_id, user_ids=user_ids)
         return in_transaction(ask, lock_timeout=self._context.lock_timeout)
 
-    def _record_failure(self, transition: Transition, error: BaseException) -> None:
-        failure = UserFailure(transition.user_id, transition.trigger, describe(error))
-        self.counts.add_failure(failure)
-        log_user_failed(failure, error)
+    def _record_failure(self, tell: Tell, transition_id: str, error: BaseException) -> None:
+        find = partial(audit_log.transition_with_id, UUID(transition_id))
+        if transition := self._retries.read(find):
+            failure = UserFailure(transition.user_id, transition.trigger, describe(error))
+            tell(partial(self.counts.add_failure, failure))
+            log_user_failed(failure, error)

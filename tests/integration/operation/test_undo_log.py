@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from engagement.models import EngagementStateTransition
+from engagement.services.undo import undo_batch
 from tests.database import fail_moves_of
 from tests.factories import make_user
 from tests.integration.operation.undoing import undo
@@ -39,14 +40,25 @@ def test_every_line_carries_the_id_of_the_run_that_is_undone(caplog: pytest.LogC
     assert {message["undone_job_id"] for message in logged} == {str(job_id)}
 
 
-def test_what_the_database_said_has_no_traceback_and_a_mistake_has(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_the_database_said_has_no_traceback_and_a_mistake_has(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     user = make_user("remind_later")
     job_id = run_job().job_id
     fail_moves_of(user)
     assert logged_by_undo(job_id, caplog)[1]["exc_info"] is None
+    monkeypatch.setattr(undo_batch, "undo_transitions", {}.__getitem__)
+    assert isinstance(logged_by_undo(job_id, caplog)[1]["exc_info"], TypeError)
+
+
+def test_time_in_the_audit_log_that_is_none_fails_its_user(caplog: pytest.LogCaptureFixture) -> None:
+    make_user("remind_later")
+    job_id = run_job().job_id
     former = {"job_id": str(job_id), "former_timestamps": {"remind_at": "soon"}}
     EngagementStateTransition.objects.update(metadata=former)
-    assert isinstance(logged_by_undo(job_id, caplog)[1]["exc_info"], ValueError)
+    failed = logged_by_undo(job_id, caplog)[1]
+    assert "invalid input syntax for type timestamp with time zone" in failed["error"]
+    assert "soon" not in failed["error"]
 
 
 def test_duration_of_an_undo_is_in_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:

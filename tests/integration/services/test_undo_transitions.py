@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict
+from uuid import uuid4
 
 import pytest
 from django.db import IntegrityError, connection, transaction
@@ -11,6 +12,7 @@ from django.db.transaction import TransactionManagementError
 from django.test.utils import CaptureQueriesContext
 
 from engagement.models import EngagementMessage, EngagementStateTransition, UserEngagementState
+from engagement.selectors.undo import transition_ids_after, transitions_with_states
 from engagement.services.message_queue import cancel_and_free_keys
 from engagement.services.state_machine import (
     StaleUserStates,
@@ -18,38 +20,49 @@ from engagement.services.state_machine import (
     transition_states,
     undo_transitions,
 )
-from engagement.states import InvalidTransition, Policy, Transition, Trigger
+from engagement.states import InvalidTransition, Policy, Trigger
 from tests.factories import NOW, make_user, make_users
 from tests.running import run_job
 
 if TYPE_CHECKING:
-    from engagement.states import UserState
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from engagement.selectors.undo import RunTransition
 
 pytestmark = pytest.mark.django_db
 
 LATER: Final = NOW + timedelta(hours=2)
 
 
-def moved_by_a_run() -> list[tuple[UserState, Transition]]:
-    """Run the job; everybody whom it moved, locked, and their move."""
-    run_job()
-    rows = EngagementStateTransition.objects.order_by("user_id").values_list(*Transition._fields)
-    moves = [Transition(*row) for row in rows]
-    ids = [move.user_id for move in moves]
-    states = lock_states(user_ids=ids, trigger=Trigger.RUN_UNDONE, now=NOW)
-    return list(zip(states, moves, strict=True))
+class Undoing(TypedDict):
+    """What `undo_transitions` is told of a run."""
+
+    undoing: Sequence[RunTransition]
+    job_id: UUID
+
+
+def moved_by_a_run() -> Undoing:
+    """Run the job, and lock everybody whom it moved."""
+    job_id = run_job().job_id
+    ids = transition_ids_after(job_id, after=None, size=1_000)
+    return Undoing(undoing=transitions_with_states(ids, lock=True), job_id=job_id)
 
 
 @pytest.mark.parametrize("trait", ["silent", "goodbye_sent", "remind_later"])
-def test_users_stand_where_they_stood(trait: str) -> None:
+def test_users_are_where_they_were(trait: str) -> None:
     make_users(3, trait)
     before = list(UserEngagementState.objects.order_by("pk").values())
-    moves_back = undo_transitions(undoing=moved_by_a_run(), now=LATER)
+    undoing = moved_by_a_run()
+    written = undo_transitions(**undoing, now=LATER)
     assert list(UserEngagementState.objects.order_by("pk").values()) == [
         {**row, "updated_at": LATER} for row in before
     ]
-    stored = EngagementStateTransition.objects.filter(trigger="run_undone").order_by("pk")
-    assert [Transition(*row) for row in stored.values_list(*Transition._fields)] == moves_back
+    rows = EngagementStateTransition.objects.in_bulk(written)
+    assert [(str(row.user_id), row.from_state, row.to_state) for row in map(rows.__getitem__, written)] == [
+        (move.user_id, move.to_state, move.from_state) for move in undoing["undoing"]
+    ]
+    assert {(row.trigger, row.created_at) for row in rows.values()} == {("run_undone", LATER)}
 
 
 def test_10_and_1000_users_take_as_many_statements() -> None:
@@ -59,7 +72,7 @@ def test_10_and_1000_users_take_as_many_statements() -> None:
         make_users(number, "silent")
         undoing = moved_by_a_run()
         with CaptureQueriesContext(connection) as queries:
-            undo_transitions(undoing=undoing, now=LATER)
+            undo_transitions(**undoing, now=LATER)
         counts.append(len(queries))
         UserEngagementState.objects.all().delete()
     assert counts == [2, 2]
@@ -68,30 +81,30 @@ def test_10_and_1000_users_take_as_many_statements() -> None:
 def test_users_who_have_been_moved_since_they_were_read_are_refused() -> None:
     make_users(2, "silent")
     undoing = moved_by_a_run()
-    undo_transitions(undoing=undoing, now=LATER)
+    undo_transitions(**undoing, now=LATER)
     with pytest.raises(StaleUserStates):
-        undo_transitions(undoing=undoing, now=LATER)
+        undo_transitions(**undoing, now=LATER)
     assert EngagementStateTransition.objects.filter(trigger="run_undone").count() == 2
 
 
 def test_audit_row_without_the_time_that_the_former_state_needs_is_refused() -> None:
     make_user("goodbye_sent")
-    ((state, move),) = moved_by_a_run()
-    bare = move._replace(metadata={"job_id": move.metadata["job_id"]})
+    undoing = moved_by_a_run()
+    EngagementStateTransition.objects.update(metadata={"job_id": str(undoing["job_id"])})
     with pytest.raises(IntegrityError, match="goodbye_sent_has_its_dates"), transaction.atomic():
-        undo_transitions(undoing=[(state, bare)], now=LATER)
+        undo_transitions(**undoing, now=LATER)
     assert UserEngagementState.objects.get().state == "dormant"
 
 
 @pytest.mark.django_db(transaction=True)
 def test_nobody_is_put_back_outside_a_transaction() -> None:
     with pytest.raises(TransactionManagementError, match="undo_transitions"):
-        undo_transitions(undoing=[], now=LATER)
+        undo_transitions(undoing=[], job_id=uuid4(), now=LATER)
 
 
 def test_naive_time_is_refused() -> None:
     with pytest.raises(ValueError, match="has no offset"):
-        undo_transitions(undoing=[], now=LATER.replace(tzinfo=None))
+        undo_transitions(undoing=[], job_id=uuid4(), now=LATER.replace(tzinfo=None))
 
 
 @pytest.mark.parametrize("trait", ["silent", "goodbye_sent", "remind_later", "help_flow", "dormant"])
