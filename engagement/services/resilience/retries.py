@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
@@ -11,15 +12,13 @@ import structlog
 from django.db import connection
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential, wait_random
 
-from engagement.conf import engagement_settings, statement_timeout
-from engagement.services.resilience.deadline import statement_deadline
+from engagement.conf import engagement_settings
 from engagement.services.resilience.errors import BatchError, ErrorKind, cause_of, describe, error_kind
 from engagement.services.resilience.stop import StopRequest
-from engagement.services.resilience.transactions import Batch, in_transaction
+from engagement.services.resilience.transactions import Batch, in_transaction, limited_transactions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import timedelta
 
     from engagement.conf import EngagementSettings
 
@@ -117,11 +116,19 @@ class RetryPolicy:
         """Call `step`, and retry it after conflicts with other sessions and while the database is away."""
         return self.retry_outages(partial(self.retry_conflicts, step))
 
-    def retry_conflicts(self, step: Callable[[], T]) -> T:
-        """Call `step`, and retry it after deadlocks, serialization failures and lock timeouts."""
+    def retry_conflicts(self, step: Callable[[], T], *, within: timedelta = timedelta.max) -> T:
+        """Call `step`, and retry it after deadlocks, serialization failures and lock timeouts.
+
+        No attempt begins later than `within` after the first.
+        """
+
+        def is_last(state: RetryCallState) -> bool:
+            is_late = (state.seconds_since_start or 0) >= within.total_seconds()
+            return is_late or self.stop.is_set() or state.attempt_number >= self.attempts
+
         retrying = Retrying(
             retry=retry_if_exception(_is(ErrorKind.CONFLICT)),
-            stop=lambda state: self.stop.is_set() or state.attempt_number >= self.attempts,
+            stop=is_last,
             wait=SHORT_WAIT,
             sleep=self.stop.wait,
             before_sleep=_log_conflict,
@@ -147,6 +154,8 @@ class RetryPolicy:
 def retry_own_transaction(service: Callable[P, T]) -> Callable[P, T]:
     """Decorate a service that opens a transaction: retry it after conflicts with other sessions.
 
+    Its transaction has the lock timeout and the deadlines of a batch. Once it has waited as long as the lock
+    timeout, it is not retried: a web server has few threads, and its client can ask again.
     Within a transaction of the caller's it is called once, since only the whole transaction can be retried.
     """
 
@@ -155,8 +164,8 @@ def retry_own_transaction(service: Callable[P, T]) -> Callable[P, T]:
         if connection.in_atomic_block:
             return service(*args, **options)
         policy = RetryPolicy.of(engagement_settings(), stop=StopRequest())
-        with statement_deadline(statement_timeout()):
-            return policy.retry_conflicts(partial(service, *args, **options))
+        with limited_transactions(lock_timeout=policy.lock_timeout):
+            return policy.retry_conflicts(partial(service, *args, **options), within=policy.lock_timeout)
 
     return call
 

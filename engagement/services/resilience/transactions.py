@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from django.db import connection, transaction
+from psycopg.pq import TransactionStatus
 
 from engagement.conf import statement_timeout
 from engagement.services.resilience.deadline import statement_deadline
 from engagement.services.resilience.errors import BatchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from uuid import UUID
 
 T = TypeVar("T")
 
-_SETTINGS: Final = """
+_LIMITS: Final = """
     SELECT
         set_config('lock_timeout', %s, true),
         set_config('statement_timeout', %s, true),
-        set_config('idle_in_transaction_session_timeout', %s, true),
+        set_config('idle_in_transaction_session_timeout', %s, true)
+"""
+_PLANNER: Final = """,
         -- A batch is few rows of a large table. Without statistics, or by its estimate of what a
         -- random page costs, PostgreSQL would sometimes read the whole table for each batch.
         set_config('enable_seqscan', %s, true),
@@ -59,10 +63,36 @@ def in_transaction(work: Callable[[], T], *, lock_timeout: timedelta, whole_tabl
     """
     limit = statement_timeout()
     with statement_deadline(limit), transaction.atomic(durable=True):
-        times = [_milliseconds(time) for time in (lock_timeout, limit, limit)]
         with connection.cursor() as cursor:
-            cursor.execute(_SETTINGS, [*times, "on" if whole_tables else "off"])
+            cursor.execute(
+                f"{_LIMITS}{_PLANNER}", [*_times(lock_timeout, limit), "on" if whole_tables else "off"]
+            )
         return work()
+
+
+@contextmanager
+def limited_transactions(*, lock_timeout: timedelta) -> Iterator[None]:
+    """Give the transactions that this block opens the limits of `in_transaction`.
+
+    They are set before the first statement of each transaction and end with it.
+    """
+    limit = statement_timeout()
+    times = _times(lock_timeout, limit)
+
+    def limit_first(execute: Callable[..., object], *arguments: Any) -> object:
+        session = connection.connection
+        is_first = session.info.transaction_status == TransactionStatus.IDLE
+        if connection.in_atomic_block and is_first:
+            with connection.wrap_database_errors:
+                session.execute(_LIMITS, times)
+        return execute(*arguments)
+
+    with statement_deadline(limit), connection.execute_wrapper(limit_first):
+        yield
+
+
+def _times(lock_timeout: timedelta, limit: timedelta) -> Sequence[str]:
+    return [_milliseconds(time) for time in (lock_timeout, limit, limit)]
 
 
 def _milliseconds(length: timedelta) -> str:

@@ -1,0 +1,81 @@
+"""A service waits for a lock only as long as a batch does. Real connections."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import pytest
+from django.db import OperationalError, connection, transaction
+
+from engagement.services.inbound_messages import receive_message
+from engagement.services.preferences import opt_out
+from engagement.services.resilience.retries import retry_own_transaction
+from tests.database import another_connection
+from tests.factories import NOW, make_user
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_django.fixtures import Settings
+
+    from engagement.models import UserEngagementState
+
+pytestmark = pytest.mark.usefixtures("committed")
+
+LIMITS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+
+
+def write(user: UserEngagementState) -> None:
+    receive_message(user_id=user.user_id, text="oi", received_at=NOW, now=NOW)
+
+
+def stop(user: UserEngagementState) -> None:
+    opt_out(user_id=user.user_id, now=NOW)
+
+
+@pytest.mark.parametrize("serve", [write, stop])
+def test_locked_user_is_given_up_soon_and_unchanged(
+    settings: Settings, serve: Callable[[UserEngagementState], None]
+) -> None:
+    settings.ENGAGEMENT_LOCK_TIMEOUT_SECONDS = 1
+    user = make_user("goodbye_sent")
+    with another_connection(autocommit=False) as other:
+        for table in ("user_engagement_states", "user_profiles"):
+            other.execute(f"SELECT FROM {table} WHERE user_id = %s FOR UPDATE", [user.user_id])
+        started_at = monotonic()
+        with pytest.raises(OperationalError, match="lock timeout"):
+            serve(user)
+        # Not five attempts of a second each.
+        assert monotonic() - started_at < 4
+        other.rollback()
+    user.refresh_from_db()
+    assert (user.state, user.user.reengagement_opt_out) == ("goodbye_sent", False)
+
+
+def limits() -> list[str]:
+    with connection.cursor() as cursor:
+        values = []
+        for name in LIMITS:
+            cursor.execute(f"SHOW {name}")
+            values += cursor.fetchone()
+        return values
+
+
+def test_every_attempt_has_the_limits_and_they_end_with_its_transaction(settings: Settings) -> None:
+    settings.ENGAGEMENT_LOCK_TIMEOUT_SECONDS = 7
+    settings.ENGAGEMENT_STATEMENT_TIMEOUT_SECONDS = 60
+    before = limits()
+    seen = []
+
+    @retry_own_transaction
+    def deadlock_at_first() -> None:
+        with transaction.atomic():
+            seen.append(limits())
+            if len(seen) == 1:
+                with connection.cursor() as cursor:
+                    cursor.execute("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'deadlock_detected'; END $$")
+
+    deadlock_at_first()
+    assert seen == [["7s", "1min", "1min"]] * 2
+    assert limits() == before
