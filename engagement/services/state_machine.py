@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from engagement.selectors.undo import RunTransition
+    from engagement.selectors.run_transitions import RunTransition
     from engagement.states import ReceivedMessage
 
 

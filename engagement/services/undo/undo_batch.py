@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db.models import Q
 
 from engagement.models import MessageStatus
-from engagement.selectors import undo as selectors
+from engagement.selectors import run_transitions
 from engagement.selectors.goodbyes import Goodbye, free_goodbyes, goodbye_key, goodbyes_with_keys
 from engagement.services.message_queue import WAIT_OVER, cancel_and_free_keys, revive_unanswered
 from engagement.services.resilience.transactions import Batch, commit_batch
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime, timedelta
 
-    from engagement.selectors.undo import LaterTransitions, RunTransition, UnclaimedTransition
+    from engagement.selectors.run_transitions import LaterTransitions, RunTransition, UnclaimedTransition
 
 
 _REASONS: Final = {
@@ -129,9 +129,9 @@ class _Claim:
 
 def _claim(transition_ids: Sequence[str], *, lock: bool) -> _Claim:
     """Read what is known of the users. Locked rows come first, so that what is read next stays true."""
-    transitions = selectors.transitions_with_states(transition_ids, lock=lock)
+    transitions = run_transitions.transitions_with_states(transition_ids, lock=lock)
     missing = set(transition_ids) - {move.id for move in transitions}
-    unclaimed = selectors.unclaimed_transitions(missing)
+    unclaimed = run_transitions.unclaimed_transitions(missing)
     # Of the claimed users alone: a concurrent undo of the others must find their messages unlocked.
     keys = {
         goodbye_key(move.user_id, now=move.created_at): move.user_id
@@ -145,7 +145,7 @@ def _claim(transition_ids: Sequence[str], *, lock: bool) -> _Claim:
     return _Claim(
         transitions=transitions,
         unclaimed=unclaimed,
-        later=selectors.later_transitions([*transitions, *unclaimed]),
+        later=run_transitions.later_transitions([*transitions, *unclaimed]),
         goodbyes={keys[goodbye.idempotency_key]: goodbye for goodbye in (*free, *others)},
         free={goodbye.id for goodbye in free},
         revivable={str(goodbye.id) for goodbye in revivable},

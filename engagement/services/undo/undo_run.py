@@ -12,8 +12,7 @@ from uuid import UUID
 import structlog
 
 from engagement.conf import engagement_settings, refuse_misspelt_names
-from engagement.selectors import audit_log
-from engagement.selectors import undo as selectors
+from engagement.selectors import audit_log, run_transitions
 from engagement.services.job.result import UserFailure, log_completed, log_user_failed, outcome_of
 from engagement.services.resilience.bisect import bisect_batch
 from engagement.services.resilience.errors import BatchError, ErrorKind, describe
@@ -162,7 +161,7 @@ class _Undo:
         return page
 
     def _read_ids(self) -> None:
-        ids_after = partial(selectors.transition_ids_after, self._job_id, after=self._after)
+        ids_after = partial(run_transitions.transition_ids_after, self._job_id, after=self._after)
         self._ids = self._retries.read(partial(ids_after, size=_IDS_AT_ONCE))
         if self._ids:
             self._after = self._ids[-1]

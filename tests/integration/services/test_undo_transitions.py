@@ -12,7 +12,7 @@ from django.db.transaction import TransactionManagementError
 from django.test.utils import CaptureQueriesContext
 
 from engagement.models import EngagementMessage, EngagementStateTransition, UserEngagementState
-from engagement.selectors.undo import transition_ids_after, transitions_with_states
+from engagement.selectors.run_transitions import transition_ids_after, transitions_with_states
 from engagement.services.message_queue import cancel_and_free_keys
 from engagement.services.state_machine import (
     StaleUserStates,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
-    from engagement.selectors.undo import RunTransition
+    from engagement.selectors.run_transitions import RunTransition
 
 pytestmark = pytest.mark.django_db
 

