@@ -6,7 +6,37 @@
 -- Run it as the owner of the tables, and again after an update. Each function is one transaction's work and takes
 -- the locks in the order of all writers: state, profile, message. They know no settings: replies count for 14 days,
 -- the wait for an answer is 48 hours. They neither recognise repeated messages nor read texts, opt-outs, sending
--- hours, pace, caps, pauses or the suppression list; the HTTP API and the Python services do.
+-- hours, pace, caps, pauses or the suppression list, and they do not know which message keys have a text; the HTTP
+-- API and the Python services do.
+
+-- The goodbye of a user's wait that began then: the message with the key of that day; if there is none, the user's
+-- newest goodbye since then.
+CREATE OR REPLACE FUNCTION engagement_goodbye_of_wait(the_user uuid, began_at timestamptz)
+RETURNS SETOF engagement_message_queue LANGUAGE sql STABLE AS $$
+    SELECT * FROM engagement_message_queue
+    WHERE user_id = the_user AND (
+        idempotency_key = the_user || ':goodbye_sent:' || to_char(began_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')
+        OR message_type = 'goodbye' AND created_at >= began_at
+    )
+    ORDER BY
+        idempotency_key = the_user || ':goodbye_sent:' || to_char(began_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') DESC,
+        created_at DESC, id DESC
+    LIMIT 1
+$$;
+
+-- The time that a text holds in ISO 8601 with an offset; NULL for any other text.
+CREATE OR REPLACE FUNCTION engagement_time(written text)
+RETURNS timestamptz LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF written ~ ('^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?'
+        || '(Z|[+-][0-9]{2}(:?[0-9]{2}){0,2})$')
+    THEN
+        RETURN written::timestamptz;
+    END IF;
+    RETURN NULL;
+EXCEPTION WHEN data_exception THEN
+    RETURN NULL;
+END $$;
 
 -- A user has written. `trigger` is user_message, or goodbye_response_1, _2 or _3 for an answer to the goodbye.
 -- Moves the user, writes the audit row, and cancels a pending goodbye. Returns the new state, or NULL for a user
@@ -22,6 +52,11 @@ DECLARE
     dormant_since timestamptz;
     facts jsonb;
 BEGIN
+    IF the_trigger IS NULL
+        OR the_trigger NOT IN ('user_message', 'goodbye_response_1', 'goodbye_response_2', 'goodbye_response_3')
+    THEN
+        RAISE EXCEPTION 'unknown trigger %', the_trigger USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     heard_at := least(heard_at, moment);
     INSERT INTO user_engagement_states (user_id, last_activity_at)
         SELECT user_id, heard_at FROM user_profiles WHERE user_id = the_user
@@ -35,9 +70,7 @@ BEGIN
         SELECT status IN ('sending', 'unknown', 'sent')
             AND (failed_at IS NULL OR coalesce(delivered_at, read_at) IS NOT NULL)
             AND date_trunc('second', coalesce(claimed_at, sent_at, was.goodbye_sent_at)) <= heard_at
-        FROM engagement_message_queue
-        WHERE user_id = the_user AND message_type = 'goodbye' AND created_at >= was.goodbye_sent_at
-        ORDER BY created_at DESC LIMIT 1
+        FROM engagement_goodbye_of_wait(the_user, was.goodbye_sent_at)
     ), date_trunc('second', was.goodbye_sent_at) <= heard_at)) THEN
         the_trigger := 'user_message';
     END IF;
@@ -47,14 +80,11 @@ BEGIN
         WHEN 'goodbye_response_2' THEN 'remind_later'
         WHEN 'goodbye_response_3' THEN 'dormant'
     END;
-    IF becomes IS NULL THEN
-        RAISE EXCEPTION 'unknown trigger %', the_trigger USING ERRCODE = 'invalid_parameter_value';
-    END IF;
     -- A message changes nothing that is older than the last one that moved the user, or than the last activity and
     -- the state that it would end.
-    SELECT least((metadata ->> 'received_at')::timestamptz, created_at) INTO last_heard_at
-        FROM engagement_state_transitions
-        WHERE user_id = the_user AND metadata ? 'received_at' ORDER BY created_at DESC, id DESC LIMIT 1;
+    SELECT least(received_at, created_at) INTO last_heard_at
+        FROM engagement_state_transitions, engagement_time(metadata ->> 'received_at') AS received_at
+        WHERE user_id = the_user AND received_at IS NOT NULL ORDER BY created_at DESC, id DESC LIMIT 1;
     SELECT coalesce(was.goodbye_sent_at, max(created_at), was.last_activity_at) INTO entered_at
         FROM engagement_state_transitions WHERE user_id = the_user AND to_state = was.state;
     IF heard_at < last_heard_at
@@ -120,10 +150,19 @@ BEGIN
 END $$;
 
 -- Claim one due message for `sender`, or none. Commit before the first byte leaves. What must not be sent any more is
--- cancelled. `attempt_id` is a time-ordered UUID of `claimed_at`. A goodbye's wait is extended: it counts from here.
+-- cancelled; a call that does nothing else ends after three seconds, to release its locks. `attempt_id` is a
+-- time-ordered UUID of `claimed_at`. A goodbye's wait is extended: it counts from here.
 CREATE OR REPLACE FUNCTION engagement_claim(sender text, lease interval DEFAULT '2 minutes')
 RETURNS SETOF engagement_message_queue LANGUAGE plpgsql AS $$
 DECLARE
+    -- A character that is neither blank nor invisible; an address without one is none.
+    visible CONSTANT text :=
+        '[^\u0001-\u0020\u007F-\u00A0\u00AD\u1680\u2000-\u200F\u2028-\u202F\u205F-\u206F\u3000\uFEFF]';
+    -- White space in every locale.
+    blanks CONSTANT text :=
+        '[\u0009-\u000D\u001C-\u0020\u0085\u00A0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000]+';
+    due_by CONSTANT timestamptz := clock_timestamp();
+    page_size integer;
     candidate record;
     message engagement_message_queue;
     profile user_profiles;
@@ -131,72 +170,95 @@ DECLARE
     moment timestamptz;
     reason text;
 BEGIN
-    FOR candidate IN
-        SELECT id, user_id FROM engagement_message_queue
-        WHERE status = 'pending' AND coalesce(next_attempt_at, scheduled_for) <= clock_timestamp()
-        ORDER BY message_type <> 'reply', coalesce(next_attempt_at, scheduled_for), id
-        LIMIT 50
-    LOOP
-        SELECT * INTO user_state FROM user_engagement_states
-            WHERE user_id = candidate.user_id FOR NO KEY UPDATE SKIP LOCKED;
-        CONTINUE WHEN NOT FOUND AND EXISTS (
-            SELECT FROM user_engagement_states WHERE user_id = candidate.user_id
-        );
-        SELECT * INTO profile FROM user_profiles
-            WHERE user_id = candidate.user_id FOR NO KEY UPDATE SKIP LOCKED;
-        CONTINUE WHEN NOT FOUND AND EXISTS (SELECT FROM user_profiles WHERE user_id = candidate.user_id);
-        SELECT * INTO message FROM engagement_message_queue
-            WHERE id = candidate.id AND status = 'pending' FOR NO KEY UPDATE SKIP LOCKED;
-        CONTINUE WHEN NOT FOUND;
-        moment := date_trunc('milliseconds', clock_timestamp());
-        reason := CASE
-            WHEN profile.user_id IS NULL THEN 'no_profile'
-            WHEN coalesce(btrim(profile.whatsapp_jid), '') = '' THEN 'no_address'
-            WHEN message.message_type = 'goodbye' THEN CASE
-                WHEN user_state.state IS DISTINCT FROM 'goodbye_sent' THEN 'not_this_wait'
-                WHEN message.idempotency_key <> message.user_id || ':goodbye_sent:'
-                    || to_char(user_state.goodbye_sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') THEN 'not_this_wait'
-                WHEN user_state.goodbye_expires_at <= moment THEN 'wait_over'
-                WHEN profile.reengagement_opt_out THEN 'opted_out'
-            END
-            WHEN message.message_type IN ('reminder', 'weekly_review', 'help_restart')
-                AND profile.reengagement_opt_out THEN 'opted_out'
-            WHEN message.message_type = 'reply'
-                AND moment - least(message.created_at, message.scheduled_for) >= interval '23 hours' THEN 'too_old'
-            WHEN message.message_type <> 'reply' AND moment - message.scheduled_for >= interval '48 hours' THEN 'too_old'
-        END;
-        IF reason IS NOT NULL THEN
-            UPDATE engagement_message_queue
-            SET status = 'cancelled', outcome_reason = reason, next_attempt_at = NULL WHERE id = message.id;
-            CONTINUE;
-        END IF;
-        IF message.message_type = 'goodbye' THEN
-            UPDATE user_engagement_states
-            SET goodbye_expires_at = greatest(goodbye_expires_at, moment + interval '48 hours')
-            WHERE user_id = message.user_id;
-        END IF;
-        RETURN QUERY UPDATE engagement_message_queue
-            SET status = 'sending',
-                attempt_id = (
-                    lpad(to_hex((extract(epoch FROM moment) * 1000)::bigint), 12, '0')
-                    || '7' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 3)
-                    || '8' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 15)
-                )::uuid,
-                claimed_at = moment,
-                claim_expires_at = moment + lease,
-                backend = sender,
-                destination_jid = profile.whatsapp_jid,
-                next_attempt_at = NULL,
-                outcome_reason = NULL
-            WHERE id = message.id
-            RETURNING *;
-        RETURN;
+    IF coalesce(sender, '') = '' OR lease IS NULL OR lease <= interval '0' THEN
+        RAISE EXCEPTION 'a claim needs the name of its sender and a lease longer than nothing'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    -- All due messages only if none of the first could be claimed: sorting them takes longer.
+    FOREACH page_size IN ARRAY ARRAY[50, NULL] LOOP
+        FOR candidate IN
+            SELECT id, user_id FROM engagement_message_queue
+            WHERE status = 'pending' AND coalesce(next_attempt_at, scheduled_for) <= due_by
+            ORDER BY message_type <> 'reply', coalesce(next_attempt_at, scheduled_for), id
+            LIMIT page_size
+        LOOP
+            IF clock_timestamp() > due_by + interval '3 seconds' THEN
+                RETURN;
+            END IF;
+            SELECT * INTO user_state FROM user_engagement_states
+                WHERE user_id = candidate.user_id FOR NO KEY UPDATE SKIP LOCKED;
+            CONTINUE WHEN NOT FOUND AND EXISTS (
+                SELECT FROM user_engagement_states WHERE user_id = candidate.user_id
+            );
+            SELECT * INTO profile FROM user_profiles
+                WHERE user_id = candidate.user_id FOR NO KEY UPDATE SKIP LOCKED;
+            CONTINUE WHEN NOT FOUND AND EXISTS (SELECT FROM user_profiles WHERE user_id = candidate.user_id);
+            SELECT * INTO message FROM engagement_message_queue
+                WHERE id = candidate.id AND status = 'pending'
+                    AND coalesce(next_attempt_at, scheduled_for) <= clock_timestamp()
+                FOR NO KEY UPDATE SKIP LOCKED;
+            CONTINUE WHEN NOT FOUND;
+            moment := date_trunc('milliseconds', clock_timestamp());
+            reason := CASE
+                WHEN profile.user_id IS NULL THEN 'no_profile'
+                WHEN coalesce(profile.whatsapp_jid, '') !~ visible THEN 'no_address'
+                WHEN message.message_type = 'goodbye' THEN CASE
+                    WHEN user_state.state IS DISTINCT FROM 'goodbye_sent' THEN 'not_this_wait'
+                    WHEN message.id IS DISTINCT FROM (
+                        SELECT id FROM engagement_goodbye_of_wait(message.user_id, user_state.goodbye_sent_at)
+                    ) THEN 'not_this_wait'
+                    WHEN user_state.goodbye_expires_at <= moment THEN 'wait_over'
+                    WHEN profile.reengagement_opt_out THEN 'opted_out'
+                END
+                WHEN message.message_type IN ('reminder', 'weekly_review', 'help_restart')
+                    AND profile.reengagement_opt_out THEN 'opted_out'
+                WHEN message.message_type = 'reply'
+                    AND moment - least(message.created_at, message.scheduled_for) >= interval '23 hours' THEN 'too_old'
+                WHEN message.message_type <> 'reply'
+                    AND moment - message.scheduled_for >= interval '48 hours' THEN 'too_old'
+            END;
+            IF reason IS NULL AND jsonb_typeof(message.message_params) <> 'object' THEN
+                reason := 'cannot_be_rendered';
+            END IF;
+            IF reason IS NOT NULL THEN
+                UPDATE engagement_message_queue
+                SET status = CASE reason WHEN 'cannot_be_rendered' THEN 'failed' ELSE 'cancelled' END,
+                    outcome_reason = reason,
+                    next_attempt_at = NULL
+                WHERE id = message.id;
+                CONTINUE;
+            END IF;
+            IF message.message_type = 'goodbye' THEN
+                UPDATE user_engagement_states
+                SET goodbye_expires_at = greatest(goodbye_expires_at, moment + interval '48 hours')
+                WHERE user_id = message.user_id;
+            END IF;
+            RETURN QUERY UPDATE engagement_message_queue
+                SET status = 'sending',
+                    attempt_id = (
+                        lpad(to_hex((extract(epoch FROM moment) * 1000)::bigint), 12, '0')
+                        || '7' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 3)
+                        || '8' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 15)
+                    )::uuid,
+                    claimed_at = moment,
+                    claim_expires_at = moment + lease,
+                    backend = sender,
+                    destination_jid = regexp_replace(
+                        profile.whatsapp_jid, '^' || blanks || '|' || blanks || '$', '', 'g'
+                    ),
+                    lease_request_id = NULL,
+                    next_attempt_at = NULL,
+                    outcome_reason = NULL
+                WHERE id = message.id
+                RETURNING *;
+            RETURN;
+        END LOOP;
     END LOOP;
 END $$;
 
 -- Report how an attempt ended: `sent`; `failed` for good; `not_sent`, if it has certainly not left, to be tried again
 -- after `wait`; or `unknown` in all doubt. Returns whether anything changed: an attempt that is not the message's
--- present one only counts if it was sent.
+-- present one only counts if it was sent. The present one may still be reported after its claim has expired.
 CREATE OR REPLACE FUNCTION engagement_report(
     the_message uuid,
     attempt uuid,
@@ -208,6 +270,9 @@ CREATE OR REPLACE FUNCTION engagement_report(
 DECLARE
     attempted_at timestamptz;
 BEGIN
+    IF outcome IS NULL OR outcome NOT IN ('sent', 'failed', 'not_sent', 'unknown') THEN
+        RAISE EXCEPTION 'unknown outcome %', outcome USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     -- The time in a version 7 UUID, if it can be one of this message's attempts.
     SELECT at_time INTO attempted_at
         FROM (SELECT to_timestamp(
@@ -216,9 +281,6 @@ BEGIN
         WHERE message.id = the_message AND substr(attempt::text, 15, 1) = '7'
             AND at_time BETWEEN least(message.created_at, message.scheduled_for) - interval '1 minute'
                 AND clock_timestamp() + interval '1 minute';
-    IF outcome NOT IN ('sent', 'failed', 'not_sent', 'unknown') THEN
-        RAISE EXCEPTION 'unknown outcome %', outcome USING ERRCODE = 'invalid_parameter_value';
-    END IF;
     IF outcome = 'sent' THEN
         UPDATE engagement_message_queue
         SET sent_at = CASE status
@@ -233,21 +295,25 @@ BEGIN
             END,
             claim_expires_at = NULL,
             next_attempt_at = NULL,
-            outcome_reason = NULL,
-            error_message = NULL
+            -- A receipt may have said why a message that was sent has failed.
+            outcome_reason = CASE status WHEN 'sent' THEN outcome_reason END,
+            error_code = CASE status WHEN 'sent' THEN error_code END,
+            error_message = CASE status WHEN 'sent' THEN error_message END
         WHERE id = the_message;
         RETURN FOUND;
     END IF;
     UPDATE engagement_message_queue
     SET status = CASE outcome WHEN 'not_sent' THEN 'pending' ELSE outcome END,
         outcome_reason = CASE outcome WHEN 'not_sent' THEN 'waiting_retry' ELSE coalesce(reason, outcome) END,
-        next_attempt_at = CASE outcome WHEN 'not_sent' THEN clock_timestamp() + wait END,
+        next_attempt_at = CASE outcome WHEN 'not_sent' THEN clock_timestamp() + coalesce(wait, '1 minute') END,
         retry_count = retry_count + (outcome = 'failed')::integer,
-        error_message = CASE outcome WHEN 'failed' THEN reason END,
+        error_code = CASE outcome WHEN 'unknown' THEN error_code END,
+        error_message = CASE outcome WHEN 'failed' THEN reason ELSE error_message END,
         -- What was certainly not sent was never tried.
         attempt_id = CASE outcome WHEN 'not_sent' THEN NULL ELSE attempt_id END,
         claimed_at = CASE outcome WHEN 'not_sent' THEN NULL ELSE claimed_at END,
         claim_expires_at = NULL
-    WHERE id = the_message AND attempt_id = attempt AND status = 'sending';
+    WHERE id = the_message AND attempt_id = attempt
+        AND (status = 'sending' OR status = 'unknown' AND outcome_reason = 'claim_expired');
     RETURN FOUND;
 END $$;
