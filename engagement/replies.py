@@ -30,16 +30,23 @@ REPLIES: Final[Mapping[str, Trigger]] = MappingProxyType(
         "confuso": Trigger.GOODBYE_RESPONSE_1,
         "confusa": Trigger.GOODBYE_RESPONSE_1,
         "confused": Trigger.GOODBYE_RESPONSE_1,
+        "ficou confuso": Trigger.GOODBYE_RESPONSE_1,
+        "it got confusing": Trigger.GOODBYE_RESPONSE_1,
         "2": Trigger.GOODBYE_RESPONSE_2,
         "ocupado": Trigger.GOODBYE_RESPONSE_2,
         "ocupada": Trigger.GOODBYE_RESPONSE_2,
         "busy": Trigger.GOODBYE_RESPONSE_2,
+        "fica para depois": Trigger.GOODBYE_RESPONSE_2,
+        "later": Trigger.GOODBYE_RESPONSE_2,
         "3": Trigger.GOODBYE_RESPONSE_3,
         "tudo certo": Trigger.GOODBYE_RESPONSE_3,
         "all good": Trigger.GOODBYE_RESPONSE_3,
     }
 )
-"""The replies to a goodbye, as `plain_words` returns them. Any other text is an ordinary message."""
+"""The replies to a goodbye, as `plain_words` returns them. Any other text is an ordinary message.
+
+The labels of the template's buttons, which docs/delivery.md names, are among them: some people type them.
+"""
 
 OPT_OUT_WORDS: Final = (
     "sair",

@@ -12,7 +12,7 @@ from django.db.models.functions import Cast
 from django.db.models.lookups import Exact
 
 from engagement.models import EngagementStateTransition
-from engagement.states import ReceivedMessage, State, Transition, Trigger
+from engagement.states import State, Transition, Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -42,10 +42,17 @@ def dormant_since(user_ids: Collection[UUID]) -> dict[UUID, datetime]:
     return dict(transitions.order_by("user_id", "created_at").values_list("user_id", "created_at"))
 
 
+_WITH_OFFSET: Final = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$"
+"""A time as the services and functions.sql write it, as a regular expression of PostgreSQL."""
+
+
 def last_transition_by_message(user_id: UUID) -> Transition | None:
-    """The user's latest transition whose audit row names the message that caused it."""
+    """The user's latest transition whose audit row says when the message was received that caused it.
+
+    Other programs may write anything into the metadata: what is no time with an offset is passed over.
+    """
     transitions = EngagementStateTransition.objects.filter(
-        user_id=user_id, metadata__has_keys=ReceivedMessage._fields
+        user_id=user_id, metadata__received_at__regex=_WITH_OFFSET
     )
     row = transitions.order_by("-created_at", "-id").values_list(*Transition._fields).first()
     return Transition(*row) if row else None

@@ -135,13 +135,21 @@ def _newest_since(waiting: Mapping[UUID, UserState], *, lock: bool) -> dict[UUID
 
 
 def is_another_message(provider_message_id: str, goodbye: Goodbye | None) -> bool:
-    """Whether the provider's id names another message of ours than this goodbye.
+    """Whether the provider's id names another message than this goodbye: ours, or the assistant's own.
 
-    An id that no row has may be the goodbye's: the answer with its id was lost.
+    An id that no row has may be the goodbye's, if its own is unknown because the answer was lost, or if it
+    was tried more than once: a row keeps the id of one attempt.
     """
     named = EngagementMessage.objects.filter(provider_message_id=provider_message_id)
     ids = set(named.values_list("id", flat=True))
-    return bool(ids) and (goodbye is None or goodbye.id not in ids)
+    if goodbye is None:
+        return bool(ids)
+    if ids:
+        return goodbye.id not in ids
+    tried_once = EngagementMessage.objects.filter(
+        pk=goodbye.id, provider_message_id__isnull=False, retry_count=0
+    )
+    return tried_once.exists()
 
 
 def fate_of(goodbye: Goodbye | None) -> GoodbyeFate:

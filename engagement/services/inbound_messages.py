@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +22,7 @@ from engagement.replies import (
     trigger_of,
 )
 from engagement.selectors import audit_log, goodbyes
+from engagement.services.arguments import as_user_id, require_storable
 from engagement.services.message_queue import NewMessage, cancel_pending, queue_message
 from engagement.services.preferences import PreferenceSource, set_preference
 from engagement.services.resilience.retries import retry_own_transaction
@@ -30,7 +31,7 @@ from engagement.services.state_machine import (
     lock_states,
     transition_states,
 )
-from engagement.states import ReceivedMessage, State, Transition, Trigger, require_aware
+from engagement.states import ReceivedMessage, State, Transition, Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,6 +82,8 @@ class _Knowledge:
     user_state: UserState
     last_transition: Transition | None
     """The latest transition that a message caused."""
+    last_message: ReceivedMessage | None
+    """That message."""
     entered_at: datetime | None
     """When they entered their state, as far as that is known."""
 
@@ -88,12 +91,11 @@ class _Knowledge:
         self, message: ReceivedMessage, *under_former_keys: ReceivedMessage, now: datetime
     ) -> Novelty:
         heard_at = message.heard_at(now=now)
-        if self.last_transition:
-            last_message = _message_of(self.last_transition)
-            if last_message in (message, *under_former_keys):
+        if self.last_transition and self.last_message:
+            if self.last_message in (message, *under_former_keys):
                 return Novelty.REPEAT
             # A reply to a goodbye does not change last_activity_at, although the user wrote then.
-            if heard_at < last_message.heard_at(now=self.last_transition.created_at):
+            if heard_at < self.last_message.heard_at(now=self.last_transition.created_at):
                 return Novelty.OLD
         if self.user_state.state == State.ACTIVE or heard_at > self.user_state.last_activity_at:
             return Novelty.NEW
@@ -106,7 +108,7 @@ class _Knowledge:
 @retry_own_transaction
 def receive_message(
     *,
-    user_id: UUID,
+    user_id: UUID | str,
     text: str,
     received_at: datetime,
     now: datetime,
@@ -128,11 +130,14 @@ def receive_message(
     Time: the transition is dated `now`, but never before the user entered their state. The user was
     active at `received_at`, or at `now` if the clock behind `received_at` is ahead. A message received
     before the goodbye was sent is not a reply to it.
-    Raises EngagementStateNotFound for a user without a profile, ValueError for a naive time, and
-    changes nothing then.
+    Raises EngagementStateNotFound for a user without a profile; ValueError for a `user_id` that is no UUID,
+    for an empty `message_id`, and for a time that is naive or not from 1970 to 2999. Changes nothing then.
     """
-    require_aware(received_at)
-    require_aware(now)
+    user_id = as_user_id(user_id)
+    require_storable(received_at)
+    require_storable(now)
+    if message_id == "":
+        raise ValueError("message_id is empty; pass the messenger's id of the message, or None.")
     digests = _digests(user_id, text if message_id is None else f"id:{message_id}")
     message, *under_former_keys = (
         ReceivedMessage(received_at, digest[:_DIGEST_LENGTH]) for digest in digests
@@ -166,11 +171,11 @@ def receive_message(
 @retry_own_transaction
 def receive_and_reply(
     *,
-    user_id: UUID,
+    user_id: UUID | str,
     text: str,
     received_at: datetime,
     now: datetime,
-    message_id: str,
+    message_id: str | None = None,
     button_of: str | None = None,
 ) -> InboundResult:
     """Process one message as `receive_message` does, and queue the reply if there is one.
@@ -179,6 +184,7 @@ def receive_and_reply(
     nothing.
     Transaction, repetition and errors as for `receive_message`. The message and its reply commit together.
     """
+    user_id = as_user_id(user_id)
     with transaction.atomic():
         result = receive_message(
             user_id=user_id,
@@ -198,10 +204,16 @@ def receive_and_reply(
                 destination_jid=UserProfile.objects.get(pk=user_id).whatsapp_jid or "",
                 # Its age counts from the message that it answers.
                 scheduled_for=min(received_at, now),
-                idempotency_key=f"reply:{_digests(user_id, f'reply:{message_id}')[0]}",
+                idempotency_key=_reply_key(user_id, text, received_at=received_at, message_id=message_id),
             )
             queue_message(message=reply, now=now)
     return result
+
+
+def _reply_key(user_id: UUID, text: str, *, received_at: datetime, message_id: str | None) -> str:
+    """The idempotency key of the reply to a message, by what identifies the message."""
+    identity = f"{received_at.astimezone(UTC).isoformat()}:{text}" if message_id is None else message_id
+    return f"reply:{_digests(user_id, f'reply:{identity}')[0]}"
 
 
 def _earlier_result(digests: Sequence[str]) -> InboundResult | None:
@@ -241,9 +253,11 @@ def _remember(
 def _known(user_id: UUID, *, heard_at: datetime) -> _Knowledge:
     known = lock_known_states(user_ids=[user_id])
     (user_state,) = known or lock_states(user_ids=[user_id], trigger=Trigger.USER_MESSAGE, now=heard_at)
+    last_transition = audit_log.last_transition_by_message(user_id)
     return _Knowledge(
         user_state=user_state,
-        last_transition=audit_log.last_transition_by_message(user_id),
+        last_transition=last_transition,
+        last_message=_message_of(last_transition) if last_transition else None,
         entered_at=_entered_at(user_state),
     )
 
@@ -306,9 +320,16 @@ def _reply(
     return (key, {"days": days}) if days > 1 else (message_catalogue.SEE_YOU_TOMORROW, {})
 
 
-def _message_of(move: Transition) -> ReceivedMessage:
-    received_at, text_digest = (str(move.metadata[name]) for name in ReceivedMessage._fields)
-    return ReceivedMessage(datetime.fromisoformat(received_at), text_digest)
+def _message_of(move: Transition) -> ReceivedMessage | None:
+    """The message that caused a transition; None for a time that there is not, such as 30 February.
+
+    A row of another program, such as functions.sql, has no digest, and equals no message.
+    """
+    try:
+        received_at = datetime.fromisoformat(str(move.metadata["received_at"]))
+    except ValueError:
+        return None
+    return ReceivedMessage(received_at, str(move.metadata.get("text_digest", "")))
 
 
 def _digests(user_id: UUID, words: str) -> list[str]:

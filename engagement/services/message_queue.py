@@ -16,6 +16,7 @@ from uuid_utils import uuid7
 from engagement.message_catalogue import check_message
 from engagement.models import EngagementMessage, MessageInsert, MessageStatus, MessageType
 from engagement.postgres import TextArrays
+from engagement.services.arguments import as_user_id
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.states import require_aware
 
@@ -71,8 +72,9 @@ def queue_message(*, message: NewMessage, now: datetime) -> EngagementMessage | 
     Transaction: joins the caller's, or opens one. Repeatable.
     Raises UnknownMessageKey, WrongMessageParameters and WrongTranslation for a message that could not
     be rendered when it is sent, IntegrityError for values that a constraint refuses, ValueError for a
-    naive time.
+    naive time and for a user's id that is no UUID.
     """
+    message = message._replace(user_id=as_user_id(message.user_id))
     with transaction.atomic(savepoint=False):
         queued = _insert([message], now=now)
         return EngagementMessage.objects.get(pk=queued.ids[0]) if queued.rows else None

@@ -11,11 +11,11 @@ from django.db.models import Q
 
 from engagement.models import MessageType, UserProfile
 from engagement.replies import Preference
+from engagement.services.arguments import as_user_id, require_storable
 from engagement.services.message_queue import cancel_pending
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.services.state_machine import lock_known_states
 from engagement.services.suppression import lift
-from engagement.states import require_aware
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -64,18 +64,19 @@ class PreferenceSource(StrEnum):
 
 
 def opt_out(
-    *, user_id: UUID, now: datetime, source: PreferenceSource = PreferenceSource.API
+    *, user_id: UUID | str, now: datetime, source: PreferenceSource = PreferenceSource.API
 ) -> PreferenceChange:
     """Stop all re-engagement messages to the user, and cancel the pending ones.
 
     Transaction: opens one, or joins the caller's. Locks the user's state row, then the profile, as
     the daily job does, so that a goodbye which is being queued meanwhile is cancelled too.
-    Repeatable. Raises UserProfileNotFound, and ValueError for a naive `now`, and changes nothing then.
+    Repeatable. Raises UserProfileNotFound; ValueError for an id that is no UUID, and for a time that is naive
+    or not from 1970 to 2999. Changes nothing then.
     """
     return set_preference(user_id=user_id, preference=Preference.OPTED_OUT, now=now, source=source)
 
 
-def opt_in(*, user_id: UUID, now: datetime) -> PreferenceChange:
+def opt_in(*, user_id: UUID | str, now: datetime) -> PreferenceChange:
     """Allow re-engagement messages to the user again. Cancelled messages stay cancelled.
 
     Transaction, repetition and errors as for `opt_out`.
@@ -86,7 +87,7 @@ def opt_in(*, user_id: UUID, now: datetime) -> PreferenceChange:
 @retry_own_transaction
 def set_preference(
     *,
-    user_id: UUID,
+    user_id: UUID | str,
     preference: Preference,
     now: datetime,
     said_at: datetime | None = None,
@@ -94,9 +95,12 @@ def set_preference(
 ) -> PreferenceChange:
     """Store a preference that the user expressed at `said_at`, unless a later one is known.
 
-    Without `said_at` it is the latest. Transaction, repetition and errors as for `opt_out`.
+    Without `said_at` it is the latest. `preference` and `source` may be their texts, such as `opted_out`;
+    ValueError for another text. Transaction, repetition and errors as for `opt_out`.
     """
-    require_aware(now)
+    require_storable(now)
+    require_storable(said_at or now)
+    user_id, preference, source = as_user_id(user_id), Preference(preference), PreferenceSource(source)
     opts_out = preference is Preference.OPTED_OUT
     with transaction.atomic():
         lock_known_states(user_ids=[user_id])

@@ -16,6 +16,7 @@ from engagement.conf import engagement_settings
 from engagement.models import UserEngagementState, UserProfile
 from engagement.postgres import TextArray
 from engagement.selectors import audit_log, due_users
+from engagement.services.arguments import as_user_id, require_storable
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.states import (
     ANY_POLICY,
@@ -55,7 +56,7 @@ class StaleUserStates(Exception):
 @retry_own_transaction
 def transition_state(
     *,
-    user_id: UUID,
+    user_id: UUID | str,
     trigger: Trigger,
     now: datetime,
     policy: Policy | None = None,
@@ -69,7 +70,8 @@ def transition_state(
     Time: `now` is when it happened; for `user_message` it becomes `last_activity_at` if it is later.
     Raises InvalidTransition for a trigger without a transition from the user's state,
     EngagementStateNotFound for a user without a state row (for `user_message`, without a profile),
-    ValueError for an unknown trigger or a naive `now`, and changes nothing then.
+    ValueError for an unknown trigger, an id that is no UUID, and a `now` that is naive or not from 1970 to
+    2999. Changes nothing then.
     """
     with transaction.atomic():
         user_states = lock_states(user_ids=[user_id], trigger=trigger, now=now)
@@ -92,19 +94,21 @@ def lock_known_states(*, user_ids: Collection[UUID]) -> list[UserState]:
     return due_users.read_user_states(rows)
 
 
-def lock_states(*, user_ids: Collection[UUID], trigger: Trigger, now: datetime) -> list[UserState]:
+def lock_states(*, user_ids: Collection[UUID | str], trigger: Trigger, now: datetime) -> list[UserState]:
     """Lock users' state rows for `trigger` and read them, in the order of their ids.
 
     Transaction: needs the caller's, and the rows stay locked until it ends. Waits for locks.
     For `user_message` a user who has a profile but no state row gets one, active since `now`.
-    Raises EngagementStateNotFound if any row is missing.
+    Raises EngagementStateNotFound if any row is missing; ValueError as `transition_state` does.
     """
-    found = lock_known_states(user_ids=user_ids)
-    missing = set(user_ids) - {user_state.user_id for user_state in found}
+    require_storable(now)
+    trigger, wanted = Trigger(trigger), set(map(as_user_id, user_ids))
+    found = lock_known_states(user_ids=wanted)
+    missing = wanted - {user_state.user_id for user_state in found}
     if missing and trigger is Trigger.USER_MESSAGE:
         _create_states(missing, now=now)
-        found = lock_known_states(user_ids=user_ids)
-        missing = set(user_ids) - {user_state.user_id for user_state in found}
+        found = lock_known_states(user_ids=wanted)
+        missing = wanted - {user_state.user_id for user_state in found}
     if missing:
         raise EngagementStateNotFound(missing)
     return found

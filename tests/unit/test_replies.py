@@ -47,6 +47,8 @@ ANSWERS: Final = {
         "Confused?!",
         "“confused”",
         "con\u00adfused",
+        "Ficou confuso",
+        "It got confusing",
     ],
     "goodbye_response_2": [
         "2",
@@ -59,6 +61,8 @@ ANSWERS: Final = {
         "busy",
         "Busy.",
         "¡busy!",
+        "Fica para depois",
+        "Later",
     ],
     "goodbye_response_3": [
         "3",

@@ -126,6 +126,7 @@ def with_goodbye(provider_message_id: str | None) -> UserEngagementState:
     [
         ("wamid.goodbye", "wamid.goodbye", "help_flow"),
         ("wamid.goodbye", "wamid.welcome", "active"),
+        ("wamid.goodbye", "wamid.of-the-assistant-s-own-list", "active"),
         # The answer with the goodbye's id was lost.
         (None, "wamid.nobody-knows", "help_flow"),
         (None, None, "help_flow"),
@@ -138,6 +139,13 @@ def test_a_button_of_another_message_is_no_reply_to_the_goodbye(
     queue_for(user, MessageType.WELCOME, status=MessageStatus.SENT, provider_message_id="wamid.welcome")
     receive(user, "1", button_of=button_of)
     assert state_of(user) == state
+
+
+def test_a_button_of_an_earlier_attempt_may_be_the_goodbyes() -> None:
+    user = with_goodbye("wamid.second")
+    EngagementMessage.objects.update(retry_count=1)
+    receive(user, "1", button_of="wamid.first")
+    assert state_of(user) == "help_flow"
 
 
 # Replies that are queued.

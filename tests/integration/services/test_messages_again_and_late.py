@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta, timezone
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -27,6 +27,8 @@ from tests.running import run_job
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings
+
+    from engagement.models import UserEngagementState
 
 pytestmark = pytest.mark.django_db
 
@@ -171,6 +173,48 @@ def test_message_from_before_an_answer_does_not_undo_the_answer() -> None:
     result = hear(user, "oi", NOW - TICK)
     assert (result.novelty, result.transition, result.reply_key) == ("old", None, None)
     assert all_rows() == before
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"received_at": "2026-03-02T05:00:00", "text_digest": "abc"},
+        {"received_at": "2026-02-30T05:00:00Z", "text_digest": "abc"},
+        {"received_at": "9999999-01-01T00:00:00Z"},
+        *({"received_at": "garbage"}, {"received_at": ""}, {"received_at": 5}, {"received_at": None}),
+        *({"received_at": []}, {"received_at": {}}, ["received_at", "text_digest"], "received_at", 5),
+    ],
+    ids=str,
+)
+def test_a_strange_audit_row_of_another_program_keeps_no_message_from_being_received(metadata: Any) -> None:
+    user = make_user("dormant")
+    audit_row(user, metadata)
+    assert hear(user, "stop").reply_key == "engagement.reply.opted_out"
+    assert state_of(user) == "active"
+
+
+def audit_row(user: UserEngagementState, metadata: Any) -> None:
+    EngagementStateTransition.objects.create(
+        user_id=user.user_id,
+        from_state="goodbye_sent",
+        to_state=user.state,
+        trigger="goodbye_response_2",
+        metadata=metadata,
+        created_at=NOW - TICK,
+    )
+
+
+@pytest.mark.parametrize("received_at", ["2026-03-02T02:59:59-03:00", "2026-03-02T05:59:59.5+00:00"])
+def test_message_from_before_an_answer_that_the_sql_functions_recorded_does_not_undo_it(
+    received_at: str,
+) -> None:
+    user = make_user("remind_later")
+    audit_row(user, {"received_at": received_at})
+    # Passed over, although it is newer.
+    audit_row(user, {"received_at": "garbage"})
+    assert hear(user, "oi", NOW - 2 * SECOND, now=NOW).novelty == "old"
+    assert state_of(user) == "remind_later"
+    assert hear(user, "", datetime.fromisoformat(received_at)).novelty == "new"
 
 
 def test_late_answer_to_a_goodbye_that_ran_out_brings_the_user_back() -> None:
