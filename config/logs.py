@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -39,6 +40,8 @@ with _missing("rich"):
 
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 FORMATS: Final = ("auto", "json", "text")
+_QUERY: Final = re.compile(r"\?\S*(?= HTTP/)")
+"""The query in a line of the development server."""
 
 
 class StderrHandler(logging.StreamHandler[TextIO]):
@@ -111,16 +114,23 @@ def configure_logs(*, level: str, log_format: str) -> None:
 
 
 def redact_values(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Redact addresses and phone numbers in all texts of an event, also in nested values and tracebacks."""
+    """Redact addresses and phone numbers in all texts of an event, also in nested values and tracebacks.
+
+    Queries of requests are left out: they have tokens, and what people searched for.
+    """
+    if event.get("logger") == "django.server":
+        event["event"] = _QUERY.sub("", str(event["event"]))
     return {key: _redacted(value) for key, value in event.items()}
 
 
-def _redacted(value: object) -> object:
+def _redacted(value: Any) -> object:
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, Mapping):
         return {_redacted(key): _redacted(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_redacted(item) for item in value]
+    if hasattr(value, "get_full_path"):  # a request, whose text has its query
+        return redact(f"{value.method} {value.path}")
     # Other objects too, such as exceptions: their text can contain an address.
     return redact(str(value))

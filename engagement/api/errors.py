@@ -150,6 +150,7 @@ def _is_json(response: HttpResponse) -> bool:
 
 
 _SENTENCES: Final = {
+    HTTPStatus.LENGTH_REQUIRED: "Send the body with its Content-Length, not in chunks.",
     HTTPStatus.NOT_FOUND: "There is no such path; /api/v1/docs lists them.",
     HTTPStatus.METHOD_NOT_ALLOWED: "This path has other methods: see /api/v1/docs.",
 }

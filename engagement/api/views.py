@@ -14,6 +14,7 @@ from ninja.security import HttpBearer
 from ninja.throttling import SimpleRateThrottle
 
 from engagement import __version__, message_catalogue
+from engagement.api.bodies import BodyParser
 from engagement.api.errors import UNKNOWN_USER, ApiError, add_handlers
 from engagement.api.schemas import (
     ErrorBody,
@@ -86,6 +87,7 @@ api = NinjaAPI(
     ),
     urls_namespace="engagement-api",
     throttle=[TokenThrottle(RATE)],
+    parser=BodyParser(),
 )
 add_handlers(api)
 
@@ -196,7 +198,7 @@ def _lease(each: Lease) -> LeaseOut:
 
 
 @api.post(
-    "/leases/{uuid:message_id}/extension",
+    "/leases/{message_id}/extension",
     auth=Bearer(ApiScope.SEND),
     tags=["send"],
     response={200: ExtensionOut, **ERRORS, **CONFLICT},
@@ -215,7 +217,7 @@ def extend(request: HttpRequest, message_id: UUID, data: ExtensionIn) -> Extensi
 
 
 @api.post(
-    "/leases/{uuid:message_id}/outcome",
+    "/leases/{message_id}/outcome",
     auth=Bearer(ApiScope.SEND),
     tags=["send"],
     response={200: OutcomeOut, **ERRORS, **CONFLICT},
@@ -256,7 +258,7 @@ def receipt(request: HttpRequest, data: ReceiptIn) -> ReceiptOut:  # noqa: ARG00
 
 
 @api.get(
-    "/users/{uuid:user_id}/explanation",
+    "/users/{user_id}/explanation",
     auth=Bearer(ApiScope.EXPLAIN),
     tags=["explain"],
     response={200: dict[str, Any], **ERRORS},
@@ -269,7 +271,7 @@ def explanation(request: HttpRequest, user_id: UUID) -> dict[str, object]:  # no
 
 
 @api.post(
-    "/users/{uuid:user_id}/opt-out",
+    "/users/{user_id}/opt-out",
     auth=Bearer(ApiScope.PREFERENCES),
     tags=["preferences"],
     response={200: PreferenceOut, **ERRORS},
@@ -282,7 +284,7 @@ def opt_user_out(request: HttpRequest, user_id: UUID) -> PreferenceOut:  # noqa:
 
 
 @api.post(
-    "/users/{uuid:user_id}/opt-in",
+    "/users/{user_id}/opt-in",
     auth=Bearer(ApiScope.PREFERENCES),
     tags=["preferences"],
     response={200: PreferenceOut, **ERRORS},

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hmac
-import json
 from collections import Counter
 from enum import StrEnum
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from django.core.exceptions import RequestDataTooBig
@@ -18,9 +17,17 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
-from engagement.api.whatsapp_events import Ignored, PreferenceChange, Unreadable, UserMessage, events_in
+from engagement.api.bodies import parsed
+from engagement.api.whatsapp_events import (
+    Ignored,
+    PreferenceChange,
+    Unreadable,
+    UserMessage,
+    WithoutNumber,
+    events_in,
+)
 from engagement.conf import text_setting
-from engagement.selectors.addresses import user_with_number
+from engagement.selectors.addresses import user_with_number, wants_messages_in_group
 from engagement.services.delivery.receipts import Receipt, ReceiptEffect, take_receipt
 from engagement.services.inbound_messages import Novelty, receive_and_reply
 from engagement.services.preferences import PreferenceSource, UserProfileNotFound, set_preference
@@ -48,6 +55,7 @@ class Effect(StrEnum):
     """It names no message or no user of ours."""
     IGNORED = "ignored"
     UNREADABLE = "unreadable"
+    WITHOUT_NUMBER = "without_number"
     FAILED = "failed"
     """The database refuses its values, and would again."""
     NOT_TAKEN = "not_taken"
@@ -87,13 +95,15 @@ def _take(request: HttpRequest, *, secret: str) -> HttpResponse:
     if not _is_signed(content, request.headers.get("X-Hub-Signature-256", ""), secret=secret):
         return _answer(HTTPStatus.FORBIDDEN, "The signature does not fit the body and WHATSAPP_APP_SECRET.")
     try:
-        body: Any = json.loads(content)
+        body = parsed(content)
     except (ValueError, RecursionError):
         body = None
     events = events_in(body, phone_number_id=text_setting("WHATSAPP_PHONE_NUMBER_ID"))
     if events is None:
         return _answer(HTTPStatus.BAD_REQUEST, "The body is no webhook of a WhatsApp Business Account.")
     effects = Counter(_effect_of(event, now=timezone.now()).value for event in events)
+    if unnamed := effects[Effect.WITHOUT_NUMBER.value]:
+        log.warning("engagement_webhook_without_number", events=unnamed)
     if effects[Effect.NOT_TAKEN.value]:
         log.warning("engagement_webhook_not_taken", **effects)
         return _answer(HTTPStatus.SERVICE_UNAVAILABLE, "Not all events were recorded; send them again.")
@@ -114,6 +124,8 @@ def _take_event(event: Event, *, now: datetime) -> Effect:
             return _take_message(event, now=now)
         case PreferenceChange():
             return _take_preference(event, now=now)
+        case WithoutNumber():
+            return Effect.WITHOUT_NUMBER
         case Unreadable():
             return Effect.UNREADABLE
         case Ignored():
@@ -141,10 +153,12 @@ def _take_message(message: UserMessage, *, now: datetime) -> Effect:
     user_id = user_with_number(message.number)
     if user_id is None:
         return Effect.UNKNOWN
+    # What is said in a group is said to others, unless the group is where the user wants our messages.
+    is_for_us = not message.is_in_group or wants_messages_in_group(user_id)
     try:
         result = receive_and_reply(
             user_id=user_id,
-            text=message.text,
+            text=message.text if is_for_us else "",
             received_at=message.received_at,
             now=now,
             message_id=message.message_id,

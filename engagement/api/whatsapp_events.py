@@ -9,19 +9,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, ValidationError, WrapValidator
 
 from engagement.message_backends.whatsapp_cloud import refusal_of
+from engagement.models.choices import LATEST
 from engagement.replies import Preference
 from engagement.services.delivery.receipts import Receipt, ReceiptKind, callback_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+ACCOUNT: Final = "whatsapp_business_account"
 PREFERENCES: Final = {"stop": Preference.OPTED_OUT, "resume": Preference.OPTED_IN}
 KINDS: Final = frozenset(kind.value for kind in ReceiptKind)
-NOT_BY_THE_USER: Final = frozenset({"system"})
-"""Messages that WhatsApp itself writes, such as that a number has changed."""
+NO_ACTIVITY: Final = frozenset({"system", "request_welcome"})
+"""Messages that WhatsApp itself writes: a number has changed, a chat was opened for the first time."""
 MAX_ID: Final = 512
 
 
@@ -34,7 +36,8 @@ class UserMessage:
     received_at: datetime
     text: str
     button_of: str | None
-    """The id of the message whose button it was."""
+    """The id of the message whose button it was. Empty if it is not readable."""
+    is_in_group: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +53,15 @@ class Unreadable:
     """An event that is not as WhatsApp documents it."""
 
 
+class WithoutNumber:
+    """A message or a preference of somebody of whom WhatsApp tells a business-scoped id alone."""
+
+
 class Ignored:
     """An event that changes nothing here."""
 
 
-Event: TypeAlias = UserMessage | Receipt | PreferenceChange | Unreadable | Ignored
+Event: TypeAlias = UserMessage | Receipt | PreferenceChange | WithoutNumber | Unreadable | Ignored
 
 EARLIEST: Final = datetime(2009, 1, 1, tzinfo=UTC)
 """WhatsApp's first year."""
@@ -66,8 +73,8 @@ def _instant(value: Any) -> datetime:
         instant = datetime.fromtimestamp(int(str(value)), tz=UTC)
     except (OverflowError, OSError) as error:
         raise ValueError(str(error)) from None
-    if not instant >= EARLIEST:
-        raise ValueError("before WhatsApp")
+    if not EARLIEST <= instant < LATEST:
+        raise ValueError("before WhatsApp, or after what the tables hold")
     return instant
 
 
@@ -76,52 +83,86 @@ Number: TypeAlias = Annotated[str, StringConstraints(pattern=r"^\+?\d{5,20}$")]
 Instant: TypeAlias = Annotated[datetime, BeforeValidator(_instant)]
 
 
+def _or_none(value: Any, read: Callable[[Any], Any]) -> Any:
+    """What cannot be read of a message is left out: that the user wrote counts all the same."""
+    try:
+        return read(value)
+    except ValidationError:
+        return None
+
+
+IfReadable: Final = WrapValidator(_or_none)
+Words: TypeAlias = Annotated[str | None, IfReadable]
+
+
 class _Text(BaseModel):
-    body: str
+    body: Words = None
 
 
 class _Button(BaseModel):
-    payload: str | None = None
-    text: str = ""
+    payload: Words = None
+    text: Words = None
 
 
 class _Choice(BaseModel):
-    id: str = ""
-    title: str = ""
+    id: Words = None
+    title: Words = None
 
 
 class _Interactive(BaseModel):
-    button_reply: _Choice | None = None
-    list_reply: _Choice | None = None
+    button_reply: Annotated[_Choice | None, IfReadable] = None
+    list_reply: Annotated[_Choice | None, IfReadable] = None
+
+
+class _Reaction(BaseModel):
+    emoji: Words = None
 
 
 class _Context(BaseModel):
-    id: Id | None = None
+    id: Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID, pattern=r"^[^\x00]+$")] | None = (
+        None
+    )
+
+
+def _context(value: Any, read: Callable[[Any], _Context]) -> _Context:
+    """An id that cannot be read is empty: it names no message that anybody knows."""
+    try:
+        return read(value)
+    except ValidationError:
+        return _Context.model_construct(id="")
 
 
 class _Message(BaseModel):
-    sender: Number = Field(alias="from")
+    sender: Number | None = Field(alias="from")
     id: Id
     timestamp: Instant
-    type: str
-    text: _Text | None = None
-    button: _Button | None = None
-    interactive: _Interactive | None = None
-    context: _Context | None = None
+    type: Words = None
+    text: Annotated[_Text | None, IfReadable] = None
+    button: Annotated[_Button | None, IfReadable] = None
+    interactive: Annotated[_Interactive | None, IfReadable] = None
+    reaction: Annotated[_Reaction | None, IfReadable] = None
+    context: Annotated[_Context | None, WrapValidator(_context)] = None
+    group_id: Any = None
 
     @property
     def words(self) -> str:
         """What the user said; empty for a picture and the like, which are messages too."""
         if self.text:
-            return self.text.body
+            return self.text.body or ""
         if self.button:
-            return self.button.payload or self.button.text
+            return self.button.payload or self.button.text or ""
         choice = self.interactive and (self.interactive.button_reply or self.interactive.list_reply)
-        return (choice.id or choice.title) if choice else ""
+        return (choice.id or choice.title or "") if choice else ""
 
     @property
     def is_button(self) -> bool:
         return self.button is not None or self.interactive is not None
+
+    @property
+    def is_activity(self) -> bool:
+        """Whether the user has done something, other than to remove a reaction."""
+        is_removed = self.type == "reaction" and not (self.reaction and self.reaction.emoji)
+        return self.type not in NO_ACTIVITY and not is_removed
 
 
 class _Error(BaseModel):
@@ -137,67 +178,56 @@ class _Status(BaseModel):
 
 
 class _UserPreference(BaseModel):
-    wa_id: Number
+    wa_id: Number | None
     category: str
     value: str
     timestamp: Instant
 
 
-class _Metadata(BaseModel):
-    phone_number_id: str | None = None
-
-
-class _Value(BaseModel):
-    metadata: _Metadata = _Metadata()
-    messages: list[dict[str, Any]] = []
-    statuses: list[dict[str, Any]] = []
-    user_preferences: list[dict[str, Any]] = []
-
-
-class _Change(BaseModel):
-    value: _Value = _Value()
-
-
-class _Entry(BaseModel):
-    changes: list[_Change] = []
-
-
-class _Body(BaseModel):
-    object: str
-    entry: list[_Entry]
+class _Contact(BaseModel):
+    wa_id: Number
+    user_id: Words = None
 
 
 def events_in(body: Any, *, phone_number_id: str) -> Iterator[Event] | None:
     """The events of a body, in their order; None if it is no webhook of WhatsApp.
 
-    Events for the account's other numbers are ignored; an empty `phone_number_id` accepts all.
+    Each change and each event is read on its own: what is not as documented keeps nothing else from being
+    taken. Events for the account's other numbers are ignored; an empty `phone_number_id` accepts all.
     """
-    try:
-        parsed = _Body.model_validate(body)
-    except ValidationError:
+    if not isinstance(body, dict) or body.get("object") != ACCOUNT or not isinstance(body.get("entry"), list):
         return None
-    if parsed.object != "whatsapp_business_account":
-        return None
-    values = [change.value for entry in parsed.entry for change in entry.changes]
-    return (event for value in values for event in _events(value, phone_number_id=phone_number_id))
+    changes = (change for entry in body["entry"] for change in _items(entry, "changes"))
+    return (event for change in changes for event in _events(change, phone_number_id=phone_number_id))
 
 
-def _events(value: _Value, *, phone_number_id: str) -> Iterator[Event]:
-    to = value.metadata.phone_number_id
-    is_other_number = bool(phone_number_id and to and to != phone_number_id)
-    for read, items in (
-        (_receipt, value.statuses),
-        (_user_message, value.messages),
-        (_preference_change, value.user_preferences),
+def _items(container: Any, name: str) -> list[Any]:
+    """The items of a list, which may be missing. What has another form is one item, and not readable."""
+    found = container.get(name, []) if isinstance(container, dict) else None
+    return found if isinstance(found, list) else [found]
+
+
+def _events(change: Any, *, phone_number_id: str) -> Iterator[Event]:
+    value = change.get("value", {}) if isinstance(change, dict) else None
+    if not isinstance(value, dict):
+        yield Unreadable()
+        return
+    metadata = value.get("metadata")
+    to = metadata.get("phone_number_id") if isinstance(metadata, dict) else None
+    is_other_number = bool(phone_number_id and to and str(to) != phone_number_id)
+    for read, name in (
+        (_receipt, "statuses"),
+        (_user_message, "messages"),
+        (_preference, "user_preferences"),
     ):
-        for item in items:
+        for item in _items(value, name):
             try:
-                yield Ignored() if is_other_number else read(item)
+                yield Ignored() if is_other_number else read(item, value)
             except ValidationError:
                 yield Unreadable()
 
 
-def _receipt(item: dict[str, Any]) -> Event:
+def _receipt(item: Any, _value: dict[str, Any]) -> Event:
     status = _Status.model_validate(item)
     if status.status not in KINDS:
         return Ignored()
@@ -212,22 +242,44 @@ def _receipt(item: dict[str, Any]) -> Event:
     )
 
 
-def _user_message(item: dict[str, Any]) -> Event:
-    message = _Message.model_validate(item)
-    if message.type in NOT_BY_THE_USER:
+def _user_message(item: Any, value: dict[str, Any]) -> Event:
+    message = _Message.model_validate(_with_number(item, value, number="from", user_id="from_user_id"))
+    if not message.is_activity:
         return Ignored()
+    if message.sender is None:
+        return WithoutNumber()
     return UserMessage(
         number=message.sender.lstrip("+"),
         message_id=message.id,
         received_at=message.timestamp,
         text=message.words,
         button_of=message.context.id if message.is_button and message.context else None,
+        is_in_group=bool(message.group_id),
     )
 
 
-def _preference_change(item: dict[str, Any]) -> Event:
-    change = _UserPreference.model_validate(item)
+def _preference(item: Any, value: dict[str, Any]) -> Event:
+    change = _UserPreference.model_validate(_with_number(item, value, number="wa_id", user_id="user_id"))
     preference = PREFERENCES.get(change.value)
     if preference is None or change.category != "marketing_messages":
         return Ignored()
+    if change.wa_id is None:
+        return WithoutNumber()
     return PreferenceChange(change.wa_id.lstrip("+"), preference, change.timestamp)
+
+
+def _with_number(item: Any, value: dict[str, Any], *, number: str, user_id: str) -> Any:
+    """The item with its author's number from `contacts`, if it has none itself; None if that has none either.
+
+    WhatsApp leaves out the numbers of users with a username, and names them by a business-scoped id.
+    """
+    if not isinstance(item, dict) or item.get(number):
+        return item
+    own_id = item.get(user_id)
+    contacts = [_or_none(each, _Contact.model_validate) for each in _items(value, "contacts")]
+    numbers = {
+        contact.wa_id
+        for contact in contacts
+        if contact and (own_id is None or contact.user_id in (None, own_id))
+    }
+    return {**item, number: numbers.pop() if len(numbers) == 1 else None}

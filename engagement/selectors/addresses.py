@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.db.models.functions import Reverse
 
 from engagement.addresses import number_of, spellings
-from engagement.models import NUMBER, UserProfile
+from engagement.models import NUMBER, Destination, UserProfile
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -28,3 +28,8 @@ def user_with_number(number: str) -> UUID | None:
             if address and number_of(address) == spelling:
                 return user_id
     return None
+
+
+def wants_messages_in_group(user_id: UUID) -> bool:
+    """Whether the group is this user's preferred destination."""
+    return UserProfile.objects.filter(pk=user_id, preferred_destination=Destination.GROUP).exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from time import sleep
@@ -92,6 +93,39 @@ def test_curl_with_a_token(server: WebServer) -> None:
     assert (status, json.loads(text)["opted_out"]) == (200, True)
     status, text = curl(f"{url}/explanation")
     assert (status, json.loads(text)["error"]["code"]) == (401, "unauthorized")
+
+
+CHUNKED: Final = ("--header", "Transfer-Encoding: chunked")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is the client")
+def test_a_body_in_chunks_is_read(server: WebServer) -> None:
+    user = told_user()
+    _, secret = make_token(client="curl", scopes=ApiScope.values, now=timezone.now())
+    bearer = ("--header", f"Authorization: Bearer {secret}")
+    body = json.dumps({"user_id": str(user.user_id), "text": "sair", "message_id": "wamid.A"}).encode()
+    url = f"{server.url}/api/v1/inbound-messages"
+    status, text = curl(url, *bearer, *CHUNKED, body=body)
+    assert (status, json.loads(text)["preference"]) == (200, "opted_out")
+    status, text = curl(url, *bearer, *CHUNKED, body=b"x" * 5_000_000)
+    assert (status, json.loads(text)["error"]["code"]) == (413, "too_large")
+    url, body = (
+        f"{server.url}/webhooks/whatsapp",
+        webhook_body(number_of(user.user), "oi", message_id="wamid.B"),
+    )
+    signed = ("--header", f"X-Hub-Signature-256: {signature_of(body)}")
+    assert curl(url, *signed, *CHUNKED, body=body) == (200, "Taken.")
+    assert curl(url, *signed, *CHUNKED, body=b"x" * 5_000_000)[0] == 413
+
+
+def test_malformed_chunks_get_400(server: WebServer) -> None:
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    for chunks in (b"zz\r\nx\r\n0\r\n\r\n", b"5\r\nab"):
+        with socket.create_connection((host, int(port)), timeout=10) as client:
+            head = "POST /api/v1/leases HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Forwarded-Proto: https\r\n"
+            client.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + chunks)
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(1_000).startswith(b"HTTP/1.1 400 ")
 
 
 SCRIPT: Final = """

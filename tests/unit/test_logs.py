@@ -185,6 +185,25 @@ def test_addresses_and_numbers_are_redacted_in_objects_that_are_not_text(logged:
     assert (event["error"], event["kinds"]) == ("[address]", ["[number]"])
 
 
+def test_no_query_of_a_request_is_logged(logged: Logged) -> None:
+    events = logged(
+        "from django.test import RequestFactory\n"
+        "from django.utils.log import log_response\n"
+        "from django.http import HttpResponse\n"
+        "request = RequestFactory().get('/webhooks/whatsapp?hub.verify_token=secret')\n"
+        "answer = HttpResponse(status=403)\n"
+        "log_response('%s: %s', 'Forbidden', request.path, response=answer, request=request)\n"
+        "server = logging.getLogger('django.server')\n"
+        "server.info('\"%s\" %s %s', 'GET /webhooks/whatsapp?hub.verify_token=secret HTTP/1.1', 403, 42)"
+    )
+    assert [event["event"] for event in events] == [
+        "Forbidden: /webhooks/whatsapp",
+        '"GET /webhooks/whatsapp HTTP/1.1" 403 42',
+    ]
+    assert events[0]["request"] == "GET /webhooks/whatsapp"
+    assert "secret" not in str(events)
+
+
 def test_uuid_and_time_are_logged_as_their_text(logged: Logged) -> None:
     program = f"import datetime, uuid; log.info('x', u=uuid.UUID('{USER_ID}'), d=datetime.date(2026, 3, 2))"
     (event,) = logged(program)

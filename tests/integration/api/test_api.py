@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -12,6 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from engagement.api import views
+from engagement.api.bodies import parsed
 from engagement.message_catalogue import render
 from engagement.models import ApiScope, ApiToken, EngagementMessage, InboundMessage
 from engagement.selectors.deliveries import database_now
@@ -26,6 +28,9 @@ from tests.integration.delivery.sending import goodbye_of, told_user
 from tests.integration.services.users import state_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from uuid import UUID
+
     from pytest_django.fixtures import Settings
 
 pytestmark = pytest.mark.django_db
@@ -96,6 +101,22 @@ def test_a_button_of_another_message_is_an_ordinary_message() -> None:
     )
     client.post("inbound-messages", inbound(user_id=str(user.user_id), button_of="wamid.welcome"))
     assert state_of(user) == "active"
+
+
+def test_half_an_emoji_is_no_reason_to_lose_a_message() -> None:
+    user, client = make_user(), ApiClient()
+    body = inbound(user_id=str(user.user_id), text="stop \ud83d", message_id="wamid.\ud83d")
+    status, answer = client.post("inbound-messages", body)
+    assert (status, answer["preference"]) == (200, "opted_out")
+    assert client.post("inbound-messages", body)[1]["repeat"]
+
+
+@pytest.mark.parametrize("text", ["\ud83d\ude00", '\\ud83d "', "\ufffd \x7f é", "\\\\\ud83d\ude00"])
+def test_a_text_that_is_whole_stays_as_it_is(text: str) -> None:
+    for ascii_only in (True, False):
+        written = json.dumps({text: [text]}, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+        whole = text.encode("utf-16", "surrogatepass").decode("utf-16")
+        assert parsed(written) == {whole: [whole]}
 
 
 @pytest.mark.parametrize("author", [{"user_id": str(uuid4())}, {"number": "4900000000"}])
@@ -351,6 +372,15 @@ def test_an_explanation_is_that_of_the_command() -> None:
     assert ApiClient().get(f"users/{uuid4()}/explanation")[0] == 404
 
 
+@pytest.mark.parametrize("write", [str, lambda user_id: str(user_id).upper(), lambda user_id: user_id.hex])
+def test_an_id_in_a_path_may_be_written_as_in_a_body(write: Callable[[UUID], str]) -> None:
+    user, client = told_user(), ApiClient()
+    written = write(user.user_id)
+    assert client.post(f"users/{written}/opt-out")[0] == 200
+    assert client.get(f"users/{written}/explanation")[0] == 200
+    assert client.post("inbound-messages", inbound(user_id=written))[0] == 200
+
+
 def test_a_user_is_opted_out_and_in() -> None:
     user, client = told_user(), ApiClient()
     expected = {"user_id": str(user.user_id), "opted_out": True, "cancelled": 1}
@@ -436,7 +466,6 @@ def test_too_many_requests_get_429(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"user_id": str(uuid4())}, 422, "send message_id or received_at"),
         (inbound(user_id=str(uuid4()), txt="1"), 422, "body.txt"),
         (inbound(user_id=str(uuid4()), text="x" * 65_537), 422, "body.text"),
-        (inbound(user_id=str(uuid4()), text="\ud800"), 422, "body.text"),
         (inbound(user_id=str(uuid4()), message_id="a\0"), 422, "body.message_id"),
         (inbound(user_id=str(uuid4()), received_at="2026-11-25T10:00:00"), 422, "body.received_at"),
         (inbound(user_id=str(uuid4()), received_at="1969-12-31T23:59:59Z"), 422, "from 1970 to 2999"),
@@ -459,12 +488,20 @@ def test_a_body_that_is_too_large_gets_413(settings: Settings) -> None:
     assert (status, answer["error"]["code"]) == (413, "too_large")
 
 
+def test_chunks_behind_a_server_that_does_not_mark_their_end_get_411() -> None:
+    status, answer = ApiClient().post("inbound-messages", inbound(), **{"Transfer-Encoding": "chunked"})
+    sentence = "Send the body with its Content-Length, not in chunks."
+    assert (status, answer["error"]) == (411, {"code": "length_required", "message": sentence})
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
         ("get", "nothing", 404, "not_found"),
         ("get", "leases", 405, "method_not_allowed"),
-        ("post", "users/42/opt-out", 404, "not_found"),
+        ("post", "users/42/opt-out", 422, "invalid"),
+        ("get", "users/42/explanation", 422, "invalid"),
+        ("post", "leases/42/outcome", 422, "invalid"),
     ],
 )
 def test_a_wrong_path_or_method_gets_json_too(method: str, path: str, status: int, code: str) -> None:

@@ -19,6 +19,7 @@ from engagement.models import (
     MessageType,
     SendingChannel,
     UserEngagementState,
+    UserProfile,
 )
 from engagement.selectors.goodbyes import goodbye_key
 from engagement.services.delivery.claim import Attempt
@@ -100,6 +101,10 @@ def status(kind: str, **fields: Any) -> dict[str, Any]:
     return {"id": "wamid.goodbye", "status": kind, "timestamp": unix(now), "recipient_id": ANA, **fields}
 
 
+def each(name: str, *values: Any) -> list[dict[str, Any]]:
+    return [{name: value} for value in values]
+
+
 def post(client: Client, body: Any, *, secret: str = SECRET, **headers: str) -> tuple[int, str]:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     signature = "sha256=" + hmac.digest(secret.encode(), content, "sha256").hex()
@@ -164,7 +169,7 @@ def test_a_body_that_was_changed_after_signing_changes_nothing(client: Client) -
     [
         *(b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000),
         *({"object": "page", "entry": []}, {"object": "whatsapp_business_account"}, {"entry": []}),
-        {"object": "whatsapp_business_account", "entry": [{"changes": [{"value": {"messages": [1]}}]}]},
+        *({"object": "whatsapp_business_account"} | entry for entry in each("entry", None, {}, "x", 1)),
     ],
 )
 def test_a_body_that_is_no_webhook_gets_400(client: Client, body: Any) -> None:
@@ -211,10 +216,18 @@ OF_WELCOME: Final = {"context": {"from": "15550783881", "id": "wamid.welcome"}}
         (CHOICE | OF_GOODBYE, "remind_later"),
         (BUTTON, "remind_later"),
         (BUTTON | OF_WELCOME, "active"),
+        (BUTTON | {"context": {"from": "15550783881", "id": "wamid.of-the-assistant-s-own"}}, "active"),
+        (CHOICE | {"context": {"from": "15550783881", "id": "wamid.of-the-assistant-s-own"}}, "active"),
         # A text that quotes another message is still what the user says.
         ({"text": {"body": "2"}} | OF_WELCOME, "remind_later"),
         ({"type": "image", "text": None, "image": {"id": "9", "caption": "2"}}, "active"),
         ({"type": "reaction", "text": None, "reaction": {"emoji": "👍"}}, "active"),
+        ({"type": "reaction", "text": None, "reaction": {"message_id": "wamid.B"}}, "goodbye_sent"),
+        (
+            {"type": "reaction", "text": None, "reaction": {"message_id": "wamid.B", "emoji": ""}},
+            "goodbye_sent",
+        ),
+        ({"type": "request_welcome", "text": None}, "goodbye_sent"),
         ({"type": "unsupported", "text": None, "errors": [{"code": 131051}]}, "active"),
         ({"type": "button", "text": None, "button": {"text": "3"}}, "dormant"),
     ],
@@ -224,6 +237,48 @@ def test_buttons_and_other_kinds(client: Client, fields: dict[str, Any], state: 
     queue_for(user, MessageType.WELCOME, status=MessageStatus.SENT, provider_message_id="wamid.welcome")
     assert post(client, body_of(messages=[written(**fields)]))[0] == 200
     assert state_of(user) == state
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        *each("text", {"body": None}, {"body": 5}, {}, "1", ["1"]),
+        *(BUTTON | odd for odd in each("button", {"payload": 1}, "1", {"text": None})),
+        *(BUTTON | odd for odd in each("context", {"id": ""}, {"id": "a\0"}, {"id": 5}, "x", [])),
+        *(CHOICE | odd for odd in each("interactive", {"list_reply": 1}, {"nfm_reply": {}}, "1")),
+        *({"text": None} | odd for odd in each("type", None, 5, ["text"])),
+    ],
+    ids=str,
+)
+def test_a_message_whose_content_is_not_readable_is_activity(client: Client, fields: dict[str, Any]) -> None:
+    user = told()
+    post(client, body_of(messages=[written(**fields)]))
+    assert state_of(user) == "active"
+
+
+def test_what_the_user_says_counts_whatever_it_quotes(client: Client) -> None:
+    user = told()
+    post(client, body_of(messages=[written("2", context={"id": ""})]))
+    assert state_of(user) == "remind_later"
+
+
+@pytest.mark.parametrize(
+    ("destination", "text", "state", "is_out"),
+    [
+        ("individual", "2", "active", False),
+        ("individual", "sair", "active", False),
+        ("group", "2", "remind_later", False),
+        ("group", "sair", "active", True),
+    ],
+)
+def test_what_is_said_in_a_group_counts_where_the_user_wants_our_messages_there(
+    client: Client, destination: str, text: str, state: str, *, is_out: bool
+) -> None:
+    user = told()
+    UserProfile.objects.update(preferred_destination=destination)
+    post(client, body_of(messages=[written(text, group_id="Y2FwaV9ncm91cDox")]))
+    user.user.refresh_from_db()
+    assert (state_of(user), user.user.reengagement_opt_out) == (state, is_out)
 
 
 @pytest.mark.parametrize(
@@ -267,6 +322,7 @@ def test_of_two_spellings_the_one_that_was_sent_wins(client: Client) -> None:
         {"messages": [written(timestamp="yesterday")]},
         {"messages": [written(timestamp="0")]},
         {"messages": [written(timestamp="9" * 30)]},
+        {"messages": [written(timestamp="99999999999")]},
         {"messages": [written(**{"from": "' OR 1=1"})]},
         {"messages": [{}]},
         {"statuses": [status("delivered", id="wamid.of-another-system")]},
@@ -283,10 +339,90 @@ def test_what_is_unknown_is_counted_and_answered_with_200(client: Client, value:
     assert all_rows() == before
 
 
-def test_one_unreadable_event_keeps_none_from_being_taken(client: Client) -> None:
+@pytest.mark.parametrize("odd", [{"id": 1}, "x", 5, None, []], ids=str)
+def test_one_unreadable_event_keeps_none_from_being_taken(client: Client, odd: Any) -> None:
     user = told()
-    post(client, body_of(messages=[{"id": 1}, written("oi")]))
+    assert (
+        post(client, body_of(messages=[odd, written("oi")], statuses=[odd], user_preferences=[odd]))[0] == 200
+    )
     assert state_of(user) == "active"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        *each("value", None, [], "x", {"messages": None}, {"messages": "x"}, {"messages": ["x"]}),
+        *each("value", {"statuses": {}}, {"statuses": {"a": 1}}, {"statuses": None}, {"statuses": 3}),
+        *(None, "x", [], {}),
+    ],
+    ids=str,
+)
+def test_one_unreadable_change_keeps_none_from_being_taken(
+    client: Client, odd: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    user, body = told(), body_of(messages=[written("oi")])
+    body["entry"][0]["changes"].insert(0, odd)
+    body["entry"][:0] = [None, "x", {"changes": None}, {}]
+    caplog.set_level("INFO")
+    assert post(client, body)[0] == 200
+    assert state_of(user) == "active"
+    assert "'unreadable': " in caplog.text
+
+
+@pytest.mark.parametrize("metadata", [None, [], "x", {"phone_number_id": int(NUMBER_ID)}, {}], ids=str)
+def test_unusual_metadata_keep_no_message_from_being_taken(client: Client, metadata: Any) -> None:
+    user = told()
+    post(client, body_of(messages=[written("oi")], metadata=metadata))
+    assert state_of(user) == "active"
+
+
+def test_half_an_emoji_is_no_reason_to_lose_a_message(client: Client) -> None:
+    user = told()
+    post(client, body_of(messages=[written("sair \ud83d", id="wamid.\ud83d")]))
+    user.user.refresh_from_db()
+    assert user.user.reengagement_opt_out
+
+
+CONTACT: Final = {"profile": {"name": "Ana"}, "wa_id": ANA, "user_id": "BR.1"}
+OTHER: Final = {"profile": {"name": "Bia"}, "wa_id": "4900000000", "user_id": "BR.2"}
+
+
+@pytest.mark.parametrize(
+    ("own", "contacts", "state"),
+    [
+        ({"from_user_id": "BR.1"}, [OTHER, CONTACT], "active"),
+        ({"from_user_id": "BR.1", "from": ""}, [CONTACT, CONTACT], "active"),
+        ({}, [CONTACT], "active"),
+        ({"from_user_id": "BR.1"}, ["x", {"wa_id": ANA}], "active"),
+        ({"from_user_id": "BR.3"}, [OTHER, CONTACT], "goodbye_sent"),
+        ({}, [OTHER, CONTACT], "goodbye_sent"),
+        ({"from_user_id": "BR.1"}, [{"user_id": "BR.1"}], "goodbye_sent"),
+        ({"from_user_id": ["BR.1"]}, None, "goodbye_sent"),
+    ],
+    ids=str,
+)
+def test_who_is_named_by_a_business_scoped_id_is_found_by_the_contact(
+    client: Client, own: Any, contacts: Any, state: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    user = told()
+    message = {name: value for name, value in written("oi").items() if name != "from"} | own
+    assert post(client, body_of(messages=[message], contacts=contacts))[0] == 200
+    assert state_of(user) == state
+    warned = [
+        record for record in caplog.records if "engagement_webhook_without_number" in record.getMessage()
+    ]
+    assert len(warned) == (state == "goodbye_sent")
+
+
+def test_a_preference_without_a_number_is_that_of_the_contact(client: Client) -> None:
+    user = told()
+    change = {**preference("stop", user_id="BR.1"), "wa_id": None}
+    post(client, body_of(user_preferences=[change]))
+    user.user.refresh_from_db()
+    assert not user.user.reengagement_opt_out
+    post(client, body_of(user_preferences=[change], contacts=[CONTACT]))
+    user.user.refresh_from_db()
+    assert user.user.reengagement_opt_out
 
 
 def test_an_event_that_the_database_refuses_keeps_none_from_being_taken(client: Client) -> None:
