@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from django.conf import settings
 from django.http import HttpResponse
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from django.http import HttpRequest
+
+
+NO_LENGTH: Final = "Send the body with its Content-Length, not in chunks."
 
 
 def parsed(content: bytes) -> Any:
@@ -48,9 +51,7 @@ class ChunkedBodyMiddleware:
         if not (is_chunked and "wsgi.input" in request.META):
             return self._get_response(request)
         if not request.META.get("wsgi.input_terminated"):
-            return _refused(
-                HTTPStatus.LENGTH_REQUIRED, "Send the body with its Content-Length, not in chunks."
-            )
+            return _refused(HTTPStatus.LENGTH_REQUIRED, NO_LENGTH)
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         try:
             content = request.META["wsgi.input"].read(limit + 1)

@@ -11,6 +11,7 @@ from django.db import Error as DatabaseError
 from django.http import JsonResponse
 from ninja.errors import HttpError, Throttled, ValidationError
 
+from engagement.api.bodies import NO_LENGTH
 from engagement.services.delivery.leases import NoLease
 from engagement.services.explanation import UnknownUser
 from engagement.services.preferences import UserProfileNotFound
@@ -150,7 +151,7 @@ def _is_json(response: HttpResponse) -> bool:
 
 
 _SENTENCES: Final = {
-    HTTPStatus.LENGTH_REQUIRED: "Send the body with its Content-Length, not in chunks.",
+    HTTPStatus.LENGTH_REQUIRED: NO_LENGTH,
     HTTPStatus.NOT_FOUND: "There is no such path; /api/v1/docs lists them.",
     HTTPStatus.METHOD_NOT_ALLOWED: "This path has other methods: see /api/v1/docs.",
 }
