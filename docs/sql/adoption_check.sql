@@ -5,7 +5,8 @@
 -- Run it as the database user who will run `migrate`. It only reads. Each row has three columns: what the
 -- problem affects, the problem, and the remedy. A problem of `migrate` makes the migration fail. A problem
 -- of the `job` makes the job fail or give wrong results. An `afterwards` row is work for after `migrate`.
--- Without rows for `migrate` and `job` the database is ready. Tables are read and not locked.
+-- Without rows for `migrate` and `job` the database is ready. Tables are read and not locked. It may be run again after
+-- `migrate`: the first row then says so, and what the migrations made is not reported.
 --
 -- The first result is about tables and columns, the second about rows. Correct the first one first: if a
 -- column is missing, the second query ends with an error that names the column.
@@ -73,6 +74,11 @@ name (taken) AS (VALUES
     ('transition_undone_run_idx'), ('profile_opted_out_idx'), ('state_last_activity_idx'), ('state_others_idx'),
     ('message_created_idx')
 ),
+migrated AS (
+    SELECT FROM pg_constraint
+    WHERE conrelid = to_regclass('engagement_message_queue') AND conname = 'message_idempotency_key_unique'
+    AND to_regclass('django_migrations') IS NOT NULL
+),
 found_table AS (
     SELECT table_name, to_regclass(table_name) AS oid FROM (SELECT DISTINCT table_name FROM expected) AS names
 ),
@@ -103,6 +109,9 @@ needed_key (table_name, column_name) AS (VALUES
 SELECT 'migrate' AS concerns, format('%s does not exist', table_name) AS problem,
     'take its CREATE TABLE from: manage.py sqlmigrate engagement 0001' AS remedy
 FROM found_table WHERE oid IS NULL
+UNION ALL
+SELECT 'migrated', 'the migrations have been applied to this database', 'nothing to do'
+FROM migrated
 UNION ALL
 SELECT 'migrate', format('%s is not an ordinary table (a view, for example)', table_name),
     'rename it, or put the tables into a schema of their own'
@@ -186,16 +195,30 @@ SELECT 'migrate', format('the name %s is taken, by an index or a table', taken),
     format('ALTER %s %s RENAME TO %s;', CASE WHEN relkind = 'i' THEN 'INDEX' ELSE 'TABLE' END,
         taken, 'former_' || taken)
 FROM name JOIN pg_class ON oid = to_regclass(taken)
+WHERE NOT EXISTS (SELECT FROM migrated)
 UNION ALL
 SELECT 'migrate', format('the name %s is taken, by a constraint of %s', taken, table_name),
     format('ALTER TABLE %s RENAME CONSTRAINT %s TO %s;', table_name, taken, 'former_' || taken)
 FROM name JOIN pg_constraint ON conname = taken JOIN found_table ON found_table.oid = conrelid
-WHERE conindid = 0
+WHERE conindid = 0 AND NOT EXISTS (SELECT FROM migrated)
 UNION ALL
-SELECT 'afterwards', format('the idempotency key will be unique twice: drop %s', key_name),
+SELECT 'afterwards',
+    format('the idempotency key %s unique twice: drop %s',
+        CASE WHEN EXISTS (SELECT FROM migrated) THEN 'is' ELSE 'will be' END, key_name),
     CASE WHEN conname IS NULL THEN format('DROP INDEX %I;', key_name)
          ELSE format('ALTER TABLE engagement_message_queue DROP CONSTRAINT %I;', conname) END
-FROM found_key WHERE table_name = 'engagement_message_queue' AND columns = ARRAY['idempotency_key']
+FROM found_key
+WHERE table_name = 'engagement_message_queue' AND columns = ARRAY['idempotency_key']
+    AND key_name <> 'message_idempotency_key_unique'
+UNION ALL
+SELECT 'afterwards', format('%s.user_id has a foreign key: erasing a user deletes its rows of that user', conrelid::regclass),
+    format('keep it; or, to keep the rows under a random id: ALTER TABLE %s DROP CONSTRAINT %I;',
+        conrelid::regclass, conname)
+FROM pg_constraint
+JOIN found_table ON found_table.oid = conrelid
+JOIN pg_attribute ON attrelid = conrelid AND attnum = ANY (conkey)
+WHERE contype = 'f' AND attname = 'user_id'
+    AND table_name IN ('engagement_state_transitions', 'engagement_message_queue')
 UNION ALL
 SELECT 'afterwards', format('row-level security is on for %s', table_name),
     'give the job''s user policies: docs/sql/row_level_security.sql'
@@ -313,5 +336,9 @@ FROM (
     WHERE value < '1970-01-01Z' OR value >= '3000-01-01Z'
     GROUP BY table_name, column_name
 ) AS counted (concerns, table_name, what, remedy, row_count)
-WHERE row_count > 0
+-- After `migrate` its CHECK constraints, which also know later types and statuses, refuse such rows.
+WHERE row_count > 0 AND (concerns <> 'migrate' OR NOT EXISTS (
+    SELECT FROM pg_constraint
+    WHERE conrelid = to_regclass('engagement_message_queue') AND conname = 'message_idempotency_key_unique'
+    AND to_regclass('django_migrations') IS NOT NULL))
 ORDER BY concerns DESC, problem;

@@ -68,6 +68,8 @@ class Erasure:
     admin_log: int
     suppressed: bool
     """Whether the user's addresses are on the suppression list now."""
+    deleted: tuple[str, ...]
+    """Tables whose rows are deleted, because a foreign key of the assistant's refuses a random id."""
 
     @property
     def found_nothing(self) -> bool:
@@ -79,12 +81,14 @@ class Erasure:
 def erase_user(*, user_id: UUID, now: datetime, dry_run: bool = False) -> Erasure:
     """Erase a user: delete the profile and the state, and let every other row name a random id instead.
 
+    Rows of the audit log and the queue that a foreign key ties to the user's id are deleted.
     Messages lose their address, parameters and the provider's id; pending ones are cancelled. The audit log
     keeps its transitions, without the digests of texts. The address goes to the suppression list.
     Transaction: opens one. Locks the state, the profile and the messages, in this order. Repeatable: the
     second time nothing is found.
     Raises BeingSent while a message to the user is being sent; RunInProgress; NoSuppressionKey for a user
-    with an address, without the key; ValueError for a naive `now`. Nothing has changed then.
+    with an address, without the key; an IntegrityError if a foreign key of another table refuses it, also as
+    a dry run, which erases and rolls back; ValueError for a naive `now`. Nothing has changed then.
     """
     require_aware(now)
     with transaction.atomic():
@@ -102,8 +106,10 @@ def erase_user(*, user_id: UUID, now: datetime, dry_run: bool = False) -> Erasur
         erasure = _count(
             user_id, list(statuses.values()), has_profile=profile is not None, suppressed=bool(addresses)
         )
-        if not dry_run:
-            _erase(user_id, addresses=addresses, now=now)
+        _erase(user_id, addresses=addresses, deleted=erasure.deleted, now=now)
+        if dry_run:
+            connection.check_constraints()
+            transaction.set_rollback(True)
     if not (dry_run or erasure.found_nothing):
         log.info("engagement_user_erased", transitions=erasure.transitions, messages=erasure.messages)
     return erasure
@@ -129,12 +135,24 @@ def _count(user_id: UUID, statuses: Collection[str], *, has_profile: bool, suppr
         if _has_admin_log()
         else 0,
         suppressed=suppressed,
+        deleted=_tables_with_foreign_keys(),
     )
 
 
-def _erase(user_id: UUID, *, addresses: Collection[str], now: datetime) -> None:
+def _tables_with_foreign_keys() -> tuple[str, ...]:
+    """The audit log and the queue, if a foreign key on `user_id` refuses an id of nobody."""
+    with connection.cursor() as cursor:
+        cursor.execute(_FOREIGN_KEYS, {"tables": [_QUEUE, _AUDIT_LOG]})
+        return tuple(table for (table,) in cursor.fetchall())
+
+
+def _erase(user_id: UUID, *, addresses: Collection[str], deleted: Collection[str], now: datetime) -> None:
     for address in addresses:
         suppression.suppress(address, now=now)
+    if _QUEUE in deleted:
+        EngagementMessage.objects.filter(user_id=user_id).delete()
+    if _AUDIT_LOG in deleted:
+        EngagementStateTransition.objects.filter(user_id=user_id).delete()
     values = {"old": str(user_id), "new": str(uuid4())}
     with connection.cursor() as cursor:
         for statement in (*_ERASE, *((_ERASE_ADMIN_LOG,) if _has_admin_log() else ())):
@@ -154,6 +172,15 @@ def _number(statement: str, user_id: UUID) -> int:
     return int(number)
 
 
+_QUEUE: Final = "engagement_message_queue"
+_AUDIT_LOG: Final = "engagement_state_transitions"
+_FOREIGN_KEYS: Final = """
+    SELECT DISTINCT relname FROM pg_constraint
+    JOIN pg_class ON pg_class.oid = conrelid
+    JOIN pg_attribute ON attrelid = conrelid AND attnum = ANY (conkey)
+    WHERE contype = 'f' AND attname = 'user_id' AND conrelid = ANY (%(tables)s::text[]::regclass[])
+    ORDER BY relname
+"""
 _RUN_NAMES_USER: Final = "position(%(old)s IN errors::text) > 0"
 _ENTRY_NAMES_USER: Final = (
     "object_id = %(old)s OR position(%(old)s IN object_repr) > 0 OR position(%(old)s IN change_message) > 0"

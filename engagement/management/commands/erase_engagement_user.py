@@ -68,7 +68,9 @@ def _sentence(erasure: Erasure, *, dry_run: bool) -> str:
             f"{count_text(erasure.admin_log, 'line')} of the admin's log",
         )
     )
+    tied = " and ".join(erasure.deleted)
+    deleted = f" Because of a foreign key, rows of {tied} are deleted, not renamed." if tied else ""
     if dry_run:
-        return f"Would be erased: {counts}. Repeat the command with --yes."
+        return f"Would be erased: {counts}.{deleted} Repeat the command with --yes."
     kept = " A digest of the address is on the suppression list." if erasure.suppressed else ""
-    return f"Erased: {counts}.{kept}"
+    return f"Erased: {counts}.{deleted}{kept}"

@@ -12,6 +12,7 @@ from tests.integration.adoption.foreign_database import (
     ASSISTANT,
     FOREIGN_TABLES,
     JOB,
+    OPERATOR,
     OWNER,
     SENDER,
     ForeignDatabase,
@@ -31,12 +32,12 @@ ADOPTED: Final = f"{NAME}_adopted"
 def owner(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Create the role that owns the tables, and let commands connect, for the tests of this package."""
     foreign_database.drop(NAME, FOUND, ADOPTED)
-    foreign_database.drop_roles([OWNER, JOB, ASSISTANT, SENDER])
+    foreign_database.drop_roles([OWNER, JOB, ASSISTANT, SENDER, OPERATOR])
     foreign_database.create_owner()
     with django_db_blocker.unblock():
         yield
     foreign_database.drop(NAME, FOUND, ADOPTED)
-    foreign_database.drop_roles([OWNER, JOB, ASSISTANT, SENDER])
+    foreign_database.drop_roles([OWNER, JOB, ASSISTANT, SENDER, OPERATOR])
 
 
 @pytest.fixture(scope="package")
@@ -60,9 +61,9 @@ def adopted_template(foreign_template: ForeignDatabase) -> ForeignDatabase:
     database = foreign_database.create(ADOPTED, like=foreign_template.name)
     outcome = database.manage("migrate", "--fake-initial", "--verbosity", "0")
     assert outcome.code == 0, outcome.err
-    for script in ("job_role.sql", "assistant_role.sql", "sender_role.sql"):
+    for script in ("job_role.sql", "assistant_role.sql", "sender_role.sql", "operator_role.sql"):
         database.run_script(script)
-    foreign_database.let_in(JOB, ASSISTANT, SENDER)
+    foreign_database.let_in(JOB, ASSISTANT, SENDER, OPERATOR)
     return database
 
 

@@ -27,6 +27,7 @@ OWNER: Final = "engagement_owner"
 JOB: Final = "engagement_job"
 ASSISTANT: Final = "engagement_assistant"
 SENDER: Final = "engagement_sender"
+OPERATOR: Final = "engagement_operator"
 
 
 def role_name(role: str) -> str:
@@ -118,4 +119,6 @@ def _with_password(statement: str, role: str) -> Query:
 
 
 def _in_own_names(statements: str) -> bytes:
-    return re.sub(rf"\b({JOB}|{ASSISTANT}|{SENDER})\b", lambda role: role_name(role[0]), statements).encode()
+    return re.sub(
+        rf"\b({JOB}|{ASSISTANT}|{SENDER}|{OPERATOR})\b", lambda role: role_name(role[0]), statements
+    ).encode()

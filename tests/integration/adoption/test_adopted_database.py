@@ -14,10 +14,13 @@ from tests.acceptance.invariants import Run, assert_invariants
 from tests.acceptance.rows import Snapshot, take_snapshot
 from tests.acceptance.seeding import seed
 from tests.factories import NOW
-from tests.integration.adoption.foreign_database import ASSISTANT, JOB, ForeignDatabase
+from tests.integration.adoption.foreign_database import ASSISTANT, JOB, OPERATOR, ForeignDatabase
+from tests.project.docs.markdown import DOCS, code_blocks, section
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pytest_django.fixtures import Settings
 
 TABLES: Final = (
     "user_profiles",
@@ -187,6 +190,38 @@ def test_operator_can_forecast_explain_and_undo_on_an_adopted_database(adopted: 
     assert (undo.code, undo.json["undone"]) == (0, run["succeeded"]), undo
 
 
+def test_user_is_erased_though_foreign_keys_refuse_a_random_id(
+    adopted: ForeignDatabase, settings: Settings
+) -> None:
+    settings.ENGAGEMENT_SUPPRESSION_KEY = "a long key of the tests"
+    settle(adopted, due=10)
+    assert adopted.manage(*FIRST_RUN, role=JOB).code == 0
+    ((user_id,),) = adopted.rows(
+        "SELECT user_id FROM engagement_message_queue ORDER BY created_at DESC LIMIT 1"
+    )
+    before = contents(adopted)
+    preview = adopted.manage("erase_engagement_user", str(user_id), role=OPERATOR)
+    assert "rows of engagement_message_queue and engagement_state_transitions are deleted" in preview.out
+    assert contents(adopted) == before
+    erased = adopted.manage("erase_engagement_user", str(user_id), "--yes", "--json", role=OPERATOR)
+    assert (erased.code, erased.json["profile"], erased.json["messages"]) == (0, 1, 1), erased
+    assert str(user_id) not in str(contents(adopted))
+
+
+def test_preview_of_an_erasure_reports_what_would_refuse_it(
+    adopted: ForeignDatabase, settings: Settings
+) -> None:
+    settings.ENGAGEMENT_SUPPRESSION_KEY = "a long key of the tests"
+    settle(adopted, due=10)
+    adopted.execute(
+        "CREATE TABLE notes (user_id uuid REFERENCES user_profiles DEFERRABLE INITIALLY DEFERRED)"
+    )
+    adopted.execute("INSERT INTO notes SELECT user_id FROM user_profiles")
+    ((user_id,),) = adopted.rows("SELECT user_id FROM notes LIMIT 1")
+    preview = adopted.manage("erase_engagement_user", str(user_id), role=OPERATOR)
+    assert (preview.code, "The database refused this" in preview.err) == (1, True), preview
+
+
 def test_loader_refuses_users_unknown_to_the_assistant(adopted: ForeignDatabase, tmp_path: Path) -> None:
     log = tmp_path / "log.csv"
     log.write_text("user,occurred_at\nana,2026-03-01T06:00:00Z\n")
@@ -248,3 +283,17 @@ def test_adoption_can_be_reversed(foreign: ForeignDatabase) -> None:
     assert contents(foreign) == before
     assert foreign.rows(COLUMNS, list(TABLES)) == columns
     assert foreign.rows(RULES, list(TABLES)) == []
+
+
+def test_queue_has_a_unique_key_on_the_way_back_if_the_guide_is_followed(unguarded: ForeignDatabase) -> None:
+    unguarded.execute(f"ALTER TABLE engagement_message_queue DROP CONSTRAINT {KEY_CONSTRAINT}")
+    first, then = code_blocks(section(DOCS / "adopting.md", "Roll back"))
+    unguarded.execute(first)
+    program, *arguments = then.split()
+    assert program == "manage.py"
+    assert unguarded.manage(*arguments, "--verbosity", "0").code == 0
+    keys = unguarded.rows(
+        "SELECT conname FROM pg_constraint"
+        " WHERE contype = 'u' AND conrelid = 'engagement_message_queue'::regclass"
+    )
+    assert keys == [(KEY_CONSTRAINT,)]

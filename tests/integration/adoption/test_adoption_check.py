@@ -58,13 +58,18 @@ def tables(foreign_template: ForeignDatabase) -> Iterator[psycopg.Connection]:
         owner.rollback()
 
 
-def findings(tables: psycopg.Connection, script: bytes | None = None) -> list[Finding]:
-    """Return the findings of the script, without those for after `migrate`."""
-    cursor = tables.execute(script or WHOLE_SCRIPT)
+def all_rows(tables: psycopg.Connection, script: bytes = WHOLE_SCRIPT) -> list[Finding]:
+    """Return all findings of the script."""
+    cursor = tables.execute(script)
     found = [Finding(*row) for row in cursor.fetchall()]
     while cursor.nextset():
         found += [Finding(*row) for row in cursor.fetchall()]
-    return [finding for finding in found if finding.concerns != AFTERWARDS]
+    return found
+
+
+def findings(tables: psycopg.Connection, script: bytes = WHOLE_SCRIPT) -> list[Finding]:
+    """Return the findings of the script, without those for after `migrate`."""
+    return [finding for finding in all_rows(tables, script) if finding.concerns != AFTERWARDS]
 
 
 def test_tables_that_can_be_adopted_have_no_findings(tables: psycopg.Connection) -> None:
@@ -74,12 +79,36 @@ def test_tables_that_can_be_adopted_have_no_findings(tables: psycopg.Connection)
 def test_work_for_after_migrate_is_listed(tables: psycopg.Connection) -> None:
     rows = tables.execute(WHOLE_SCRIPT).fetchall()
     assert [(concerns, problem) for concerns, problem, _ in rows] == [
+        (
+            AFTERWARDS,
+            "engagement_message_queue.user_id has a foreign key: erasing a user deletes its rows of that user",
+        ),
+        (
+            AFTERWARDS,
+            "engagement_state_transitions.user_id has a foreign key: erasing a user deletes its rows of that user",
+        ),
         (AFTERWARDS, "row-level security is on for engagement_message_queue"),
         (AFTERWARDS, "row-level security is on for engagement_state_transitions"),
         (AFTERWARDS, "row-level security is on for user_engagement_states"),
         (AFTERWARDS, "row-level security is on for user_profiles"),
         (AFTERWARDS, "the idempotency key will be unique twice: drop uq_engagement_message_queue_key"),
     ]
+
+
+def test_after_migrate_only_what_is_left_to_do_is_listed(unguarded: ForeignDatabase) -> None:
+    unguarded.execute(GIVEN)
+    unguarded.execute("UPDATE engagement_message_queue SET message_type = 'reply', status = 'unknown'")
+    left = ["afterwards"] * 7
+    with unguarded.connect(OWNER) as owner:
+        assert [row[0] for row in all_rows(owner)] == ["migrated", *left]
+        assert "the idempotency key is unique twice: drop uq_engagement_message_queue_key" in str(
+            all_rows(owner)
+        )
+        owner.execute("ALTER TABLE engagement_message_queue DROP CONSTRAINT uq_engagement_message_queue_key")
+        assert "unique twice" not in str(all_rows(owner))
+    assert unguarded.manage("migrate", "engagement", "0001", "--verbosity", "0").code == 0
+    with unguarded.connect(OWNER) as owner:
+        assert "migrated" not in [row[0] for row in all_rows(owner)]
 
 
 @pytest.mark.parametrize("obstacle", SHAPES.values(), ids=SHAPES.keys())
