@@ -3,6 +3,8 @@
 #     docker build --tag engagement .
 #     docker run --env-file engagement.env engagement manage.py run_engagement_daily
 #
+# --env-file takes values literally, quotes too.
+#
 # Python's slim image; everything is installed by pip from the pinned requirements.
 FROM python:3.13-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
@@ -12,7 +14,8 @@ RUN python -m venv /srv/venv \
 
 FROM python:3.13-slim
 ENV PATH=/srv/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 LOG_FORMAT=json
-RUN useradd --system --home-dir /srv/engagement --no-create-home --shell /usr/sbin/nologin engagement
+RUN useradd --uid 10001 --home-dir /srv/engagement --no-create-home --shell /usr/sbin/nologin engagement \
+ && install --directory --owner engagement /var/lib/engagement
 COPY --from=build /srv/venv /srv/venv
 WORKDIR /srv/engagement
 COPY manage.py pyproject.toml ./
@@ -20,7 +23,8 @@ COPY config/ config/
 COPY engagement/ engagement/
 # Static files belong to the image. The command needs settings, and no database.
 RUN SECRET_KEY=build DATABASE_URL=postgresql://build@localhost/build python manage.py collectstatic --no-input
-USER engagement
+# A number: Kubernetes does not know by a name that it is not root's.
+USER 10001
 EXPOSE 8000
 # /healthz needs neither the database nor a known host name.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \

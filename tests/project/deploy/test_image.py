@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 DOCKERFILE: Final = (PROJECT / "Dockerfile").read_text()
 NOBODY: Final = 65534
+USER: Final = 10001
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -135,7 +136,9 @@ def test_another_command_runs_the_job(image: Path) -> None:
 
 
 def test_no_step_runs_as_root_and_no_shell_is_between() -> None:
-    assert instructions("USER") == ["engagement"]
+    assert instructions("USER") == [str(USER)]
+    (step,) = (step for step in instructions("RUN") if "useradd" in step)
+    assert f"--uid {USER} " in step
     for name in ("ENTRYPOINT", "CMD", "HEALTHCHECK"):
         assert "[" in instructions(name)[-1]
     assert not re.search(r"COPY \. ", DOCKERFILE)
@@ -148,4 +151,17 @@ def test_compose_has_the_four_programs_with_commands_that_exist() -> None:
         program, *line = services[name]["command"]
         assert program == "manage.py"
         parse(shlex.join(line))
+    # Without a backend the sender would not start.
+    assert services["sender"]["profiles"] == ["sender"]
     assert services["web"]["ports"] == ["127.0.0.1:8000:8000"]
+
+
+def test_programs_of_compose_can_write_to_the_folder_of_the_metrics_alone() -> None:
+    compose = yaml.safe_load((PROJECT / "compose.yaml").read_text())
+    for name in ("web", "sender", "job"):
+        program = compose["services"][name]
+        assert (program["read_only"], program["volumes"]) == (True, ["metrics:/var/lib/engagement"])
+    assert "metrics" in compose["volumes"]
+    # A new volume takes its owner from the image.
+    (step,) = (step for step in instructions("RUN") if "useradd" in step)
+    assert "install --directory --owner engagement /var/lib/engagement" in step

@@ -11,6 +11,7 @@ from engagement.conf import SEND_TIMEOUT, WHOLE_NUMBERS
 from tests.project.deploy.sample_files import CRON_SCHEDULE, DEPLOY, NOT_RETRIED
 from tests.project.docs.command_lines import parse
 from tests.project.docs.markdown import REFERENCE, named_in, section
+from tests.running import PROJECT
 
 TEXT: Final = (DEPLOY / "cronjob.yaml").read_text()
 
@@ -69,12 +70,20 @@ def test_every_value_of_the_environment_is_text(container: Any) -> None:
     assert all(isinstance(variable["value"], str) for variable in container["env"])
 
 
-def test_sender_can_be_parsed_and_is_as_confined_as_the_run(container: Any) -> None:
+def test_pod_runs_as_the_user_of_the_image(job: Any) -> None:
+    # The kubelet refuses runAsNonRoot for a user that it knows by name alone.
+    context = job["template"]["spec"]["securityContext"]
+    assert context["runAsNonRoot"]
+    assert f"\nUSER {context['runAsUser']}\n" in (PROJECT / "Dockerfile").read_text()
+
+
+def test_sender_can_be_parsed_and_is_as_confined_as_the_run(job: Any, container: Any) -> None:
     pod = yaml.safe_load((DEPLOY / "sender.yaml").read_text())["spec"]["template"]["spec"]
     (sender,) = pod["containers"]
     program, script, *arguments = sender["command"] + sender["args"]
     assert (program, script) == ("python", "manage.py")
     assert parse(" ".join(arguments))["watch"]
     assert pod["terminationGracePeriodSeconds"] > 2 * WHOLE_NUMBERS[SEND_TIMEOUT].default
+    assert pod["securityContext"] == job["template"]["spec"]["securityContext"]
     for key in ("image", "workingDir", "envFrom", "env", "securityContext"):
         assert sender[key] == container[key]

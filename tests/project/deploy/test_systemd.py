@@ -13,7 +13,7 @@ from engagement.conf import SEND_TIMEOUT, WHOLE_NUMBERS
 from engagement.schedule import DEFAULT_RUN_TIME
 from tests.project.deploy.sample_files import DEPLOY, NOT_RETRIED, PROJECT_FOLDER, is_too_old_for, sample
 from tests.project.docs.command_lines import parse
-from tests.project.docs.markdown import prose, section
+from tests.project.docs.markdown import code_blocks, prose, section
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,8 +114,23 @@ def test_services_have_the_same_sandbox() -> None:
     assert differing <= {
         *("Description", "Documentation", "ExecStart", "KillMode", "Restart", "RestartPreventExitStatus"),
         *("RestartSec", "StartLimitBurst", "StartLimitIntervalSec", "SuccessExitStatus", "TimeoutStartSec"),
-        *("TimeoutStopSec", "Type", "WantedBy"),
+        *("TimeoutStopSec", "Type", "WantedBy", "StateDirectory"),
     }
+
+
+@pytest.mark.parametrize("name", [name for name in SERVICES if name != "engagement-web.service"])
+def test_programs_that_write_metrics_have_a_folder_for_them(name: str) -> None:
+    assert ("StateDirectory", "engagement") in directives(name)
+    assert "ENGAGEMENT_METRICS_FILE=/var/lib/engagement/" in section(
+        DEPLOY.parent / "operating.md", "Metrics"
+    )
+
+
+def test_limited_first_runs_are_not_repeated_after_a_failure() -> None:
+    blocks = code_blocks(section(DEPLOY.parent / "operating.md", "First run"))
+    (drop_in,) = (block for block in blocks if "[Service]" in block)
+    assert drop_in.count("manage.py run_engagement_daily") == 2
+    assert "Restart=no" in drop_in.splitlines()
 
 
 def test_sender_is_always_there_and_ends_between_two_messages() -> None:
