@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 MAX_BATCH_SIZE: Final = 10_000
 """A larger batch would hold its locks for seconds, and take long to search for a user who fails."""
 
+MIN_KEY_LENGTH: Final = 16
+"""Of the suppression key: phone numbers could be found from their digests under a key that can be guessed."""
+
 MAX_WORKERS: Final = 64
 """Each worker has its own database connection."""
 MOST_THAT_PAY: Final = 4
@@ -149,6 +152,7 @@ def engagement_settings() -> EngagementSettings:
     Raises ImproperlyConfigured, with one sentence, for an invalid value.
     """
     number = {name: whole_number(name) for name in WHOLE_NUMBERS}
+    suppression_key()
     return EngagementSettings(
         policy=Policy(
             inactivity=timedelta(days=number["ENGAGEMENT_INACTIVITY_DAYS"]),
@@ -172,6 +176,15 @@ def engagement_settings() -> EngagementSettings:
 def statement_timeout() -> timedelta:
     """How long one statement may take. Read alone, because every transaction needs it."""
     return timedelta(seconds=whole_number(STATEMENT_TIMEOUT))
+
+
+def suppression_key() -> str:
+    """The key of the suppression list, or empty. Raises ImproperlyConfigured for a short one."""
+    raw = text_setting(SUPPRESSION_KEY)
+    key = raw.strip()
+    if raw and len(key) < MIN_KEY_LENGTH:
+        raise ImproperlyConfigured(f"{SUPPRESSION_KEY} must have {MIN_KEY_LENGTH} characters or more.")
+    return key
 
 
 def refuse_misspelt_names() -> None:

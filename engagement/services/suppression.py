@@ -8,7 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.crypto import salted_hmac
 
 from engagement.addresses import canonical
-from engagement.conf import SUPPRESSION_KEY, SUPPRESSION_KEY_FALLBACKS, listed_setting, text_setting
+from engagement.conf import SUPPRESSION_KEY, SUPPRESSION_KEY_FALLBACKS, listed_setting, suppression_key
 from engagement.models import SuppressedAddress, is_address
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _SALT: Final = "engagement.suppression"
 
 def has_key() -> bool:
     """Whether there is a key, without which no address can be put on the list or found on it."""
-    return bool(text_setting(SUPPRESSION_KEY))
+    return bool(suppression_key())
 
 
 def refuse_without_key() -> None:
@@ -51,7 +51,7 @@ def lift(address: str | None) -> None:
 
 def _digests(address: str) -> list[str]:
     """Under the key, and under the former ones."""
-    keys = (text_setting(SUPPRESSION_KEY), *listed_setting(SUPPRESSION_KEY_FALLBACKS))
+    keys = (suppression_key(), *listed_setting(SUPPRESSION_KEY_FALLBACKS))
     return [
         salted_hmac(_SALT, canonical(address), secret=key, algorithm="sha256").hexdigest() for key in keys
     ]

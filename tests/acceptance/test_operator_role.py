@@ -43,7 +43,7 @@ def url_of_role(onlooker: psycopg.Connection) -> Iterator[str]:
 
 
 def run_as(url: str, *command: str) -> Outcome:
-    with override_settings(ENGAGEMENT_SUPPRESSION_KEY="a key"), connected_to(url):
+    with override_settings(ENGAGEMENT_SUPPRESSION_KEY="a long key of the tests"), connected_to(url):
         return run_main(*command)
 
 

@@ -11,7 +11,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
-from engagement.conf import engagement_settings, refuse_misspelt_names
+from engagement.conf import engagement_settings, refuse_misspelt_names, suppression_key
+from engagement.services.delivery.settings import delivery_settings
 from engagement.states import Policy
 
 if TYPE_CHECKING:
@@ -266,3 +267,29 @@ def test_check_command_reports_a_bad_setting(settings: Settings) -> None:
     settings.ENGAGEMENT_BATCH_SIZE = "ten"
     with pytest.raises(SystemCheckError, match=r"engagement\.E001.* must be a whole number from 1 to 10000"):
         call_command("check")
+
+
+@pytest.mark.parametrize("value", [" ", "a", "fifteen letters"])
+def test_suppression_key_that_could_be_guessed_is_refused(settings: Settings, value: str) -> None:
+    settings.ENGAGEMENT_SUPPRESSION_KEY = value
+    assert complaint() == "ENGAGEMENT_SUPPRESSION_KEY must have 16 characters or more."
+    with pytest.raises(SystemCheckError, match="ENGAGEMENT_SUPPRESSION_KEY must have"):
+        call_command("check")
+
+
+def test_suppression_key_is_taken_without_blanks_around_it(settings: Settings) -> None:
+    settings.ENGAGEMENT_SUPPRESSION_KEY = " sixteen letters.\n"
+    assert suppression_key() == "sixteen letters."
+
+
+@pytest.mark.parametrize("value", [" , ", ",", "ana", "+55 11 98765-4321", "5511987654321@s.whatsapp.net, x"])
+def test_allow_list_that_allows_nobody_is_refused(settings: Settings, value: str) -> None:
+    settings.ENGAGEMENT_SEND_ALLOW_ONLY = value
+    with pytest.raises(ImproperlyConfigured, match="ENGAGEMENT_SEND_ALLOW_ONLY must be addresses"):
+        delivery_settings()
+
+
+@pytest.mark.parametrize("value", ["5511987654321@s.whatsapp.net", " 5511987654321 , 120363-1@g.us,"])
+def test_allow_list_of_addresses_is_accepted(settings: Settings, value: str) -> None:
+    settings.ENGAGEMENT_SEND_ALLOW_ONLY = value
+    assert len(delivery_settings().allow_only) == len([item for item in value.split(",") if item])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -17,6 +18,7 @@ from engagement.conf import (
     WHOLE_NUMBERS,
     listed_setting,
     raw_setting,
+    text_setting,
     time_zone_setting,
     whole_number,
 )
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 DEFAULT_HOURS: Final = "09:00-20:00"
 DEFAULT_TIME_ZONE: Final = "America/Sao_Paulo"
 MAX_RATE: Final = 1_000.0
+_ADDRESS: Final = re.compile(r"[^\s@]+@[^\s@]+|[0-9]{5,15}")
+"""A JID, or the bare number of a profile without the server's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +75,20 @@ def delivery_settings() -> DeliverySettings:
         daily_cap=number["ENGAGEMENT_SEND_DAILY_CAP"],
         max_age=timedelta(hours=number["ENGAGEMENT_SEND_MAX_AGE_HOURS"]),
         max_attempts=number["ENGAGEMENT_SEND_MAX_ATTEMPTS"],
-        allow_only=frozenset(listed_setting(SEND_ALLOW_ONLY)),
+        allow_only=_allow_only(),
         types=_types(),
     )
+
+
+def _allow_only() -> frozenset[str]:
+    """The error does not repeat an item, which may be a phone number."""
+    items = listed_setting(SEND_ALLOW_ONLY)
+    if text_setting(SEND_ALLOW_ONLY) and not (items and all(map(_ADDRESS.fullmatch, items))):
+        raise ImproperlyConfigured(
+            f"{SEND_ALLOW_ONLY} must be addresses such as 5511987654321@s.whatsapp.net, separated by commas;"
+            " leave it empty to send to everybody."
+        )
+    return frozenset(items)
 
 
 def _hours() -> SendingHours | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
+from django.core.exceptions import ImproperlyConfigured
 
 from engagement.models import RunStatus
 from engagement.selectors.due_users import Skipped
@@ -203,6 +204,8 @@ def _outcome_after(error: BaseException, *, stop: StopRequest) -> Outcome:
             failure=f"{str(error).rstrip('.')}. No user was moved. Correct the cause and run it again.",
             failure_summary="All users failed with the same error; none was moved. The log has the error.",
         )
+    if isinstance(error, ImproperlyConfigured):
+        return Outcome(is_complete=False, failure=str(error), failure_summary="A setting is wrong.")
     if kind is ErrorKind.DATA:
         log.error("engagement_job_crashed", error=describe(cause), exc_info=loggable(cause))
     sentence = _FAILURES[kind]

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 AFTERWARDS: Final = "afterwards"
 """Work for after `migrate`: the only findings for the unchanged tables of these tests."""
 
+TIED: Final = "has a foreign key: erasing a user deletes its rows of that user"
+
 GIVEN: Final = f"""
     INSERT INTO accounts.users (id) VALUES ('{USER}');
     INSERT INTO user_profiles (user_id) VALUES ('{USER}');
@@ -79,14 +81,8 @@ def test_tables_that_can_be_adopted_have_no_findings(tables: psycopg.Connection)
 def test_work_for_after_migrate_is_listed(tables: psycopg.Connection) -> None:
     rows = tables.execute(WHOLE_SCRIPT).fetchall()
     assert [(concerns, problem) for concerns, problem, _ in rows] == [
-        (
-            AFTERWARDS,
-            "engagement_message_queue.user_id has a foreign key: erasing a user deletes its rows of that user",
-        ),
-        (
-            AFTERWARDS,
-            "engagement_state_transitions.user_id has a foreign key: erasing a user deletes its rows of that user",
-        ),
+        (AFTERWARDS, f"engagement_message_queue.user_id {TIED}"),
+        (AFTERWARDS, f"engagement_state_transitions.user_id {TIED}"),
         (AFTERWARDS, "row-level security is on for engagement_message_queue"),
         (AFTERWARDS, "row-level security is on for engagement_state_transitions"),
         (AFTERWARDS, "row-level security is on for user_engagement_states"),

@@ -46,7 +46,7 @@ DAY: Final = timedelta(days=1)
 
 @pytest.fixture(autouse=True)
 def _settings(settings: Settings) -> None:
-    settings.ENGAGEMENT_SUPPRESSION_KEY = "a key of the tests"
+    settings.ENGAGEMENT_SUPPRESSION_KEY = "a long key of the tests"
     settings.ENGAGEMENT_SEND_HOURS = ""
 
 
@@ -188,7 +188,21 @@ def test_who_cannot_look_into_the_list_sends_nothing(settings: Settings) -> None
     backend = ScriptedBackend()
     result = send(backend)
     assert (backend.received, result.exit_code) == ([], 1)
-    assert "ENGAGEMENT_SUPPRESSION_KEY must be set" in str(result.failure)
+    assert str(result.failure).startswith("ENGAGEMENT_SUPPRESSION_KEY must be set: ")
+
+
+@pytest.mark.parametrize("options", [(), ("--watch",), ("--workers", "2")])
+def test_a_missing_key_is_one_sentence_and_no_crash(
+    settings: Settings, options: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.ENGAGEMENT_MESSAGE_BACKEND = "engagement.message_backends.console.ConsoleBackend"
+    erase(ana(), "--yes")
+    settings.ENGAGEMENT_SUPPRESSION_KEY = ""
+    outcome = run_command("send_messages", "--no-progress", *options)
+    assert outcome.code == 1
+    assert "send_messages: ENGAGEMENT_SUPPRESSION_KEY must be set: without it people" in outcome.err
+    assert "crashed" not in caplog.text + outcome.err
+    assert "Traceback" not in caplog.text + outcome.err
 
 
 def test_what_arrives_late_brings_no_number_back() -> None:
@@ -246,9 +260,9 @@ def test_who_opts_in_again_is_taken_off_the_list() -> None:
 
 def test_the_key_may_be_changed(settings: Settings) -> None:
     erase(ana(), "--yes")
-    settings.ENGAGEMENT_SUPPRESSION_KEY = "another"
+    settings.ENGAGEMENT_SUPPRESSION_KEY = "another long key"
     assert not is_suppressed(ADDRESS)
-    settings.ENGAGEMENT_SUPPRESSION_KEY_FALLBACKS = "an old one, a key of the tests"
+    settings.ENGAGEMENT_SUPPRESSION_KEY_FALLBACKS = "an old one, a long key of the tests"
     assert is_suppressed(ADDRESS)
     settings.ENGAGEMENT_SUPPRESSION_KEY = ""
     assert not is_suppressed(ADDRESS)
