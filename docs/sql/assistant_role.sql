@@ -5,9 +5,13 @@
 --     psql --dbname engagement --file docs/sql/assistant_role.sql
 --     psql --dbname engagement --command '\password engagement_assistant'
 --
--- Run it as a user who may create roles and owns the tables, after every `manage.py migrate`.
+-- Run it as the owner of the tables, who needs CREATEROLE the first time, after every `manage.py migrate`.
 
-CREATE ROLE engagement_assistant LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION;
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'engagement_assistant') THEN
+        CREATE ROLE engagement_assistant LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION;
+    END IF;
+END $$;
 
 GRANT USAGE ON SCHEMA public TO engagement_assistant;
 

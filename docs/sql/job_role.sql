@@ -3,11 +3,15 @@
 --     psql --dbname engagement --file docs/sql/job_role.sql
 --     psql --dbname engagement --command '\password engagement_job'
 --
--- Run it as the owner of the tables, after every `manage.py migrate`; then give cron a DATABASE_URL
--- with this user. The admin, `migrate` and `load_activity_log` need more privileges and other users.
+-- Run it as the owner of the tables, who needs CREATEROLE the first time, after every `manage.py migrate`; then
+-- give cron a DATABASE_URL with this user. The admin, `migrate` and `load_activity_log` need more privileges and other users.
 -- A missing privilege ends a run with exit code 1 and a sentence that names the table.
 
-CREATE ROLE engagement_job LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION;
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'engagement_job') THEN
+        CREATE ROLE engagement_job LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION;
+    END IF;
+END $$;
 
 GRANT USAGE ON SCHEMA public TO engagement_job;
 
@@ -26,7 +30,7 @@ GRANT SELECT, INSERT ON engagement_state_transitions TO engagement_job;
 -- Queue goodbyes, and see which of them are new. No reading of other messages.
 GRANT INSERT,
     SELECT (id, user_id, message_type, status, idempotency_key, retry_count, created_at, scheduled_for, sent_at,
-        claimed_at, claim_expires_at, next_attempt_at, delivered_at, read_at, failed_at),
+        claimed_at, claim_expires_at, next_attempt_at, delivered_at, read_at, failed_at, outcome_reason),
     UPDATE (status, outcome_reason)
     ON engagement_message_queue TO engagement_job;
 

@@ -4,10 +4,14 @@
 --     psql --dbname engagement --file docs/sql/operator_role.sql
 --     psql --dbname engagement --command '\password engagement_operator'
 --
--- Run it as the owner of the tables, after every `manage.py migrate`; then set DATABASE_URL to this user for
--- these two commands alone.
+-- Run it as the owner of the tables, who needs CREATEROLE the first time, after every `manage.py migrate`; then
+-- set DATABASE_URL to this user for these two commands alone.
 
-CREATE ROLE engagement_operator LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION;
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'engagement_operator') THEN
+        CREATE ROLE engagement_operator LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION;
+    END IF;
+END $$;
 
 GRANT USAGE ON SCHEMA public TO engagement_operator;
 
@@ -31,10 +35,35 @@ GRANT SELECT, INSERT ON engagement_suppressed_addresses TO engagement_operator;
 GRANT SELECT, UPDATE (object_id, object_repr, change_message) ON django_admin_log TO engagement_operator;
 
 -- If row-level security is on for these tables. Without a policy the commands would find nobody, and say so.
+BEGIN;
+DROP POLICY IF EXISTS engagement_operator ON user_profiles;
 CREATE POLICY engagement_operator ON user_profiles TO engagement_operator USING (true) WITH CHECK (true);
+COMMIT;
+BEGIN;
+DROP POLICY IF EXISTS engagement_operator ON user_engagement_states;
 CREATE POLICY engagement_operator ON user_engagement_states TO engagement_operator USING (true) WITH CHECK (true);
+COMMIT;
+BEGIN;
+DROP POLICY IF EXISTS engagement_operator ON engagement_state_transitions;
 CREATE POLICY engagement_operator ON engagement_state_transitions TO engagement_operator USING (true) WITH CHECK (true);
+COMMIT;
+BEGIN;
+DROP POLICY IF EXISTS engagement_operator ON engagement_message_queue;
 CREATE POLICY engagement_operator ON engagement_message_queue TO engagement_operator USING (true) WITH CHECK (true);
+COMMIT;
+BEGIN;
+DROP POLICY IF EXISTS engagement_operator ON engagement_job_runs;
 CREATE POLICY engagement_operator ON engagement_job_runs TO engagement_operator USING (true) WITH CHECK (true);
+COMMIT;
+BEGIN;
+DROP POLICY IF EXISTS engagement_operator ON engagement_inbound_messages;
 CREATE POLICY engagement_operator ON engagement_inbound_messages TO engagement_operator USING (true) WITH CHECK (true);
+COMMIT;
+BEGIN;
+DROP POLICY IF EXISTS engagement_operator ON engagement_suppressed_addresses;
 CREATE POLICY engagement_operator ON engagement_suppressed_addresses TO engagement_operator USING (true) WITH CHECK (true);
+COMMIT;
+BEGIN;
+DROP POLICY IF EXISTS engagement_operator ON django_admin_log;
+CREATE POLICY engagement_operator ON django_admin_log TO engagement_operator USING (true) WITH CHECK (true);
+COMMIT;

@@ -4,10 +4,14 @@
 --     psql --dbname engagement --file docs/sql/sender_role.sql
 --     psql --dbname engagement --command '\password engagement_sender'
 --
--- Run it as the owner of the tables, after every `manage.py migrate`; then give the sender a DATABASE_URL
--- with this user.
+-- Run it as the owner of the tables, who needs CREATEROLE the first time, after every `manage.py migrate`; then
+-- give the sender a DATABASE_URL with this user.
 
-CREATE ROLE engagement_sender LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION;
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'engagement_sender') THEN
+        CREATE ROLE engagement_sender LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION;
+    END IF;
+END $$;
 
 GRANT USAGE ON SCHEMA public TO engagement_sender;
 
