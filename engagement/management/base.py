@@ -22,12 +22,17 @@ if TYPE_CHECKING:
 WRONG_ARGUMENTS: Final = 2
 
 _NOT_MIGRATED: Final = "The database lacks a table or a column of the app ({reason}); run manage.py migrate."
-_NOT_ALLOWED: Final = "The database does not allow this ({reason}); use a user and a server that may write."
+_NOT_ALLOWED: Final = (
+    "The database user lacks a privilege ({reason}); let DATABASE_URL name a user that has it."
+)
+_READ_ONLY: Final = (
+    "The database server is read-only ({reason}); let DATABASE_URL name a server that accepts writes."
+)
 _FORESEEN: Final[Mapping[str | None, str]] = {
     psycopg.errors.UndefinedTable.sqlstate: _NOT_MIGRATED,
     psycopg.errors.UndefinedColumn.sqlstate: _NOT_MIGRATED,
     psycopg.errors.InsufficientPrivilege.sqlstate: _NOT_ALLOWED,
-    psycopg.errors.ReadOnlySqlTransaction.sqlstate: _NOT_ALLOWED,
+    psycopg.errors.ReadOnlySqlTransaction.sqlstate: _READ_ONLY,
 }
 
 

@@ -24,6 +24,8 @@ SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 """What the units of a duration last."""
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 MAX_DURATION: Final = timedelta(days=3650)
+NOW_YEARS: Final = range(YEARS[0], YEARS[-1] - 12)
+"""Of `--now`: the database accepts the ten years of waiting and the year of forecasts after it."""
 
 
 def timestamp(text: str) -> datetime:
@@ -31,7 +33,20 @@ def timestamp(text: str) -> datetime:
     try:
         return utc_timestamp(text)
     except ValueError as error:
-        raise ArgumentTypeError(f"{error}, not {redact(text[:40])!r}") from None
+        # A date is no phone number, though its digits may look like one.
+        shown = text[:40] if _DATE.match(text) else redact(text[:40])
+        raise ArgumentTypeError(f"{error}, not {shown!r}") from None
+
+
+def now_timestamp(text: str) -> datetime:
+    """An instant in UTC as of which a command can work."""
+    moment = timestamp(text)
+    if moment.year not in NOW_YEARS:
+        raise ArgumentTypeError(
+            f"must lie in the years {NOW_YEARS[0]} to {NOW_YEARS[-1]}, so that all waits end in time,"
+            f" not {text[:40]!r}"
+        )
+    return moment
 
 
 def calendar_date(text: str) -> date:
@@ -114,7 +129,7 @@ def add_now(parser: ArgumentParser, action: str) -> None:
     """Add the option `--now`. Without it, the command itself reads the clock."""
     parser.add_argument(
         "--now",
-        type=timestamp,
+        type=now_timestamp,
         metavar="TIMESTAMP",
         help=f"{action} as of this time (ISO 8601 with an offset), by default now",
     )

@@ -127,7 +127,10 @@ def _header(path: Path, rows: Iterator[tuple[int, list[str]]]) -> list[str]:
     line, row = next(rows, (1, []))
     header = [name.strip() for name in row]
     if missing := [name for name in REQUIRED_COLUMNS if name not in header]:
-        problem = f"the header must have the columns user and occurred_at; {' and '.join(missing)} is missing"
+        are = "is" if len(missing) == 1 else "are"
+        problem = (
+            f"the header must have the columns user and occurred_at; {' and '.join(missing)} {are} missing"
+        )
         raise MalformedActivityLog(path, problem, line=line)
     if twice := [name for name in header if header.count(name) > 1]:
         problem = f"the header must have each column once; {_shown(twice[0])} is repeated"

@@ -28,7 +28,10 @@ def age(text: str) -> timedelta:
     number, unit = text[:-1], text[-1:]
     days = int(number) * DAYS[unit] if number.isdecimal() and len(number) < 6 and unit in DAYS else 0  # noqa: PLR2004
     if not SHORTEST.days <= days <= MOST_DAYS:
-        raise ArgumentTypeError(f"must be {SHORTEST.days}d or more, such as 400d or 2y, not {text[:40]!r}")
+        longest = MOST_DAYS // DAYS["y"]
+        raise ArgumentTypeError(
+            f"must be from {SHORTEST.days}d to {longest}y, such as 400d or 2y, not {text[:40]!r}"
+        )
     return timedelta(days=days)
 
 

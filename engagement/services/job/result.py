@@ -10,7 +10,14 @@ from django.core.exceptions import ImproperlyConfigured
 
 from engagement.models import RunStatus
 from engagement.selectors.due_users import Skipped
-from engagement.services.resilience.errors import ErrorKind, cause_of, describe, error_kind, loggable
+from engagement.services.resilience.errors import (
+    ErrorKind,
+    cause_of,
+    describe,
+    error_kind,
+    loggable,
+    sqlstate_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,6 +36,11 @@ EXIT_CODE_SAFETY_LIMIT: Final = 4
 SIGNAL_BASE: Final = 128
 """Added to a signal's number, as shells do: 130 for SIGINT, 143 for SIGTERM."""
 
+_READ_ONLY_STATE: Final = "25006"
+_READ_ONLY: Final = (
+    "The database server is read-only{cause}."
+    " It may be a standby: let DATABASE_URL name a server that accepts writes."
+)
 _FAILURES: Final = {
     ErrorKind.CONFLICT: "Other programs kept the database busy for too long{cause}. Run the command again.",
     ErrorKind.OUTAGE: "The database is not available{cause}. Run the command again when it is.",
@@ -208,7 +220,7 @@ def _outcome_after(error: BaseException, *, stop: StopRequest) -> Outcome:
         return Outcome(is_complete=False, failure=str(error), failure_summary="A setting is wrong.")
     if kind is ErrorKind.DATA:
         log.error("engagement_job_crashed", error=describe(cause), exc_info=loggable(cause))
-    sentence = _FAILURES[kind]
+    sentence = _READ_ONLY if sqlstate_of(cause) == _READ_ONLY_STATE else _FAILURES[kind]
     return Outcome(
         is_complete=False,
         failure=sentence.format(cause=f": {describe(cause).rstrip('.')}"),

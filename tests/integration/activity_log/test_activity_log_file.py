@@ -48,11 +48,11 @@ def row(*, user: str = "ana", occurred_at: str = "1997-01-01T12:00:00Z", opt_out
 
 
 MALFORMED: Final = {
-    "empty": ("", 1, f"{WANTED}; user and occurred_at is missing."),
+    "empty": ("", 1, f"{WANTED}; user and occurred_at are missing."),
     "no user": ("occurred_at,locale\n", 1, f"{WANTED}; user is missing."),
     "no occurred_at, after a blank line": ("\nuser,when\n", 2, f"{WANTED}; occurred_at is missing."),
-    "no header": (GOOD, 1, f"{WANTED}; user and occurred_at is missing."),
-    "semicolons": (HEADER.replace(",", ";"), 1, f"{WANTED}; user and occurred_at is missing."),
+    "no header": (GOOD, 1, f"{WANTED}; user and occurred_at are missing."),
+    "semicolons": (HEADER.replace(",", ";"), 1, f"{WANTED}; user and occurred_at are missing."),
     "column twice": (
         "user,occurred_at,user\n",
         1,

@@ -11,10 +11,10 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import get_commands
 
-from engagement.models import EngagementMessage, EngagementStateTransition, UserEngagementState
+from engagement.models import EngagementMessage, EngagementStateTransition, MessageType, UserEngagementState
 from engagement.states import State
 from tests.database import another_connection
-from tests.factories import make_user
+from tests.factories import make_user, queue_for
 from tests.running import PROJECT, Outcome, database_url, run_command, run_main, run_process
 
 if TYPE_CHECKING:
@@ -255,6 +255,37 @@ def test_text_that_is_not_a_duration_is_refused(text: str) -> None:
     assert_one_sentence(
         outcome, code=2, sentence="argument --max-age: must be a duration such as 26h, 90m or 2d"
     )
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["run_engagement_daily", "run_engagement_daily --dry-run", "forecast_engagement", "send_messages"],
+)
+@pytest.mark.parametrize("year", ["2987", "2999"])
+def test_time_after_which_waits_could_not_be_stored_is_refused(command: str, year: str) -> None:
+    outcome = run_main(*command.split(), "--now", f"{year}-12-31T23:59:59Z")
+    assert_one_sentence(outcome, code=2, sentence="argument --now: must lie in the years 1970 to 2986, ")
+    assert f"not '{year}-12-31T23:59:59Z'" in outcome.err
+
+
+def test_refused_date_is_shown_and_a_number_is_not() -> None:
+    for text in ("3000-01-01T00:00:00Z", "2026-02-30 06:00:00.123456789"):
+        assert repr(text) in run_main("forecast_engagement", "--now", text).err
+    assert "98765" not in run_main("forecast_engagement", "--now", "5511987654321").err
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("command", ["run_engagement_daily", "send_messages", "pause_sending --reason x"])
+def test_read_only_server_is_named_as_the_cause(command: str) -> None:
+    queue_for(make_user("silent"), MessageType.WELCOME)
+    outcome = run_process(
+        *command.split(),
+        DATABASE_URL=f"{database_url()}&options=-c%20default_transaction_read_only%3Don",
+        ENGAGEMENT_RECONNECT_LIMIT_SECONDS="0",
+        ENGAGEMENT_MESSAGE_BACKEND="engagement.message_backends.console.ConsoleBackend",
+    )
+    assert outcome.code == 1
+    assert "The database server is read-only" in outcome.err, outcome
 
 
 @pytest.mark.parametrize(("environment", "sentence"), ENVIRONMENT.values(), ids=ENVIRONMENT.keys())
