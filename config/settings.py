@@ -44,10 +44,11 @@ def flag(name: str, *, default: bool = False) -> bool:
 
 
 def number(name: str, *, default: int) -> int:
-    """Read a whole number that is not negative."""
+    """Read a whole number that can be a port."""
     value = text(name).strip()
-    if value and not (value.isascii() and value.isdecimal()):
-        raise ImproperlyConfigured(f"{name} must be a number, not {value!r}.")
+    is_number = value.isascii() and value.isdecimal() and len(value) <= len("65535")
+    if value and not (is_number and 1 <= int(value) <= 65_535):  # noqa: PLR2004
+        raise ImproperlyConfigured(f"{name} must be a number from 1 to 65535, not {value[:20]!r}.")
     return int(value) if value else default
 
 

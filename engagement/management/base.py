@@ -71,8 +71,8 @@ class SentenceCommand(BaseCommand):
             # Without the original error, whose text may include values of rows.
             raise CommandError(database_sentence(error)) from None
 
-    def write_result(self, text: str) -> None:
-        """Write to stdout. A failure to write is reported on stderr and is not an error of the command."""
+    def write_result(self, text: str) -> bool:
+        """Write to stdout; returns whether it was written. A failure is reported on stderr, not raised."""
         try:
             self.stdout.write(_writable(text, encoding=getattr(self.stdout, "encoding", None)))
             self.stdout.flush()
@@ -80,6 +80,8 @@ class SentenceCommand(BaseCommand):
             _forget_stdout()
             reason = error.strerror if isinstance(error, OSError) else "it is closed"
             self.say(f"the result could not be written to stdout: {reason}.")
+            return False
+        return True
 
     def write_metrics(self) -> None:
         """Write the metrics file, if there is to be one. Raises nothing."""

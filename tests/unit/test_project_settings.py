@@ -96,7 +96,10 @@ def test_mail_comes_from_the_environment(environment: dict[str, str], expected: 
 @pytest.mark.parametrize(
     ("environment", "sentence"),
     [
-        ({"EMAIL_PORT": "smtp"}, "EMAIL_PORT must be a number, not 'smtp'."),
+        ({"EMAIL_PORT": "smtp"}, "EMAIL_PORT must be a number from 1 to 65535, not 'smtp'."),
+        ({"EMAIL_PORT": "0"}, "EMAIL_PORT must be a number from 1 to 65535, not '0'."),
+        ({"EMAIL_PORT": "65536"}, "EMAIL_PORT must be a number from 1 to 65535, not '65536'."),
+        ({"EMAIL_PORT": "9" * 5_000}, f"EMAIL_PORT must be a number from 1 to 65535, not '{'9' * 20}'."),
         ({"EMAIL_HOST": "mail.example.org"}, "EMAIL_HOST needs DEFAULT_FROM_EMAIL"),
         (
             {"EMAIL_USE_SSL": "on", "EMAIL_USE_TLS": "on"},

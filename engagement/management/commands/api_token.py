@@ -40,7 +40,9 @@ class Command(SentenceCommand):
         except InvalidToken as error:
             raise CommandError(str(error)) from None
         self.say(f"The token of {token}; it cannot be shown again:")
-        self.write_result(secret)
+        if not self.write_result(secret):
+            revoke_token(token_id=token.id, now=timezone.now())
+            raise CommandError("Nobody has seen the token, so it was revoked. Make another one.")
 
     def _list(self, _options: dict[str, Any]) -> None:
         if tokens := all_tokens():

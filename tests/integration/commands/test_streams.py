@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from engagement.models import EngagementMessage
+from engagement.models import ApiToken, EngagementMessage
 from tests.database import fail_moves_of
 from tests.factories import make_users
 from tests.running import PROJECT, database_url
@@ -70,3 +70,11 @@ def test_table_is_written_in_ascii_if_stdout_is_ascii() -> None:
     assert outcome.returncode == 0, outcome.stderr
     assert "inactivity_14d" in outcome.stdout
     assert outcome.stdout.isascii()
+
+
+@pytest.mark.parametrize("stdout", [">/dev/full", ">&-"], ids=["full", "closed"])
+def test_token_that_cannot_be_printed_is_revoked(stdout: str) -> None:
+    outcome = run_in_shell(f"{sys.executable} manage.py api_token create assistant send {stdout}")
+    assert outcome.returncode == 1
+    assert "Nobody has seen the token, so it was revoked." in outcome.stderr
+    assert ApiToken.objects.get().revoked_at
