@@ -14,7 +14,7 @@ from tests.acceptance.invariants import Run, assert_invariants
 from tests.acceptance.rows import Snapshot, take_snapshot
 from tests.acceptance.seeding import seed
 from tests.factories import NOW
-from tests.integration.adoption.foreign_database import ASSISTANT, JOB, OPERATOR, ForeignDatabase
+from tests.integration.adoption.foreign_database import ASSISTANT, JOB, OPERATOR, SCRIPTS, ForeignDatabase
 from tests.project.docs.markdown import DOCS, code_blocks, section
 
 if TYPE_CHECKING:
@@ -250,6 +250,12 @@ def test_job_without_policies_moves_no_user(unguarded: ForeignDatabase, policies
             unguarded.execute(f"CREATE POLICY reader ON {table} {policies} TO engagement_job USING (true)")
     outcome = unguarded.manage(*FIRST_RUN, role=JOB)
     assert (outcome.code, outcome.json["succeeded"]) == (0, 0)
+
+
+def test_owner_who_may_not_create_roles_runs_the_scripts_again(adopted: ForeignDatabase) -> None:
+    for role in ("job", "assistant", "sender", "operator"):
+        adopted.execute((SCRIPTS / f"{role}_role.sql").read_text())
+    adopted.execute((SCRIPTS / "row_level_security.sql").read_text())
 
 
 def test_foreign_unique_key_can_be_dropped_after_migrate(unguarded: ForeignDatabase) -> None:
