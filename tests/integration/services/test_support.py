@@ -158,6 +158,21 @@ def test_only_the_message_named_is_queued_again_and_for_now(waiting: UserEngagem
     assert EngagementMessage.objects.get(status="failed").pk == other
 
 
+@pytest.mark.parametrize(("tried", "counted"), [(0, 1), (3, 3)])
+def test_message_that_is_queued_again_keeps_nothing_of_its_failure_but_that_it_was_tried(
+    waiting: UserEngagementState, tried: int, counted: int
+) -> None:
+    former = dict.fromkeys(("error_message", "error_code", "outcome_reason"), "busy")
+    message = queue_for(
+        waiting, MessageType.WELCOME, status="failed", retry_count=tried, next_attempt_at=NOW, **former
+    )
+    assert retry_messages(message_ids=[message.pk], now=NOW) == 1
+    message.refresh_from_db()
+    assert message.retry_count == counted
+    assert message.next_attempt_at is None
+    assert {getattr(message, name) for name in former} == {None}
+
+
 @pytest.mark.parametrize(("status", "count"), [("pending", 1), ("sent", 0), ("failed", 0), ("cancelled", 0)])
 def test_only_pending_messages_are_cancelled(waiting: UserEngagementState, status: str, count: int) -> None:
     message = queue_for(waiting, MessageType.WELCOME, status=status)
