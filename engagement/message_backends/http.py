@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 MAX_ANSWER: Final = 65_536
 """Bytes. A provider's answer is far smaller."""
-MAX_IDLE_SECONDS: Final = 5.0
-"""A connection that was idle for longer is not used again, because the server may have given it up."""
+MAX_IDLE_SECONDS: Final = 1.5
+"""A connection that was idle for longer is not used again, because the server may have given it up.
+
+Node.js does after 5 seconds, gunicorn after 2; what is sent at that moment has an unknown outcome.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,9 @@ class _Content:
 
 def _exchange(url: str, *, content: _Content, headers: Mapping[str, str], seconds: float) -> Exchange:
     try:
-        response = _pool_for(url).request(
+        server = (urlsplit(url).scheme, urlsplit(url).netloc)
+        pool = _kept_pool(server) or new_pool(url)
+        response = pool.request(
             "POST",
             url,
             body=iter(content),
@@ -106,6 +111,7 @@ def _exchange(url: str, *, content: _Content, headers: Mapping[str, str], second
             is_whole = len(answer) <= MAX_ANSWER and not response.read(1)
         finally:
             response.close()
+        _keep(pool, server)
     except Exception as error:  # noqa: BLE001  whatever happens, the sender gets an outcome
         reason = _reason_of(error)
         return Lost(reason) if content.has_begun else NotSent(reason)
@@ -130,16 +136,22 @@ def _is_about_the_certificate(error: BaseException) -> bool:
     return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes)
 
 
-_pools: Final[dict[tuple[str, str], tuple[float, urllib3.PoolManager]]] = {}
-"""By scheme and host: when the pool was last used, and the pool."""
+_kept: Final[dict[tuple[str, str], list[tuple[float, urllib3.PoolManager]]]] = {}
+"""By scheme and host: the connections that are not in use, each in a pool of its own, and since when."""
+_kept_lock: Final = Lock()
 
 
-def _pool_for(url: str) -> urllib3.PoolManager:
-    """The pool of connections to the server of `url`; a new one if the former was idle for long."""
-    server = (urlsplit(url).scheme, urlsplit(url).netloc)
-    now = time.monotonic()
-    used_at, pool = _pools.get(server) or (now, new_pool(url))
-    if now - used_at > MAX_IDLE_SECONDS:
-        pool = new_pool(url)
-    _pools[server] = now, pool
-    return pool
+def _kept_pool(server: tuple[str, str]) -> urllib3.PoolManager | None:
+    """The pool that was used last, for the caller alone; None if it was idle for long."""
+    with _kept_lock:
+        pools = _kept.get(server, [])
+        since, pool = pools.pop() if pools else (0.0, None)
+        if time.monotonic() - since <= MAX_IDLE_SECONDS:
+            return pool
+        pools.clear()  # the others have been idle for longer
+    return None
+
+
+def _keep(pool: urllib3.PoolManager, server: tuple[str, str]) -> None:
+    with _kept_lock:
+        _kept.setdefault(server, []).append((time.monotonic(), pool))

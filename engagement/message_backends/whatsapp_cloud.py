@@ -184,7 +184,8 @@ def refusal_of(code: int, *, retry_after: str | None = None) -> Refused | Unknow
     if scope is None:
         return Unknown(f"code_{code}")
     seconds = int(retry_after) if retry_after and retry_after.isdecimal() and len(retry_after) < 6 else 0  # noqa: PLR2004
-    return Refused(scope, str(code), timedelta(seconds=seconds) if seconds else WAITS.get(code))
+    wait = max(timedelta(seconds=seconds), WAITS.get(code, timedelta()))
+    return Refused(scope, str(code), wait or None)
 
 
 def _message_id(answer: Mapping[str, Any]) -> str | None:

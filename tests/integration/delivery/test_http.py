@@ -142,7 +142,7 @@ def test_a_proxy_that_refuses_the_way_means_never_reached(monkeypatch: pytest.Mo
         def log_message(self, *_arguments: object) -> None:
             pass
 
-    http._pools.clear()
+    http._kept.clear()
     with web_server(Proxy) as proxy:
         monkeypatch.setenv("https_proxy", f"http://{proxy}")
         exchange = ask("https://graph.example.org/v23.0/1/messages")
@@ -164,7 +164,7 @@ def test_a_redirect_is_not_followed() -> None:
 
 
 def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    http._pools.clear()
+    http._kept.clear()
     with raw_server(whole("200 OK", b"by proxy")) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         exchange = ask("http://graph.example.org/v23.0/1/messages")
@@ -173,7 +173,7 @@ def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_proxy_that_is_away_means_never_reached(monkeypatch: pytest.MonkeyPatch) -> None:
-    http._pools.clear()
+    http._kept.clear()
     with raw_server(stall_never) as gone:
         url = gone.url
     monkeypatch.setenv("http_proxy", url)
@@ -206,3 +206,36 @@ def test_a_connection_that_was_idle_for_long_is_not_used_again(monkeypatch: pyte
     server.shutdown()
     server.server_close()
     assert connections[0] == connections[1] != connections[2]
+
+
+def test_each_of_several_workers_keeps_its_connection(caplog: pytest.LogCaptureFixture) -> None:
+    connections = set()
+    together = threading.Barrier(4, timeout=10)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            connections.add(self.client_address)
+            together.wait()
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/"
+    for _ in range(3):
+        workers = [threading.Thread(target=ask, args=(url,), kwargs={"seconds": 10}) for _ in range(4)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    server.shutdown()
+    server.server_close()
+    assert len(connections) == 4
+    assert "pool is full" not in caplog.text

@@ -20,7 +20,7 @@ from engagement.message_backends.base import (
     Unknown,
     configured_backend,
 )
-from engagement.message_backends.whatsapp_cloud import CloudSettings, WhatsAppCloudBackend
+from engagement.message_backends.whatsapp_cloud import CloudSettings, WhatsAppCloudBackend, refusal_of
 from engagement.message_catalogue import GOODBYE
 from engagement.sandbox.server import Answer, WhatsAppSandbox
 from tests.integration.delivery.servers import SICK, raw_server, whole
@@ -210,6 +210,13 @@ def test_retry_after_is_kept_if_it_is_a_number_of_seconds(
     outcome = backend_for(sandbox.url).send(outgoing())
     assert isinstance(outcome, Refused)
     assert outcome.retry_after == wait
+
+
+@pytest.mark.parametrize(
+    ("header", "wait"), [("60", timedelta(days=1)), ("90000", timedelta(seconds=90_000))]
+)
+def test_the_longer_of_retry_after_and_the_codes_own_wait_counts(header: str, wait: timedelta) -> None:
+    assert refusal_of(131049, retry_after=header) == Refused(Scope.RECIPIENT_LATER, "131049", wait)
 
 
 @pytest.mark.parametrize(
