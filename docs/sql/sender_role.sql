@@ -34,5 +34,5 @@ GRANT SELECT,
 GRANT SELECT ON engagement_suppressed_addresses, engagement_job_runs TO engagement_sender;
 
 -- Pauses, and the pace that all senders share.
-GRANT SELECT, INSERT, UPDATE (paused_until, pause_reason, next_slot_at, updated_at)
+GRANT SELECT, INSERT, UPDATE (paused_until, pause_reason, next_slot_at, slowed_until, resumed_at, updated_at)
     ON engagement_sending_channels TO engagement_sender;

@@ -103,7 +103,10 @@ class SendingChannelAdmin(SupportActionsAdmin):
     ordering = ("backend", "scope")
     extra_lookups = ()
     support_actions = (RESUME,)
-    lines = ("backend", "scope", "paused_until", "next_slot_at", "updated_at", "id")
+    lines = (
+        *("backend", "scope", "paused_until", "next_slot_at", "slowed_until", "resumed_at", "updated_at"),
+        "id",
+    )
     masked_lines = (("pause_reason", shown_text),)
 
     def useful_actions(self, row: SendingChannel) -> Collection[SupportAction]:

@@ -108,8 +108,7 @@ def _resolve(request: ActionRequest, *, arrived: bool) -> ActionResult:
 
 def _resume(request: ActionRequest) -> ActionResult:
     channel = SendingChannel.objects.filter(pk=request.target_id).first()
-    ended = resume_sending(backend=channel.backend, now=request.now) if channel else 0
-    if channel is None or not ended:
+    if channel is None or not resume_sending(backend=channel.backend, now=request.now):
         return skipped(_("sending is not paused"))
     sentence = english(logged.RESUMED, backend=channel.backend)
     record(channel, sentence, account=request.account, now=request.now)

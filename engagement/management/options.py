@@ -125,6 +125,11 @@ def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], in
     return bounded
 
 
+def add_backend(parser: ArgumentParser, help_text: str) -> None:
+    """Add the option `--backend`, for one that is not the configured one."""
+    parser.add_argument("--backend", type=words, metavar="NAME", help=f"{help_text}, such as api:assistant")
+
+
 def add_now(parser: ArgumentParser, action: str) -> None:
     """Add the option `--now`. Without it, the command itself reads the clock."""
     parser.add_argument(

@@ -159,6 +159,14 @@ def configured_backend() -> MessageBackend:
     return backend
 
 
+def backend_if_any() -> MessageBackend | None:
+    """The configured backend; None if there is none, as where only clients of the HTTP API send.
+
+    Raises ImproperlyConfigured, with one sentence, if it lacks what it needs.
+    """
+    return configured_backend() if text_setting(MESSAGE_BACKEND) or settings.DEBUG else None
+
+
 def named_backend() -> MessageBackend:
     """The configured backend, whether it has what it needs or not.
 

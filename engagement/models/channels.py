@@ -25,6 +25,17 @@ class SendingChannel(models.Model):
     next_slot_at = models.DateTimeField(
         _("next slot at"), null=True, blank=True, help_text=_("Before this time no further message is sent.")
     )
+    slowed_until = models.DateTimeField(
+        _("slowed until"), null=True, blank=True, help_text=_("How long a refusal has asked to wait.")
+    )
+    resumed_at = models.DateTimeField(
+        _("resumed at"),
+        null=True,
+        blank=True,
+        help_text=_(
+            "When a person last ended its pauses. What a receipt reports from before pauses no more."
+        ),
+    )
     updated_at = models.DateTimeField(_("updated at"), db_default=Now())
 
     class Meta:
@@ -35,7 +46,9 @@ class SendingChannel(models.Model):
         permissions = (("resume_sending", "Can end pauses of sending"),)
         constraints = (
             models.UniqueConstraint(fields=("backend", "scope"), name="channel_backend_scope_unique"),
-            *times_in_range("channel", "paused_until", "next_slot_at", "updated_at"),
+            *times_in_range(
+                "channel", "paused_until", "next_slot_at", "slowed_until", "resumed_at", "updated_at"
+            ),
         )
 
     def __str__(self) -> str:

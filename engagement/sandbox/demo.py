@@ -9,21 +9,29 @@ import json
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
 
 from uuid_utils.compat import uuid7
 
 from engagement.conf import engagement_settings
 from engagement.message_backends.whatsapp_cloud import CloudSettings, WhatsAppCloudBackend
 from engagement.message_catalogue import GOODBYE
-from engagement.models import EngagementJobRun, EngagementMessage, UserEngagementState, UserProfile
+from engagement.models import (
+    EngagementJobRun,
+    EngagementMessage,
+    MessageType,
+    UserEngagementState,
+    UserProfile,
+)
 from engagement.replay.demo import DatabaseNotEmpty, DemonstrationFailed
 from engagement.replay.period import read_replay_log
 from engagement.replay.receiving import add_profiles, latest, receive_all
 from engagement.sandbox import people
 from engagement.sandbox.server import Answer, WhatsAppSandbox
+from engagement.sending_hours import SendingHours
 from engagement.services.delivery.receipts import ReceiptKind
 from engagement.services.delivery.sender import SendRequest, send_messages
-from engagement.services.delivery.settings import delivery_settings
+from engagement.services.delivery.settings import DEFAULT_HOURS, DEFAULT_TIME_ZONE, DeliverySettings
 from engagement.services.job.daily_job import RunRequest, run_daily_job
 from engagement.states import DAY
 
@@ -43,6 +51,8 @@ SILENT: Final = 14
 """How many people are due for a goodbye. Besides them there are silent ones who have opted out."""
 OPTED_OUT: Final = 2
 ACTIVE: Final = 3
+HOURS: Final = SendingHours.parse(DEFAULT_HOURS)
+ZONE: Final = ZoneInfo(DEFAULT_TIME_ZONE)
 NOT_ON_WHATSAPP: Final = 131026
 TOKEN: Final = "sandbox"  # noqa: S105  no real one
 
@@ -92,12 +102,13 @@ def play_delivery(*, path: Path, as_of: datetime | None, now: datetime) -> Deliv
         raise DatabaseNotEmpty
     persons = _settle(read_replay_log(path).messages, as_of=as_of, now=now)
     first_run = _run(now)
-    hours, zone = delivery_settings().hours, delivery_settings().time_zone
-    sent_as_of = hours.next_open_at(now, zone=zone) if hours else now
+    sent_as_of = HOURS.next_open_at(now, zone=ZONE)
     with WhatsAppSandbox().running() as sandbox:
         sandbox.respond = _respond
         backend = WhatsAppCloudBackend(_settings_for(sandbox.url))
-        sending = send_messages(request=SendRequest(backend=backend, now=sent_as_of))
+        sending = send_messages(
+            request=SendRequest(backend=backend, now=sent_as_of, delivery=_delivery_settings())
+        )
     by_id = {person.user_id: person for person in persons}
     told = [(by_id.pop(people.queued(message).user_id), message) for message in sandbox.messages]
     for person, message in told:
@@ -141,6 +152,20 @@ def _run(now: datetime) -> RunResult:
     if result.failure or result.failed:
         raise DemonstrationFailed(f"The run of {now.date()} failed: {result.failure or 'see the log'}")
     return result
+
+
+def _delivery_settings() -> DeliverySettings:
+    """Those of the demonstration: what a developer has set for a sender of their own may hold all back."""
+    return DeliverySettings(
+        hours=HOURS,
+        time_zone=ZONE,
+        rate_per_second=0,
+        daily_cap=0,
+        max_age=2 * DAY,
+        max_attempts=5,
+        allow_only=frozenset(),
+        types=tuple(MessageType),
+    )
 
 
 def _settings_for(url: str) -> CloudSettings:

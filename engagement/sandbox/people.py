@@ -72,7 +72,7 @@ def report(message: SandboxMessage, kind: ReceiptKind) -> ReceiptEffect:
 
 def text_of(message: SandboxMessage) -> str:
     """The message as the receiver reads it."""
-    if "text" in message.body:
+    if message.body["type"] == "text":
         return str(message.body["text"].get("body", ""))
     try:
         row = queued(message)

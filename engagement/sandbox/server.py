@@ -139,8 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_POST(self) -> None:
-        length = self.headers.get("Content-Length", "")
-        content = self.rfile.read(min(int(length), MAX_BODY)) if length.isdecimal() else b""
+        content = self.rfile.read(min(_number(self.headers.get("Content-Length", "")), MAX_BODY))
         if self.path == "/act":
             self._act(parse_qs(content.decode(errors="replace")))
             return
@@ -179,8 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _act(self, form: dict[str, list[str]]) -> None:
         """Do what a button of the page says; a page from elsewhere may not."""
         sandbox = self.server.sandbox
-        number = form.get("message", [""])[0]
-        message = sandbox.message(int(number)) if number.isdecimal() else None
+        message = sandbox.message(_number(form.get("message", [""])[0]))
         what = form.get("what", [""])[0] + form.get("text", [""])[0]
         if self.headers.get("Origin") not in {sandbox.url, None} or not (message and what and sandbox.act):
             self._send(Answer(HTTPStatus.BAD_REQUEST, b"Open the page of the sandbox and choose an answer."))
@@ -199,6 +197,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_arguments: object) -> None:
         """Nothing: a line would hold an address."""
+
+
+def _number(text: str) -> int:
+    """A number of at most nine digits; 0 for any other text."""
+    return int(text) if text.isdecimal() and len(text) < 10 else 0  # noqa: PLR2004
 
 
 def _is_message(body: dict[str, Any]) -> bool:

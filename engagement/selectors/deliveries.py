@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
 PAGE_SIZE: Final = 50
+REPLY_AGAIN: Final = timedelta(seconds=10)
+"""How soon a reply that was not sent, but is due, is tried again in the same pass."""
 
 WAITING_HOURS: Final = "waiting_hours"
 WAITING_CAP: Final = "waiting_cap"
@@ -73,6 +75,7 @@ class SentCounts(NamedTuple):
     """What a watch asks of the queue."""
 
     oldest_due_at: datetime | None
+    """Since when the oldest due message waits, late or not."""
     unknown: int
     not_delivered: int
     last_sent_at: datetime | None
@@ -199,12 +202,15 @@ def candidates(
 
 
 class _Replies:
-    """The due replies, each once."""
+    """The due replies. One that stays due, or is due again, comes again after a while.
+
+    A pass over a paced queue takes hours, and a reply may be sent for a day only.
+    """
 
     def __init__(self, types: Sequence[MessageType], *, clock: Callable[[], datetime]) -> None:
         self._types = [kind for kind in types if kind == MessageType.REPLY]
         self._clock = clock
-        self._read: set[UUID] = set()
+        self._tried_at: dict[UUID, datetime] = {}
         self._looked_at = time.monotonic()
 
     def due_by_now(self) -> Iterator[Candidate]:
@@ -215,10 +221,11 @@ class _Replies:
     def due(self) -> Iterator[Candidate]:
         self._looked_at = time.monotonic()
         last: Candidate | None = None
-        while self._types and (page := _page(self._types, now=self._clock(), after=last)):
+        while self._types and (page := _page(self._types, now=(now := self._clock()), after=last)):
             for reply in page:
-                if reply.id not in self._read:
-                    self._read.add(reply.id)
+                tried_at = self._tried_at.get(reply.id)
+                if tried_at is None or now - tried_at >= REPLY_AGAIN:
+                    self._tried_at[reply.id] = now
                     yield reply
             last = page[-1]
 
@@ -232,6 +239,11 @@ def _page(types: Sequence[MessageType], *, now: datetime, after: Candidate | Non
     return [Candidate(*row) for row in rows]
 
 
+def status_of(message_id: UUID) -> str | None:
+    """The status of a message; None if there is none."""
+    return EngagementMessage.objects.filter(pk=message_id).values_list("status", flat=True).first()
+
+
 def channels_of(backend: str) -> dict[str, SendingChannel]:
     """By scope: the backend's channels."""
     return {channel.scope: channel for channel in SendingChannel.objects.filter(backend=backend)}
@@ -240,6 +252,11 @@ def channels_of(backend: str) -> dict[str, SendingChannel]:
 def pauses(*, now: datetime) -> list[SendingChannel]:
     """The channels that are paused at `now`."""
     return list(SendingChannel.objects.filter(paused_until__gt=now).order_by("backend", "scope"))
+
+
+def long_waits(*, until: datetime) -> list[SendingChannel]:
+    """The channels whose provider has asked to wait beyond `until`."""
+    return list(SendingChannel.objects.filter(slowed_until__gt=until).order_by("backend"))
 
 
 def people_sent_to(*, since: datetime) -> int:
@@ -261,6 +278,11 @@ def oldest_due_at(types: Collection[MessageType], *, now: datetime) -> datetime 
     """Since when the oldest due message of these types waits. One that the sender holds back is not due."""
     oldest: datetime | None = due_messages(types, now=now).aggregate(oldest=Min(DUE_AT))["oldest"]
     return oldest
+
+
+def claimed_since(since: datetime, *, types: Collection[MessageType]) -> int:
+    """How many messages of these types were claimed since then, and not refused without having been tried."""
+    return EngagementMessage.objects.filter(claimed_at__gte=since, message_type__in=types).count()
 
 
 def last_sent_at() -> datetime | None:

@@ -52,7 +52,7 @@ def test_dashboard_says_what_needs_attention(live_server: LiveServer, screen: Sc
         status = page.locator(".engagement-status")
         assert status.get_by_role("heading").inner_text().endswith("3 things need attention")
         assert status.locator("li").first.inner_text().startswith("URGENT")
-        assert status.locator("li code").first.inner_text() == "manage.py resume_sending"
+        assert status.locator("li code").first.inner_text() == "manage.py resume_sending --backend console"
         assert color_of(page, ".engagement-status h2") != color_of(page, ".engagement-problem")
         assert labels_of_the_axis_are_level(page)
         page.get_by_text("The numbers as a table").last.click()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -12,11 +13,13 @@ from engagement.admin.labels import near, relative
 from engagement.delivery_wording import pause_sentence
 from engagement.formatting import count_text, duration_text, number_text
 from engagement.local_times import shown_time
+from engagement.message_backends.base import named_backend
 from engagement.models import MessageStatus, RunStatus
 from engagement.selectors.deliveries import pauses
 from engagement.selectors.job_runs import VANISHED, status_of_run
 from engagement.services import run_monitor
 from engagement.services.delivery import monitor
+from engagement.services.delivery.capacity import late_since
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -145,20 +148,31 @@ def _overdue(age: timedelta | None) -> Problem:
 def _pause_problems(now: datetime) -> Iterator[Problem]:
     for channel in pauses(now=now):
         level = NOTABLE if channel.scope else URGENT
-        step = _("Resume when the cause is gone")
-        yield Problem(
-            level, pause_sentence(channel, date=shown_time), step, links.list_url("pauses"), RESUME_COMMAND
-        )
+        text, step = pause_sentence(channel, date=shown_time), _("Resume when the cause is gone")
+        command = f"{RESUME_COMMAND} --backend {channel.backend}"
+        yield Problem(level, text, step, links.list_url("pauses"), command)
 
 
 def _waiting_problems(oldest: datetime | None, *, now: datetime) -> Iterator[Problem]:
     if oldest is None or now - oldest <= monitor.DEFAULT_MAX_AGE:
+        return
+    # Only now, because it takes more statements.
+    oldest = _late_since(oldest, now=now)
+    if oldest is None:
         return
     text = _("The oldest message has been due for %(period)s.") % {
         "period": duration_text(now - oldest, units=1)
     }
     url = links.messages_with(MessageStatus.PENDING)
     yield Problem(URGENT, text, _("See pending messages; is the sender running?"), url, SEND_COMMAND)
+
+
+def _late_since(oldest: datetime, *, now: datetime) -> datetime | None:
+    """Since when the oldest late message waits: `oldest` on a web server without the sender's settings."""
+    try:
+        return late_since(backend=named_backend(), max_age=monitor.DEFAULT_MAX_AGE, now=now)
+    except ImproperlyConfigured:
+        return oldest
 
 
 def _message_problems(backlog: Backlog) -> Iterator[Problem]:

@@ -6,16 +6,17 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from engagement.delivery_wording import until_text
+from engagement.delivery_wording import pause_sentence, until_text
 from engagement.formatting import count_text, duration_text
 from engagement.management.base import SentenceCommand
-from engagement.management.options import duration
-from engagement.message_backends.base import configured_backend
+from engagement.management.options import add_backend, duration
+from engagement.message_backends.base import backend_if_any
 from engagement.services.delivery.monitor import DEFAULT_MAX_AGE, watch_sending
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
     from collections.abc import Iterator
+    from datetime import datetime
 
     from engagement.services.delivery.monitor import SendingWatch
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 class Command(SentenceCommand):
     help = (
         "Exit with 0 if due messages leave in time and none needs a person, else with 1 and the reasons. A"
-        " message that waits for its hours or for the daily cap is not late."
+        " message that waits for its hours, for the daily cap or for its turn at the pace is not late."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -34,10 +35,11 @@ class Command(SentenceCommand):
             metavar="DURATION",
             help="how long a due message may wait, such as 30m (the default) or 2h",
         )
+        add_backend(parser, "report only the pauses of this backend, or of this client of the HTTP API")
         parser.add_argument("--json", action="store_true", help="print the answer as one JSON object")
 
     def handle(self, **options: Any) -> None:
-        watch = watch_sending(backend=configured_backend().name, max_age=options["max_age"])
+        watch = watch_sending(backend=backend_if_any(), max_age=options["max_age"], only=options["backend"])
         self.write_metrics()
         if options["json"]:
             self.write_result(json.dumps(watch.as_json()))
@@ -49,22 +51,30 @@ class Command(SentenceCommand):
 
 
 def _good(watch: SendingWatch) -> str:
-    age = watch.oldest_age
-    waiting = f"The oldest due message is {duration_text(age)} late" if age else "No message is due"
+    oldest = watch.counts.oldest_due_at
+    waiting = f"The oldest due message has waited {_age(oldest, watch)}" if oldest else "No message is due"
     last = watch.counts.last_sent_at
     sent = f"; the last was sent {duration_text(watch.now - last)} ago" if last else ""
     return f"{waiting}{sent}."
 
 
+def _age(since: datetime, watch: SendingWatch) -> str:
+    return duration_text(watch.now - since)
+
+
 def _problems(watch: SendingWatch) -> Iterator[str]:
     counts = watch.counts
-    if watch.paused:
-        yield f"Sending is paused {until_text(watch.paused.until)}: {watch.paused.reason}."
-    if watch.is_late and watch.oldest_age:
-        allowed = duration_text(watch.max_age)
-        yield f"The oldest due message is {duration_text(watch.oldest_age)} late (maximum {allowed})."
+    yield from map(pause_sentence, watch.pauses)
+    for channel in watch.waits:
+        until = until_text(channel.slowed_until or watch.now)
+        yield f"{channel.backend} waits {until}, as its provider has asked; resume_sending ends that."
+    if watch.late_since:
+        age, allowed = _age(watch.late_since, watch), duration_text(watch.max_age)
+        yield f"The oldest due message is {age} late (maximum {allowed})."
         if counts.last_sent_at is None or watch.now - counts.last_sent_at > watch.max_age:
             yield "No message was sent since: is send_messages running?"
+    if watch.hint:
+        yield watch.hint
     if counts.unknown:
         unknown = count_text(counts.unknown, "message")
         yield f"{unknown} of the last 7 days with an unknown outcome: see resolve_message."

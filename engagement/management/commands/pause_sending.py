@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from engagement.delivery_wording import until_text
 from engagement.management.base import SentenceCommand
-from engagement.management.options import duration, words
+from engagement.management.options import add_backend, duration, words
 from engagement.message_backends.base import named_backend
 from engagement.selectors.deliveries import database_now
 from engagement.services.delivery.channels import WITHOUT_END, pause_sending
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class Command(SentenceCommand):
-    help = "Pause all senders of ENGAGEMENT_MESSAGE_BACKEND, on all machines. A message in flight ends."
+    help = (
+        "Pause all senders of ENGAGEMENT_MESSAGE_BACKEND, or of another backend, on all machines. A message"
+        " in flight ends."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -30,9 +33,11 @@ class Command(SentenceCommand):
             help="how long, such as 90m or 6h (default: until resume_sending)",
         )
 
+        add_backend(parser, "pause this backend instead, or a client of the HTTP API")
+
     def handle(self, **options: Any) -> None:
         # Without its settings: a sender that lacks them can be paused, too.
-        backend, now = named_backend().name, database_now()
+        backend, now = options["backend"] or named_backend().name, database_now()
         until = now + options["length"] if options["length"] else WITHOUT_END
         paused = pause_sending(backend=backend, until=until, reason=options["reason"], now=now)
         self.write_result(f"Sending by {backend} is paused {until_text(paused.until)}.")

@@ -124,7 +124,7 @@ def _hint() -> str | None:
         return None
     # Here, so that a run that does not send does not load the sender.
     from engagement.message_backends.base import configured_backend
-    from engagement.services.delivery.sender import queue_hint
+    from engagement.services.delivery.capacity import queue_hint
 
     with suppress(ImproperlyConfigured, DatabaseError):
         return queue_hint(configured_backend())

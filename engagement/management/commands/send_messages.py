@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from django.core.management.base import CommandError
+from django.utils import timezone
 
+from engagement.formatting import duration_text
 from engagement.management.base import WRONG_ARGUMENTS, SentenceCommand
 from engagement.management.options import add_now, whole_number
 from engagement.management.output.send_report import send_report
 from engagement.management.output.terminal import progress_bar
 from engagement.message_backends.base import configured_backend
+from engagement.schedule import gap_to_clock
 from engagement.services.delivery.sender import SendRequest, send_messages
 from engagement.services.resilience.stop import StopRequest, stop_on_signals
+from engagement.states import DAY
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
+    from datetime import datetime
 
 MAX_WORKERS: Final = 64
 """Each worker has its own database connection."""
@@ -50,6 +56,8 @@ class Command(SentenceCommand):
             raise CommandError(
                 f"argument --watch: cannot be combined with {other}. Try --help.", returncode=WRONG_ARGUMENTS
             )
+        if options["now"]:
+            self._look_at_the_clock(options["now"], dry_run=options["dry_run"])
         request = SendRequest(
             backend=configured_backend(),
             limit=options["limit"],
@@ -68,3 +76,20 @@ class Command(SentenceCommand):
             self.say(result.failure)
         if result.exit_code:
             sys.exit(result.exit_code)
+
+    def _look_at_the_clock(self, now: datetime, *, dry_run: bool) -> None:
+        """Warn about a time that is off the clock; refuse one at which much would be cancelled as too old."""
+        gap = gap_to_clock(now, clock=timezone.now())
+        if gap is None:
+            return
+        if gap > DAY and not dry_run:
+            raise CommandError(
+                f"argument --now: is {duration_text(gap)} ahead of the clock. Messages whose time is over by"
+                " then would be cancelled, so more than a day ahead needs --dry-run.",
+                returncode=WRONG_ARGUMENTS,
+            )
+        side = "behind" if gap < timedelta() else "ahead of"
+        self.say(
+            f"--now is {duration_text(abs(gap))} {side} the clock. By it messages are due, within their"
+            " hours, or too old and cancelled."
+        )

@@ -57,6 +57,10 @@ def _lines(result: SendResult) -> Iterator[str]:
         yield f"{error.status.capitalize()}: message {error.message_id}: {error.reason}"
     if result.counts.failed + result.counts.unknown > len(errors[:ERRORS_SHOWN]):
         yield "... and more; the log lists all of them."
+    if refusals := result.counts.refusals:
+        ((refusal, number),) = refusals.most_common(1)
+        often = f", {number:,} of {refusals.total():,} times" if refusals.total() > number else ""
+        yield f"Refused, and to be tried again: {refusal}{often}."
     if result.paused_until:
         yield f"Paused {until_text(result.paused_until)}: {result.pause_reason}."
     if result.hint:

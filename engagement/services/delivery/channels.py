@@ -44,6 +44,18 @@ class Paused:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """What `resume_sending` ended."""
+
+    pauses: int
+    waited_until: datetime | None
+    """The end of the wait that a refusal had asked for, if there was one."""
+
+    def __bool__(self) -> bool:
+        return bool(self.pauses or self.waited_until)
+
+
 def current_pause(backend: str, *, now: datetime) -> Paused | None:
     """The pause of the whole backend, or else of one of its templates, if there is one at `now`."""
     channels = channels_of(backend)
@@ -91,8 +103,9 @@ def slow_down(*, backend: str, until: datetime, now: datetime) -> None:
     with transaction.atomic():
         channel = _locked(backend, "")
         channel.next_slot_at = max(channel.next_slot_at or until, until)
+        channel.slowed_until = max(channel.slowed_until or until, until)
         channel.updated_at = now
-        channel.save(update_fields=["next_slot_at", "updated_at"])
+        channel.save(update_fields=["next_slot_at", "slowed_until", "updated_at"])
 
 
 @retry_own_transaction
@@ -116,21 +129,40 @@ def pause_sending(*, backend: str, until: datetime, reason: str, now: datetime, 
 
 
 @retry_own_transaction
-def resume_sending(*, backend: str, now: datetime) -> int:
-    """End all pauses of a backend, and make the messages due that they held back; returns how many pauses.
+def resume_sending(*, backend: str, now: datetime) -> Resumed:
+    """End all pauses of a backend, and the wait that a refusal asked for; make due what the pauses held back.
 
+    `was_resumed` then keeps what happened before from pausing it again.
     Transaction: opens one for the channels, then one for the messages. Repeatable.
     """
     with transaction.atomic():
         rows = SendingChannel.objects.filter(backend=backend).order_by("scope")
-        channels = [channel for channel in rows.select_for_update(no_key=True) if channel.paused_until]
+        channels = list(rows.select_for_update(no_key=True))
+        pauses = sum(pause_of(channel, now=now) is not None for channel in channels)
+        waits = [wait for channel in channels if (wait := wait_of(channel, now=now))]
         for channel in channels:
-            channel.paused_until, channel.pause_reason, channel.updated_at = None, None, now
-            channel.save(update_fields=["paused_until", "pause_reason", "updated_at"])
+            _resume(channel, now=now)
     _release_held_messages()
-    if channels:
-        log.info("engagement_sending_resumed", backend=backend, pauses=len(channels))
-    return len(channels)
+    if pauses or waits:
+        log.info("engagement_sending_resumed", backend=backend, pauses=pauses)
+    return Resumed(pauses, max(waits, default=None))
+
+
+def _resume(channel: SendingChannel, *, now: datetime) -> None:
+    if wait_of(channel, now=now):
+        channel.next_slot_at = None
+    channel.paused_until = channel.pause_reason = channel.slowed_until = None
+    channel.resumed_at = channel.updated_at = now
+    channel.save(
+        update_fields=[
+            *("paused_until", "pause_reason", "next_slot_at", "slowed_until", "resumed_at", "updated_at")
+        ]
+    )
+
+
+def was_resumed(*, backend: str, scope: str, after: datetime) -> bool:
+    """Whether the backend's channel of this scope was resumed after `after`."""
+    return SendingChannel.objects.filter(backend=backend, scope=scope, resumed_at__gt=after).exists()
 
 
 def _release_held_messages() -> None:
@@ -146,6 +178,11 @@ def _release_held_messages() -> None:
 def _locked(backend: str, scope: str) -> SendingChannel:
     SendingChannel.objects.bulk_create([SendingChannel(backend=backend, scope=scope)], ignore_conflicts=True)
     return SendingChannel.objects.select_for_update(no_key=True).get(backend=backend, scope=scope)
+
+
+def wait_of(channel: SendingChannel, *, now: datetime) -> datetime | None:
+    """Until when a refusal has asked to wait, if that is later than `now`."""
+    return channel.slowed_until if channel.slowed_until and channel.slowed_until > now else None
 
 
 def pause_of(channel: SendingChannel | None, *, now: datetime) -> Paused | None:

@@ -18,6 +18,7 @@ from django.db import transaction
 from engagement.conf import engagement_settings
 from engagement.models import EngagementMessage, MessageStatus, UserProfile
 from engagement.selectors import deliveries
+from engagement.services.delivery.capacity import interval_of
 from engagement.services.delivery.channels import (
     Paused,
     next_slot,
@@ -57,8 +58,6 @@ if TYPE_CHECKING:
     from engagement.services.delivery.claim import Verdict
     from engagement.services.delivery.settings import DeliverySettings
 
-RATE_PER_SECOND: Final = 10.0
-"""Without ENGAGEMENT_SEND_RATE_PER_SECOND."""
 LONGEST_AHEAD: Final = timedelta(seconds=10)
 """A slot that begins later is left to the next request."""
 MOST_TRIED: Final = 500
@@ -129,7 +128,7 @@ class _Leasing:
         self._delivery = delivery_settings()
         self._backend = backend
         self._retries = RetryPolicy.of(settings, stop=StopRequest())
-        self._interval = self._delivery.interval(default_rate=RATE_PER_SECOND)
+        self._interval = interval_of(None, self._delivery)
         self._terms = ClaimTerms(
             backend=backend,
             length=length,

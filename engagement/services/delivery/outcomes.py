@@ -17,10 +17,12 @@ from django.db import connection, transaction
 
 from engagement.message_backends.base import Accepted, Refused, Scope, Unknown
 from engagement.models import IN_DOUBT, EngagementMessage, MessageStatus, UserProfile
-from engagement.services.delivery.channels import pause_sending, slow_down
+from engagement.replies import Preference
+from engagement.selectors.deliveries import status_of
+from engagement.services.delivery.channels import pause_sending, slow_down, was_resumed
 from engagement.services.delivery.claim import attempt_time
 from engagement.services.message_queue import ERASED_KEY, EXPIRED_CLAIM
-from engagement.services.preferences import PreferenceSource, UserProfileNotFound, opt_out
+from engagement.services.preferences import PreferenceSource, UserProfileNotFound, set_preference
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.services.state_machine import lock_known_states
 from engagement.states import DAY
@@ -87,6 +89,7 @@ def record_outcome(
     """Record how an attempt ended, and pause or slow down what its refusal is about.
 
     Acceptance wins over everything; a refusal or an unknown outcome counts for the present attempt alone.
+    A repeated refusal pauses as the first one did, and no more after sending was resumed.
     Transaction: one for the message, then one for the channel. Repeatable.
     """
     result = outcome.result
@@ -99,7 +102,12 @@ def record_outcome(
     if isinstance(result, Unknown):
         return _mark_unknown(outcome, reason=result.reason)
     ending = _refuse(outcome, result, max_attempts=max_attempts, now=now)
-    hold_back(result, backend=backend, template=template, now=now)
+    if ending is not Ending.STALE:
+        hold_back(result, backend=backend, template=template, since=now, now=now)
+    elif status_of(outcome.message_id) != MessageStatus.SENT:
+        # A repeat: the first time, the database may have failed between the two transactions.
+        since = attempt_time(outcome.attempt_id) or now
+        hold_back(result, backend=backend, template=template, since=since, now=now)
     return ending
 
 
@@ -201,19 +209,25 @@ def _wait(retry_count: int, refusal: Refused) -> timedelta:
     return min(max(refusal.retry_after or growing, MINUTE), MAX_RETRY_AFTER)
 
 
-def hold_back(refusal: Refused, *, backend: str, template: str, now: datetime) -> None:
+def hold_back(refusal: Refused, *, backend: str, template: str, since: datetime, now: datetime) -> None:
     """Pause or slow down what a refusal is about; nothing for one that is about the recipient.
 
-    Transaction: the channel's own.
+    It counts from `since`, when the provider refused, and not if sending was resumed after that.
+    Transaction: the channel's own. Repeatable.
     """
-    wait = refusal.retry_after or timedelta()
-    if pause := PAUSES.get(refusal.scope):
-        scope = template if refusal.scope is Scope.TEMPLATE else ""
-        until = now + min(max(pause, wait), MAX_RETRY_AFTER)
+    pause, slower = PAUSES.get(refusal.scope), SLOWER.get(refusal.scope)
+    if not (wait := pause or slower):
+        return
+    longest = MAX_RETRY_AFTER if pause else MAX_SLOWER
+    until = since + min(max(wait, refusal.retry_after or wait), longest)
+    scope = template if refusal.scope is Scope.TEMPLATE else ""
+    if until <= now or was_resumed(backend=backend, scope=scope, after=since):
+        return
+    if pause:
         reason = f"{refusal.scope.value} error {refusal.code}"
         pause_sending(backend=backend, until=until, reason=reason, now=now, scope=scope)
-    elif slower := SLOWER.get(refusal.scope):
-        slow_down(backend=backend, until=now + min(max(slower, wait), MAX_SLOWER), now=now)
+    else:
+        slow_down(backend=backend, until=until, now=now)
 
 
 @retry_own_transaction
@@ -274,10 +288,16 @@ def lock_user(user_id: UUID) -> None:
     UserProfile.objects.select_for_update(no_key=True).filter(pk=user_id).first()
 
 
-def opt_out_known(user_id: UUID, *, now: datetime) -> None:
+def opt_out_known(user_id: UUID, *, now: datetime, said_at: datetime | None = None) -> None:
     """Opt the user out, as the provider reports; nothing for a user without a profile."""
     with suppress(UserProfileNotFound):
-        opt_out(user_id=user_id, now=now, source=PreferenceSource.PROVIDER)
+        set_preference(
+            user_id=user_id,
+            preference=Preference.OPTED_OUT,
+            now=now,
+            said_at=said_at,
+            source=PreferenceSource.PROVIDER,
+        )
 
 
 def _log_refusal(message: EngagementMessage, refusal: Refused) -> None:

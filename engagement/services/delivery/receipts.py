@@ -79,6 +79,8 @@ def callback_ids(text: str | None) -> tuple[UUID, UUID] | None:
 def take_receipt(receipt: Receipt, *, now: datetime) -> ReceiptEffect:
     """Record a receipt. A failure that is not about the recipient pauses sending, too.
 
+    The pause counts from the failure; one from before sending was resumed does not pause again.
+
     Without `message_id` the message is found by the provider's id.
     Transaction: opens one; locks the user's state row, the profile and the message, in this order, as far
     as the receipt needs them. A pause is written in the channel's own. Repeatable.
@@ -92,8 +94,12 @@ def take_receipt(receipt: Receipt, *, now: datetime) -> ReceiptEffect:
         return ReceiptEffect.UNKNOWN_MESSAGE
     effect = _take(receipt, found, now=now)
     refusal = receipt.known_refusal
-    if effect is ReceiptEffect.RECORDED and refusal and receipt.kind is ReceiptKind.FAILED:
-        hold_back(refusal, backend=found.backend or "", template=_template_of(found), now=now)
+    says_something = effect in {ReceiptEffect.RECORDED, ReceiptEffect.REPEATED}
+    if says_something and refusal and receipt.kind is ReceiptKind.FAILED:
+        # Also when repeated: the first time, the database may have failed after the receipt was recorded.
+        found.refresh_from_db(fields=["failed_at"])
+        since = found.failed_at or now
+        hold_back(refusal, backend=found.backend or "", template=_template_of(found), since=since, now=now)
     return effect
 
 
@@ -124,7 +130,7 @@ def _take(receipt: Receipt, found: EngagementMessage, *, now: datetime) -> Recei
             wait = engagement_settings().policy.goodbye_wait
             extend_wait(user_id=message.user_id, until=message.delivered_at + wait)
         if opts_out and effect is ReceiptEffect.RECORDED:
-            opt_out_known(message.user_id, now=now)
+            opt_out_known(message.user_id, now=now, said_at=min(receipt.occurred_at, now))
     return effect
 
 
@@ -143,10 +149,16 @@ def _apply(receipt: Receipt, message: EngagementMessage, *, now: datetime) -> Re
             message.read_at = message.read_at or at
         case ReceiptKind.FAILED:
             message.failed_at = message.failed_at or at
-            refusal = receipt.known_refusal
-            message.error_code = refusal.code if refusal else message.error_code
+            message.error_code = _code_of(receipt.refusal) or message.error_code
     message.save(update_fields=["delivered_at", "read_at", "failed_at", "error_code"])
     return ReceiptEffect.REPEATED if _facts(message) == before else ReceiptEffect.RECORDED
+
+
+def _code_of(refusal: Refused | Unknown | None) -> str | None:
+    """The provider's code, also one that says too little to act on."""
+    if isinstance(refusal, Unknown):
+        return refusal.reason.removeprefix("code_")
+    return refusal.code if refusal else None
 
 
 def _facts(message: EngagementMessage) -> tuple[object, ...]:

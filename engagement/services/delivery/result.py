@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 MAX_ERRORS: Final = 20
 """The errors that a result lists; the log has all."""
+MAX_REFUSALS: Final = 5
+"""The kinds of refusals that a result lists, the most frequent first."""
 
 
 class SendStatus(StrEnum):
@@ -49,6 +52,17 @@ class SendError:
         return {"message_id": str(self.message_id), "status": self.status, "reason": self.reason}
 
 
+@dataclass(frozen=True, slots=True)
+class MessageEnding:
+    """How a message ended in a sender's hands."""
+
+    name: str
+    """A count of SendCounts."""
+    error: SendError | None = None
+    refusal: str | None = None
+    """The scope and the code of the refusal of a message that will be tried again."""
+
+
 @dataclass(slots=True)
 class SendCounts:
     """What a sender, or one of its workers, has done so far."""
@@ -60,11 +74,15 @@ class SendCounts:
     waiting: int = 0
     """Held back, or refused and to be tried again."""
     errors: list[SendError] = field(default_factory=list)
+    refusals: Counter[str] = field(default_factory=Counter)
+    """By scope and code: how often a message was refused that will be tried again."""
 
-    def add(self, name: str, error: SendError | None = None) -> None:
-        setattr(self, name, getattr(self, name) + 1)
-        if error and len(self.errors) < MAX_ERRORS:
-            self.errors.append(error)
+    def add(self, ending: MessageEnding) -> None:
+        setattr(self, ending.name, getattr(self, ending.name) + 1)
+        if ending.error and len(self.errors) < MAX_ERRORS:
+            self.errors.append(ending.error)
+        if ending.refusal:
+            self.refusals[ending.refusal] += 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +118,7 @@ class SendResult:
             "dry_run": self.dry_run,
             "due": self.due,
             **self.numbers(),
+            "refusals": dict(self.counts.refusals.most_common(MAX_REFUSALS)),
             "paused_until": iso_text(self.paused_until),
             "pause_reason": self.pause_reason,
             "failure": self.failure,

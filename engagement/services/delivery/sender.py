@@ -14,13 +14,14 @@ from django.db import Error as DatabaseError
 from django.utils.timezone import now as timezone_now
 
 from engagement.conf import METRICS_FILE, engagement_settings, raw_setting
+from engagement.models import MessageType
 from engagement.selectors import deliveries
 from engagement.selectors.deliveries import EVERYTHING, Share
-from engagement.sending_hours import messages_that_fit
+from engagement.services.delivery.capacity import interval_of, queue_hint
 from engagement.services.delivery.channels import current_pause, paused_templates
-from engagement.services.delivery.claim import ClaimTerms, Eligible, preview
+from engagement.services.delivery.claim import CAP_PERIOD, ClaimTerms, Eligible, preview
 from engagement.services.delivery.recheck import Cancel, Hold
-from engagement.services.delivery.result import SendCounts, SendResult, SendStatus
+from engagement.services.delivery.result import MessageEnding, SendCounts, SendResult, SendStatus
 from engagement.services.delivery.settings import delivery_settings
 from engagement.services.delivery.worker import Pace, Worker
 from engagement.services.job.result import Outcome, outcome_of
@@ -31,11 +32,11 @@ from engagement.services.suppression import refuse_without_key
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from uuid import UUID
 
-    from engagement.conf import EngagementSettings
     from engagement.message_backends.base import MessageBackend
+    from engagement.selectors.deliveries import Candidate
     from engagement.services.delivery.channels import Paused
-    from engagement.services.delivery.result import SendError
     from engagement.services.delivery.settings import DeliverySettings
     from engagement.services.job.progress import RunListener
     from engagement.services.resilience.workers import Tell
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 CLAIM_MARGIN: Final = timedelta(seconds=60)
 """Time between the end of a call to the backend and the end of the claim, to record the outcome."""
 METRICS_SECONDS: Final = 60.0
-"""How often a watching sender writes the metrics file."""
+"""How often a sender at work writes the metrics file."""
 POLL_SECONDS: Final = 1.0
 """How soon a watching sender notices a message that has become due."""
 
@@ -63,6 +64,8 @@ class SendRequest:
     dry_run: bool = False
     now: datetime | None = None
     """What is due, the hours and the recheck go by this time; slots, pauses and claims by the clock."""
+    delivery: DeliverySettings | None = None
+    """Other settings than those of the environment."""
 
 
 def send_messages(
@@ -86,7 +89,7 @@ class _Sender:
     def __init__(self, request: SendRequest, *, stop: StopRequest, progress: RunListener | None) -> None:
         self._request = request
         self._settings = engagement_settings()
-        self._delivery = delivery_settings()
+        self._delivery = request.delivery or delivery_settings()
         self._stop = stop
         self._progress = progress
         self._retries = RetryPolicy.of(self._settings, stop=stop)
@@ -148,12 +151,13 @@ class _Sender:
             share=share,
             retries=self._retries,
             shift=self._shift,
-            report=lambda name, error: tell(partial(self._take, name, error)),
+            report=lambda ending: tell(partial(self._take, ending)),
+            tick=partial(self._write_metrics, share),
         )
-        outcome = outcome_of(partial(self._loop, worker, limit, share), stop=self._stop)
+        outcome = outcome_of(partial(self._loop, worker, limit), stop=self._stop)
         return outcome, worker.paused
 
-    def _loop(self, worker: Worker, limit: int | None, share: Share) -> bool:
+    def _loop(self, worker: Worker, limit: int | None) -> bool:
         """Send until nothing is due; with `watch`, until a stop is asked for. Whether it came to its end."""
         while True:
             attempted = worker.run(limit=limit)
@@ -163,7 +167,6 @@ class _Sender:
                 return False
             if not self._request.watch or limit == 0:
                 return True
-            self._write_metrics(share)
             if not attempted:
                 self._stop.wait(POLL_SECONDS)
 
@@ -183,22 +186,29 @@ class _Sender:
         if now is None:
             return False
         clock, channels = deliveries.clock_and_channels(self._request.backend.name)
-        pauses = paused_templates(channels, now=clock)
+        pauses, places = paused_templates(channels, now=clock), self._places(clock)
         for candidate in deliveries.candidates(self._delivery.types, clock=lambda: now):
+            if self._counts.sent == self._request.limit:
+                return True
             match preview(candidate, terms=terms, pauses=pauses, now=now):
-                case Eligible():
-                    self._counts.add("sent")
+                case Eligible() if places.take(candidate):
+                    self._take(MessageEnding("sent"))
+                case Eligible() | Hold():
+                    self._take(MessageEnding("waiting"))
                 case Cancel():
-                    self._counts.add("cancelled")
-                case Hold():
-                    self._counts.add("waiting")
+                    self._take(MessageEnding("cancelled"))
         return True
+
+    def _places(self, clock: datetime) -> _Places:
+        cap = self._delivery.daily_cap
+        used = deliveries.people_sent_to(since=clock - CAP_PERIOD) if cap else 0
+        return _Places(cap - used if cap else None)
 
     def _current_pause(self) -> Paused | None:
         return current_pause(self._request.backend.name, now=deliveries.database_now())
 
-    def _take(self, name: str, error: SendError | None) -> None:
-        self._counts.add(name, error)
+    def _take(self, ending: MessageEnding) -> None:
+        self._counts.add(ending)
         if self._progress:
             self._progress.users_done(1)
 
@@ -244,42 +254,27 @@ class _Sender:
         return None
 
 
-def queue_hint(backend: MessageBackend) -> str | None:
-    """A sentence if more goodbyes are queued than the backend can send before their wait ends, else None.
+class _Places:
+    """The places that the daily cap still has, for a dry run, which claims none."""
 
-    Reads alone. Raises a DatabaseError as Django does.
-    """
-    delivery = delivery_settings()
-    return goodbyes_hint(
-        deliveries.count_pending_goodbyes(),
-        seconds_per_message=pace_of(backend, delivery).interval.total_seconds(),
-        settings=engagement_settings(),
-        delivery=delivery,
-    )
+    def __init__(self, left: int | None) -> None:
+        """None: there is no cap."""
+        self._left = left
+        self._people: set[UUID] = set()
+
+    def take(self, candidate: Candidate) -> bool:
+        """Whether there is one for the candidate's user; replies need none."""
+        if self._left is None or candidate.message_type == MessageType.REPLY:
+            return True
+        if len(self._people) >= self._left:
+            return False
+        self._people.add(candidate.user_id)
+        return True
 
 
 def pace_of(backend: MessageBackend, delivery: DeliverySettings) -> Pace:
     """The pace of the settings, or the backend's own."""
-    interval = delivery.interval(default_rate=backend.rate_per_second)
-    return Pace(interval=interval, has_jitter=backend.has_jitter)
-
-
-def goodbyes_hint(
-    queued: int, *, seconds_per_message: float, settings: EngagementSettings, delivery: DeliverySettings
-) -> str | None:
-    """A sentence if more goodbyes are queued than can be sent before their wait ends, else None."""
-    fit = messages_that_fit(
-        within=settings.policy.goodbye_wait,
-        hours=delivery.hours,
-        seconds_per_message=seconds_per_message,
-        daily_cap=delivery.daily_cap,
-    )
-    if fit is None or queued <= fit:
-        return None
-    return (
-        f"{queued:,} goodbyes are queued, but only about {fit:,} can be sent before their wait ends; the"
-        " others will be cancelled. Raise the rate or the cap, or lower ENGAGEMENT_MAX_GOODBYES_PER_RUN."
-    )
+    return Pace(interval=interval_of(backend, delivery), has_jitter=backend.has_jitter)
 
 
 def _log_completed(result: SendResult) -> None:

@@ -30,9 +30,12 @@ if TYPE_CHECKING:
 
 DEFAULT_HOURS: Final = "09:00-20:00"
 DEFAULT_TIME_ZONE: Final = "America/Sao_Paulo"
+MIN_RATE: Final = 0.0001
 MAX_RATE: Final = 1_000.0
 _ADDRESS: Final = re.compile(r"[^\s@]+@[^\s@]+|[0-9]{5,15}")
 """A JID, or the bare number of a profile without the server's name."""
+LEASES_PER_SECOND: Final = 10.0
+"""The rate of a client of the HTTP API, without the setting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +111,10 @@ def _rate() -> float | None:
         rate = float(str(raw))
     except ValueError:
         rate = -1.0
-    if not 0 <= rate <= MAX_RATE:
+    if rate and not MIN_RATE <= rate <= MAX_RATE:
         raise ImproperlyConfigured(
-            f"{SEND_RATE} must be a number from 0 (no limit) to {MAX_RATE:.0f}, such as 0.02, not {raw!r}."
+            f"{SEND_RATE} must be 0 (no limit) or a number from {MIN_RATE} to {MAX_RATE:.0f}, such as 0.02,"
+            f" not {raw!r}."
         )
     return rate
 

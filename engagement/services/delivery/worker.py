@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import structlog
 
 from engagement.message_backends.base import Refused, Scope, Unknown
+from engagement.models import MessageStatus
 from engagement.selectors import deliveries
 from engagement.services.delivery.channels import (
     Paused,
@@ -26,7 +27,7 @@ from engagement.services.delivery.channels import (
 from engagement.services.delivery.claim import Attempt, Claim, Eligible, Failed, claim_message, template_name
 from engagement.services.delivery.outcomes import AttemptOutcome, Ending, record_outcome
 from engagement.services.delivery.recheck import Cancel, Hold
-from engagement.services.delivery.result import SendError
+from engagement.services.delivery.result import MessageEnding, SendError
 from engagement.services.message_queue import mark_expired_claims
 from engagement.services.resilience.errors import ErrorKind, cause_of, error_kind
 
@@ -48,6 +49,15 @@ SECOND: Final = timedelta(seconds=1)
 MAX_UNKNOWN_IN_A_ROW: Final = 10
 BRAKE: Final = timedelta(hours=1)
 """How long sending is paused then."""
+LOOK_AGAIN: Final = timedelta(minutes=1)
+"""How often a worker that waits for its slot asks whether sending was paused or resumed."""
+NAMES: Final[Mapping[str, str]] = {
+    MessageStatus.SENT: "sent",
+    MessageStatus.FAILED: "failed",
+    MessageStatus.CANCELLED: "cancelled",
+    MessageStatus.PENDING: "waiting",
+}
+"""By status: the count of a message that something else has ended. Any other is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +85,10 @@ class Worker:
         share: Share,
         retries: RetryPolicy,
         shift: timedelta,
-        report: Callable[[str, SendError | None], None],
+        report: Callable[[MessageEnding], None],
+        tick: Callable[[], None],
     ) -> None:
+        """`tick` is called before each message, and once a minute while the worker waits for a slot."""
         self._backend = backend
         self._terms = terms
         self._pace = pace
@@ -84,6 +96,7 @@ class Worker:
         self._retries = retries
         self._shift = shift
         self._report = report
+        self._tick = tick
         self._unknown_in_a_row = 0
         self._channels: Mapping[str, SendingChannel] = {}
         self.paused: Paused | None = None
@@ -123,18 +136,18 @@ class Worker:
             if error_kind(error) is not ErrorKind.DATA:
                 raise
             reason = _log_crash("engagement_message_crashed", candidate.id, cause_of(error))
-            self._report("failed", SendError(candidate.id, "pending", reason))
+            self._report(MessageEnding("failed", SendError(candidate.id, "pending", reason)))
             return False
         match verdict:
             case Claim():
                 self._send(verdict)
                 return True
             case Cancel():
-                self._report("cancelled", None)
+                self._report(MessageEnding("cancelled"))
             case Hold():
-                self._report("waiting", None)
+                self._report(MessageEnding("waiting"))
             case Failed(reason):
-                self._report("failed", SendError(candidate.id, "failed", reason))
+                self._report(MessageEnding("failed", SendError(candidate.id, "failed", reason)))
         return False
 
     def _verdict_on(self, candidate: Candidate) -> Verdict | None:
@@ -142,15 +155,11 @@ class Worker:
         self._read_clock()
         if self._is_paused():
             return None
-        if self._pace.is_unlimited:
-            # There is no slot to reserve.
-            slot: Slot | Paused = next_slot(self._channels, now=self._clock())
-        else:
+        if not self._pace.is_unlimited:
             verdict = self._claim(candidate, has_slot=False)
             if not isinstance(verdict, Eligible):
                 return verdict
-            slot = self._retries.retry(partial(self._reserve_slot, now=self._clock()))
-        return self._claim(candidate, has_slot=True) if self._wait_for(slot) else None
+        return self._claim(candidate, has_slot=True) if self._wait_for(self._slot()) else None
 
     def _claim(self, candidate: Candidate, *, has_slot: bool) -> Verdict:
         clock = self._clock()
@@ -166,20 +175,34 @@ class Worker:
             )
         )
 
+    def _slot(self) -> Slot | Paused:
+        """The next slot; reserved, unless the pace has no limit."""
+        if self._pace.is_unlimited:
+            return next_slot(self._channels, now=self._clock())
+        return self._retries.retry(partial(self._reserve_slot, now=self._clock()))
+
     def _wait_for(self, slot: Slot | Paused) -> bool:
         """Wait until the slot begins. False if sending is paused, or a stop was asked for."""
         if isinstance(slot, Paused):
             self.paused = slot
             return False
-        wait = slot.begins_at - self._clock()
-        if wait <= timedelta():
-            return True
-        self._retries.stop.wait(wait / SECOND)
-        if self._retries.stop.is_set():
-            return False
-        # Somebody may have paused sending meanwhile.
-        self._read_clock()
-        return not self._is_paused()
+        while (wait := slot.begins_at - self._clock()) > timedelta():
+            self._retries.stop.wait(min(wait, LOOK_AGAIN) / SECOND)
+            if self._retries.stop.is_set():
+                return False
+            # Somebody may have paused sending meanwhile, or resumed it.
+            self._read_clock()
+            if self._is_paused():
+                return False
+            if self._is_given_up(slot):
+                return self._wait_for(self._slot())
+        return True
+
+    def _is_given_up(self, slot: Slot) -> bool:
+        """Whether slots are no longer counted from this one: the wait before it was ended by `resume`."""
+        channel = self._channels.get("")
+        next_slot_at = channel.next_slot_at if channel else None
+        return slot.begins_at > self._clock() and (next_slot_at is None or next_slot_at < slot.begins_at)
 
     def _is_paused(self) -> bool:
         self.paused = pause_of(self._channels.get(""), now=self._clock())
@@ -215,12 +238,20 @@ class Worker:
                 raise
             _log_crash("engagement_outcome_not_recorded", message.message_id, error)
             ending, result = Ending.UNKNOWN, Unknown("not_recorded")
-        self._report_ending(message, ending, result)
-        self._brake_after(result)
+        name = self._name_of(ending, message.message_id)
+        self._report(_ending_as_reported(message, name, result))
+        self._brake_after(is_unknown=name == Ending.UNKNOWN)
 
-    def _brake_after(self, result: SendOutcome) -> None:
+    def _name_of(self, ending: Ending, message_id: UUID) -> str:
+        """How to count the message. If something else ended it meanwhile, such as a receipt, its row says."""
+        if ending is not Ending.STALE:
+            return ending.value
+        status = self._retries.read(partial(deliveries.status_of, message_id))
+        return NAMES.get(status or "", Ending.UNKNOWN.value)
+
+    def _brake_after(self, *, is_unknown: bool) -> None:
         """Pause after many unknown outcomes in a row: a person has to resolve each of them."""
-        self._unknown_in_a_row = self._unknown_in_a_row + 1 if isinstance(result, Unknown) else 0
+        self._unknown_in_a_row = self._unknown_in_a_row + 1 if is_unknown else 0
         if self._unknown_in_a_row < MAX_UNKNOWN_IN_A_ROW:
             return
         self._unknown_in_a_row = 0
@@ -237,20 +268,9 @@ class Worker:
             _log_crash("engagement_backend_crashed", message.message_id, error)
             return Unknown("backend_crashed")
 
-    def _report_ending(self, message: OutgoingMessage, ending: Ending, result: object) -> None:
-        if ending is Ending.STALE:
-            ending = Ending.UNKNOWN
-        reason = ""
-        if isinstance(result, Refused):
-            reason = result.code
-        elif isinstance(result, Unknown):
-            reason = result.reason
-        is_bad = ending in {Ending.FAILED, Ending.UNKNOWN}
-        error = SendError(message.message_id, ending.value, reason) if is_bad else None
-        self._report(ending.value, error)
-
     def _read_clock(self) -> None:
         """Read the database's clock, and the channels, once for each message."""
+        self._tick()
 
         def read() -> tuple[float, tuple[datetime, Mapping[str, SendingChannel]]]:
             return time.monotonic(), deliveries.clock_and_channels(self._backend.name)
@@ -260,6 +280,17 @@ class Worker:
     def _clock(self) -> datetime:
         """The database's clock, as it must be now."""
         return self._database_clock + timedelta(seconds=time.monotonic() - self._clock_read_at)
+
+
+def _ending_as_reported(message: OutgoingMessage, name: str, result: SendOutcome) -> MessageEnding:
+    reason = result.code if isinstance(result, Refused) else ""
+    if isinstance(result, Unknown):
+        reason = result.reason
+    if name in {Ending.FAILED, Ending.UNKNOWN}:
+        return MessageEnding(name, SendError(message.message_id, name, reason))
+    if name == Ending.WAITING and isinstance(result, Refused):
+        return MessageEnding(name, refusal=f"{result.scope.value} ({reason})")
+    return MessageEnding(name)
 
 
 def _log_crash(event: str, message_id: UUID, error: BaseException) -> str:

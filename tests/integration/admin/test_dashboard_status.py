@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from django.test import Client
+    from pytest_django.fixtures import Settings
 
     from engagement.admin.dashboard.status import Problem, Status
 
@@ -110,7 +111,7 @@ def test_paused_sending_leads_to_the_pauses(viewer: Client, scope: str, level: s
     until = NOW + HOUR
     SendingChannel.objects.create(backend="console", scope=scope, paused_until=until, pause_reason="a test")
     problem = the_problem(viewer)
-    assert (problem.level, problem.command) == (level, "manage.py resume_sending")
+    assert (problem.level, problem.command) == (level, "manage.py resume_sending --backend console")
     assert "is paused until 2 March 2026, 07:00 UTC: a test." in strip_tags(problem.text)
     assert len(rows_of(viewer, problem.url)) == 1
 
@@ -142,6 +143,15 @@ def test_message_that_waits_too_long_is_urgent(viewer: Client) -> None:
     assert problem.text == "The oldest message has been due for 2 hours."
     assert (problem.is_urgent, problem.command) == (True, "manage.py send_messages")
     assert rows_of(viewer, problem.url) == [waiting]
+
+
+def test_message_that_waits_for_its_turn_at_the_pace_is_not_late(viewer: Client, settings: Settings) -> None:
+    settings.ENGAGEMENT_MESSAGE_BACKEND = "engagement.message_backends.console.ConsoleBackend"
+    settings.ENGAGEMENT_SEND_RATE_PER_SECOND = str(1 / 120)
+    for _ in range(12):
+        queue_for(make_user(), MessageType.WELCOME, status="sent", claimed_at=NOW, sent_at=NOW)
+    queue_for(make_user(), MessageType.WELCOME, scheduled_for=NOW - 2 * HOUR)
+    assert status_of(viewer).problems == []
 
 
 def test_message_that_the_sender_holds_back_is_not_late(viewer: Client) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import timedelta
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import pytest
 from django.db import connection
@@ -25,6 +26,9 @@ from engagement.services.delivery.sender import SendRequest, send_messages
 from engagement.services.resilience.stop import StopRequest
 from tests.factories import NOW
 from tests.integration.delivery.sending import HOUR, MINUTE, ScriptedBackend, goodbye_of, send, told_user
+
+if TYPE_CHECKING:
+    from pytest_django.fixtures import Settings
 
 SECOND = timedelta(seconds=1)
 
@@ -103,7 +107,7 @@ def test_resume_ends_all_pauses_and_releases_what_they_held_back() -> None:
     send(ScriptedBackend(Refused(Scope.TEMPLATE, "132001")))
     send()
     assert goodbye_of(user).outcome_reason == "waiting_pause"
-    assert resume_sending(backend="scripted", now=database_now()) == 1
+    assert resume_sending(backend="scripted", now=database_now()).pauses == 1
     assert send().counts.sent == 1
 
 
@@ -117,3 +121,30 @@ def test_stop_request_ends_the_wait_for_a_slot() -> None:
     result = send_messages(request=SendRequest(backend=ScriptedBackend()), stop=stop)
     timer.join()
     assert (result.exit_code, EngagementMessage.objects.get().status) == (143, "pending")
+
+
+@pytest.mark.django_db
+def test_resume_ends_the_wait_that_a_refusal_asked_for() -> None:
+    slow_down(backend="b", until=NOW + HOUR, now=NOW)
+    assert resume_sending(backend="b", now=NOW + MINUTE).waited_until == NOW + HOUR
+    assert begin_of(reserve()) == timedelta()
+
+
+@pytest.mark.django_db
+def test_resume_keeps_the_ordinary_pace() -> None:
+    reserve()
+    assert not resume_sending(backend="b", now=NOW)
+    assert begin_of(reserve()) == 45 * SECOND
+
+
+@pytest.mark.django_db
+def test_a_sender_that_sleeps_until_its_slot_wakes_when_sending_is_resumed(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    settings.ENGAGEMENT_SEND_RATE_PER_SECOND = "1000"
+    told_user()
+    slow_down(backend="scripted", until=database_now() + HOUR, now=database_now())
+    monkeypatch.setattr(
+        StopRequest, "wait", lambda _stop, _seconds: resume_sending(backend="scripted", now=database_now())
+    )
+    assert send().counts.sent == 1

@@ -20,7 +20,6 @@ from engagement.models import (
     UserEngagementState,
 )
 from engagement.selectors.deliveries import database_now
-from engagement.services.delivery.channels import pause_sending
 from tests.factories import queue_for
 from tests.integration.delivery.sending import (
     DAY,
@@ -28,7 +27,6 @@ from tests.integration.delivery.sending import (
     MINUTE,
     active_user,
     goodbye_of,
-    send,
     statuses,
     told_user,
     unknown_goodbye,
@@ -71,6 +69,7 @@ def test_json_has_the_whole_result() -> None:
     result = run_command("send_messages", "--json").json
     assert result.keys() == {
         *("status", "backend", "now", "dry_run", "due", "sent", "failed", "unknown", "cancelled", "waiting"),
+        "refusals",
         *("paused_until", "pause_reason", "failure", "hint", "duration_ms", "errors"),
     }
     assert (result["status"], result["backend"], result["due"], result["sent"]) == (
@@ -108,7 +107,18 @@ def test_now_shifts_what_is_due() -> None:
     queue_for(user, MessageType.REPLY, scheduled_for=database_now() + HOUR)
     assert run_command("send_messages", "--json").json["due"] == 0
     later = (database_now() + 2 * HOUR).isoformat()
-    assert run_command("send_messages", "--json", "--now", later).json["sent"] == 1
+    outcome = run_command("send_messages", "--json", "--now", later)
+    assert outcome.json["sent"] == 1
+    assert "ahead of the clock. By it messages are due" in outcome.err
+
+
+def test_now_far_ahead_cancels_nothing_by_mistake() -> None:
+    told_user()
+    later = (database_now() + 3 * DAY).isoformat()
+    outcome = run_command("send_messages", "--now", later)
+    assert (outcome.code, outcome.out, statuses()) == (2, "", ["pending"])
+    assert "more than a day ahead needs --dry-run." in outcome.err
+    assert run_command("send_messages", "--now", later, "--dry-run", "--json").json["cancelled"] == 1
 
 
 @pytest.mark.parametrize(
@@ -140,6 +150,13 @@ def test_a_backend_that_does_not_exist_is_refused_in_a_sentence(
         run_command(*command)
 
 
+@pytest.mark.parametrize("rate", ["1e-300", "0.00009", "-1", "1001", "nan", "fast"])
+def test_an_impossible_rate_is_refused_in_a_sentence(settings: Settings, rate: str) -> None:
+    settings.ENGAGEMENT_SEND_RATE_PER_SECOND = rate
+    with pytest.raises(ImproperlyConfigured, match=r"must be 0 \(no limit\) or a number from 0.0001 to 1000"):
+        run_command("send_messages")
+
+
 def test_in_production_nothing_is_the_default(settings: Settings) -> None:
     settings.ENGAGEMENT_MESSAGE_BACKEND = ""
     settings.DEBUG = False
@@ -165,6 +182,24 @@ def test_a_pause_holds_everything_back_until_it_is_resumed() -> None:
     assert run_command("resume_sending").out == "1 pause of console ended.\n"
     assert run_command("resume_sending").out == "console was not paused.\n"
     assert run_command("send_messages", "--json").json["sent"] == 1
+
+
+def test_another_backend_is_paused_watched_and_resumed(settings: Settings) -> None:
+    """As where only a client of the HTTP API sends, with no backend of its own."""
+    settings.ENGAGEMENT_MESSAGE_BACKEND, settings.DEBUG = "", False
+    assert run_command("check_sending").code == 0
+    other = ("--backend", "api:assistant")
+    paused = run_command("pause_sending", *other, "--reason", "number under review")
+    assert paused.out == "Sending by api:assistant is paused until it is resumed.\n"
+    sentence = "Sending by api:assistant is paused until it is resumed: number under review."
+    for arguments, code in (((), 1), (other, 1), (("--backend", "console"), 0)):
+        watched = run_command("check_sending", *arguments)
+        assert (watched.code, sentence in watched.err) == (code, bool(code))
+    assert run_command("resume_sending", "--backend", "console").out == (
+        "console was not paused. Others are paused: api:assistant. Resume them with --backend.\n"
+    )
+    assert run_command("resume_sending", *other).out == "1 pause of api:assistant ended.\n"
+    assert run_command("check_sending").code == 0
 
 
 def test_a_pause_may_have_an_end() -> None:
@@ -231,67 +266,6 @@ def test_contradictions_are_refused(arguments: list[str]) -> None:
     assert "5511987654321" not in outcome.err
 
 
-def test_the_watch_is_content_when_nothing_waits() -> None:
-    outcome = run_command("check_sending")
-    assert (outcome.code, outcome.out) == (0, "No message is due.\n")
-
-
-def test_the_watch_knows_when_the_last_message_left() -> None:
-    told_user()
-    send()
-    assert run_command("check_sending").out.startswith("No message is due; the last was sent")
-
-
-def test_the_watch_reports_a_message_that_waits_too_long() -> None:
-    told_user(ago=2 * HOUR)
-    outcome = run_command("check_sending")
-    assert outcome.code == 1
-    assert "The oldest due message is 2 hours late (maximum 30 minutes)." in outcome.err
-    assert "is send_messages running?" in outcome.err
-    assert run_command("check_sending", "--max-age", "3h").code == 0
-
-
-def test_a_message_that_waits_for_its_hours_is_not_late(settings: Settings) -> None:
-    now = database_now()
-    settings.ENGAGEMENT_SEND_TIME_ZONE = "UTC"
-    begins, ends = now + 2 * HOUR, now + 3 * HOUR
-    settings.ENGAGEMENT_SEND_HOURS = f"{begins:%H:%M}-{ends:%H:%M}"
-    told_user(ago=2 * HOUR)
-    assert run_command("send_messages", "--json").json["waiting"] == 1
-    assert run_command("check_sending").code == 0
-
-
-def test_the_watch_reports_pauses_and_doubts() -> None:
-    stale, bounced = goodbye_of(told_user()), goodbye_of(told_user())
-    now = database_now()
-    pause_sending(backend="console", until=now + HOUR, reason="account error 368", now=now)
-    stale.status, stale.claimed_at, stale.claim_expires_at = MessageStatus.SENDING, now - HOUR, now - MINUTE
-    stale.save()
-    bounced.status, bounced.claimed_at = MessageStatus.SENT, now - HOUR
-    bounced.sent_at, bounced.failed_at = now - HOUR, now
-    bounced.save()
-    outcome = run_command("check_sending")
-    assert outcome.code == 1
-    for problem in (
-        ": account error 368.",
-        "1 message of the last 7 days with an unknown outcome: see resolve_message.",
-        "1 claim expired: a sender died, and none has run since.",
-        "1 message of the last day reported as not delivered.",
-    ):
-        assert problem in outcome.err
-
-
-def test_the_watch_in_json() -> None:
-    told_user(ago=2 * HOUR)
-    outcome = run_command("check_sending", "--json")
-    assert outcome.code == 1
-    assert outcome.json.keys() == {
-        *("good", "oldest_due_at", "max_age_seconds", "last_sent_at", "unknown", "stale", "not_delivered"),
-        *("paused_until", "pause_reason"),
-    }
-    assert (outcome.json["good"], outcome.json["max_age_seconds"]) == (False, 1800)
-
-
 def test_the_sandbox_receives_shows_and_answers(settings: Settings) -> None:
     user = told_user(locale="en")
     process = start_process("whatsapp_sandbox", "--port", "0")
@@ -318,6 +292,13 @@ def test_the_sandbox_receives_shows_and_answers(settings: Settings) -> None:
         ):
             form = urlencode({"message": 1, "what": what})
             assert said in urllib3.request("POST", f"{url}/act", body=form, redirect=True).data.decode()
+        odd = {"type": "template", "template": {"name": "goodbye_v1"}, "text": "y"}
+        odd |= {"messaging_product": "whatsapp", "to": "5511987654321"}
+        headers = {"Authorization": "Bearer sandbox"}
+        urllib3.request("POST", f"{url}/v23.0/1/messages", json=odd, headers=headers)
+        assert "(template goodbye_v1)" in urllib3.request("GET", url).data.decode()
+        too_large = urlencode({"message": "9" * 5_000, "what": what})
+        assert urllib3.request("POST", f"{url}/act", body=too_large).status == 400
         foreign = urllib3.request("POST", f"{url}/act", body=form, headers={"Origin": "https://evil.example"})
         assert foreign.status == 400
     finally:

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from engagement.models import EngagementMessage, UserEngagementState
 from tests.factories import make_user
 from tests.running import PROJECT, run_command
 
+if TYPE_CHECKING:
+    from pytest_django.fixtures import Settings
+
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SAMPLE = str(PROJECT / "data" / "cdnow_activity.csv.gz")
 
 
-def test_the_page_tells_what_happened() -> None:
+def test_the_page_tells_what_happened(settings: Settings) -> None:
+    # A developer's sender does not keep the demonstration from sending.
+    settings.ENGAGEMENT_SEND_RATE_PER_SECOND = "0.001"
+    settings.ENGAGEMENT_SEND_DAILY_CAP = "1"
+    settings.ENGAGEMENT_SEND_TYPES = "reply"
+    settings.ENGAGEMENT_SEND_ALLOW_ONLY = "5511987654321@s.whatsapp.net"
     outcome = run_command("demo_delivery", SAMPLE, "--as-of", "1998-07-01T06:00:00Z")
     assert outcome.code == 0, outcome.err
     for sentence in (

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from engagement.message_backends.base import Accepted, Refused, Scope, Unknown
+from engagement.message_backends.whatsapp_cloud import refusal_of
 from engagement.models import EngagementMessage, MessageStatus, SendingChannel
 from engagement.selectors.deliveries import database_now
+from engagement.services.delivery.channels import resume_sending
 from engagement.services.delivery.claim import Attempt
 from engagement.services.delivery.outcomes import accept, resolve_unknown, unknown_messages
 from engagement.services.delivery.receipts import (
@@ -20,6 +22,7 @@ from engagement.services.delivery.receipts import (
     callback_ids,
     take_receipt,
 )
+from engagement.services.preferences import opt_in
 from engagement.services.support import Retry, retry_message
 from engagement.states import State
 from tests.integration.delivery.sending import (
@@ -35,6 +38,8 @@ from tests.integration.delivery.sending import (
 from tests.running import run_job
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from engagement.models import UserEngagementState
 
 pytestmark = pytest.mark.django_db
@@ -126,6 +131,71 @@ def test_failure_of_the_account_pauses_sending(sent: EngagementMessage) -> None:
     take(sent, ReceiptKind.FAILED, refusal=Refused(Scope.ACCOUNT, "131031"))
     assert SendingChannel.objects.get(scope="", backend="scripted").paused_until
     assert send().exit_code == 5
+
+
+def paused_until() -> datetime | None:
+    channel = SendingChannel.objects.filter(scope="", backend="scripted").first()
+    return channel.paused_until if channel else None
+
+
+def old(sent: EngagementMessage) -> EngagementMessage:
+    """The message as of a week ago."""
+    sent.claimed_at = database_now() - 7 * DAY
+    sent.save()
+    return sent
+
+
+def test_pause_counts_from_the_failure(sent: EngagementMessage) -> None:
+    failed_at = database_now() - 5 * HOUR
+    take(old(sent), ReceiptKind.FAILED, occurred_at=failed_at, refusal=Refused(Scope.ACCOUNT, "131031"))
+    assert paused_until() == failed_at + 6 * HOUR
+
+
+@pytest.mark.parametrize("scope", [Scope.ACCOUNT, Scope.THROTTLE])
+def test_failure_of_long_ago_pauses_no_more(sent: EngagementMessage, scope: Scope) -> None:
+    take(old(sent), ReceiptKind.FAILED, occurred_at=database_now() - 5 * DAY, refusal=Refused(scope, "368"))
+    assert not SendingChannel.objects.filter(paused_until__isnull=False).exists()
+    assert not SendingChannel.objects.filter(slowed_until__isnull=False).exists()
+
+
+def test_failure_from_before_sending_was_resumed_does_not_pause_again(sent: EngagementMessage) -> None:
+    now = database_now()
+    other = goodbye_of(told_user())
+    send()
+    refusal = Refused(Scope.CONFIGURATION, "131042")
+    take(old(sent), ReceiptKind.FAILED, occurred_at=now, refusal=refusal)
+    resume_sending(backend="scripted", now=database_now())
+    other.refresh_from_db()
+    take(old(other), ReceiptKind.FAILED, occurred_at=now, refusal=refusal)
+    assert paused_until() is None
+    take(sent, ReceiptKind.FAILED, occurred_at=now, refusal=refusal)
+    assert paused_until() is None
+
+
+def test_repeated_failure_pauses_if_the_first_one_could_not(sent: EngagementMessage) -> None:
+    """The database failed between the two transactions."""
+    refusal = Refused(Scope.ACCOUNT, "131031")
+    take(sent, ReceiptKind.FAILED, refusal=refusal)
+    first = paused_until()
+    SendingChannel.objects.all().delete()
+    assert take(sent, ReceiptKind.FAILED, refusal=refusal) is ReceiptEffect.REPEATED
+    assert paused_until() == first
+
+
+def test_failure_that_says_stop_does_not_undo_a_later_opt_in(
+    user: UserEngagementState, sent: EngagementMessage
+) -> None:
+    stopped_at = database_now()
+    opt_in(user_id=user.user_id, now=database_now())
+    take(sent, ReceiptKind.FAILED, occurred_at=stopped_at, refusal=Refused(Scope.OPTED_OUT, "131050"))
+    user.user.refresh_from_db()
+    assert not user.user.reengagement_opt_out
+
+
+def test_failure_with_a_code_that_says_too_little_keeps_it(sent: EngagementMessage) -> None:
+    take(sent, ReceiptKind.FAILED, refusal=refusal_of(130497))
+    sent.refresh_from_db()
+    assert (sent.status, sent.error_code) == ("sent", "130497")
 
 
 def test_failure_that_says_stop_opts_the_user_out(user: UserEngagementState, sent: EngagementMessage) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from engagement.management.output.send_report import send_report
 from engagement.message_backends.base import Accepted, Refused, Scope, Unknown
 from engagement.models import EngagementMessage, MessageStatus, MessageType, SendingChannel, UserProfile
 from engagement.selectors.deliveries import database_now
-from engagement.services.delivery.claim import Attempt, attempt_time
-from engagement.services.delivery.outcomes import AttemptOutcome, Ending, record_outcome
+from engagement.services.delivery.claim import attempt_time
 from engagement.services.delivery.result import SendStatus
 from engagement.services.message_queue import EXPIRED_CLAIM
 from engagement.services.preferences import opt_out
@@ -374,35 +373,28 @@ def test_dry_run_writes_nothing() -> None:
     assert statuses() == ["pending", "pending"]
 
 
-def test_late_refusal_of_an_earlier_attempt_changes_nothing() -> None:
-    """The fence: an attempt that was given up must not end the one that followed it."""
-    message = goodbye_of(told_user())
-    now = database_now()
-    earlier, present = Attempt.at(now - HOUR), Attempt.at(now)
-    message.status, message.attempt_id, message.claimed_at = MessageStatus.SENDING, present.id, now
-    message.save()
-    late = AttemptOutcome(message.id, earlier.id, Refused(Scope.RECIPIENT, "131026"))
-    assert record(late) is Ending.STALE
-    assert record(replace(late, result=Unknown("timeout"))) is Ending.STALE
-    message.refresh_from_db()
-    assert (message.status, message.retry_count, message.attempt_id) == ("sending", 0, present.id)
+def test_dry_run_counts_no_more_than_the_limit() -> None:
+    for _ in range(3):
+        told_user()
+    assert send(dry_run=True, limit=2).counts.sent == 2
 
 
-def test_first_outcome_of_an_attempt_counts_unless_it_was_accepted() -> None:
-    message = goodbye_of(told_user())
-    attempt = Attempt.at(database_now())
-    message.status, message.attempt_id = MessageStatus.SENDING, attempt.id
-    message.claimed_at = attempt.claimed_at
-    message.save()
-    outcome = AttemptOutcome(message.id, attempt.id, Unknown("timeout"))
-    assert record(outcome) is Ending.UNKNOWN
-    assert record(replace(outcome, result=Refused(Scope.RECIPIENT, "131026"))) is Ending.STALE
-    assert statuses() == ["unknown"]
-    assert record(replace(outcome, result=Accepted("wamid.late"))) is Ending.SENT
-    assert statuses() == ["sent"]
+def test_dry_run_counts_no_more_people_than_the_cap_has_places_for(settings: Settings) -> None:
+    settings.ENGAGEMENT_SEND_DAILY_CAP = "3"
+    for _ in range(4):
+        told_user()
+    send(limit=1)
+    at = database_now() - MINUTE
+    queue_for(active_user().user, MessageType.REPLY, scheduled_for=at, created_at=at)
+    counts = send(dry_run=True).counts
+    assert (counts.sent, counts.waiting) == (3, 1)
 
 
-def record(outcome: AttemptOutcome) -> Ending:
-    return record_outcome(
-        outcome, backend="scripted", template="goodbye/en", max_attempts=5, now=database_now()
-    )
+def test_the_most_frequent_refusal_is_reported() -> None:
+    for _ in range(3):
+        told_user()
+    refused = [Refused(Scope.RECIPIENT_LATER, "131056"), *[Refused(Scope.RECIPIENT_LATER, "100")] * 2]
+    result = send(ScriptedBackend(*refused))
+    assert (result.exit_code, result.counts.waiting) == (0, 3)
+    assert result.as_json()["refusals"] == {"recipient_later (100)": 2, "recipient_later (131056)": 1}
+    assert "Refused, and to be tried again: recipient_later (100), 2 of 3 times." in send_report(result)

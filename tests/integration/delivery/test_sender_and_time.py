@@ -14,9 +14,10 @@ from engagement.message_backends.base import Accepted, Refused, Scope, Unknown
 from engagement.models import EngagementMessage, MessageStatus, MessageType, SendingChannel
 from engagement.selectors import deliveries
 from engagement.selectors.deliveries import database_now
-from engagement.services.delivery import worker
+from engagement.services.delivery import outcomes, worker
 from engagement.services.delivery.channels import pause_sending, reserve_slot
 from engagement.services.delivery.monitor import watch_sending
+from engagement.services.delivery.receipts import Receipt, ReceiptKind, take_receipt
 from engagement.services.delivery.result import SendStatus
 from engagement.services.resilience.stop import StopRequest
 from tests.factories import queue_for
@@ -33,6 +34,7 @@ from tests.integration.delivery.sending import (
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from pathlib import Path
 
     from pytest_django.fixtures import Settings
 
@@ -99,6 +101,22 @@ def test_a_reply_that_comes_due_meanwhile_goes_before_the_others(monkeypatch: py
     ]
 
 
+@pytest.mark.parametrize(("again", "replies"), [(timedelta(), 2), (HOUR, 1)])
+def test_a_reply_that_was_refused_is_tried_again_in_the_same_pass_after_a_while(
+    monkeypatch: pytest.MonkeyPatch, again: timedelta, replies: int
+) -> None:
+    told_user()
+    at = database_now() - HOUR
+    queue_for(active_user().user, MessageType.REPLY, scheduled_for=at, created_at=at)
+    seconds = iter(range(10_000))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(seconds)))
+    monkeypatch.setattr(deliveries, "REPLY_AGAIN", again)
+    monkeypatch.setattr(outcomes, "SLOWER", {})
+    backend = ScriptedBackend(Refused(Scope.THROTTLE, "130429"))
+    send(backend)
+    assert [message.message_type for message in backend.received] == ["reply"] * replies + ["goodbye"]
+
+
 def test_a_retry_does_not_put_the_clock_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     told_user()
     read, elapsed = deliveries.clock_and_channels, [0.0]
@@ -141,6 +159,22 @@ def test_many_unknown_outcomes_in_a_row_pause_sending() -> None:
     assert statuses().count("pending") == 2
 
 
+@pytest.mark.parametrize("kind", [ReceiptKind.SENT, ReceiptKind.FAILED])
+def test_what_a_receipt_has_ended_before_the_answer_is_sent_and_no_row(kind: ReceiptKind) -> None:
+    def lose(message: OutgoingMessage) -> Unknown:
+        now = database_now()
+        receipt = Receipt(
+            kind=kind, occurred_at=now, message_id=message.message_id, attempt_id=message.attempt_id
+        )
+        take_receipt(receipt, now=now)
+        return Unknown("http_502")
+
+    for _ in range(12):
+        told_user()
+    result = send(ScriptedBackend(*[lose] * 12))
+    assert (result.counts.sent, result.counts.errors, result.exit_code) == (12, [], 0)
+
+
 def test_an_answer_in_between_is_no_row() -> None:
     for _ in range(12):
         told_user()
@@ -153,10 +187,9 @@ def test_a_paused_template_is_reported_by_the_sender_and_by_the_watch() -> None:
     user = told_user()
     result = send(ScriptedBackend(Refused(Scope.TEMPLATE, "132001")))
     assert (result.status, result.exit_code) == (SendStatus.PAUSED, 5)
-    watch = watch_sending(backend="scripted", max_age=HOUR)
+    watch = watch_sending(backend=ScriptedBackend(), max_age=HOUR)
     assert not watch.is_good
-    assert watch.paused
-    assert "template engagement.goodbye.self_select" in watch.paused.reason
+    assert [channel.scope for channel in watch.pauses] == ["engagement.goodbye.self_select/pt-br"]
     assert goodbye_of(user).status == "pending"
 
 
@@ -174,3 +207,20 @@ def test_the_longer_pause_counts_and_is_returned() -> None:
     long = pause_sending(backend="scripted", until=now + 2 * HOUR, reason="long", now=now)
     short = pause_sending(backend="scripted", until=now + MINUTE, reason="short", now=now)
     assert short == long
+
+
+def test_a_sender_writes_the_metrics_while_a_pass_lasts(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path
+) -> None:
+    path = tmp_path / "engagement.prom"
+    settings.ENGAGEMENT_METRICS_FILE = str(path)
+    monkeypatch.setattr("engagement.services.delivery.sender.METRICS_SECONDS", 0.0)
+    told_user()
+    seen: list[bool] = []
+
+    def look(_message: OutgoingMessage) -> Accepted:
+        seen.append(path.exists())
+        return Accepted()
+
+    send(ScriptedBackend(look))
+    assert seen == [True]

@@ -114,6 +114,7 @@ def test_a_database_that_is_away_leaves_the_former_file(path: Path, monkeypatch:
 def test_the_alert_rules_ask_for_metrics_that_exist(path: Path) -> None:
     now = database_now()
     run_command("run_engagement_daily")
+    queue_for(make_user(), MessageType.WELCOME, status=MessageStatus.SENT, claimed_at=now, sent_at=now)
     pause_sending(backend="console", until=now + HOUR, reason="x", now=now)
     write_metrics()
     names = {name for name, *_ in samples(path)}

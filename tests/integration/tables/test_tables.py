@@ -117,6 +117,8 @@ COLUMNS: Final = {
         "paused_until timestamp with time zone null",
         "pause_reason text null",
         "next_slot_at timestamp with time zone null",
+        "slowed_until timestamp with time zone null",
+        "resumed_at timestamp with time zone null",
         "updated_at timestamp with time zone",
     },
 }
@@ -289,7 +291,10 @@ TIMES: Final = {
         ),
     ),
     "engagement_job_runs": ("job_run", ("now", "started_at", "last_seen_at", "finished_at")),
-    "engagement_sending_channels": ("channel", ("paused_until", "next_slot_at", "updated_at")),
+    "engagement_sending_channels": (
+        "channel",
+        ("paused_until", "next_slot_at", "slowed_until", "resumed_at", "updated_at"),
+    ),
 }
 RANGES: Final = {
     f"{prefix}_{column}_in_range": (table, column)

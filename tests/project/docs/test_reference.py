@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,7 @@ from engagement.management.base import WRONG_ARGUMENTS
 from engagement.message_backends.base import Refused, Scope
 from engagement.models import MessageType
 from engagement.services.delivery import result as delivery_result
+from engagement.services.delivery.channels import pause_sending, slow_down
 from engagement.services.delivery.settings import delivery_settings
 from engagement.services.job.result import EXIT_CODE_SAFETY_LIMIT, EXIT_CODES, SIGNAL_BASE
 from engagement.services.resilience.stop import STOP_SIGNALS
@@ -132,8 +134,11 @@ def privacy() -> dict[str, Outcome]:
 
 
 def sending() -> dict[str, Outcome]:
-    """What the sender prints about a message that is refused."""
-    queue_for(make_user(), MessageType.REPLY, scheduled_for=timezone.now())
+    """What the sender prints about a message that is refused, and its check about a pause and a wait."""
+    now, later = timezone.now(), timezone.now() + timedelta(hours=1)
+    queue_for(make_user(), MessageType.REPLY, scheduled_for=now)
+    pause_sending(backend="api:assistant", until=later, reason="a test", now=now)
+    slow_down(backend="api:assistant", until=later, now=now)
     with override_settings(ENGAGEMENT_MESSAGE_BACKEND=f"{__name__}.RefusingBackend"):
         return {name: run_command(name, "--json") for name in ("send_messages", "check_sending")}
 

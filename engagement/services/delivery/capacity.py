@@ -1,0 +1,78 @@
+"""What can be sent at the pace: whether messages are late, and whether all goodbyes leave in time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from engagement.conf import engagement_settings
+from engagement.models import MessageType
+from engagement.selectors import deliveries
+from engagement.sending_hours import messages_that_fit
+from engagement.services.delivery.settings import LEASES_PER_SECOND, delivery_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime, timedelta
+
+    from engagement.message_backends.base import MessageBackend
+    from engagement.services.delivery.settings import DeliverySettings
+
+FEWEST_COUNTED: Final = 10
+"""The pace is measured over the time of at least so many messages."""
+KEEPS_PACE: Final = 0.5
+"""The share of the possible messages that must have been sent: some are refused, and calls take time."""
+
+
+def interval_of(backend: MessageBackend | None, delivery: DeliverySettings) -> timedelta:
+    """The time between two messages, by the settings or the backend's own. None: clients of the API send."""
+    return delivery.interval(default_rate=backend.rate_per_second if backend else LEASES_PER_SECOND)
+
+
+def late_since(*, backend: MessageBackend | None, max_age: timedelta, now: datetime) -> datetime | None:
+    """When the oldest message came due that has waited for longer than `max_age` without need; else None.
+
+    Messages wait for their turn as long as others leave at the pace. Replies go first and need not wait.
+    """
+    delivery = delivery_settings()
+    replies = [kind for kind in delivery.types if kind == MessageType.REPLY]
+    others = [kind for kind in delivery.types if kind != MessageType.REPLY]
+    late = [due_at for kinds in (replies, others) if (due_at := _overdue(kinds, max_age, now=now))]
+    if late and _keeps_pace(interval_of(backend, delivery), max_age, delivery.types, now=now):
+        return _overdue(replies, max_age, now=now)
+    return min(late, default=None)
+
+
+def _overdue(types: Sequence[MessageType], max_age: timedelta, *, now: datetime) -> datetime | None:
+    due_at = deliveries.oldest_due_at(types, now=now)
+    return due_at if due_at and now - due_at > max_age else None
+
+
+def _keeps_pace(
+    interval: timedelta, max_age: timedelta, types: Sequence[MessageType], *, now: datetime
+) -> bool:
+    """Whether about as many messages have left lately as the pace allows."""
+    if not interval:
+        return False
+    period = max(max_age, FEWEST_COUNTED * interval)
+    return deliveries.claimed_since(now - period, types=types) >= KEEPS_PACE * (period / interval)
+
+
+def queue_hint(backend: MessageBackend | None) -> str | None:
+    """A sentence if more goodbyes are queued than can be sent before their wait ends, else None.
+
+    Reads alone. Raises a DatabaseError as Django does.
+    """
+    delivery = delivery_settings()
+    queued = deliveries.count_pending_goodbyes()
+    fit = messages_that_fit(
+        within=engagement_settings().policy.goodbye_wait,
+        hours=delivery.hours,
+        seconds_per_message=interval_of(backend, delivery).total_seconds(),
+        daily_cap=delivery.daily_cap,
+    )
+    if fit is None or queued <= fit:
+        return None
+    return (
+        f"{queued:,} goodbyes are queued, but only about {fit:,} can be sent before their wait ends; the"
+        " others will be cancelled. Raise the rate or the cap, or lower ENGAGEMENT_MAX_GOODBYES_PER_RUN."
+    )
