@@ -144,7 +144,12 @@ def test_a_sender_that_sleeps_until_its_slot_wakes_when_sending_is_resumed(
     settings.ENGAGEMENT_SEND_RATE_PER_SECOND = "1000"
     told_user()
     slow_down(backend="scripted", until=database_now() + HOUR, now=database_now())
-    monkeypatch.setattr(
-        StopRequest, "wait", lambda _stop, _seconds: resume_sending(backend="scripted", now=database_now())
-    )
+    waits: list[float] = []
+
+    def wait(_stop: StopRequest, seconds: float) -> None:
+        waits.append(seconds)
+        resume_sending(backend="scripted", now=database_now())
+
+    monkeypatch.setattr(StopRequest, "wait", wait)
     assert send().counts.sent == 1
+    assert max(waits) <= 60
