@@ -25,9 +25,9 @@ _LISTS: Final = {
 
 
 def list_url(name: str, **filters: Any) -> str:
-    """The list with these filters, as its query names them."""
+    """The list with these filters, as its query names them; a filter may have several values."""
     url = reverse(f"admin:engagement_{_LISTS[name]}_changelist")
-    return f"{url}?{urlencode(filters)}" if filters else url
+    return f"{url}?{urlencode(filters, doseq=True)}" if filters else url
 
 
 def users_in_state(state: State) -> str:
@@ -43,7 +43,7 @@ def messages_with(status: MessageStatus) -> str:
     return list_url("messages", status__exact=status.value)
 
 
-def transitions_between(first: date, last: date, **filters: str) -> str:
+def transitions_between(first: date, last: date, **filters: str | list[str]) -> str:
     """The transitions from the first day to the last, in the active time zone."""
     days = {"created_at_from": first.isoformat(), "created_at_to": last.isoformat()}
     return list_url("transitions", **days, **filters)
@@ -64,9 +64,9 @@ def message_url(message_id: UUID | str) -> str:
     return reverse("admin:engagement_engagementmessage_change", args=(message_id,))
 
 
-def manual_actions_on(user_id: UUID) -> str:
-    """The list of manual actions on a user."""
-    return f"{reverse('admin:admin_logentry_changelist')}?object_id__exact={user_id}"
+def manual_actions_on(row_id: UUID | str) -> str:
+    """The list of manual actions on a user or another row."""
+    return f"{reverse('admin:admin_logentry_changelist')}?{urlencode({'object_id__exact': str(row_id)})}"
 
 
 def run_url(job_id: UUID) -> str:

@@ -159,7 +159,7 @@ def weekly_chart(transitions: Sequence[DailyTransitions], *, now: datetime) -> C
         rows=[
             Row(
                 label,
-                links.transitions_between(week[0], week[-1], from_state__exact=State.GOODBYE_SENT.value),
+                _url_of_week(transitions, week),
                 [
                     (number_text(sum(count)), ""),
                     *((number_text(part), percent_text(part, sum(count))) for part in count),
@@ -189,15 +189,19 @@ def goodbye_bars(transitions: Sequence[DailyTransitions], *, now: datetime) -> l
 
 
 def outcomes_of(transitions: Iterable[DailyTransitions]) -> Counter[str]:
-    """How many goodbyes ended in each way. A timeout that was undone is none."""
+    """How many goodbyes ended in each way: not those that were undone, nor by a timeout that was undone."""
     counts: Counter[str] = Counter()
     for group in transitions:
-        if group.from_state == State.GOODBYE_SENT:
-            counts[MANUAL if group.is_manual else _outcome_of(group, group.trigger)] += group.number
-        elif group.trigger == Trigger.RUN_UNDONE and group.to_state == State.GOODBYE_SENT:
+        if _undoes_timeouts(group):
             # A run ends goodbyes by timeout only. The timeout may be older than the days shown.
             counts[_outcome_of(group, Trigger.GOODBYE_TIMEOUT)] -= group.number
+        elif group.from_state == State.GOODBYE_SENT and group.trigger != Trigger.RUN_UNDONE:
+            counts[MANUAL if group.is_manual else _outcome_of(group, group.trigger)] += group.number
     return +counts
+
+
+def _undoes_timeouts(group: DailyTransitions) -> bool:
+    return group.trigger == Trigger.RUN_UNDONE and group.to_state == State.GOODBYE_SENT
 
 
 def _outcome_of(group: DailyTransitions, trigger: str) -> str:
@@ -208,6 +212,15 @@ def _outcome_of(group: DailyTransitions, trigger: str) -> str:
 def _rates(transitions: Iterable[DailyTransitions], week: Sequence[date]) -> list[int]:
     counts = outcomes_of(group for group in transitions if week[0] <= group.day <= week[-1])
     return [sum(counts[outcome] for outcome in outcomes) for _title, outcomes, _color in WEEKLY_RATES]
+
+
+def _url_of_week(transitions: Iterable[DailyTransitions], week: Sequence[date]) -> str:
+    """The list of the goodbyes that ended; none where timeouts were undone, which the list has too."""
+    if any(_undoes_timeouts(group) for group in transitions if week[0] <= group.day <= week[-1]):
+        return ""
+    triggers = [trigger.value for trigger in Trigger if trigger != Trigger.RUN_UNDONE]
+    from_state = State.GOODBYE_SENT.value
+    return links.transitions_between(week[0], week[-1], trigger__exact=triggers, from_state__exact=from_state)
 
 
 def _url_of(outcome: str, days: Sequence[date]) -> str:

@@ -198,6 +198,30 @@ def test_undone_timeout_is_not_an_outcome(viewer: Client) -> None:
 
 
 @freeze_time(LATER)
+def test_goodbye_that_was_undone_has_not_ended(viewer: Client) -> None:
+    manual, replied = make_users(2, "goodbye_sent")
+    bring_back(user_id=manual.user_id, performed_by="grace", now=NOW)
+    transition_state(user_id=replied.user_id, trigger=Trigger.GOODBYE_RESPONSE_2, now=NOW)
+    make_users(3, "silent")
+    undo(run_job().job_id)
+    assert [bar.share for bar in context(viewer)["goodbyes"]] == ["50%", "50%"]
+    week = context(viewer)["weeks"].rows[0]
+    assert week.cells[0] == ("2", "")
+    assert {row.user_id for row in rows_of(viewer, week.url)} == {manual.user_id, replied.user_id}
+
+
+@freeze_time(LATER)
+def test_week_with_undone_timeouts_has_no_list(viewer: Client) -> None:
+    make_users(2, "goodbye_sent")
+    bring_back(user_id=make_user("goodbye_sent").user_id, performed_by="grace", now=NOW)
+    undo(run_job().job_id)
+    week, earlier = context(viewer)["weeks"].rows[:2]
+    assert (week.cells[0], week.url) == (("1", ""), "")
+    assert f'<th scope="row">{week.title}</th>' in text_of(viewer, DASHBOARD)
+    assert rows_of(viewer, earlier.url) == []
+
+
+@freeze_time(LATER)
 def test_undone_timeout_that_is_older_than_the_days_shown_counts_as_zero(viewer: Client) -> None:
     make_user("goodbye_sent")
     undo(run_job().job_id)
