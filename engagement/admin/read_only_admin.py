@@ -11,10 +11,12 @@ from django.contrib.admin import ShowFacets, display
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import BadRequest, FieldDoesNotExist, ValidationError
 from django.db.models import DateTimeField
+from django.http import HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
+from engagement.admin import links
 from engagement.admin.change_list import BoundedPaginator, OrderedChangeList
 from engagement.admin.export_view import ExportAdmin
 from engagement.admin.filters import filter_summary, now_of
@@ -87,6 +89,13 @@ class ReadOnlyAdmin(ExportAdmin):
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         return self._with_now(request, self.columns or super().get_list_display(request))
 
+    def get_list_display_links(self, request: HttpRequest, list_display: Sequence[Any]) -> Any:
+        """The columns that lead to the page of a row, by name: a column may be a function."""
+        names = super().get_list_display_links(request, list_display) or ()
+        return [
+            name for name in list_display if name in names or getattr(name, "__name__", "") in names
+        ] or None
+
     def _with_now(self, request: HttpRequest, columns: Iterable[Any]) -> list[Any]:
         """The columns. Those that depend on the time get the time of the request."""
         now = now_of(request)
@@ -141,7 +150,7 @@ class ReadOnlyAdmin(ExportAdmin):
     ) -> tuple[QuerySet[Any], bool]:
         """The rows of the users found by id or address. Both searches use an index."""
         term = search_term.strip()
-        if not term:
+        if not (term and self.search_fields):
             return queryset, False
         return queryset.filter(**{f"{self.user_column}__in": self._found_users(request, term)}), False
 
@@ -193,6 +202,15 @@ class ReadOnlyAdmin(ExportAdmin):
         # Support actions are in the history of the user. The history page of another row would be empty.
         context["show_history"] = False
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def history_view(
+        self,
+        request: HttpRequest,  # noqa: ARG002  the admin's interface
+        object_id: str,
+        extra_context: Any = None,  # noqa: ARG002
+    ) -> HttpResponse:
+        """Lead to the list of manual actions, which shows them masked and translated."""
+        return HttpResponseRedirect(links.manual_actions_on(object_id))
 
     def chosen(self, request: HttpRequest, rows: QuerySet[Any]) -> list[Any]:
         """The selected rows. None, with a message, if there are too many or all have left the list."""

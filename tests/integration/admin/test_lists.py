@@ -66,6 +66,12 @@ def test_list_and_page_are_shown_with_times_in_utc(viewer: Client, model: type[M
 
 @pytest.mark.usefixtures("one_of_each")
 @pytest.mark.parametrize("model", MODELS)
+def test_list_leads_to_the_page_of_each_row(viewer: Client, model: type[Model]) -> None:
+    assert f'href="{page_url(model._default_manager.get())}' in text_of(viewer, list_url(model))
+
+
+@pytest.mark.usefixtures("one_of_each")
+@pytest.mark.parametrize("model", MODELS)
 def test_rows_cannot_be_added_changed_or_deleted(admin_client: Client, model: type[Model]) -> None:
     row = model._default_manager.get()
     before = model._default_manager.values().get()

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from django.contrib import admin
 
-from engagement.models import EngagementMessage, MessageType
-from tests.factories import make_run, make_user, queue_for
+from engagement.models import EngagementMessage, MessageType, SendingChannel
+from engagement.services.api_tokens import make_token
+from engagement.services.delivery.channels import pause_sending
+from tests.factories import NOW, make_run, make_user, queue_for
 from tests.integration.admin.pages import MODELS, list_url, page_url, rows_of
 
 if TYPE_CHECKING:
@@ -38,6 +41,16 @@ pytestmark = pytest.mark.django_db
 def test_list_answers_any_query(viewer: Client, query: dict[str, str], code: int) -> None:
     queue_for(make_user(), MessageType.WELCOME)
     assert viewer.get(list_url(EngagementMessage), query).status_code == code
+
+
+def test_every_list_answers_a_search(admin_client: Client) -> None:
+    make_token(client="assistant", scopes=["send"], now=NOW)
+    pause_sending(backend="console", until=NOW, reason="test", now=NOW)
+    for model in admin.site._registry:
+        for term in ("x", str(make_user().user_id)):
+            response = admin_client.get(list_url(model), {"q": term}, follow=True)
+            assert response.status_code == 200, model
+    assert len(rows_of(admin_client, SendingChannel, q="x")) == 1
 
 
 @pytest.mark.parametrize("zone", ["America/Sao_Paulo", "Asia/Tokyo"])
