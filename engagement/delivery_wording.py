@@ -135,8 +135,8 @@ def pause_sentence(channel: SendingChannel, *, date: DateFormat = date_text) -> 
     )
     return fill(
         template,
-        scope=channel.scope,
-        backend=channel.backend,
+        scope=redact(channel.scope),
+        backend=redact(channel.backend),
         until=until_text(channel.paused_until or WITHOUT_END, date=date),
         reason=redact(channel.pause_reason or _("no reason given")),
     )

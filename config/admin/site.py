@@ -88,7 +88,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     accounts = [
         _list(request, _("Accounts"), icon="badge", model="auth.user"),
         _list(request, _("Groups"), icon="group", model="auth.group"),
-        _list(request, _("API tokens"), icon="key", model="engagement.apitoken"),
+        _list(request, _("API tokens"), icon="key", model="engagement.apitoken", or_if="manage_api_tokens"),
     ]
     groups: list[dict[str, Any]] = [{"items": _allowed(lists)}]
     if allowed := _allowed(accounts):
@@ -107,9 +107,13 @@ def _manual_actions(request: HttpRequest) -> dict[str, Any] | None:
     }
 
 
-def _list(request: HttpRequest, title: str, *, icon: str, model: str) -> dict[str, Any] | None:
+def _list(
+    request: HttpRequest, title: str, *, icon: str, model: str, or_if: str = ""
+) -> dict[str, Any] | None:
+    """The link to a list, for accounts that may see it. Another permission may be enough."""
     app, name = model.split(".")
-    if not request.user.has_perm(f"{app}.view_{name}"):
+    codenames = [f"view_{name}", *filter(None, [or_if])]
+    if not any(request.user.has_perm(f"{app}.{codename}") for codename in codenames):
         return None
     return {"title": title, "icon": icon, "link": reverse(f"admin:{app}_{name}_changelist")}
 

@@ -21,6 +21,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from engagement.admin.filters import now_of
+from engagement.admin.masking import visibility_for
 from engagement.admin.read_only_admin import ReadOnlyAdmin
 from engagement.formatting import number_text
 from engagement.selectors.user_history import has_profile
@@ -172,16 +173,17 @@ class SupportActionsAdmin(ReadOnlyAdmin):
         row = self.get_queryset(request).filter(pk=row_id).first()
         if row is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, str(row_id))
-        back = self.back_url(row)
+        back = self.back_url(request, row)
         if request.method == "POST":
             self.perform(request, action, [row])
             return HttpResponseRedirect(back)
         return self.confirm(request, action, [row], back=back)
 
-    def back_url(self, row: Any) -> str:
-        """The user's page, or the row's own page if the user has no profile."""
+    def back_url(self, request: HttpRequest, row: Any) -> str:
+        """The user's page, or the row's own page if the user has none that the staff account may see."""
         user_id = self.user_id_of(row)
-        model, key = ("userprofile", user_id) if has_profile(user_id) else (self.opts.model_name, row.pk)
+        has_page = visibility_for(request).users and has_profile(user_id)
+        model, key = ("userprofile", user_id) if has_page else (self.opts.model_name, row.pk)
         return reverse(f"{self.admin_site.name}:engagement_{model}_change", args=(key,))
 
     def confirm(

@@ -9,8 +9,7 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.utils import translation
 
-from engagement.admin import logged_sentences as logged
-from engagement.admin.logged_sentences import english
+from engagement.admin.logged_sentences import exported
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -56,13 +55,11 @@ def record_export(
         rows=rows,
         complete=is_complete,
     )
-    end = "" if is_complete else " The export was interrupted."
-    exported = english(logged.EXPORTED, number=rows, list=name)
     LogEntry.objects.create(
         user_id=account.pk,
         content_type=ContentType.objects.get_for_model(model),
         object_repr=name,
         action_flag=CHANGE,
-        change_message=f"{exported} {filters}".rstrip() + end,
+        change_message=exported(rows=rows, name=name, filters=filters, is_complete=is_complete),
         action_time=now,
     )

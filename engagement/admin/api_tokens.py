@@ -83,8 +83,12 @@ class ApiTokenAdmin(SupportActionsAdmin):
     def useful_actions(self, row: ApiToken) -> Collection[SupportAction]:
         return () if row.revoked_at else self.support_actions
 
-    def back_url(self, row: ApiToken | None = None) -> str:  # noqa: ARG002
+    def back_url(self, request: HttpRequest, row: ApiToken | None = None) -> str:  # noqa: ARG002
         return reverse(f"{self.admin_site.name}:engagement_apitoken_changelist")
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        # Making and revoking tokens leads to the list.
+        return super().has_view_permission(request, obj) or self.has_add_permission(request)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
         return bool(request.user.has_perm(PERMISSION))
@@ -102,7 +106,7 @@ class ApiTokenAdmin(SupportActionsAdmin):
             "opts": self.opts,
             "form": form,
             "secret": secret,
-            "back": self.back_url(),
+            "back": self.back_url(request),
         }
         response = TemplateResponse(request, "engagement/make_token.html", context)
         response["Cache-Control"] = "no-store"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import re
 from datetime import UTC, datetime
+from html import unescape
 from io import StringIO
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.db.models import Q
 from django.utils.html import strip_tags
+from django.utils.safestring import SafeString
 
 from engagement.local_times import ShownTime
 
@@ -77,7 +79,12 @@ def cell(value: object) -> str:
         return value.astimezone(UTC).isoformat()
     if value is None or isinstance(value, int):
         return "" if value is None else str(value)
-    return FORMULA_BEGINS.sub("'", strip_tags(str(value)))
+    return FORMULA_BEGINS.sub("'", plain_text(str(value)))
+
+
+def plain_text(text: str) -> str:
+    """HTML without its tags. A text that is not marked as HTML may contain what looks like one."""
+    return unescape(strip_tags(text)) if isinstance(text, SafeString) else text
 
 
 def _written(lines: Iterable[Iterable[str]]) -> str:

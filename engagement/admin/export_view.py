@@ -8,18 +8,15 @@ from typing import TYPE_CHECKING, Any, cast
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import label_for_field, lookup_field
 from django.core.exceptions import BadRequest, PermissionDenied
-from django.http import StreamingHttpResponse
+from django.http import HttpResponseRedirect, StreamingHttpResponse
 from django.urls import path
 from django.utils import translation
-from django.utils.decorators import method_decorator
-from django.utils.html import strip_tags
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST
 from unfold.admin import ModelAdmin
 
 from engagement.admin.admin_log import record_export
-from engagement.admin.export import ExportColumn, csv_chunks, in_chunks
+from engagement.admin.export import ExportColumn, csv_chunks, in_chunks, plain_text
 from engagement.admin.filters import filter_summary, now_of
 from engagement.privacy import redact
 
@@ -58,11 +55,13 @@ class ExportAdmin(ModelAdmin):
         url = path("export/", self.admin_site.admin_view(self.export_view), name=name)
         return [url, *super().get_urls()]
 
-    @method_decorator(require_POST)
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
         """All rows that the list has with the filters and the search of the URL."""
         if not (self.export_order and self.has_view_permission(request)):
             raise PermissionDenied
+        if request.method != "POST":
+            # The login leads back to here, but without the form.
+            return HttpResponseRedirect(f"../?{request.GET.urlencode()}")
         try:
             changelist = self.get_changelist_instance(request)
         except IncorrectLookupParameters as error:
@@ -71,7 +70,7 @@ class ExportAdmin(ModelAdmin):
         search = f" Searched for {redact(changelist.query)}." if changelist.query else ""
         # The log has one language.
         with translation.override("en"):
-            filters = strip_tags(filter_summary(changelist, extra_lookups=self.extra_lookups))
+            filters = plain_text(filter_summary(changelist, extra_lookups=self.extra_lookups))
         return self.export(request, chunks, filters=f"{filters}{search}".strip())
 
     def export(

@@ -16,20 +16,22 @@ from engagement.admin.action_views import SupportActionsAdmin
 from engagement.admin.export import ExportColumn
 from engagement.admin.filters import DayRangeFilter, PersonFilter, RunFilter
 from engagement.admin.labels import STATE_COLORS, badge
-from engagement.admin.masking import may_see_contacts, shown_metadata, shown_text
+from engagement.admin.masking import column, may_see_contacts, shown_metadata, shown_text
 from engagement.admin.rows_of_users import RowsOfUsersAdmin
 from engagement.admin.support_actions import RESUME
+from engagement.delivery_wording import until_text
 from engagement.local_times import shown_time
 from engagement.models import EngagementStateTransition, SendingChannel
 from engagement.selectors.audit_log import with_undoing
+from engagement.services.delivery.channels import WITHOUT_END
 from engagement.states import State, Trigger
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection, Iterable
     from datetime import datetime
 
     from django.db.models import QuerySet
-    from django.http import HttpRequest
+    from django.http import HttpRequest, HttpResponse
 
     from engagement.admin.action_views import SupportAction
 
@@ -99,21 +101,51 @@ class EngagementStateTransitionAdmin(RowsOfUsersAdmin):
 class SendingChannelAdmin(SupportActionsAdmin):
     """Pauses and the pace of each backend, and the pauses of its templates."""
 
-    list_display = ("backend", "scope", "paused_until", "pause_reason", "next_slot_at", "updated_at")
+    columns = ("backend", "scope", "paused_until", "pause_reason", "next_slot_at", "updated_at")
     ordering = ("backend", "scope")
     extra_lookups = ()
     support_actions = (RESUME,)
     lines = (
-        *("backend", "scope", "paused_until", "next_slot_at", "slowed_until", "resumed_at", "updated_at"),
-        "id",
+        *("backend", "scope", "paused_until", "pause_reason"),
+        *("next_slot_at", "slowed_until", "resumed_at", "updated_at", "id"),
     )
-    masked_lines = (("pause_reason", shown_text),)
+
+    def _with_now(self, request: HttpRequest, columns: Iterable[Any]) -> list[Any]:
+        own: dict[str, Callable[[Any], str | None]] = {
+            name: column(name, shown_text, request=request) for name in ("backend", "scope", "pause_reason")
+        }
+        own["paused_until"] = _paused_until
+        names = list(columns)
+        shown = super()._with_now(request, names)
+        return [own.get(name, value) for name, value in zip(names, shown, strict=True)]
+
+    def row_name(self, request: HttpRequest, row: SendingChannel) -> str:
+        return shown_text(str(row), unmasked=may_see_contacts(request))
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        name = context["original"].shown_name = self.row_name(request, context["original"])
+        context |= {"title": name, "subtitle": None}
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def perform(self, request: HttpRequest, action: SupportAction, rows: Collection[Any]) -> None:
+        """Act once on each backend: the pauses of a backend end together."""
+        super().perform(request, action, {row.backend: row for row in rows}.values())
 
     def useful_actions(self, row: SendingChannel) -> Collection[SupportAction]:
         return self.support_actions if row.paused_until else ()
 
-    def back_url(self, row: SendingChannel) -> str:  # noqa: ARG002
+    def back_url(self, request: HttpRequest, row: SendingChannel) -> str:  # noqa: ARG002
         return reverse(f"{self.admin_site.name}:engagement_sendingchannel_changelist")
 
     def order_help(self, request: HttpRequest) -> str:  # noqa: ARG002
         return _("By backend.")
+
+
+@display(description=gettext_lazy("paused until"))
+def _paused_until(row: SendingChannel) -> str | None:
+    until = row.paused_until
+    if until is None:
+        return None
+    return until_text(until) if until >= WITHOUT_END else shown_time(until)

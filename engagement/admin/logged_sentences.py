@@ -10,6 +10,8 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_noop, ngettext, override
 
 from engagement.formatting import number_text
@@ -17,7 +19,7 @@ from engagement.models import MessageType
 from engagement.selectors.user_search import MARKED_AS_ACTIVE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 def ngettext_noop(one: str, many: str) -> tuple[str, str]:
@@ -38,12 +40,24 @@ RETRIED: Final = gettext_noop("Retried message {id} ({type}).")
 ARRIVED: Final = gettext_noop("Resolved as arrived: message {id} ({type}).")
 NOT_ARRIVED: Final = gettext_noop("Resolved as not arrived: message {id} ({type}).")
 RESUMED: Final = gettext_noop("Resumed sending by {backend}.")
-RUN_UNDONE: Final = gettext_noop("Undone for {number} users; {cancelled} unsent goodbyes cancelled.")
-EXPORTED: Final = gettext_noop("Exported {number} rows of the list {list}.")
-EXPORTED_SOME: Final = gettext_noop("Exported {number} rows of the list {list}. {filters}")
+RUN_UNDONE: Final = ngettext_noop(
+    "Undone for {number} user; unsent goodbyes cancelled: {cancelled}.",
+    "Undone for {number} users; unsent goodbyes cancelled: {cancelled}.",
+)
+EXPORTED: Final = ngettext_noop(
+    "Exported {number} row of the list {list}.", "Exported {number} rows of the list {list}."
+)
+EXPORTED_SOME: Final = ngettext_noop(
+    "Exported {number} row of the list {list}. {filters}",
+    "Exported {number} rows of the list {list}. {filters}",
+)
 """The filters stay as they are in the log: in English."""
+INTERRUPTED: Final = gettext_noop("The export was interrupted.")
+"""Follows one of the sentences of an export."""
 TOKEN_MADE: Final = gettext_noop("Made.")
 TOKEN_REVOKED: Final = gettext_noop("Revoked.")
+LINK_MADE: Final = gettext_noop("Made a one-time link.")
+LINK_SENT: Final = gettext_noop("Sent a one-time link by mail.")
 
 SENTENCES: Final = (
     MARKED_AS_ACTIVE,
@@ -61,32 +75,65 @@ SENTENCES: Final = (
     EXPORTED_SOME,
     TOKEN_MADE,
     TOKEN_REVOKED,
+    LINK_MADE,
+    LINK_SENT,
 )
+FORMER: Final = (("Undone for {number} users; {cancelled} unsent goodbyes cancelled.", RUN_UNDONE),)
+"""Forms that tables still have, each with the sentence of today."""
+
+_COUNTS: Final = ("number", "cancelled")
+_PLACES: Final = {
+    **dict.fromkeys(_COUNTS, r"\d[\d,]{0,20}"),
+    "id": r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+    "list": r"[^.]+?",
+}
+"""What a place of a sentence may contain, as a regular expression; the others may contain anything."""
 
 
 def english(sentence: str | tuple[str, str], *, number: int = 1, **values: object) -> str:
     """The sentence as the log stores it."""
     template = sentence if isinstance(sentence, str) else sentence[number != 1]
     with override("en"):
-        return template.format(number=number_text(number), **values)
+        shown = {name: _shown_value(value) for name, value in values.items()}
+        return template.format(number=number_text(number), **shown)
 
 
-def shown_sentence(stored: str) -> str:
-    """A stored sentence in the active language."""
+def _shown_value(value: object) -> str:
+    return number_text(value) if isinstance(value, int) else str(value)
+
+
+def exported(*, rows: int, name: str, filters: str, is_complete: bool) -> str:
+    """The sentences of an export as the log stores them. The name of the list is in English."""
+    sentence = EXPORTED_SOME if filters else EXPORTED
+    text = english(sentence, number=rows, list=name, filters=filters)
+    return text if is_complete else f"{text} {INTERRUPTED}"
+
+
+def shown_sentence(stored: str, *, show_message: Callable[[str], str] = str) -> str:
+    """A stored sentence in the active language. `show_message` shows the id of a message, perhaps as HTML."""
+    before, interrupted, after = stored.rpartition(f" {INTERRUPTED}")
+    if interrupted and not after:
+        return f"{shown_sentence(before)} {gettext(INTERRUPTED)}"
     for pattern, sentence in _patterns():
         if found := pattern.fullmatch(stored):
-            return _translated(sentence, found.groupdict())
+            return _translated(sentence, found.groupdict(), show_message=show_message)
     return stored
 
 
-def _translated(sentence: str | tuple[str, str], values: dict[str, str]) -> str:
-    number = int(values.pop("number", "1").replace(",", ""))
-    if "list" in values:
-        values["list"] = gettext(values["list"])
+def _translated(
+    sentence: str | tuple[str, str], values: dict[str, str], *, show_message: Callable[[str], str]
+) -> str:
+    counts = {name: int(values[name].replace(",", "")) for name in _COUNTS if name in values}
+    values |= {name: number_text(count) for name, count in counts.items()}
+    if "id" in values:
+        values["id"] = show_message(values["id"])
+    if name := values.get("list"):
+        values["list"] = gettext(name)
     if values.get("type") in MessageType.values:
         values["type"] = str(MessageType(values["type"]).label).lower()
-    template = gettext(sentence) if isinstance(sentence, str) else ngettext(*sentence, number)
-    return template.format(number=number_text(number), **values)
+    template = gettext(sentence) if isinstance(sentence, str) else ngettext(*sentence, counts["number"])
+    is_html = any(isinstance(value, SafeString) for value in values.values())
+    return format_html(template, **values) if is_html else template.format(**values)
 
 
 @cache
@@ -95,7 +142,15 @@ def _patterns() -> tuple[tuple[re.Pattern[str], str | tuple[str, str]], ...]:
 
 
 def _all_patterns() -> Iterator[tuple[re.Pattern[str], str | tuple[str, str]]]:
-    for sentence in SENTENCES:
-        for form in (sentence,) if isinstance(sentence, str) else sentence:
-            escaped = re.escape(form).replace(r"\{number\}", r"(?P<number>\d[\d,]*)")
-            yield re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+?)", escaped)), sentence
+    forms = [
+        (form, sentence)
+        for sentence in SENTENCES
+        for form in ((sentence,) if isinstance(sentence, str) else sentence)
+    ]
+    for form, sentence in (*forms, *FORMER):
+        pattern = re.sub(r"\\\{(\w+)\\\}", _group, re.escape(form))
+        yield re.compile(pattern, re.DOTALL), sentence
+
+
+def _group(place: re.Match[str]) -> str:
+    return f"(?P<{place[1]}>{_PLACES.get(place[1], '.+?')})"

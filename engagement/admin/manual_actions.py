@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
+from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext
@@ -24,7 +25,7 @@ from engagement.admin.export import ExportColumn
 from engagement.admin.filters import DayRangeFilter, now_of
 from engagement.admin.labels import moment
 from engagement.admin.logged_sentences import shown_sentence
-from engagement.admin.masking import may_see_contacts, shown_address
+from engagement.admin.masking import may_see_contacts, shown_address, shown_text, visibility_for
 from engagement.admin.people.names import person_link, short_id
 from engagement.admin.read_only_admin import ReadOnlyAdmin
 from engagement.models import (
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
     from engagement.admin.change_list import QuickLink
+    from engagement.admin.masking import Visibility
 
 MODELS: Final = (
     UserProfile,
@@ -54,23 +56,20 @@ MODELS: Final = (
     ApiToken,
 )
 """What the team acts on, and exports."""
-_UUID: Final = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 
 
-def sentence_with_links(sentence: str, *, may_see_messages: bool) -> str:
-    """The sentence of an action. The message that it names is shown by a short id."""
-    found = _UUID.search(sentence)
-    if found is None:
-        return sentence
-    name = format_html('<span title="{}">{}</span>', found.group(), short_id(found.group()))
-    if may_see_messages:
-        name = format_html(
-            '<a class="engagement-link" href="{}" title="{}">{}</a>',
-            links.message_url(found.group()),
-            found.group(),
-            short_id(found.group()),
-        )
-    return format_html("{}{}{}", sentence[: found.start()], name, sentence[found.end() :])
+def shown_action(entry: LogEntry, *, visibility: Visibility) -> str:
+    """The sentence of an action. The message that it names is shown by a short id, perhaps with a link."""
+    sentence = shown_text(entry.change_message, unmasked=visibility.contacts)
+    return shown_sentence(sentence, show_message=partial(_message_name, is_linked=visibility.messages))
+
+
+def _message_name(message_id: str, *, is_linked: bool) -> str:
+    name = short_id(message_id)
+    if not is_linked:
+        return format_html('<span title="{}">{}</span>', message_id, name)
+    url = links.message_url(message_id)
+    return format_html('<a class="engagement-link" href="{}" title="{}">{}</a>', url, message_id, name)
 
 
 class AccountFilter(CheckboxFilter):
@@ -139,16 +138,13 @@ class ManualActionsAdmin(ReadOnlyAdmin):
             row.target_address = addresses.get(row.target_user) if row.target_user else None
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
-        unmasked = may_see_contacts(request)
-        may_see_messages = request.user.has_perm("engagement.view_engagementmessage")
+        visibility = visibility_for(request)
 
         def action(entry: LogEntry) -> str:
-            return sentence_with_links(
-                shown_sentence(entry.change_message), may_see_messages=may_see_messages
-            )
+            return shown_action(entry, visibility=visibility)
 
         def target(entry: LogEntry) -> str:
-            return _target(entry, unmasked=unmasked)
+            return _target(entry, visibility=visibility)
 
         action.short_description = _("action")  # type: ignore[attr-defined]  # for the admin
         target.short_description = _("on")  # type: ignore[attr-defined]
@@ -157,12 +153,16 @@ class ManualActionsAdmin(ReadOnlyAdmin):
 
     def export_columns(self, request: HttpRequest) -> list[ExportColumn]:
         unmasked = may_see_contacts(request)
+
+        def text(shown: str | None) -> str:
+            return shown_text(shown, unmasked=unmasked)
+
         return [
             ExportColumn(str(_("when")), lambda entry: entry.action_time),
             ExportColumn(str(_("who")), lambda entry: entry.user.get_username()),
-            ExportColumn(str(_("action")), lambda entry: shown_sentence(entry.change_message)),
-            ExportColumn(str(_("kind")), lambda entry: entry.content_type.model),
-            ExportColumn(str(_("ID")), lambda entry: entry.object_id),
+            ExportColumn(str(_("action")), lambda entry: shown_sentence(text(entry.change_message))),
+            ExportColumn(str(_("kind")), lambda entry: kind_with_id(entry.content_type_id).model),
+            ExportColumn(str(_("ID")), lambda entry: text(entry.object_id)),
             ExportColumn("WhatsApp", lambda entry: shown_address(entry.target_address, unmasked=unmasked)),
         ]
 
@@ -183,16 +183,17 @@ def _user_id(entry: LogEntry) -> UUID | None:
         return None
 
 
-def _target(entry: Any, *, unmasked: bool) -> str:
-    """The user by name, any other row by its kind; each with a link."""
+def _target(entry: Any, *, visibility: Visibility) -> str:
+    """The user by name, any other row by its kind, each with a link; of an export, the kind of the rows."""
     if entry.target_user:
-        return person_link(entry.target_user, entry.target_address, unmasked=unmasked)
+        return person_link(entry.target_user, entry.target_address, visibility=visibility)
     kind = kind_with_id(entry.content_type_id)
     if not entry.object_id:
-        return str(entry.object_repr)
+        return str(apps.get_model(kind.app_label, kind.model)._meta.verbose_name_plural)  # noqa: SLF001  documented by Django
     try:
-        url = reverse(f"admin:engagement_{kind.model}_change", args=(entry.object_id,))
-    except NoReverseMatch:
-        return str(entry.object_repr)
-    name = f"{kind.name} {short_id(entry.object_id)}"
-    return format_html('<a class="engagement-link" href="{}" title="{}">{}</a>', url, entry.object_id, name)
+        row_id = UUID(entry.object_id)
+    except ValueError:
+        return shown_text(entry.object_repr, unmasked=visibility.contacts)
+    url = reverse(f"admin:engagement_{kind.model}_change", args=(row_id,))
+    name = f"{kind.name} {short_id(row_id)}"
+    return format_html('<a class="engagement-link" href="{}" title="{}">{}</a>', url, row_id, name)

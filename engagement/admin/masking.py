@@ -26,6 +26,8 @@ class Visibility(NamedTuple):
     """What a staff account may see of a user. The pages do not read the rest."""
 
     contacts: bool
+    users: bool
+    """Whether the pages of users can be opened."""
     states: bool
     transitions: bool
     messages: bool
@@ -37,6 +39,7 @@ def visibility_for(request: HttpRequest) -> Visibility:
     may = request.user.has_perm
     return Visibility(
         contacts=may_see_contacts(request),
+        users=may("engagement.view_userprofile"),
         states=may("engagement.view_userengagementstate"),
         transitions=may("engagement.view_engagementstatetransition"),
         messages=may("engagement.view_engagementmessage"),

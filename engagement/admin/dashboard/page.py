@@ -94,6 +94,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     transitions = transitions_by_day(now=now)
     runs = list(latest_runs()[:RUNS_SHOWN])
     backlog = message_backlog(now=now)
+    sees_users = request.user.has_perm(VIEW_USERS)
     return context | {
         "status": status(
             runs=runs,
@@ -102,10 +103,10 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
             next_run_at=next_run_at(request),
             now=now,
         ),
-        "users_url": links.list_url("users") if request.user.has_perm(VIEW_USERS) else "",
+        "users_url": links.list_url("users") if sees_users else "",
         "search_help": user_admin.search_help(request),
-        "states": _states(),
-        "due": _due(now),
+        "states": _states(sees_users=sees_users),
+        "due": _due(now, sees_users=sees_users),
         "messages_waiting": _messages(backlog, now=now),
         "runs": _runs(runs, transitions, now=now),
         "runs_url": links.list_url("runs"),
@@ -117,9 +118,14 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _states() -> list[Tile]:
+def _states(*, sees_users: bool) -> list[Tile]:
     return [
-        Tile(str(state.label), count, url=links.users_in_state(state), identifier=_unlike(state))
+        Tile(
+            str(state.label),
+            count,
+            url=links.users_in_state(state) if sees_users else "",
+            identifier=_unlike(state),
+        )
         for state, count in users_by_state().items()
     ]
 
@@ -129,14 +135,14 @@ def _unlike(state: State) -> str:
     return "" if str(state.label) == state.value else state.value
 
 
-def _due(now: datetime) -> list[Tile]:
+def _due(now: datetime, *, sees_users: bool) -> list[Tile]:
     due = due_by_check(now=now, policy=engagement_settings().policy)
     return [
         Tile(
             str(DUE_LABELS[check.trigger]),
             count.next_run,
             _("%(number)s now") % {"number": number_text(count.now)},
-            links.users_due(check),
+            links.users_due(check) if sees_users else "",
             check.name,
         )
         for check, count in due.items()

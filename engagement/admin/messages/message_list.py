@@ -55,7 +55,8 @@ class ReasonFilter(CheckboxFilter):
         return sorted(reasons, key=lambda reason: reason[1])
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
-        reasons = self.value()
+        # A program may have stored a number as a reason. Nobody may find it out by guessing.
+        reasons = [reason for reason in self.value() or () if reason in OUTCOME_REASONS]
         return queryset.filter(outcome_reason__in=reasons) if reasons else queryset
 
 

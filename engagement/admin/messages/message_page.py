@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy
 from engagement.admin.labels import MESSAGE_COLORS, dated
 from engagement.admin.masking import shown_address, shown_json, shown_secret, shown_text
 from engagement.admin.messages.texts import error_text, message_text
-from engagement.admin.people.names import name_of_user, short_id
+from engagement.admin.people.names import link_to_user, short_id
 from engagement.delivery_wording import OUTCOME_REASONS, delivery_text
 from engagement.local_times import shown_time
 from engagement.models import MessageStatus, MessageType
@@ -39,8 +39,7 @@ class MessagePage(NamedTuple):
     """The context of the template."""
 
     kind: str
-    user_name: str
-    user_id: object
+    user: str
     status: str
     color: str
     headline: str
@@ -58,8 +57,7 @@ def message_page(message: EngagementMessage, *, now: datetime, visibility: Visib
     refusal = why_not_retry([message], now=now).get(message.pk) if _has_failed(message) else None
     return MessagePage(
         kind=message.get_message_type_display(),
-        user_name=name_of_user(message, unmasked=unmasked),
-        user_id=message.user_id,
+        user=link_to_user(message, visibility=visibility),
         status=message.get_status_display(),
         color=MESSAGE_COLORS.get(message.status, ""),
         headline=headline,
@@ -106,7 +104,7 @@ def _details(message: EngagementMessage, *, unmasked: bool) -> Iterator[tuple[st
     yield _("Message key"), shown_text(message.message_key, unmasked=unmasked)
     yield _("Parameters"), shown_json(message.message_params, unmasked=unmasked)
     yield _("Idempotency key"), shown_text(message.idempotency_key, unmasked=unmasked)
-    yield _("Backend"), message.backend or _("none yet")
+    yield _("Backend"), shown_text(message.backend, unmasked=unmasked) or _("none yet")
     if message.provider_message_id:
         yield _("Provider's message ID"), shown_secret(message.provider_message_id, unmasked=unmasked)
     if message.attempt_id:

@@ -9,8 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from engagement.admin import links
 from engagement.admin.labels import relative
-from engagement.admin.logged_sentences import shown_sentence
-from engagement.admin.manual_actions import sentence_with_links
+from engagement.admin.manual_actions import shown_action
 from engagement.admin.masking import shown_person, shown_text
 from engagement.admin.people.names import short_id
 from engagement.formatting import GOODBYE_NOTES, count_text
@@ -113,8 +112,7 @@ def _event(at: datetime, title: str, notes: Sequence[Note], *, now: datetime) ->
 
 def _action_event(entry: LogEntry, *, now: datetime, visibility: Visibility) -> Event:
     by = Note(_("by %(name)s") % {"name": entry.user.get_username()})
-    title = sentence_with_links(shown_sentence(entry.change_message), may_see_messages=visibility.messages)
-    return _event(entry.action_time, title, [by], now=now)
+    return _event(entry.action_time, shown_action(entry, visibility=visibility), [by], now=now)
 
 
 def _transition_event(

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
 
 from django.utils.html import format_html
+from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
 from engagement.admin import links
-from engagement.admin.masking import may_see_contacts
+from engagement.admin.masking import visibility_for
 from engagement.privacy import mask
 from engagement.selectors.people import addresses_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from uuid import UUID
 
     from django.http import HttpRequest
 
+    from engagement.admin.masking import Visibility
+
+MAX_LENGTH: Final = 30
+"""Of a name. Numbers and the ids of groups are shorter; other programs may have stored anything."""
 _SHOWS_A_DIGIT: Final = re.compile(r"\w")
 
 
@@ -31,16 +36,16 @@ def person_name(user_id: object, address: str | None, *, unmasked: bool) -> str:
     """The number, or its mask; a short id for a user whose address shows nothing."""
     address = (address or "").strip()
     name = re.split("[:@]", address, maxsplit=1)[0] if unmasked else mask(address)
+    name = Truncator(name).chars(MAX_LENGTH)
     return name if _SHOWS_A_DIGIT.search(name) else short_id(user_id)
 
 
-def person_link(user_id: object, address: str | None, *, unmasked: bool) -> str:
-    """The name with a link to the page of the user. The title has the whole id."""
-    name = person_name(user_id, address, unmasked=unmasked)
-    try:
-        url = links.user_url(UUID(str(user_id)))
-    except ValueError:
-        return name
+def person_link(user_id: UUID, address: str | None, *, visibility: Visibility) -> str:
+    """The name, with a link to the page of the user if the reader may open it. The title has the whole id."""
+    name = person_name(user_id, address, unmasked=visibility.contacts)
+    if not visibility.users:
+        return format_html('<span title="{}">{}</span>', user_id, name)
+    url = links.user_url(user_id)
     return format_html('<a class="engagement-link" href="{}" title="{}">{}</a>', url, user_id, name)
 
 
@@ -57,12 +62,17 @@ def name_of_user(row: Any, *, unmasked: bool) -> str:
     return person_name(row.user_id, _address(row), unmasked=unmasked)
 
 
+def link_to_user(row: Any, *, visibility: Visibility) -> str:
+    """The name of the user of a row, with a link if the reader may open the page of the user."""
+    return person_link(row.user_id, _address(row), visibility=visibility)
+
+
 def person_column(request: HttpRequest) -> Callable[[Any], str]:
     """The column with the user of a row."""
-    unmasked = may_see_contacts(request)
+    visibility = visibility_for(request)
 
     def user_link(row: Any) -> str:
-        return person_link(row.user_id, _address(row), unmasked=unmasked)
+        return link_to_user(row, visibility=visibility)
 
     user_link.short_description = _("user")  # type: ignore[attr-defined]  # for the admin
     return user_link

@@ -16,7 +16,7 @@ from engagement.admin import links
 from engagement.admin.export import ExportColumn
 from engagement.admin.filters import CheckFilter, DayRangeFilter, RunStatusFilter, now_of
 from engagement.admin.labels import RUN_COLORS, badge, run_status_text
-from engagement.admin.masking import may_see_contacts, visibility_for
+from engagement.admin.masking import visibility_for
 from engagement.admin.read_only_admin import ReadOnlyAdmin
 from engagement.admin.runs.run_report import run_report
 from engagement.admin.runs.undo_view import UNDO_PERMISSION, undo_command, undo_view
@@ -33,14 +33,6 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
     from django.urls import URLPattern
 
-_TITLES: Final = {
-    "counts_title": gettext_lazy("Counts per check"),
-    "errors_title": gettext_lazy("Users who failed"),
-    "times_title": gettext_lazy("Times"),
-    "settings_title": gettext_lazy("Options"),
-    "undo_title": gettext_lazy("Undo"),
-}
-"""The titles of the cards."""
 _COUNTS: Final = {
     "moved": gettext_lazy("moved"),
     "failed": gettext_lazy("failed"),
@@ -119,13 +111,13 @@ class EngagementJobRunAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         run = context["original"]
         run.shown_name = local_text(run.now)
-        report = run_report(run, now=now_of(request), unmasked=may_see_contacts(request))
+        may = visibility_for(request)
+        report = run_report(run, now=now_of(request), visibility=may)
         context |= {
             "report": report,
             "title": _("Run of %(date)s") % {"date": run.shown_name},
             "subtitle": None,
-            **_TITLES,
-            "moved_url": links.transitions_of_run(run.pk) if visibility_for(request).transitions else "",
+            "moved_url": links.transitions_of_run(run.pk) if may.transitions else "",
             "undo_url": self._undo_url(request, run),
             "undo_command": undo_command(run.pk),
         }

@@ -11,19 +11,21 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from engagement.admin import links
 from engagement.admin.labels import RUN_COLORS, run_status_text
-from engagement.admin.masking import shown_text
+from engagement.admin.masking import shown_person, shown_text
 from engagement.admin.people.names import person_name
 from engagement.formatting import count_text, duration_text, fill, number_text
 from engagement.local_times import shown_time
 from engagement.selectors.audit_log import undoings_of_run
 from engagement.selectors.job_runs import duration_of, status_of_run
 from engagement.selectors.people import addresses_of
+from engagement.selectors.user_search import account_names_among
 from engagement.states import CHECKS, SkipReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from engagement.admin.masking import Visibility
     from engagement.models import EngagementJobRun
 
 SKIPPED_TEXTS: Final = {
@@ -70,10 +72,10 @@ class Report(NamedTuple):
     undoings: Sequence[str]
 
 
-def run_report(run: EngagementJobRun, *, now: datetime, unmasked: bool) -> Report:
+def run_report(run: EngagementJobRun, *, now: datetime, visibility: Visibility) -> Report:
     """Everything about a run, in a constant number of queries."""
-    status = status_of_run(run, now=now)
-    errors = list(_failed_users(run.errors, unmasked=unmasked))
+    status, unmasked = status_of_run(run, now=now), visibility.contacts
+    errors = list(_failed_users(run.errors, visibility=visibility))
     return Report(
         status=run_status_text(status),
         color=RUN_COLORS[status],
@@ -86,7 +88,7 @@ def run_report(run: EngagementJobRun, *, now: datetime, unmasked: bool) -> Repor
         still_due=_still_due(run.still_due),
         errors=errors,
         unlisted_errors=max(run.failed - len(errors), 0),
-        undoings=[_undoing_text(*undoing) for undoing in undoings_of_run(run.pk)],
+        undoings=list(_undoings(run, unmasked=unmasked)),
     )
 
 
@@ -163,7 +165,8 @@ def _still_due(number: int | None) -> str:
     ) % {"count": number_text(number)}
 
 
-def _failed_users(errors: object, *, unmasked: bool) -> Iterator[FailedUser]:
+def _failed_users(errors: object, *, visibility: Visibility) -> Iterator[FailedUser]:
+    unmasked = visibility.contacts
     rows = [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
     user_ids = [_uuid(row.get("user_id")) for row in rows]
     addresses = addresses_of([user_id for user_id in user_ids if user_id])
@@ -175,7 +178,7 @@ def _failed_users(errors: object, *, unmasked: bool) -> Iterator[FailedUser]:
         check = row.get("check_type", "")
         yield FailedUser(
             label=label,
-            url=links.user_url(user_id) if user_id else "",
+            url=links.user_url(user_id) if user_id and visibility.users else "",
             check=str(CHECK_LABELS.get(check) or shown_text(str(check), unmasked=unmasked)),
             error=shown_text(str(row.get("error", "")), unmasked=unmasked),
         )
@@ -186,6 +189,13 @@ def _uuid(value: object) -> UUID | None:
         return UUID(str(value))
     except ValueError:
         return None
+
+
+def _undoings(run: EngagementJobRun, *, unmasked: bool) -> Iterator[str]:
+    undoings = undoings_of_run(run.pk)
+    accounts = account_names_among(person for person, *_rest in undoings)
+    for person, number, last_at in undoings:
+        yield _undoing_text(shown_person(person, unmasked=unmasked, accounts=accounts), number, last_at)
 
 
 def _undoing_text(person: str, number: int, last_at: datetime) -> str:

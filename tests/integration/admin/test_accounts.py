@@ -184,6 +184,10 @@ def test_administrator_makes_a_link_for_an_account(admin_client: Client, grace: 
     set_password(link_in(page), "another " + PASSWORD)
     assert (may_log_in(), may_log_in(password="another " + PASSWORD)) == (False, True)
     assert LogEntry.objects.get().change_message == "Made a one-time link."
+    history = admin_client.get(
+        f"/admin/auth/user/{grace.pk}/history/", headers={"accept-language": "pt-BR"}
+    ).content.decode()
+    assert "Link de uso único criado." in history
 
 
 def test_link_ends_with_the_next_log_in(admin_client: Client, grace: User) -> None:

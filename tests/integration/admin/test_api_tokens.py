@@ -43,6 +43,14 @@ def test_a_token_is_made_and_shown_once(client: Client) -> None:
     assert LogEntry.objects.get().change_message == "Made."
 
 
+def test_managing_tokens_includes_seeing_them(client: Client) -> None:
+    token, _secret = make_token(client="assistant", scopes=["send"], now=timezone.now())
+    logged_in(client, "manage_api_tokens")
+    assert f'href="{LIST}"' in client.get("/admin/").content.decode()
+    assert f"{LIST}{token.pk}/change/" in client.get(LIST).content.decode()
+    assert client.post(f"{LIST}{token.pk}/act/revoke/", follow=True).status_code == 200
+
+
 @pytest.mark.parametrize(
     "values",
     [{"client": "Assistant", "scopes": ["send"]}, {"client": "a", "scopes": ["root"]}, {"client": "a"}, {}],

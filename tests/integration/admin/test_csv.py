@@ -11,6 +11,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils.html import format_html
 from freezegun import freeze_time
 
 from engagement.admin import export as export_module
@@ -74,6 +75,7 @@ def test_file_begins_with_a_byte_order_mark(viewer: Client) -> None:
         *((f"{sign}1", f"'{sign}1") for sign in "\uff1d\uff0b\uff0d\uff20\ufe62\ufe63\ufe66\ufe6b"),
         (";=1", ";'=1"),
         ("a=1", "a=1"),
+        ("no <number>, <img x>", '"no <number>, <img x>"'),
         ("a;b", "a;b"),
     ],
 )
@@ -116,7 +118,7 @@ def test_everything_is_exported_once_whatever_the_page(
     assert label in text_of(viewer, list_url(model))
 
 
-@pytest.mark.parametrize("model", EXPORTED)
+@pytest.mark.parametrize("model", [*EXPORTED, LogEntry])
 def test_export_takes_a_constant_number_of_statements_for_each_chunk(
     viewer: Client, model: type[Model]
 ) -> None:
@@ -203,8 +205,20 @@ def test_interrupted_export_is_logged_as_such(support: Client, monkeypatch: pyte
     )
 
 
-def test_export_needs_a_post_and_the_permission(viewer: Client, account_with: Callable[..., Client]) -> None:
-    assert viewer.get(export_url(UserProfile)).status_code == 405
+def test_cell_has_the_text_of_html() -> None:
+    assert export_module.cell(format_html('<a href="/">{}</a>', "<b> & c")) == "<b> & c"
+
+
+def test_login_after_an_expired_session_leads_back_to_the_list(viewer: Client) -> None:
+    query = "?engagement_state__state__exact=dormant&q=x"
+    response = viewer.get(export_url(UserProfile) + query, follow=True)
+    assert response.redirect_chain[0][1] == 302
+    assert response.request["PATH_INFO"] == list_url(UserProfile)
+    assert f"?{response.request['QUERY_STRING']}" == query
+    assert response.status_code == 200
+
+
+def test_export_needs_the_permission(viewer: Client, account_with: Callable[..., Client]) -> None:
     assert account_with("view_engagementmessage").post(export_url(UserProfile)).status_code == 403
     assert viewer.post(export_url(UserProfile) + "?whatsapp_jid__startswith=55").status_code == 400
 

@@ -10,9 +10,9 @@ from django.contrib.admin.models import LogEntry
 from freezegun import freeze_time
 
 from engagement.models import MessageType, SendingChannel
-from engagement.services.delivery.channels import pause_sending
+from engagement.services.delivery.channels import WITHOUT_END, pause_sending
 from tests.factories import NOW, make_user, queue_for
-from tests.integration.admin.pages import act_url, list_url, page_url, sentences, text_of
+from tests.integration.admin.pages import act_url, choose, download, list_url, page_url, sentences, text_of
 from tests.running import run_command
 
 if TYPE_CHECKING:
@@ -173,3 +173,24 @@ def test_accounts_that_may_not_see_pauses_do_not(account_with: Callable[..., Cli
     )
     assert "account error 368" not in text_of(client, "/admin/")
     assert client.get(list_url(SendingChannel)).status_code == 403
+
+
+def test_pause_without_an_end_is_in_the_same_words_everywhere(support: Client) -> None:
+    pause_sending(backend="console", until=WITHOUT_END, reason="by hand", now=NOW)
+    channel = SendingChannel.objects.get()
+    for text in (
+        text_of(support, "/admin/"),
+        text_of(support, list_url(SendingChannel)),
+        text_of(support, page_url(channel)),
+        download(support, channel),
+    ):
+        assert "until it is resumed" in text
+        assert "2099" not in text
+
+
+def test_pauses_of_one_backend_are_ended_once(support: Client) -> None:
+    channels = [paused(), paused("engagement.goodbye.self_select/en")]
+    response = choose(support, SendingChannel, "resume", *channels, confirmed="yes")
+    assert sentences(response) == ["Resume sending: resumed."]
+    assert LogEntry.objects.count() == 1
+    assert not SendingChannel.objects.filter(paused_until__isnull=False).exists()

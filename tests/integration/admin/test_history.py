@@ -179,7 +179,8 @@ def test_action_links_its_message_for_accounts_that_may_see_it(
 
 def test_action_is_escaped(viewer: Client) -> None:
     profile = make_user().user
-    add_actions(profile, NOW, sentence=f"<script> {profile.pk} <script>")
+    for sentence in ("<script>", f"Retried message {profile.pk} (<script>)."):
+        add_actions(profile, NOW, sentence=sentence)
     page = viewer.get(page_url(profile)).content.decode()
-    assert page.count(f">…{str(profile.pk)[-8:]}</a> &lt;script&gt;</p>") == 1
-    assert f"<script> {profile.pk}" not in page
+    assert page.count(f">…{str(profile.pk)[-8:]}</a> (&lt;script&gt;).</p>") == 1
+    assert page.count(">&lt;script&gt;</p>") == 1

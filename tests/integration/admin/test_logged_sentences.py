@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -21,6 +22,9 @@ VALUES = {
 }
 
 
+exported = partial(log.exported, filters="", is_complete=True)
+
+
 @pytest.mark.parametrize(
     ("stored", "shown"),
     [
@@ -32,6 +36,26 @@ VALUES = {
         ),
         (english(log.RETRIED, id=ID, type="goodbye"), f"Nova tentativa da mensagem {ID} (despedida)."),
         (english(log.RESUMED, backend="console"), "Envio por console retomado."),
+        (
+            english(log.RUN_UNDONE, number=1, cancelled=2000),
+            "Desfeita para 1 usuário; despedidas não enviadas canceladas: 2.000.",
+        ),
+        (exported(rows=1, name="users"), "1 linha da lista usuários exportada."),
+        (exported(rows=2000, name="users"), "2.000 linhas da lista usuários exportadas."),
+        (
+            exported(rows=2, name="runs", filters="Filtered by status: failed. Searched for x."),
+            "2 linhas da lista execuções exportadas. Filtered by status: failed. Searched for x.",
+        ),
+        (
+            exported(rows=2, name="messages", is_complete=False),
+            "2 linhas da lista mensagens exportadas. A exportação foi interrompida.",
+        ),
+        (
+            exported(rows=3, name="users", filters="Selected rows.", is_complete=False),
+            "3 linhas da lista usuários exportadas. Selected rows. A exportação foi interrompida.",
+        ),
+        (log.LINK_MADE, "Link de uso único criado."),
+        (log.LINK_SENT, "Link de uso único enviado por e-mail."),
         ("Changed by another program.", "Changed by another program."),
     ],
 )
@@ -42,6 +66,24 @@ def test_sentence_is_stored_in_english_and_shown_in_the_language_of_the_reader(
         assert shown_sentence(stored) == shown
     with translation.override("en"):
         assert shown_sentence(stored) == stored
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown"),
+    [
+        (
+            "Undone for 1 users; 1 unsent goodbyes cancelled.",
+            "Desfeita para 1 usuário; despedidas não enviadas canceladas: 1.",
+        ),
+        (
+            "Exported 1 rows of the list users. Filtered by due at the next run: by any check.",
+            "1 linha da lista usuários exportada. Filtered by due at the next run: by any check.",
+        ),
+    ],
+)
+def test_former_sentences_are_understood(stored: str, shown: str) -> None:
+    with translation.override("pt-br"):
+        assert shown_sentence(stored) == shown
 
 
 @pytest.mark.parametrize("sentence", log.SENTENCES)

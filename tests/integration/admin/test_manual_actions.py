@@ -14,10 +14,19 @@ from freezegun import freeze_time
 
 from engagement.admin.admin_log import record
 from engagement.groups import SUPPORT
-from engagement.models import MessageType
-from tests.factories import NOW, make_user, queue_for
+from engagement.models import EngagementMessage, EngagementStateTransition, MessageType, UserProfile
+from tests.factories import NOW, make_user, make_users, queue_for
 from tests.integration.admin.conftest import logged_in
-from tests.integration.admin.pages import act_url, content_of, link_to, rows_of, text_of
+from tests.integration.admin.pages import (
+    act_url,
+    cell,
+    content_of,
+    export,
+    link_to,
+    page_url,
+    rows_of,
+    text_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,6 +85,33 @@ def test_changes_of_accounts_and_tokens_are_for_those_who_see_them(
 def test_list_needs_the_permission_to_see_users(account_with: Callable[..., Client]) -> None:
     assert account_with("view_engagementmessage").get(ACTIONS).status_code == 403
     assert account_with("view_userprofile").get(ACTIONS).status_code == 200
+
+
+def test_only_the_message_of_an_action_is_linked(support: Client) -> None:
+    user = make_user()
+    message = queue_for(user, MessageType.WELCOME)
+    support.post(act_url(message, "cancel"))
+    export(support, EngagementStateTransition, f"?run={user.user_id}")
+    export(support, EngagementMessage, f"?user__exact={user.user_id}")
+    page = text_of(support, ACTIONS)
+    assert re.findall(r'"[^"]+/engagementmessage/[^"]+/change/"', page) == [f'"{page_url(message)}"']
+    assert f"Filtered by run: {user.user_id}.<" in page
+
+
+def test_export_is_in_the_language_of_the_reader(support: Client) -> None:
+    make_users(2, "dormant")
+    export(support, UserProfile, "?reengagement_opt_out__exact=0")
+    page = support.get(ACTIONS, headers={"accept-language": "pt-BR"}).content.decode()
+    assert cell(page, "target") == "usuários"
+    assert cell(page, "action") == ("2 linhas da lista usuários exportadas. Filtered by opted out: no.")
+
+
+def test_history_of_a_row_is_in_the_list(support: Client) -> None:
+    user = make_user("dormant").user
+    support.post(act_url(user, "opt_out"))
+    support.post(act_url(make_user().user, "opt_out"))
+    response = support.get(page_url(user).replace("change", "history"), follow=True)
+    assert [entry.object_id for entry in response.context["cl"].result_list] == [str(user.pk)]
 
 
 def test_actions_are_exported(support: Client) -> None:

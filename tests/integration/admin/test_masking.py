@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib import admin
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.db.models import CharField, JSONField, TextField, Value
+from django.db.models.functions import Cast, Concat
 
+from engagement.admin.admin_log import record
+from engagement.admin.read_only_admin import ReadOnlyAdmin
+from engagement.groups import ACTIONS, VIEW_CONTACT, VIEW_TOKENS, VIEWERS
 from engagement.models import (
+    EngagementJobRun,
     EngagementMessage,
     EngagementStateTransition,
     MessageType,
+    SendingChannel,
+    UserEngagementState,
     UserProfile,
 )
-from tests.factories import make_run, make_user, queue_for
+from engagement.services.api_tokens import make_token
+from tests.factories import NOW, make_run, make_user, queue_for
 from tests.integration.admin.pages import (
     OF_USERS,
     actions_url,
     download,
+    export,
     list_url,
     page_url,
     rows_of,
@@ -27,6 +40,8 @@ from tests.integration.admin.pages import (
 from tests.running import run_job
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from django.db.models import Model
     from django.test import Client
 
@@ -35,6 +50,12 @@ pytestmark = pytest.mark.django_db
 NUMBER: Final = "5511999990042"
 JID: Final = f"{NUMBER}@s.whatsapp.net"
 MASKED: Final = "5511•••••0042"
+TEXT: Final = f"{JID} {NUMBER}"
+NO_DATA_OF_USERS: Final = {"client", "created_by", "host", "version"}
+"""Columns with names of programs, accounts and machines."""
+SHOWN: Final = [
+    model_admin for model_admin in admin.site._registry.values() if isinstance(model_admin, ReadOnlyAdmin)
+]
 
 
 @pytest.fixture
@@ -66,6 +87,57 @@ def everything_about(client: Client, profile: UserProfile) -> str:
         urls = [list_url(model), f"{list_url(model)}?q={profile.pk}", *map(page_url, rows)]
         seen += [download(client, *rows), *(text_of(client, url) for url in urls)]
     return "".join(seen)
+
+
+def fill_every_text(model: type[Model]) -> None:
+    """Put an address and a number into each column that can have them."""
+    for field in model._meta.concrete_fields:
+        is_text = isinstance(field, (CharField, TextField)) and not field.choices
+        if is_text and field.name not in NO_DATA_OF_USERS:
+            # Some columns are unique.
+            text = Concat(Value(f"{TEXT}, "), Cast("pk", TextField()))
+            model._default_manager.update(**{field.name: text})
+        elif isinstance(field, JSONField) and field.name != "errors":
+            model._default_manager.update(**{field.name: {TEXT: 1, "performed_by": TEXT}})
+
+
+def everything_shown(client: Client) -> Iterator[str]:
+    """Every list, page, confirmation and file of every model."""
+    yield text_of(client, "/admin/")
+    for model_admin in SHOWN:
+        model, rows = model_admin.model, list(model_admin.model._default_manager.all())
+        yield text_of(client, list_url(model))
+        yield download(client, *rows)
+        yield export(client, model) if model_admin.export_order else ""
+        for row in rows if model is not LogEntry else ():
+            yield (page := text_of(client, page_url(row)))
+            for url in re.findall(r'href="([^"]+/(?:act/\w+|undo)/)"', page):
+                yield text_of(client, url)
+
+
+def test_nothing_that_is_shown_has_an_address(account_with: Callable[..., Client]) -> None:
+    acting = account_with(*ACTIONS, VIEW_TOKENS, "manage_api_tokens", group=VIEWERS)
+    account, user, run = User.objects.get(), make_user("goodbye_sent"), make_run(succeeded=1)
+    for status in ("pending", "failed", "unknown", "sent"):
+        queue_for(user, MessageType.GOODBYE, status=status)
+    token, _secret = make_token(client="assistant", scopes=["send"], now=NOW)
+    channel = SendingChannel.objects.create(backend="x", paused_until=NOW.replace(year=2090))
+    move = {"user": user.user, "from_state": "active", "to_state": "dormant"}
+    undone = EngagementStateTransition.objects.create(**move, trigger="run_undone")
+    for row in (user.user, run, token, channel, undone):
+        record(row, "", account=account, now=NOW)
+    for model in (*(model_admin.model for model_admin in SHOWN), UserEngagementState):
+        fill_every_text(model)
+    EngagementJobRun.objects.update(errors=[dict.fromkeys(("user_id", "check_type", "error"), TEXT)])
+    EngagementStateTransition.objects.update(
+        metadata=dict.fromkeys(("job_id", "performed_by"), TEXT) | {"undone_job_id": str(run.pk)}
+    )
+    record(user.user, TEXT, account=account, now=NOW)
+    seen = list(everything_shown(acting))
+    assert re.findall(rf".{{0,200}}{NUMBER}.*", "".join(seen)) == []
+    assert sum("[number]" in page or "[address]" in page for page in seen) > len(seen) / 2
+    account.user_permissions.add(Permission.objects.get(codename=VIEW_CONTACT))
+    assert sum(NUMBER in page for page in everything_shown(acting)) > len(seen) / 2
 
 
 def test_viewer_sees_masked_addresses_everywhere(viewer: Client, profile: UserProfile) -> None:
@@ -118,6 +190,13 @@ def test_masked_json_is_indented(viewer: Client, profile: UserProfile) -> None:
 @pytest.mark.parametrize("model", [UserProfile, EngagementStateTransition, EngagementMessage])
 def test_viewer_cannot_search_by_address(viewer: Client, model: type[Model], term: str) -> None:
     assert rows_of(viewer, model, q=term) == []
+
+
+def test_number_cannot_be_guessed_as_a_reason(viewer: Client) -> None:
+    for reason in (NUMBER, None):
+        queue_for(make_user(), MessageType.WELCOME, status="failed", outcome_reason=reason)
+    for reason in (NUMBER, "other"):
+        assert len(rows_of(viewer, EngagementMessage, outcome_reason=reason)) == 2
 
 
 @pytest.mark.usefixtures("profile")

@@ -203,3 +203,11 @@ def test_unknown_filter_says_that_nobody_matches(viewer: Client) -> None:
         (EngagementMessage, {"status__exact": "xyz"}, "No messages match."),
     ):
         assert sentence in text_of(viewer, list_url(model), **query)
+
+
+def test_name_of_a_user_is_never_long(support: Client) -> None:
+    user = make_user(user__whatsapp_jid=f"{'5' * 305}@s.whatsapp.net").user
+    page = text_of(support, USERS)
+    assert f"{'5' * 29}…<" in page
+    assert "5" * 30 not in page
+    assert "5" * 305 in text_of(support, page_url(user))

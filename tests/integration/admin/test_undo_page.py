@@ -93,7 +93,7 @@ def test_confirmed_undo_puts_users_back_under_the_name_of_the_account(
     assert f"2 users were put back by {SUPPORT} on" in response.content.decode()
     assert f"by {SUPPORT}" in text_of(support, page_url(undone[0].user))
     entry = LogEntry.objects.get()
-    assert entry.change_message == "Undone for 2 users; 2 unsent goodbyes cancelled."
+    assert entry.change_message == "Undone for 2 users; unsent goodbyes cancelled: 2."
     assert (entry.object_id, entry.user.get_username()) == (str(run.pk), SUPPORT)
 
 

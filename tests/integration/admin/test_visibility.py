@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urljoin
 
 import pytest
 
-from engagement.models import EngagementJobRun, UserProfile
+from engagement.models import EngagementJobRun, EngagementMessage, UserProfile
+from engagement.services.api_tokens import make_token
+from engagement.services.delivery.channels import pause_sending
 from engagement.states import State, Trigger
-from tests.factories import make_user
+from tests.factories import NOW, make_user
 from tests.integration.admin.pages import act_url, download, list_url, page_url, text_of
+from tests.integration.admin.visible_texts import Links
 from tests.running import run_job
 
 if TYPE_CHECKING:
@@ -22,6 +26,7 @@ pytestmark = pytest.mark.django_db
 STATES: Final = "view_userengagementstate"
 TRANSITIONS: Final = "view_engagementstatetransition"
 MESSAGES: Final = "view_engagementmessage"
+RUNS: Final = "view_engagementjobrun"
 
 INACTIVITY: Final = f"{Trigger.INACTIVITY_14D.label}: {State.ACTIVE.label} → {State.GOODBYE_SENT.label}"
 SHOWN: Final = {
@@ -100,3 +105,61 @@ def test_list_of_users_shows_states_to_accounts_that_may_see_them(
     assert (str(State.GOODBYE_SENT.label) in shown) == (code == 200)
     by_state = {"engagement_state__state__exact": "goodbye_sent"}
     assert client.get(list_url(UserProfile), by_state).status_code == code
+
+
+def links_of(client: Client, url: str) -> set[str]:
+    """The addresses that a page leads to, without its breadcrumbs and the sidebar of the theme."""
+    return {urljoin(url, link).partition("#")[0] for link in Links(text_of(client, url)).urls}
+
+
+@pytest.mark.parametrize(
+    "permissions",
+    [
+        (MESSAGES,),
+        (TRANSITIONS,),
+        (RUNS,),
+        (STATES, TRANSITIONS, MESSAGES, RUNS),
+        ("manage_api_tokens",),
+        ("view_sendingchannel",),
+    ],
+)
+def test_links_lead_to_what_the_account_may_see(
+    account_with: Callable[..., Client], waiting: UserProfile, permissions: tuple[str, ...]
+) -> None:
+    EngagementJobRun.objects.update(errors=[{"user_id": str(waiting.pk), "error": "refused"}])
+    make_token(client="assistant", scopes=["send"], now=NOW)
+    pause_sending(backend="console", until=NOW, reason="test", now=NOW)
+    client, waiting_urls, seen = account_with(*permissions), ["/admin/"], set()
+    while waiting_urls:
+        url = waiting_urls.pop()
+        if url.startswith("/admin/") and "logout" not in url and url not in seen and "?" not in url:
+            seen.add(url)
+            waiting_urls += links_of(client, url)
+    assert any(url.count("/") > 4 for url in seen)
+
+
+def test_action_leads_back_to_what_the_account_may_see(
+    account_with: Callable[..., Client], waiting: UserProfile
+) -> None:
+    message = EngagementMessage.objects.get()
+    client = account_with(MESSAGES, "cancel_message")
+    response = client.post(act_url(message, "cancel"), follow=True)
+    assert response.redirect_chain == [(page_url(message), 302)]
+    assert response.status_code == 200
+
+
+def test_user_is_named_without_a_link_for_accounts_that_may_not_see_users(
+    account_with: Callable[..., Client], waiting: UserProfile
+) -> None:
+    page = text_of(account_with(MESSAGES), list_url(EngagementMessage))
+    assert f'<span title="{waiting.pk}">9990' in page
+    assert page_url(waiting) not in page
+
+
+def test_tiles_have_no_links_without_the_permission_to_see_users(
+    account_with: Callable[..., Client], waiting: UserProfile
+) -> None:
+    client = account_with(STATES, TRANSITIONS, MESSAGES, RUNS)
+    context = client.get("/admin/").context_data or {}
+    assert {tile.url for tile in (*context["states"], *context["due"])} == {""}
+    assert list_url(UserProfile) not in text_of(client, "/admin/")
