@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
@@ -11,21 +9,22 @@ from django.urls import reverse
 
 from engagement.message_catalogue import GOODBYE
 from engagement.models import EngagementJobRun, MessageType, SendingChannel, UserProfile
+from engagement.services.delivery.channels import WITHOUT_END
+from tests.browser.visitor import PASSWORD
 from tests.factories import make_run, make_user, queue_for
 from tests.integration.admin.pages import MODELS, act_url, list_url, page_url
 from tests.running import run_job
-
-PASSWORD: Final = "right horse"  # noqa: S105  of a test
 
 
 @pytest.fixture
 def pages(transactional_db: None) -> list[str]:
     """A page of each kind, of rows with long values, for the administrator Grace."""
-    user = make_user("silent")
+    user = make_user("silent", user__whatsapp_jid=f"{'5' * 305}@s.whatsapp.net")
     run_job()
     failed = queue_for(user, MessageType.WELCOME, status="failed", error_message="x" * 200)
     EngagementJobRun.objects.all().delete()
     run = make_run(succeeded=1, errors=[{"user_id": str(user.user_id), "error": "x" * 200}])
+    SendingChannel.objects.create(backend="console", paused_until=WITHOUT_END, pause_reason="x" * 200)
     grace = User.objects.create_superuser("grace", password=PASSWORD)
     rows = [model._default_manager.all()[0] for model in MODELS]
     return [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tests.browser.conftest import PASSWORD
 from tests.browser.visitor import PHONE, WIDE_DESK, log_in, visitor
 from tests.running import PROJECT
 
@@ -30,7 +29,7 @@ def test_pages_have_no_serious_violations(live_server: LiveServer, pages: list[s
         page.context.add_init_script(path=AXE)
         page.goto(f"{live_server.url}/admin/")
         found["login"] = violations(page)
-        log_in(page, f"{live_server.url}/admin/", name="grace", password=PASSWORD)
+        log_in(page, f"{live_server.url}/admin/", name="grace")
         for url in pages:
             page.goto(f"{live_server.url}{url}")
             found[url] = violations(page)

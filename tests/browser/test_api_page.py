@@ -9,13 +9,12 @@ from django.contrib.auth.models import User
 
 from engagement.models import ApiScope
 from engagement.services.api_tokens import valid_token
-from tests.browser.visitor import DESK, log_in, visitor
+from tests.browser.visitor import DESK, PASSWORD, log_in, visitor
 from tests.factories import NOW, make_user
 
 if TYPE_CHECKING:
     from pytest_django.live_server_helper import LiveServer
 
-PASSWORD = "right horse"  # noqa: S105  of a test
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -24,7 +23,7 @@ def test_an_administrator_makes_a_token_and_tries_it_on_the_page(live_server: Li
     user = make_user()
     User.objects.create_superuser("ada", password=PASSWORD)
     with visitor(DESK) as page:
-        log_in(page, f"{live_server.url}/admin/", name="ada", password=PASSWORD)
+        log_in(page, f"{live_server.url}/admin/", name="ada")
         page.goto(f"{live_server.url}/admin/engagement/apitoken/add/")
         page.fill("#id_client", "assistant")
         page.check(f'input[name="scopes"][value="{ApiScope.EXPLAIN}"]')

@@ -13,7 +13,7 @@ from engagement.groups import SUPPORT
 from engagement.models import MessageType, SendingChannel
 from engagement.services.state_machine import transition_state
 from engagement.states import Trigger
-from tests.browser.visitor import DARK_DESK, DESK, PHONE, fits, log_in, visitor
+from tests.browser.visitor import DESK, PASSWORD, PHONE, fits, log_in, on_each_screen, visitor
 from tests.factories import make_run, make_user, queue_for
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from tests.browser.visitor import Screen
 
-PASSWORD: Final = "right horse"  # noqa: S105  of a test
 LARGEST_CARD: Final = 200
 """Pixels. Fifty cards of this height are ten thousand pixels."""
 
@@ -42,13 +41,10 @@ def _trouble(transactional_db: None) -> None:
 
 
 @pytest.mark.usefixtures("_trouble")
-@pytest.mark.parametrize(
-    "screen",
-    [pytest.param(DESK, id="desk"), pytest.param(DARK_DESK, id="dark"), pytest.param(PHONE, id="phone")],
-)
+@on_each_screen
 def test_dashboard_says_what_needs_attention(live_server: LiveServer, screen: Screen) -> None:
     with visitor(screen) as page:
-        log_in(page, live_server.url, name="grace", password=PASSWORD)
+        log_in(page, live_server.url, name="grace")
         status = page.locator(".engagement-status")
         assert status.get_by_role("heading").inner_text().endswith("3 things need attention")
         assert status.locator("li").first.inner_text().startswith("URGENT")
@@ -68,7 +64,7 @@ def test_dashboard_says_what_needs_attention(live_server: LiveServer, screen: Sc
 @pytest.mark.usefixtures("_trouble")
 def test_row_on_a_phone_is_a_small_card_that_begins_with_its_first_column(live_server: LiveServer) -> None:
     with visitor(PHONE) as page:
-        log_in(page, live_server.url, name="grace", password=PASSWORD)
+        log_in(page, live_server.url, name="grace")
         page.goto(f"{live_server.url}/admin/engagement/engagementmessage/")
         card = page.locator("#result_list .data-row").first
         box = card.bounding_box()
@@ -85,7 +81,7 @@ def test_row_on_a_phone_is_a_small_card_that_begins_with_its_first_column(live_s
 @pytest.mark.usefixtures("_trouble")
 def test_button_of_an_action_is_called_apply(live_server: LiveServer) -> None:
     with visitor(DESK) as page:
-        log_in(page, live_server.url, name="grace", password=PASSWORD)
+        log_in(page, live_server.url, name="grace")
         page.goto(f"{live_server.url}/admin/engagement/engagementmessage/")
         page.locator("#result_list .action-select").first.check()
         page.locator("select[name=action]").select_option("download")

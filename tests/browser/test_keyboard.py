@@ -8,14 +8,13 @@ import pytest
 from django.contrib.auth.models import Group, User
 
 from engagement.groups import SUPPORT
-from tests.browser.visitor import DESK, PHONE, log_in, visitor
+from tests.browser.visitor import DESK, PASSWORD, PHONE, log_in, visitor
 from tests.factories import make_user
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
     from pytest_django.live_server_helper import LiveServer
 
-PASSWORD: Final = "right horse"  # noqa: S105  of a test
 FAR: Final = 60
 """More keys than a page has elements."""
 
@@ -52,7 +51,7 @@ def tab_to(page: Page, name: str) -> None:
 @pytest.mark.usefixtures("users")
 def test_list_is_filtered_with_the_keyboard(live_server: LiveServer) -> None:
     with visitor(DESK) as page:
-        log_in(page, live_server.url, name="grace", password=PASSWORD)
+        log_in(page, live_server.url, name="grace")
         page.goto(f"{live_server.url}/admin/engagement/userprofile/")
         page.focus("#searchbar")
         tab_to(page, "Filters")
@@ -70,7 +69,7 @@ def test_list_is_filtered_with_the_keyboard(live_server: LiveServer) -> None:
 @pytest.mark.usefixtures("users")
 def test_side_bar_is_reached_with_the_keyboard_on_a_phone(live_server: LiveServer) -> None:
     with visitor(PHONE) as page:
-        log_in(page, live_server.url, name="grace", password=PASSWORD)
+        log_in(page, live_server.url, name="grace")
         tab_to(page, "Side bar")
         page.keyboard.press("Space")
         page.wait_for_function("document.activeElement.closest('#nav-sidebar') !== null")

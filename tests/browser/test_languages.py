@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from engagement.models import EngagementJobRun, EngagementMessage, EngagementStateTransition, UserProfile
-from tests.browser.visitor import DARK_DESK, DESK, PHONE, fits, log_in, visitor
+from tests.browser.visitor import DESK, PASSWORD, fits, log_in, on_each_screen, visitor
 from tests.factories import make_user, make_users
 from tests.integration.admin.pages import list_url, page_url
 from tests.running import run_job
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from tests.browser.visitor import Screen
 
-PASSWORD: Final = "right horse"  # noqa: S105  of a test
 LISTS: Final = (UserProfile, EngagementStateTransition, EngagementMessage, EngagementJobRun)
 
 
@@ -33,14 +32,11 @@ def users(transactional_db: None) -> None:
 
 
 @pytest.mark.usefixtures("users")
-@pytest.mark.parametrize(
-    "screen",
-    [pytest.param(DESK, id="desk"), pytest.param(DARK_DESK, id="dark"), pytest.param(PHONE, id="phone")],
-)
+@on_each_screen
 def test_pages_fit_in_portuguese(live_server: LiveServer, screen: Screen) -> None:
     urls = [*map(list_url, LISTS), *(page_url(model._default_manager.all()[0]) for model in LISTS)]
     with visitor(screen, locale="pt-BR") as page:
-        log_in(page, live_server.url, name="boss", password=PASSWORD)
+        log_in(page, live_server.url, name="boss")
         assert page.locator("html").get_attribute("lang") == "pt-br"
         for url in ("/admin/", *urls):
             page.goto(live_server.url + url)
@@ -53,7 +49,7 @@ def test_pages_fit_in_portuguese(live_server: LiveServer, screen: Screen) -> Non
 def test_account_chooses_its_language_and_its_time_zone(live_server: LiveServer) -> None:
     url = page_url(EngagementStateTransition.objects.all()[0])
     with visitor(DESK, locale="pt-BR") as page:
-        log_in(page, live_server.url, name="boss", password=PASSWORD)
+        log_in(page, live_server.url, name="boss")
         assert page.get_by_role("button", name="Barra lateral").count()
         save_preferences(page, live_server.url, language="en", time_zone="America/Sao_Paulo")
         assert page.get_by_text("Your preferences have been saved.").is_visible()

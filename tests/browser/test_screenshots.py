@@ -13,7 +13,7 @@ from PIL import Image
 from engagement.groups import SUPPORT
 from engagement.models import UserProfile
 from engagement.replay.demo import play_demonstration
-from tests.browser.visitor import DARK_DESK, DESK, PHONE, log_in, visitor
+from tests.browser.visitor import DARK_DESK, DESK, PASSWORD, PHONE, log_in, visitor
 from tests.running import PROJECT
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from tests.browser.visitor import Screen
 
 PICTURES: Final = PROJECT / "docs" / "screenshots"
-PASSWORD: Final = "right horse"  # noqa: S105  of a test
 COLORS: Final = 128
 """Enough for these pages, with a third of the file size."""
 SAMPLE: Final = PROJECT / "data" / "cdnow_activity.csv.gz"
@@ -60,7 +59,7 @@ def user_id(request: pytest.FixtureRequest, transactional_db: None, monkeypatch:
 )
 def test_screenshots_are_taken(user_id: UUID, live_server: LiveServer, name: str, screen: Screen) -> None:
     with visitor(screen) as page:
-        log_in(page, live_server.url, name="grace", password=PASSWORD)
+        log_in(page, live_server.url, name="grace")
         if screen is not PHONE:
             screenshot(page, f"dashboard{name}", whole=True)
         if screen is not DARK_DESK:

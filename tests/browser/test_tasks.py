@@ -23,7 +23,16 @@ from engagement.formatting import count_text
 from engagement.groups import SUPPORT
 from engagement.models import EngagementMessage, EngagementStateTransition, MessageType, UserProfile
 from engagement.states import State, Trigger
-from tests.browser.visitor import DARK_PHONE, PHONE, WIDE_DARK_DESK, WIDE_DESK, fits, log_in, visitor
+from tests.browser.visitor import (
+    DARK_PHONE,
+    PASSWORD,
+    PHONE,
+    WIDE_DARK_DESK,
+    WIDE_DESK,
+    fits,
+    log_in,
+    visitor,
+)
 from tests.factories import make_user, make_users, queue_for
 from tests.integration.admin.pages import act_url
 from tests.running import run_job
@@ -35,7 +44,6 @@ if TYPE_CHECKING:
     from engagement.admin.action_views import SupportAction
     from tests.browser.visitor import Screen
 
-PASSWORD: Final = "right horse"  # noqa: S105  of a test
 MOST_CLICKS: Final = 4
 ANA: Final = "5511999990042"
 BEA: Final = "5521988887777"
@@ -249,7 +257,7 @@ def test_each_task_takes_at_most_four_clicks(
 ) -> None:
     clicks = {}
     with visitor(screen, locale=language) as page:
-        log_in(page, f"{live_server.url}/admin/", name="grace", password=PASSWORD)
+        log_in(page, f"{live_server.url}/admin/", name="grace")
         with override(language_of(page, language)):
             visit = Visit(page, live_server.url, spoken=spoken, run_id=run_id)
             for task in TASKS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import pytest
 from django.contrib.auth.models import Group, User
@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group, User
 from engagement.groups import SUPPORT
 from engagement.models import EngagementStateTransition
 from engagement.services.support import bring_back
-from tests.browser.visitor import DARK_DESK, DESK, PHONE, fits, log_in, visitor
+from tests.browser.visitor import PASSWORD, fits, log_in, on_each_screen, visitor
 from tests.factories import NOW, make_users
 from tests.running import run_job
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from pytest_django.live_server_helper import LiveServer
 
     from tests.browser.visitor import Screen
-
-PASSWORD: Final = "right horse"  # noqa: S105  of a test
 
 
 @pytest.fixture
@@ -34,13 +32,10 @@ def run(transactional_db: None) -> None:
 
 
 @pytest.mark.usefixtures("run")
-@pytest.mark.parametrize(
-    "screen",
-    [pytest.param(DESK, id="desk"), pytest.param(DARK_DESK, id="dark"), pytest.param(PHONE, id="phone")],
-)
+@on_each_screen
 def test_run_is_undone_after_a_preview(live_server: LiveServer, screen: Screen) -> None:
     with visitor(screen) as page:
-        log_in(page, live_server.url, name="grace", password=PASSWORD)
+        log_in(page, live_server.url, name="grace")
         page.goto(f"{live_server.url}/admin/engagement/engagementjobrun/")
         list_the_moved_users(page)
         undo_the_run(page)

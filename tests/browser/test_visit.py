@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from engagement.groups import SUPPORT
 from engagement.models import EngagementStateTransition
-from tests.browser.visitor import DARK_DESK, DESK, PHONE, fits, log_in, visitor
+from tests.browser.visitor import PASSWORD, fits, log_in, on_each_screen, visitor
 from tests.factories import make_user, make_users
 from tests.running import run_job
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from tests.browser.visitor import Screen
 
-PASSWORD: Final = "right horse"  # noqa: S105  of a test
 READABLE: Final = 4.5
 """Contrast of small text (WCAG 2, 1.4.3)."""
 
@@ -36,13 +35,10 @@ def users(transactional_db: None) -> None:
 
 
 @pytest.mark.usefixtures("users")
-@pytest.mark.parametrize(
-    "screen",
-    [pytest.param(DESK, id="desk"), pytest.param(DARK_DESK, id="dark"), pytest.param(PHONE, id="phone")],
-)
+@on_each_screen
 def test_support_finds_a_user_and_marks_them_as_active(live_server: LiveServer, screen: Screen) -> None:
     with visitor(screen) as page:
-        log_in(page, live_server.url, name="grace", password=PASSWORD)
+        log_in(page, live_server.url, name="grace")
         read_the_dashboard(page, screen)
         filter_the_states(page, live_server.url)
         find_the_user(page, live_server.url)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser.conftest import PASSWORD
 from tests.browser.visitor import DESK, NARROW_PHONE, NARROWEST_PHONE, WIDE_DESK, fits, log_in, visitor
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 )
 def test_pages_fit_the_window(live_server: LiveServer, pages: list[str], screen: Screen) -> None:
     with visitor(screen) as page:
-        log_in(page, live_server.url, name="grace", password=PASSWORD)
+        log_in(page, live_server.url, name="grace")
         for url in pages:
             page.goto(f"{live_server.url}{url}")
             page.evaluate("document.fonts.ready")

@@ -27,6 +27,9 @@ FLAGS: Final = (
 
 TIMEOUT_MS: Final = 15_000
 
+PASSWORD: Final = "right horse"  # noqa: S105  of a test
+"""Of every account in these tests."""
+
 
 class Screen(NamedTuple):
     """The size and the colour scheme of a window."""
@@ -44,6 +47,11 @@ PHONE: Final = Screen(390, 844, "light")
 DARK_PHONE: Final = Screen(390, 844, "dark")
 NARROW_PHONE: Final = Screen(360, 740, "light")
 NARROWEST_PHONE: Final = Screen(320, 568, "light")
+
+on_each_screen = pytest.mark.parametrize(
+    "screen",
+    [pytest.param(DESK, id="desk"), pytest.param(DARK_DESK, id="dark"), pytest.param(PHONE, id="phone")],
+)
 
 
 @contextmanager
@@ -67,11 +75,11 @@ def visitor(screen: Screen, *, locale: str = "en-US") -> Iterator[Page]:
     assert not problems, "\n".join(problems)
 
 
-def log_in(page: Page, url: str, *, name: str, password: str) -> None:
+def log_in(page: Page, url: str, *, name: str) -> None:
     """Log in and wait for the dashboard."""
     page.goto(url)
     page.fill("#id_username", name)
-    page.fill("#id_password", password)
+    page.fill("#id_password", PASSWORD)
     page.click("#login-form button")
     # Not "networkidle", which waits half a second longer than the page.
     page.wait_for_url(lambda address: "/login/" not in address)
@@ -79,7 +87,8 @@ def log_in(page: Page, url: str, *, name: str, password: str) -> None:
 
 def fits(page: Page) -> None:
     """The page does not scroll sideways, and no cell of a list is cut off."""
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    is_narrow = page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert is_narrow, f"too wide: {page.url}"
     cut = page.locator("#result_list :is(td, th), .engagement-table :is(td, th)").evaluate_all(
         """cells => cells.filter((cell) => {
             if (!cell.checkVisibility()) return false;
