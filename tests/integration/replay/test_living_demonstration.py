@@ -9,7 +9,9 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.db.models import Count, F, Q
+from django.utils import translation
 
+from engagement.admin.logged_sentences import shown_sentence
 from engagement.models import EngagementJobRun, EngagementMessage, EngagementStateTransition, UserProfile
 from engagement.replay.demo import DAYS, TEAM, UNDONE_DAYS_AGO, play_demonstration
 from engagement.replay.loading import user_id_of
@@ -85,8 +87,10 @@ def assert_users_answer_in_all_ways() -> None:
 
 def assert_named_accounts_act_and_nobody_can_log_in_with_them() -> None:
     assert {*LogEntry.objects.values_list("user__username", flat=True)} == {*TEAM}
-    verbs = {entry.split()[0] for entry in LogEntry.objects.values_list("change_message", flat=True)}
-    assert verbs == {"Cancelled", "Opted", "Resolved", "Retried"}
+    sentences = list(LogEntry.objects.values_list("change_message", flat=True))
+    assert {sentence.split()[0] for sentence in sentences} == {"Cancelled", "Opted", "Resolved", "Retried"}
+    with translation.override("pt-br"):
+        assert [sentence for sentence in sentences if shown_sentence(sentence) == sentence] == []
     manual = EngagementStateTransition.objects.filter(metadata__performed_by__in=TEAM)
     assert manual.exists()
     accounts = get_user_model().objects.filter(username__in=TEAM)
