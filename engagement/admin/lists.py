@@ -105,6 +105,7 @@ class SendingChannelAdmin(SupportActionsAdmin):
     ordering = ("backend", "scope")
     extra_lookups = ()
     support_actions = (RESUME,)
+    counted_as = "pause"
     lines = (
         *("backend", "scope", "paused_until", "pause_reason"),
         *("next_slot_at", "slowed_until", "resumed_at", "updated_at", "id"),

@@ -143,6 +143,12 @@ def test_pause_is_shown_where_everybody_looks_and_can_be_ended(support: Client) 
     assert report == ["Resume sending: skipped because sending is not paused."]
 
 
+def test_pauses_are_counted_in_the_language_of_the_reader(support: Client) -> None:
+    paused()
+    page = support.get(list_url(SendingChannel), headers={"accept-language": "pt-BR"}).content.decode()
+    assert "1 pausa" in page
+
+
 def test_pause_of_a_template_is_named(support: Client) -> None:
     paused("engagement.goodbye.self_select/en")
     sentence = "Sending of engagement.goodbye.self_select/en by whatsapp_cloud is paused until"
