@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
 from django.urls import reverse
@@ -16,7 +16,7 @@ from engagement.admin.action_views import SupportActionsAdmin
 from engagement.admin.export import ExportColumn
 from engagement.admin.filters import DayRangeFilter, PersonFilter, RunFilter
 from engagement.admin.labels import STATE_COLORS, badge
-from engagement.admin.masking import column, may_see_contacts, shown_metadata, shown_text
+from engagement.admin.masking import may_see_contacts, shown_metadata, shown_text
 from engagement.admin.rows_of_users import RowsOfUsersAdmin
 from engagement.admin.support_actions import RESUME
 from engagement.delivery_wording import until_text
@@ -27,7 +27,7 @@ from engagement.services.delivery.channels import WITHOUT_END
 from engagement.states import State, Trigger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Collection
     from datetime import datetime
 
     from django.db.models import QuerySet
@@ -52,8 +52,8 @@ class EngagementStateTransitionAdmin(RowsOfUsersAdmin):
         PersonFilter,
         ("created_at", DayRangeFilter),
     )
-    lines = (*columns, "id")
-    masked_lines = (("metadata", shown_metadata),)
+    lines = (*columns, "id", "metadata")
+    masked: ClassVar = {"metadata": shown_metadata}
     no_match = gettext_lazy("No transitions match.")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[EngagementStateTransition]:
@@ -62,7 +62,7 @@ class EngagementStateTransitionAdmin(RowsOfUsersAdmin):
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         """The columns; of the list of a run, the users first, and whether they were put back."""
         of_run = RunFilter.parameter_name in request.GET
-        return self._with_now(request, self.columns_of_run if of_run else self.columns)
+        return self.shown(request, self.columns_of_run if of_run else self.columns)
 
     def export_columns(self, request: HttpRequest) -> list[ExportColumn]:
         unmasked = may_see_contacts(request)
@@ -101,24 +101,13 @@ class EngagementStateTransitionAdmin(RowsOfUsersAdmin):
 class SendingChannelAdmin(SupportActionsAdmin):
     """Pauses and the pace of each backend, and the pauses of its templates."""
 
-    columns = ("backend", "scope", "paused_until", "pause_reason", "next_slot_at", "updated_at")
+    columns = ("backend", "scope", "paused", "pause_reason", "next_slot_at", "updated_at")
     ordering = ("backend", "scope")
     extra_lookups = ()
     support_actions = (RESUME,)
     counted_as = "pause"
-    lines = (
-        *("backend", "scope", "paused_until", "pause_reason"),
-        *("next_slot_at", "slowed_until", "resumed_at", "updated_at", "id"),
-    )
-
-    def _with_now(self, request: HttpRequest, columns: Iterable[Any]) -> list[Any]:
-        own: dict[str, Callable[[Any], str | None]] = {
-            name: column(name, shown_text, request=request) for name in ("backend", "scope", "pause_reason")
-        }
-        own["paused_until"] = _paused_until
-        names = list(columns)
-        shown = super()._with_now(request, names)
-        return [own.get(name, value) for name, value in zip(names, shown, strict=True)]
+    lines = (*columns, "slowed_until", "resumed_at", "id")
+    masked: ClassVar = dict.fromkeys(("backend", "scope", "pause_reason"), shown_text)
 
     def row_name(self, request: HttpRequest, row: SendingChannel) -> str:
         return shown_text(str(row), unmasked=may_see_contacts(request))
@@ -143,10 +132,9 @@ class SendingChannelAdmin(SupportActionsAdmin):
     def order_help(self, request: HttpRequest) -> str:  # noqa: ARG002
         return _("By backend.")
 
-
-@display(description=gettext_lazy("paused until"))
-def _paused_until(row: SendingChannel) -> str | None:
-    until = row.paused_until
-    if until is None:
-        return None
-    return until_text(until) if until >= WITHOUT_END else shown_time(until)
+    @display(description=gettext_lazy("paused until"))
+    def paused(self, row: SendingChannel) -> str | None:
+        until = row.paused_until
+        if until is None:
+            return None
+        return until_text(until) if until >= WITHOUT_END else shown_time(until)

@@ -189,7 +189,8 @@ def _target(entry: Any, *, visibility: Visibility) -> str:
         return person_link(entry.target_user, entry.target_address, visibility=visibility)
     kind = kind_with_id(entry.content_type_id)
     if not entry.object_id:
-        return str(apps.get_model(kind.app_label, kind.model)._meta.verbose_name_plural)  # noqa: SLF001  documented by Django
+        model = apps.get_model(kind.app_label, kind.model)
+        return str(model._meta.verbose_name_plural)  # noqa: SLF001  documented by Django
     try:
         row_id = UUID(entry.object_id)
     except ValueError:

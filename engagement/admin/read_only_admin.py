@@ -26,7 +26,7 @@ from engagement.local_times import shown_time
 from engagement.selectors.user_search import MAX_FOUND, users_with_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from django.contrib.admin.views.main import ChangeList
@@ -74,20 +74,19 @@ class ReadOnlyAdmin(ExportAdmin):
     """Like `list_display`, where some columns depend on the request."""
     lines: Sequence[str] = ()
     """Fields of a row's page."""
-    masked_lines: Sequence[tuple[str, Callable[..., str]]] = ()
-    """Fields that may contain an address, each with the function that shows it."""
+    masked: ClassVar[Mapping[str, Callable[..., str]]] = {}
+    """Columns and lines that may contain an address, each with the function that shows it."""
     timed_columns: Sequence[str] = ()
     """Columns and lines that depend on the current time: methods that take `now`."""
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:  # noqa: ARG002
-        masked = [column(name, show, request=request) for name, show in self.masked_lines]
-        return [*self._with_now(request, self.lines), *masked]
+        return self.shown(request, self.lines)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         return self.get_fields(request, obj)
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
-        return self._with_now(request, self.columns or super().get_list_display(request))
+        return self.shown(request, self.columns or super().get_list_display(request))
 
     def get_list_display_links(self, request: HttpRequest, list_display: Sequence[Any]) -> Any:
         """The columns that lead to the page of a row, by name: a column may be a function."""
@@ -96,15 +95,17 @@ class ReadOnlyAdmin(ExportAdmin):
             name for name in list_display if name in names or getattr(name, "__name__", "") in names
         ] or None
 
-    def _with_now(self, request: HttpRequest, columns: Iterable[Any]) -> list[Any]:
-        """The columns. Those that depend on the time get the time of the request."""
-        now = now_of(request)
-        return [
-            _with_time(getattr(self, name), now)
-            if name in self.timed_columns
-            else time_column(self.opts, name)
-            for name in columns
-        ]
+    def shown(self, request: HttpRequest, names: Iterable[Any]) -> list[Any]:
+        """The columns as this request shows them."""
+        return [self.shown_column(request, name) for name in names]
+
+    def shown_column(self, request: HttpRequest, name: Any) -> Any:
+        """The column: with the time of the request if it depends on it, and masked if it needs it."""
+        if name in self.timed_columns:
+            return _with_time(getattr(self, name), now_of(request))
+        if name in self.masked:
+            return column(name, self.masked[name], request=request)
+        return time_column(self.opts, name)
 
     def get_actions(self, request: HttpRequest, action_location: object = None) -> dict[str, Any]:
         # Since 6.1 Django asks for the actions of a row's page as well. Our pages have buttons.

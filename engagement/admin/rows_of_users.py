@@ -46,11 +46,8 @@ class RowsOfUsersAdmin(ReadOnlyAdmin):
         if rows:
             remember_addresses(rows)
 
-    def _with_now(self, request: HttpRequest, columns: Any) -> list[Any]:
-        return [
-            person_column(request) if name == "user_link" else name
-            for name in super()._with_now(request, columns)
-        ]
+    def shown_column(self, request: HttpRequest, name: Any) -> Any:
+        return person_column(request) if name == "user_link" else super().shown_column(request, name)
 
     def user_columns(self, request: HttpRequest) -> list[ExportColumn]:
         """The user of a row, for the CSV."""

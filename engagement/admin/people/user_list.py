@@ -97,7 +97,7 @@ class UserProfileAdmin(SupportActionsAdmin):
         goodbye = ["goodbye"] if may.messages else []
         last_message = ["last_message"] if may.states else []
         columns = [*state, *goodbye, *last_message, "is_opted_out", "first_seen"]
-        return [_person_column(request), *self._with_now(request, columns)]
+        return [_person_column(request), *self.shown(request, columns)]
 
     def get_list_filter(self, request: HttpRequest) -> list[Any]:
         may = visibility_for(request)
