@@ -124,7 +124,7 @@ class SendingChannelAdmin(SupportActionsAdmin):
         super().perform(request, action, {row.backend: row for row in rows}.values())
 
     def useful_actions(self, row: SendingChannel) -> Collection[SupportAction]:
-        return self.support_actions if row.paused_until else ()
+        return self.support_actions if row.paused_until or row.slowed_until else ()
 
     def back_url(self, request: HttpRequest, row: SendingChannel) -> str:  # noqa: ARG002
         return reverse(f"{self.admin_site.name}:engagement_sendingchannel_changelist")

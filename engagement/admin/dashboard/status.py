@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
@@ -15,6 +16,7 @@ from engagement.formatting import count_text, duration_text, number_text
 from engagement.local_times import shown_time
 from engagement.message_backends.base import named_backend
 from engagement.models import MessageStatus, RunStatus
+from engagement.privacy import redact
 from engagement.selectors.deliveries import pauses
 from engagement.selectors.job_runs import VANISHED, status_of_run
 from engagement.services import run_monitor
@@ -149,7 +151,7 @@ def _pause_problems(now: datetime) -> Iterator[Problem]:
     for channel in pauses(now=now):
         level = NOTABLE if channel.scope else URGENT
         text, step = pause_sentence(channel, date=shown_time), _("Resume when the cause is gone")
-        command = f"{RESUME_COMMAND} --backend {channel.backend}"
+        command = f"{RESUME_COMMAND} --backend {quote(redact(channel.backend))}"
         yield Problem(level, text, step, links.list_url("pauses"), command)
 
 
