@@ -152,7 +152,6 @@ def engagement_settings() -> EngagementSettings:
     Raises ImproperlyConfigured, with one sentence, for an invalid value.
     """
     number = {name: whole_number(name) for name in WHOLE_NUMBERS}
-    suppression_key()
     return EngagementSettings(
         policy=Policy(
             inactivity=timedelta(days=number["ENGAGEMENT_INACTIVITY_DAYS"]),
@@ -178,13 +177,17 @@ def statement_timeout() -> timedelta:
     return timedelta(seconds=whole_number(STATEMENT_TIMEOUT))
 
 
-def suppression_key() -> str:
-    """The key of the suppression list, or empty. Raises ImproperlyConfigured for a short one."""
-    raw = text_setting(SUPPRESSION_KEY)
-    key = raw.strip()
-    if raw and len(key) < MIN_KEY_LENGTH:
-        raise ImproperlyConfigured(f"{SUPPRESSION_KEY} must have {MIN_KEY_LENGTH} characters or more.")
-    return key
+def refuse_short_suppression_key() -> None:
+    """Raise ImproperlyConfigured for a key of the suppression list that could be guessed.
+
+    Not for every service: what users say must be heard whatever the key.
+    """
+    key = text_setting(SUPPRESSION_KEY)
+    if key and len(key.strip()) < MIN_KEY_LENGTH:
+        raise ImproperlyConfigured(
+            f"{SUPPRESSION_KEY} must have {MIN_KEY_LENGTH} characters or more. If the list has entries, keep"
+            f" the former key in {SUPPRESSION_KEY_FALLBACKS}."
+        )
 
 
 def refuse_misspelt_names() -> None:

@@ -12,6 +12,7 @@ from engagement.conf import (
     engagement_settings,
     raw_setting,
     refuse_misspelt_names,
+    refuse_short_suppression_key,
     staff_time_zone,
 )
 
@@ -39,6 +40,7 @@ def check_engagement_settings(
     try:
         refuse_misspelt_names()
         engagement_settings()
+        refuse_short_suppression_key()
         delivery_settings()
         staff_time_zone()
         if raw_setting(MESSAGE_BACKEND):

@@ -52,13 +52,13 @@ class ChunkedBodyMiddleware:
             return self._get_response(request)
         if not request.META.get("wsgi.input_terminated"):
             return _refused(HTTPStatus.LENGTH_REQUIRED, NO_LENGTH)
-        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        limit: int | None = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         try:
-            content = request.META["wsgi.input"].read(limit + 1)
+            content = request.META["wsgi.input"].read(-1 if limit is None else limit + 1)
         except Exception:  # noqa: BLE001  each server has errors of its own for malformed chunks
             return _refused(HTTPStatus.BAD_REQUEST, "The body ended early, or its chunks are malformed.")
         request.META["CONTENT_LENGTH"] = str(len(content))
-        if len(content) <= limit:
+        if limit is None or len(content) <= limit:
             request._body = content  # noqa: SLF001  as Django keeps what it has read
         return self._get_response(request)
 

@@ -173,8 +173,15 @@ class _Status(BaseModel):
     id: Id
     status: str
     timestamp: Instant
-    biz_opaque_callback_data: str | None = None
-    errors: list[_Error] = []
+    biz_opaque_callback_data: Words = None
+    errors: Any = None
+
+    @property
+    def code(self) -> int | None:
+        """The first code that can be read."""
+        errors = self.errors if isinstance(self.errors, list) else [self.errors]
+        read = (_or_none(error, _Error.model_validate) for error in errors)
+        return next((error.code for error in read if error), None)
 
 
 class _UserPreference(BaseModel):
@@ -238,7 +245,7 @@ def _receipt(item: Any, _value: dict[str, Any]) -> Event:
         message_id=ids[0] if ids else None,
         attempt_id=ids[1] if ids else None,
         provider_message_id=status.id,
-        refusal=refusal_of(status.errors[0].code) if status.errors else None,
+        refusal=None if status.code is None else refusal_of(status.code),
     )
 
 
@@ -277,9 +284,7 @@ def _with_number(item: Any, value: dict[str, Any], *, number: str, user_id: str)
         return item
     own_id = item.get(user_id)
     contacts = [_or_none(each, _Contact.model_validate) for each in _items(value, "contacts")]
-    numbers = {
-        contact.wa_id
-        for contact in contacts
-        if contact and (own_id is None or contact.user_id in (None, own_id))
-    }
-    return {**item, number: numbers.pop() if len(numbers) == 1 else None}
+    # A contact without an id may be somebody else, unless there is no other.
+    ids = (own_id,) if len(contacts) > 1 else (own_id, None)
+    own = [contact.wa_id for contact in contacts if contact and (own_id is None or contact.user_id in ids)]
+    return {**item, number: own[0] if len(set(own)) == 1 else None}

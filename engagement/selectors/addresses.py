@@ -1,4 +1,4 @@
-"""Which user a phone number belongs to. Nothing here writes."""
+"""Which user a phone number belongs to, and which address a user has. Nothing here writes."""
 
 from __future__ import annotations
 
@@ -28,6 +28,12 @@ def user_with_number(number: str) -> UUID | None:
             if address and number_of(address) == spelling:
                 return user_id
     return None
+
+
+def address_of(user_id: UUID) -> str:
+    """The address of the user; empty if there is none, or no profile."""
+    address = UserProfile.objects.filter(pk=user_id).values_list("whatsapp_jid", flat=True).first()
+    return address or ""
 
 
 def wants_messages_in_group(user_id: UUID) -> bool:

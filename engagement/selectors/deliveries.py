@@ -132,7 +132,7 @@ def queued_message(candidate: Candidate, *, lock: bool) -> QueuedMessage | None:
     )
 
 
-_CHANNEL_COLUMNS: Final = ("id", "scope", "paused_until", "pause_reason", "next_slot_at")
+_CHANNEL_COLUMNS: Final = ("id", "scope", "paused_until", "pause_reason", "next_slot_at", "resumed_at")
 _CLOCK_AND_CHANNELS: Final = f"""
     SELECT clock.now, {", ".join(f"channel.{column}" for column in _CHANNEL_COLUMNS)}
     FROM (SELECT clock_timestamp() AS now) AS clock

@@ -10,6 +10,7 @@ import structlog
 from django.apps import apps
 from django.db import connection, transaction
 
+from engagement.conf import refuse_short_suppression_key
 from engagement.models import (
     Destination,
     EngagementJobRun,
@@ -86,9 +87,10 @@ def erase_user(*, user_id: UUID, now: datetime, dry_run: bool = False) -> Erasur
     keeps its transitions, without the digests of texts. The address goes to the suppression list.
     Transaction: opens one. Locks the state, the profile and the messages, in this order. Repeatable: the
     second time nothing is found.
-    Raises BeingSent while a message to the user is being sent; RunInProgress; NoSuppressionKey for a user
-    with an address, without the key; an IntegrityError if a foreign key of another table refuses it, also as
-    a dry run, which erases and rolls back; ValueError for a naive `now`. Nothing has changed then.
+    Raises BeingSent while a message to the user is being sent; RunInProgress; for a user with an address,
+    NoSuppressionKey without the key, and ImproperlyConfigured with a short one; an IntegrityError if a foreign
+    key of another table refuses it, also as a dry run, which erases and rolls back; ValueError for a naive
+    `now`. Nothing has changed then.
     """
     require_aware(now)
     with transaction.atomic():
@@ -101,8 +103,10 @@ def erase_user(*, user_id: UUID, now: datetime, dry_run: bool = False) -> Erasur
         if EngagementJobRun.objects.filter(runs_with_status([RunStatus.RUNNING], now=now)).exists():
             raise RunInProgress
         addresses = _addresses(profile, messages)
-        if addresses and not suppression.has_key():
-            raise NoSuppressionKey
+        if addresses:
+            refuse_short_suppression_key()
+            if not suppression.has_key():
+                raise NoSuppressionKey
         erasure = _count(
             user_id, list(statuses.values()), has_profile=profile is not None, suppressed=bool(addresses)
         )

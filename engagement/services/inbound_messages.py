@@ -13,7 +13,7 @@ from django.utils.crypto import salted_hmac
 
 from engagement import message_catalogue
 from engagement.conf import engagement_settings
-from engagement.models import Destination, InboundMessage, MessageType, UserProfile
+from engagement.models import Destination, InboundMessage, MessageType
 from engagement.replies import (
     REPLY_TO_ANSWER,
     REPLY_TO_PREFERENCE,
@@ -22,6 +22,7 @@ from engagement.replies import (
     trigger_of,
 )
 from engagement.selectors import audit_log, goodbyes
+from engagement.selectors.addresses import address_of
 from engagement.services.arguments import as_user_id, require_storable
 from engagement.services.message_queue import NewMessage, cancel_pending, queue_message
 from engagement.services.preferences import PreferenceSource, set_preference
@@ -201,7 +202,7 @@ def receive_and_reply(
                 message_key=result.reply_key,
                 message_params=result.reply_params,
                 destination=Destination.INDIVIDUAL,
-                destination_jid=UserProfile.objects.get(pk=user_id).whatsapp_jid or "",
+                destination_jid=address_of(user_id),
                 # Its age counts from the message that it answers.
                 scheduled_for=min(received_at, now),
                 idempotency_key=_reply_key(user_id, text, received_at=received_at, message_id=message_id),

@@ -8,7 +8,13 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.crypto import salted_hmac
 
 from engagement.addresses import canonical
-from engagement.conf import SUPPRESSION_KEY, SUPPRESSION_KEY_FALLBACKS, listed_setting, suppression_key
+from engagement.conf import (
+    SUPPRESSION_KEY,
+    SUPPRESSION_KEY_FALLBACKS,
+    listed_setting,
+    refuse_short_suppression_key,
+    text_setting,
+)
 from engagement.models import SuppressedAddress, is_address
 
 if TYPE_CHECKING:
@@ -19,11 +25,12 @@ _SALT: Final = "engagement.suppression"
 
 def has_key() -> bool:
     """Whether there is a key, without which no address can be put on the list or found on it."""
-    return bool(suppression_key())
+    return bool(text_setting(SUPPRESSION_KEY).strip())
 
 
 def refuse_without_key() -> None:
-    """Raise ImproperlyConfigured, with one sentence, if there is a list and no key to look into it."""
+    """Raise ImproperlyConfigured, with one sentence, for a short key, or none to look into the list."""
+    refuse_short_suppression_key()
     if not has_key() and SuppressedAddress.objects.exists():
         raise ImproperlyConfigured(
             f"{SUPPRESSION_KEY} must be set: without it people who were erased would be written to again."
@@ -51,7 +58,7 @@ def lift(address: str | None) -> None:
 
 def _digests(address: str) -> list[str]:
     """Under the key, and under the former ones."""
-    keys = (suppression_key(), *listed_setting(SUPPRESSION_KEY_FALLBACKS))
+    keys = (text_setting(SUPPRESSION_KEY), *listed_setting(SUPPRESSION_KEY_FALLBACKS))
     return [
         salted_hmac(_SALT, canonical(address), secret=key, algorithm="sha256").hexdigest() for key in keys
     ]

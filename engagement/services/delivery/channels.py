@@ -15,7 +15,7 @@ import structlog
 from django.db import transaction
 
 from engagement.models import EngagementMessage, MessageStatus, SendingChannel
-from engagement.selectors.deliveries import WAITING_PAUSE, channels_of
+from engagement.selectors.deliveries import WAITING_PAUSE, channels_of, database_now
 from engagement.services.resilience.retries import retry_own_transaction
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def reserve_slot(*, backend: str, interval: timedelta, has_jitter: bool, now: da
     Transaction: opens one. Not repeatable: each call takes a slot.
     """
     with transaction.atomic():
-        channel = _locked(backend, "")
+        channel = lock_channel(backend, "")
         if paused := pause_of(channel, now=now):
             return paused
         begins_at = max(channel.next_slot_at or now, now)
@@ -101,7 +101,7 @@ def reserve_slot(*, backend: str, interval: timedelta, has_jitter: bool, now: da
 def slow_down(*, backend: str, until: datetime, now: datetime) -> None:
     """Reserve no slot before `until`. Transaction: opens one. Repeatable."""
     with transaction.atomic():
-        channel = _locked(backend, "")
+        channel = lock_channel(backend, "")
         channel.next_slot_at = max(channel.next_slot_at or until, until)
         channel.slowed_until = max(channel.slowed_until or until, until)
         channel.updated_at = now
@@ -117,7 +117,7 @@ def pause_sending(*, backend: str, until: datetime, reason: str, now: datetime, 
     Transaction: opens one. Repeatable.
     """
     with transaction.atomic():
-        channel = _locked(backend, scope)
+        channel = lock_channel(backend, scope)
         if channel.paused_until is not None and channel.paused_until >= until:
             return Paused(channel.paused_until, channel.pause_reason or "")
         channel.paused_until, channel.pause_reason, channel.updated_at = until, reason, now
@@ -132,7 +132,7 @@ def pause_sending(*, backend: str, until: datetime, reason: str, now: datetime, 
 def resume_sending(*, backend: str, now: datetime) -> Resumed:
     """End all pauses of a backend, and the wait that a refusal asked for; make due what the pauses held back.
 
-    `was_resumed` then keeps what happened before from pausing it again.
+    `was_resumed` then keeps what happened before from pausing it again; for that the database's clock counts.
     Transaction: opens one for the channels, then one for the messages. Repeatable.
     """
     with transaction.atomic():
@@ -141,18 +141,18 @@ def resume_sending(*, backend: str, now: datetime) -> Resumed:
         pauses = sum(pause_of(channel, now=now) is not None for channel in channels)
         waits = [wait for channel in channels if (wait := wait_of(channel, now=now))]
         for channel in channels:
-            _resume(channel, now=now)
+            _resume(channel, at=database_now(), now=now)
     _release_held_messages()
     if pauses or waits:
         log.info("engagement_sending_resumed", backend=backend, pauses=pauses)
     return Resumed(pauses, max(waits, default=None))
 
 
-def _resume(channel: SendingChannel, *, now: datetime) -> None:
+def _resume(channel: SendingChannel, *, at: datetime, now: datetime) -> None:
     if wait_of(channel, now=now):
         channel.next_slot_at = None
     channel.paused_until = channel.pause_reason = channel.slowed_until = None
-    channel.resumed_at = channel.updated_at = now
+    channel.resumed_at, channel.updated_at = at, now
     channel.save(
         update_fields=[
             *("paused_until", "pause_reason", "next_slot_at", "slowed_until", "resumed_at", "updated_at")
@@ -160,9 +160,9 @@ def _resume(channel: SendingChannel, *, now: datetime) -> None:
     )
 
 
-def was_resumed(*, backend: str, scope: str, after: datetime) -> bool:
-    """Whether the backend's channel of this scope was resumed after `after`."""
-    return SendingChannel.objects.filter(backend=backend, scope=scope, resumed_at__gt=after).exists()
+def was_resumed(*, backend: str, after: datetime) -> bool:
+    """Whether the backend was resumed after `after`, all its scopes with it."""
+    return SendingChannel.objects.filter(backend=backend, resumed_at__gt=after).exists()
 
 
 def _release_held_messages() -> None:
@@ -175,7 +175,8 @@ def _release_held_messages() -> None:
         EngagementMessage.objects.filter(pk__any_of=ids).update(next_attempt_at=None, outcome_reason=None)
 
 
-def _locked(backend: str, scope: str) -> SendingChannel:
+def lock_channel(backend: str, scope: str) -> SendingChannel:
+    """The channel, locked and made if there is none. Transaction: needs the caller's."""
     SendingChannel.objects.bulk_create([SendingChannel(backend=backend, scope=scope)], ignore_conflicts=True)
     return SendingChannel.objects.select_for_update(no_key=True).get(backend=backend, scope=scope)
 

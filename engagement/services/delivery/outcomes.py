@@ -19,7 +19,7 @@ from engagement.message_backends.base import Accepted, Refused, Scope, Unknown
 from engagement.models import IN_DOUBT, EngagementMessage, MessageStatus, UserProfile
 from engagement.replies import Preference
 from engagement.selectors.deliveries import status_of
-from engagement.services.delivery.channels import pause_sending, slow_down, was_resumed
+from engagement.services.delivery.channels import lock_channel, pause_sending, slow_down, was_resumed
 from engagement.services.delivery.claim import attempt_time
 from engagement.services.message_queue import ERASED_KEY, EXPIRED_CLAIM
 from engagement.services.preferences import PreferenceSource, UserProfileNotFound, set_preference
@@ -118,9 +118,9 @@ def accept(*, message_id: UUID, attempt_id: UUID | None, provider_message_id: st
     Without `attempt_id` it was the message's latest attempt.
     Transaction: opens one, or joins the caller's. Locks the message. Repeatable.
     """
-    if _accept_present(message_id, attempt_id, provider_message_id):
-        return Ending.SENT
     with transaction.atomic():
+        if _accept_present(message_id, attempt_id, provider_message_id):
+            return Ending.SENT
         message = locked(message_id)
         if message is None:
             return Ending.STALE
@@ -209,11 +209,12 @@ def _wait(retry_count: int, refusal: Refused) -> timedelta:
     return min(max(refusal.retry_after or growing, MINUTE), MAX_RETRY_AFTER)
 
 
+@retry_own_transaction
 def hold_back(refusal: Refused, *, backend: str, template: str, since: datetime, now: datetime) -> None:
     """Pause or slow down what a refusal is about; nothing for one that is about the recipient.
 
     It counts from `since`, when the provider refused, and not if sending was resumed after that.
-    Transaction: the channel's own. Repeatable.
+    Transaction: opens one, which locks the channel. Repeatable.
     """
     pause, slower = PAUSES.get(refusal.scope), SLOWER.get(refusal.scope)
     if not (wait := pause or slower):
@@ -221,13 +222,17 @@ def hold_back(refusal: Refused, *, backend: str, template: str, since: datetime,
     longest = MAX_RETRY_AFTER if pause else MAX_SLOWER
     until = since + min(max(wait, refusal.retry_after or wait), longest)
     scope = template if refusal.scope is Scope.TEMPLATE else ""
-    if until <= now or was_resumed(backend=backend, scope=scope, after=since):
+    if until <= now:
         return
-    if pause:
-        reason = f"{refusal.scope.value} error {refusal.code}"
-        pause_sending(backend=backend, until=until, reason=reason, now=now, scope=scope)
-    else:
-        slow_down(backend=backend, until=until, now=now)
+    with transaction.atomic():
+        lock_channel(backend, scope)
+        if was_resumed(backend=backend, after=since):
+            return
+        if pause:
+            reason = f"{refusal.scope.value} error {refusal.code}"
+            pause_sending(backend=backend, until=until, reason=reason, now=now, scope=scope)
+        else:
+            slow_down(backend=backend, until=until, now=now)
 
 
 @retry_own_transaction

@@ -98,6 +98,8 @@ class Worker:
         self._report = report
         self._tick = tick
         self._unknown_in_a_row = 0
+        self._crashed: set[UUID] = set()
+        """The messages of this pass that cannot be read; a reply would come again and again."""
         self._channels: Mapping[str, SendingChannel] = {}
         self.paused: Paused | None = None
 
@@ -108,6 +110,7 @@ class Worker:
         database when it cannot go on.
         """
         self.paused = None
+        self._crashed.clear()
         attempted = 0
         self._read_clock()
         self._retries.retry(partial(mark_expired_claims, now=self._clock()))
@@ -117,7 +120,8 @@ class Worker:
             ):
                 if self._must_end() or attempted == limit:
                     return attempted
-                attempted += self._try(candidate)
+                if candidate.id not in self._crashed:
+                    attempted += self._try(candidate)
         return attempted
 
     def _due_by(self) -> datetime:
@@ -135,6 +139,7 @@ class Worker:
             # An error that is about this message must not keep the others from being sent.
             if error_kind(error) is not ErrorKind.DATA:
                 raise
+            self._crashed.add(candidate.id)
             reason = _log_crash("engagement_message_crashed", candidate.id, cause_of(error))
             self._report(MessageEnding("failed", SendError(candidate.id, "pending", reason)))
             return False
@@ -186,6 +191,7 @@ class Worker:
         if isinstance(slot, Paused):
             self.paused = slot
             return False
+        reserved_at = self._clock()
         while (wait := slot.begins_at - self._clock()) > timedelta():
             self._retries.stop.wait(min(wait, LOOK_AGAIN) / SECOND)
             if self._retries.stop.is_set():
@@ -194,15 +200,11 @@ class Worker:
             self._read_clock()
             if self._is_paused():
                 return False
-            if self._is_given_up(slot):
+            channel = self._channels.get("")
+            if channel and channel.resumed_at and channel.resumed_at > reserved_at:
+                # Slots are counted anew.
                 return self._wait_for(self._slot())
         return True
-
-    def _is_given_up(self, slot: Slot) -> bool:
-        """Whether slots are no longer counted from this one: the wait before it was ended by `resume`."""
-        channel = self._channels.get("")
-        next_slot_at = channel.next_slot_at if channel else None
-        return slot.begins_at > self._clock() and (next_slot_at is None or next_slot_at < slot.begins_at)
 
     def _is_paused(self) -> bool:
         self.paused = pause_of(self._channels.get(""), now=self._clock())

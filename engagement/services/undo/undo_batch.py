@@ -74,9 +74,11 @@ def _undo(batch: UndoneBatch, *, context: UndoContext) -> None:
     messages = [message for move in undoing if (message := claim.goodbyes.get(move.user_id))]
     batch.undone = [move.user_id for move in undoing]
     batch.messages_cancelled = sum(message.status == MessageStatus.PENDING for message in messages)
-    batch.not_undone = Counter(reason for reason in reasons if reason) + Counter(
-        map(claim.reason_not_claimed, claim.unclaimed)
-    )
+    batch.not_undone = Counter(reason for reason in reasons if reason)
+    batch.not_undone.update(map(claim.reason_not_claimed, claim.unclaimed))
+    # Their ids were read earlier.
+    erased = len(batch.items) - len(claim.transitions) - len(claim.unclaimed)
+    batch.not_undone.update([NotUndoneReason.DELETED] * erased)
     if undoing and not context.dry_run:
         written = undo_transitions(
             undoing=undoing, job_id=context.job_id, now=context.now, performed_by=context.performed_by

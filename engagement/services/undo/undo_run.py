@@ -22,7 +22,7 @@ from engagement.services.resilience.transactions import in_transaction
 from engagement.services.resilience.workers import choose_workers, run_workers, tell_at_once
 from engagement.services.state_machine import was_committed
 from engagement.services.undo.undo_batch import UndoContext, UndoneBatch, undo_batch
-from engagement.services.undo.undo_result import UndoCounts, UndoResult
+from engagement.services.undo.undo_result import NotUndoneReason, UndoCounts, UndoResult
 from engagement.states import require_aware
 
 if TYPE_CHECKING:
@@ -199,7 +199,10 @@ class _Undo:
 
     def _record_failure(self, tell: Tell, transition_id: str, error: BaseException) -> None:
         find = partial(audit_log.transition_with_id, UUID(transition_id))
-        if transition := self._retries.read(find):
-            failure = UserFailure(transition.user_id, transition.trigger, describe(error))
-            tell(partial(self.counts.add_failure, failure))
-            log_user_failed(failure, error)
+        transition = self._retries.read(find)
+        if transition is None:
+            tell(partial(self.counts.not_undone.update, [NotUndoneReason.DELETED]))
+            return
+        failure = UserFailure(transition.user_id, transition.trigger, describe(error))
+        tell(partial(self.counts.add_failure, failure))
+        log_user_failed(failure, error)

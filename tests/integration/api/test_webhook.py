@@ -393,7 +393,9 @@ OTHER: Final = {"profile": {"name": "Bia"}, "wa_id": "4900000000", "user_id": "B
         ({"from_user_id": "BR.1"}, [OTHER, CONTACT], "active"),
         ({"from_user_id": "BR.1", "from": ""}, [CONTACT, CONTACT], "active"),
         ({}, [CONTACT], "active"),
-        ({"from_user_id": "BR.1"}, ["x", {"wa_id": ANA}], "active"),
+        ({"from_user_id": "BR.1"}, [{"wa_id": ANA}], "active"),
+        ({"from_user_id": "BR.1"}, ["x", {"wa_id": ANA}], "goodbye_sent"),
+        ({"from_user_id": "BR.2"}, [{"wa_id": ANA}, {"user_id": "BR.2"}], "goodbye_sent"),
         ({"from_user_id": "BR.3"}, [OTHER, CONTACT], "goodbye_sent"),
         ({}, [OTHER, CONTACT], "goodbye_sent"),
         ({"from_user_id": "BR.1"}, [{"user_id": "BR.1"}], "goodbye_sent"),
@@ -489,6 +491,16 @@ def test_a_failure_of_the_account_pauses_and_a_refusal_opts_out(client: Client) 
     post(client, body_of(statuses=[status("failed", errors=[{"code": 131050}])]))
     user.user.refresh_from_db()
     assert user.user.reengagement_opt_out
+
+
+@pytest.mark.parametrize(
+    "errors", [None, {"code": 131031}, [{"title": "x"}, {"code": 131031}], ["x"]], ids=str
+)
+def test_a_receipt_counts_whatever_else_it_says(client: Client, errors: Any) -> None:
+    told()
+    post(client, body_of(statuses=[status("failed", errors=errors, biz_opaque_callback_data=5)]))
+    assert goodbye().failed_at
+    assert SendingChannel.objects.exists() == ("131031" in str(errors))
 
 
 # Preferences.

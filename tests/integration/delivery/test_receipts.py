@@ -12,7 +12,7 @@ from engagement.message_backends.base import Accepted, Refused, Scope, Unknown
 from engagement.message_backends.whatsapp_cloud import refusal_of
 from engagement.models import EngagementMessage, MessageStatus, SendingChannel
 from engagement.selectors.deliveries import database_now
-from engagement.services.delivery.channels import resume_sending
+from engagement.services.delivery.channels import pause_sending, resume_sending
 from engagement.services.delivery.claim import Attempt
 from engagement.services.delivery.outcomes import accept, resolve_unknown, unknown_messages
 from engagement.services.delivery.receipts import (
@@ -170,6 +170,17 @@ def test_failure_from_before_sending_was_resumed_does_not_pause_again(sent: Enga
     assert paused_until() is None
     take(sent, ReceiptKind.FAILED, occurred_at=now, refusal=refusal)
     assert paused_until() is None
+
+
+def test_failure_from_before_a_template_was_resumed_pauses_nothing(
+    sent: EngagementMessage,
+) -> None:
+    now = database_now()
+    pause_sending(backend="scripted", until=now + HOUR, reason="x", now=now, scope="goodbye_v1/en")
+    SendingChannel.objects.filter(scope="").delete()
+    resume_sending(backend="scripted", now=database_now())
+    take(old(sent), ReceiptKind.FAILED, occurred_at=now, refusal=Refused(Scope.CONFIGURATION, "131042"))
+    assert not SendingChannel.objects.filter(paused_until__isnull=False).exists()
 
 
 def test_repeated_failure_pauses_if_the_first_one_could_not(sent: EngagementMessage) -> None:

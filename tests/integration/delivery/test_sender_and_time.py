@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.db import OperationalError
@@ -16,6 +16,7 @@ from engagement.selectors import deliveries
 from engagement.selectors.deliveries import database_now
 from engagement.services.delivery import outcomes, worker
 from engagement.services.delivery.channels import pause_sending, reserve_slot
+from engagement.services.delivery.claim import claim_message
 from engagement.services.delivery.monitor import watch_sending
 from engagement.services.delivery.receipts import Receipt, ReceiptKind, take_receipt
 from engagement.services.delivery.result import SendStatus
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from pytest_django.fixtures import Settings
 
     from engagement.message_backends.base import OutgoingMessage
+    from engagement.selectors.deliveries import Candidate
     from engagement.services.delivery.channels import Slot
 
 pytestmark = pytest.mark.django_db
@@ -115,6 +117,23 @@ def test_a_reply_that_was_refused_is_tried_again_in_the_same_pass_after_a_while(
     backend = ScriptedBackend(Refused(Scope.THROTTLE, "130429"))
     send(backend)
     assert [message.message_type for message in backend.received] == ["reply"] * replies + ["goodbye"]
+
+
+def test_a_reply_that_cannot_be_read_is_reported_once_in_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    told_user()
+    at = database_now() - HOUR
+    reply = queue_for(active_user().user, MessageType.REPLY, scheduled_for=at, created_at=at)
+    seconds = iter(range(10_000))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(seconds)))
+    monkeypatch.setattr(deliveries, "REPLY_AGAIN", timedelta())
+
+    def crash(candidate: Candidate, **options: Any) -> Any:
+        assert candidate.id != reply.pk
+        return claim_message(candidate, **options)
+
+    monkeypatch.setattr(worker, "claim_message", crash)
+    result = send()
+    assert (result.counts.sent, result.counts.failed) == (1, 1)
 
 
 def test_a_retry_does_not_put_the_clock_ahead(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engagement.models import EngagementMessage, EngagementStateTransition, UserEngagementState
-from engagement.selectors import audit_log
+from engagement.selectors import audit_log, run_transitions
+from engagement.selectors.run_transitions import transition_ids_after
 from engagement.services.state_machine import transition_state
 from engagement.services.undo.undo_run import UnknownRun
 from engagement.states import Trigger
@@ -78,6 +79,18 @@ def test_undo_puts_everybody_back_whatever_they_were(rows: list[dict[str, Any]],
         assert all_users() == before
         # And they are due again, as they were.
         assert run_job(now=now).succeeded == result.succeeded
+
+
+def test_transition_that_is_erased_meanwhile_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_user("silent")
+    job_id = run_job().job_id
+    (moved,) = transition_ids_after(job_id, after=None, size=1)
+    answers = iter([[str(uuid4()), moved]])
+    monkeypatch.setattr(run_transitions, "transition_ids_after", lambda *_, **__: next(answers, []))
+    result = undo(job_id)
+    assert (result.counts.undone, not_undone(result)) == (1, {"deleted": 1})
 
 
 def test_move_back_has_an_audit_row_that_names_run_and_operator() -> None:

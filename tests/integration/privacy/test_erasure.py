@@ -10,6 +10,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.utils import timezone
 
@@ -146,6 +147,13 @@ def test_a_message_that_is_being_sent_refuses_it() -> None:
     assert outcome.code == 1
     assert "is being sent; nothing was erased" in outcome.err
     assert everything() == before
+
+
+def test_under_a_key_that_could_be_guessed_nobody_is_erased(settings: Settings) -> None:
+    settings.ENGAGEMENT_SUPPRESSION_KEY = "short"
+    with pytest.raises(ImproperlyConfigured, match="must have 16 characters or more"):
+        erase(told_user(), "--yes")
+    assert UserProfile.objects.exists()
 
 
 def test_without_the_key_nobody_with_an_address_is_erased(settings: Settings) -> None:

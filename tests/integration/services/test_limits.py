@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from django.db import OperationalError, connection, transaction
+from uuid_utils.compat import uuid7
 
+from engagement.models import MessageType
+from engagement.services.delivery.outcomes import accept
 from engagement.services.inbound_messages import receive_message
 from engagement.services.preferences import opt_out
 from engagement.services.resilience.retries import retry_own_transaction
 from tests.database import another_connection
-from tests.factories import NOW, make_user
+from tests.factories import NOW, make_user, queue_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +54,16 @@ def test_locked_user_is_given_up_soon_and_unchanged(
         other.rollback()
     user.refresh_from_db()
     assert (user.state, user.user.reengagement_opt_out) == ("goodbye_sent", False)
+
+
+def test_locked_message_whose_sending_is_reported_is_given_up_soon(settings: Settings) -> None:
+    settings.ENGAGEMENT_LOCK_TIMEOUT_SECONDS = 1
+    message = queue_for(make_user("goodbye_sent"), MessageType.GOODBYE, status="sending", attempt_id=uuid7())
+    with another_connection(autocommit=False) as other:
+        other.execute("SELECT FROM engagement_message_queue WHERE id = %s FOR UPDATE", [message.pk])
+        with pytest.raises(OperationalError, match="lock timeout"):
+            accept(message_id=message.pk, attempt_id=message.attempt_id, provider_message_id="x")
+        other.rollback()
 
 
 def limits() -> list[str]:
