@@ -88,9 +88,9 @@ def erase_user(*, user_id: UUID, now: datetime, dry_run: bool = False) -> Erasur
     Transaction: opens one. Locks the state, the profile and the messages, in this order. Repeatable: the
     second time nothing is found.
     Raises BeingSent while a message to the user is being sent; RunInProgress; for a user with an address,
-    NoSuppressionKey without the key, and ImproperlyConfigured with a short one; an IntegrityError if a foreign
-    key of another table refuses it, also as a dry run, which erases and rolls back; ValueError for a naive
-    `now`. Nothing has changed then.
+    NoSuppressionKey without the key, and ImproperlyConfigured with a short one; an IntegrityError if a
+    foreign key of another table refuses it, also as a dry run, which erases and rolls back; ValueError for a
+    naive `now`. Nothing has changed then.
     """
     require_aware(now)
     with transaction.atomic():

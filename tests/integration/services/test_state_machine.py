@@ -11,7 +11,7 @@ from django.db import DatabaseError, transaction
 from django.forms import model_to_dict
 
 from engagement.models import EngagementStateTransition, UserEngagementState
-from engagement.services.state_machine import EngagementStateNotFound, transition_state
+from engagement.services.state_machine import EngagementStateNotFound, extend_wait, transition_state
 from engagement.states import InvalidTransition, Policy, Trigger
 from tests.database import execute
 from tests.factories import NOW, TICK, UserProfileFactory, make_user
@@ -268,3 +268,14 @@ def test_naive_time_is_refused() -> None:
     user = make_user()
     with pytest.raises(ValueError, match="has no offset"):
         transition_state(user_id=user.user_id, trigger=Trigger.USER_MESSAGE, now=NOW.replace(tzinfo=None))
+
+
+def test_wait_for_an_answer_is_extended_and_never_shortened() -> None:
+    user = make_user("goodbye_sent")
+    ends_at = user.goodbye_expires_at
+    assert ends_at
+    later = ends_at + timedelta(hours=1)
+    assert extend_wait(user_id=user.user_id, until=later)
+    assert not extend_wait(user_id=user.user_id, until=later)
+    assert not extend_wait(user_id=user.user_id, until=ends_at)
+    assert UserEngagementState.objects.get(pk=user.pk).goodbye_expires_at == later
