@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from django.db import connection, transaction
 
+from engagement.conf import engagement_settings
 from engagement.message_backends.base import Accepted, Refused, Scope, Unknown
 from engagement.models import IN_DOUBT, EngagementMessage, MessageStatus, UserProfile
 from engagement.replies import Preference
@@ -24,6 +25,7 @@ from engagement.services.delivery.claim import attempt_time
 from engagement.services.message_queue import ERASED_KEY, EXPIRED_CLAIM
 from engagement.services.preferences import PreferenceSource, UserProfileNotFound, set_preference
 from engagement.services.resilience.retries import retry_own_transaction
+from engagement.services.resilience.transactions import milliseconds
 from engagement.services.state_machine import lock_known_states
 from engagement.states import DAY
 
@@ -118,9 +120,9 @@ def accept(*, message_id: UUID, attempt_id: UUID | None, provider_message_id: st
     Without `attempt_id` it was the message's latest attempt.
     Transaction: opens one, or joins the caller's. Locks the message. Repeatable.
     """
+    if _accept_present(message_id, attempt_id, provider_message_id):
+        return Ending.SENT
     with transaction.atomic():
-        if _accept_present(message_id, attempt_id, provider_message_id):
-            return Ending.SENT
         message = locked(message_id)
         if message is None:
             return Ending.STALE
@@ -129,9 +131,14 @@ def accept(*, message_id: UUID, attempt_id: UUID | None, provider_message_id: st
 
 
 def _accept_present(message_id: UUID, attempt_id: UUID | None, provider_message_id: str | None) -> bool:
-    """Make a message sent whose present attempt is this one, in one statement: nearly always so."""
+    """Make a message sent whose present attempt is this one: nearly always so.
+
+    One statement, which commits itself: the server finishes it even if this process dies.
+    """
+    is_alone = not connection.in_atomic_block
+    lock_timeout = milliseconds(engagement_settings().lock_timeout) if is_alone else None
     with connection.cursor() as cursor:
-        cursor.execute(_ACCEPT_PRESENT, [provider_message_id, message_id, attempt_id])
+        cursor.execute(_ACCEPT_PRESENT, [lock_timeout, provider_message_id, message_id, attempt_id])
         changed: int = cursor.rowcount
     return changed > 0
 
@@ -314,6 +321,10 @@ def _log_refusal(message: EngagementMessage, refusal: Refused) -> None:
 
 
 _ACCEPT_PRESENT: Final = """
+    -- Ends with the statement; a transaction of the caller's keeps what it has.
+    WITH limits AS MATERIALIZED (
+        SELECT set_config('lock_timeout', coalesce(%s, current_setting('lock_timeout')), true)
+    )
     UPDATE engagement_message_queue
     SET status = 'sent',
         sent_at = claimed_at,
@@ -323,6 +334,7 @@ _ACCEPT_PRESENT: Final = """
         outcome_reason = NULL,
         error_code = NULL,
         error_message = NULL
+    FROM limits
     WHERE id = %s AND attempt_id = %s AND status = 'sending'
 """
 _OUTCOME_FIELDS: Final[tuple[Any, ...]] = (

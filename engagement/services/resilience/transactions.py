@@ -92,10 +92,11 @@ def limited_transactions(*, lock_timeout: timedelta) -> Iterator[None]:
 
 
 def _times(lock_timeout: timedelta, limit: timedelta) -> Sequence[str]:
-    return [_milliseconds(time) for time in (lock_timeout, limit, limit)]
+    return [milliseconds(time) for time in (lock_timeout, limit, limit)]
 
 
-def _milliseconds(length: timedelta) -> str:
+def milliseconds(length: timedelta) -> str:
+    """The length as PostgreSQL's settings have it."""
     return str(length // timedelta(milliseconds=1))
 
 
