@@ -62,18 +62,22 @@ def transition_ids_after(job_id: UUID, *, after: str | None, size: int) -> list[
     return list(rows.order_by("id").values_list(_text("id"), flat=True)[:size])
 
 
+# Two statements, each with an array: after old statistics PostgreSQL joins them by reading all users.
 _TRANSITIONS: Final = """
     SELECT
-        moved.id::text, states.user_id::text, moved.from_state, moved.to_state, moved.created_at,
-        moved.metadata ->> 'goodbye', moved.metadata ->> 'cancelled_message_id',
-        states.state, states.last_activity_at,
-        states.goodbye_sent_at, states.goodbye_expires_at, states.remind_at
-    FROM engagement_state_transitions AS moved
-    JOIN user_engagement_states AS states USING (user_id)
-    WHERE moved.id = ANY (%s::uuid[])
-    ORDER BY states.user_id
+        id::text, user_id::text, from_state, to_state, created_at,
+        metadata ->> 'goodbye', metadata ->> 'cancelled_message_id'
+    FROM engagement_state_transitions
+    WHERE id = ANY (%s::uuid[])
+    ORDER BY user_id
 """
-_LOCKED: Final = "FOR NO KEY UPDATE OF states SKIP LOCKED"
+_STATES: Final = """
+    SELECT user_id::text, state, last_activity_at, goodbye_sent_at, goodbye_expires_at, remind_at
+    FROM user_engagement_states
+    WHERE user_id = ANY (%s::uuid[])
+    ORDER BY user_id
+"""
+_LOCKED: Final = "FOR NO KEY UPDATE SKIP LOCKED"
 
 
 def transitions_with_states(ids: Collection[str], *, lock: bool) -> list[RunTransition]:
@@ -83,8 +87,11 @@ def transitions_with_states(ids: Collection[str], *, lock: bool) -> list[RunTran
     locked are missing.
     """
     with native_times(), connection.cursor() as cursor:
-        cursor.execute(f"{_TRANSITIONS} {_LOCKED if lock else ''}", [TextArray(ids)])
-        return [RunTransition(*row) for row in cursor.fetchall()]
+        cursor.execute(_TRANSITIONS, [TextArray(ids)])
+        transitions = cursor.fetchall()
+        cursor.execute(f"{_STATES} {_LOCKED if lock else ''}", [TextArray(row[1] for row in transitions)])
+        states = {user_id: columns for user_id, *columns in cursor.fetchall()}
+    return [RunTransition(*row, *states[row[1]]) for row in transitions if row[1] in states]
 
 
 def unclaimed_transitions(ids: Collection[str]) -> list[UnclaimedTransition]:

@@ -310,23 +310,34 @@ _EXTEND_WAIT: Final = """
     SET goodbye_expires_at = %(until)s
     WHERE user_id = %(user_id)s AND state = 'goodbye_sent' AND goodbye_expires_at < %(until)s
 """
+# The audit row by its key alone: after old statistics PostgreSQL joins the tables by reading all users.
 _RESTORE_STATES: Final = """
     UPDATE user_engagement_states AS states
-    SET state = undone.from_state,
-        goodbye_sent_at = (undone.metadata #>> '{former_timestamps,goodbye_sent_at}')::timestamptz,
-        goodbye_expires_at = (undone.metadata #>> '{former_timestamps,goodbye_expires_at}')::timestamptz,
-        remind_at = (undone.metadata #>> '{former_timestamps,remind_at}')::timestamptz,
+    SET (state, goodbye_sent_at, goodbye_expires_at, remind_at) = (
+            SELECT
+                from_state,
+                (metadata #>> '{former_timestamps,goodbye_sent_at}')::timestamptz,
+                (metadata #>> '{former_timestamps,goodbye_expires_at}')::timestamptz,
+                (metadata #>> '{former_timestamps,remind_at}')::timestamptz
+            FROM engagement_state_transitions
+            WHERE id = undone.id
+        ),
         updated_at = %s
-    FROM engagement_state_transitions AS undone
-    WHERE undone.id = ANY (%s::uuid[])
-        AND states.user_id = undone.user_id
-        AND states.state = undone.to_state
+    FROM ROWS FROM (
+        unnest(%s::uuid[]), unnest(%s::uuid[]), unnest(%s::text[])
+    ) AS undone (id, user_id, left_in)
+    WHERE states.user_id = undone.user_id AND states.state = undone.left_in
 """
 
 
 def _restore_states(undoing: Sequence[RunTransition], *, now: datetime) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(_RESTORE_STATES, [now, TextArray(move.id for move in undoing)])
+        columns = (
+            TextArray(move.id for move in undoing),
+            TextArray(move.user_id for move in undoing),
+            TextArray(move.to_state for move in undoing),
+        )
+        cursor.execute(_RESTORE_STATES, [now, *columns])
         if cursor.rowcount != len(undoing):
             raise StaleUserStates
 
