@@ -42,13 +42,16 @@ def test_script_of_a_role_can_be_run_again(onlooker: psycopg.Connection, role: s
         run_script(onlooker, f"{role.removeprefix('engagement_')}_role.sql")
 
 
+POLICIES: Final = "SELECT * FROM pg_policies ORDER BY tablename, policyname"
+
+
 def test_policies_can_be_made_again(onlooker: psycopg.Connection) -> None:
     job, assistant, sender, _ = ROLES
     with role_of(onlooker, job), role_of(onlooker, assistant), role_of(onlooker, sender):
         run_script(onlooker, "row_level_security.sql")
-        before = onlooker.execute("SELECT * FROM pg_policies").fetchall()
+        before = onlooker.execute(POLICIES).fetchall()
         run_script(onlooker, "row_level_security.sql")
-        assert onlooker.execute("SELECT * FROM pg_policies").fetchall() == before != []
+        assert onlooker.execute(POLICIES).fetchall() == before != []
 
 
 @pytest.mark.parametrize(("role", "command"), COMMANDS)
