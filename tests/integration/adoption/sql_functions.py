@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 
+TEXTS: Final = {
+    "user_message": "oi",
+    "goodbye_response_1": "1",
+    "goodbye_response_2": "2",
+    "goodbye_response_3": "3",
+}
+"""By trigger: what a user writes."""
 _COLUMNS: Final = (
     "state",
     "last_activity_at",
@@ -48,15 +55,7 @@ def report(message: EngagementMessage, *values: Any) -> bool:
 
 def comparable(user_id: UUID) -> Any:
     """State, dates to the half minute, audit rows and messages, without ids and digests."""
-    columns = (
-        "state",
-        "last_activity_at",
-        "goodbye_sent_at",
-        "goodbye_expires_at",
-        "remind_at",
-        "updated_at",
-    )
-    states = UserEngagementState.objects.filter(user_id=user_id).values(*columns)
+    states = UserEngagementState.objects.filter(user_id=user_id).values(*_COLUMNS)
     state = [{name: rough(value) for name, value in row.items()} for row in states]
     moves = EngagementStateTransition.objects.filter(user_id=user_id).order_by("created_at", "id")
     messages = EngagementMessage.objects.filter(user_id=user_id).order_by("id")

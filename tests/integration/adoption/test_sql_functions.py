@@ -20,19 +20,13 @@ from engagement.selectors.deliveries import database_now
 from engagement.selectors.goodbyes import goodbye_key
 from engagement.services.inbound_messages import receive_message
 from tests.factories import UserProfileFactory, make_user, queue_for
-from tests.integration.adoption.sql_functions import call, comparable, create_functions
+from tests.integration.adoption.sql_functions import TEXTS, call, comparable, create_functions
 
 pytestmark = pytest.mark.django_db
 
 DAY: Final = timedelta(days=1)
 HOUR: Final = timedelta(hours=1)
 SECOND: Final = timedelta(seconds=1)
-TEXTS: Final = {
-    "user_message": "oi",
-    "goodbye_response_1": "1",
-    "goodbye_response_2": "2",
-    "goodbye_response_3": "3",
-}
 
 
 @pytest.fixture(autouse=True)

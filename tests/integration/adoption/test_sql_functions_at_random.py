@@ -23,7 +23,15 @@ from engagement.selectors.goodbyes import goodbye_key, goodbyes_of_waits
 from engagement.services.inbound_messages import receive_message
 from engagement.states import State, UserState
 from tests.factories import UserProfileFactory, queue_for
-from tests.integration.adoption.sql_functions import call, claim, comparable, create_functions, report, rough
+from tests.integration.adoption.sql_functions import (
+    TEXTS,
+    call,
+    claim,
+    comparable,
+    create_functions,
+    report,
+    rough,
+)
 from tests.integration.api.clients import ApiClient
 from tests.integration.delivery.sending import ScriptedBackend, send
 from tests.integration.operation.random_users import compared_with_the_job, taken_back
@@ -40,12 +48,6 @@ DAY: Final = timedelta(days=1)
 HOUR: Final = timedelta(hours=1)
 MINUTE: Final = timedelta(minutes=1)
 SECOND: Final = timedelta(seconds=1)
-TEXTS: Final = {
-    "user_message": "oi",
-    "goodbye_response_1": "1",
-    "goodbye_response_2": "2",
-    "goodbye_response_3": "3",
-}
 
 
 @pytest.fixture(autouse=True)

@@ -180,15 +180,16 @@ def test_a_proxy_that_is_away_means_never_reached(monkeypatch: pytest.MonkeyPatc
     assert isinstance(ask("http://graph.example.org/v23.0/1/messages"), NotSent)
 
 
-def test_a_connection_that_was_idle_for_long_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    connections = []
+@contextmanager
+def keeping_connections(told: Callable[[object], None]) -> Iterator[str]:
+    """A server that keeps its connections, and tells of each request from where it came; yields its URL."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
-            connections.append(self.client_address)
+            told(self.client_address)
             self.send_response(200)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -198,13 +199,18 @@ def test_a_connection_that_was_idle_for_long_is_not_used_again(monkeypatch: pyte
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}/"
-    ask(url)
-    ask(url)
-    monkeypatch.setattr(http, "MAX_IDLE_SECONDS", 0.0)
-    ask(url)
+    yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
     server.server_close()
+
+
+def test_a_connection_that_was_idle_for_long_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    connections: list[object] = []
+    with keeping_connections(connections.append) as url:
+        ask(url)
+        ask(url)
+        monkeypatch.setattr(http, "MAX_IDLE_SECONDS", 0.0)
+        ask(url)
     assert connections[0] == connections[1] != connections[2]
 
 
@@ -212,30 +218,16 @@ def test_each_of_several_workers_keeps_its_connection(caplog: pytest.LogCaptureF
     connections = set()
     together = threading.Barrier(4, timeout=10)
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def answer_four_at_once(client: object) -> None:
+        connections.add(client)
+        together.wait()
 
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            connections.add(self.client_address)
-            together.wait()
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_arguments: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}/"
-    for _ in range(3):
-        workers = [threading.Thread(target=ask, args=(url,), kwargs={"seconds": 10}) for _ in range(4)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-    server.shutdown()
-    server.server_close()
+    with keeping_connections(answer_four_at_once) as url:
+        for _ in range(3):
+            workers = [threading.Thread(target=ask, args=(url,), kwargs={"seconds": 10}) for _ in range(4)]
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
     assert len(connections) == 4
     assert "pool is full" not in caplog.text

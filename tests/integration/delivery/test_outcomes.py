@@ -32,12 +32,7 @@ def test_late_refusal_of_an_earlier_attempt_changes_nothing() -> None:
 
 
 def test_first_outcome_of_an_attempt_counts_unless_it_was_accepted() -> None:
-    message = goodbye_of(told_user())
-    attempt = Attempt.at(database_now())
-    message.status, message.attempt_id = MessageStatus.SENDING, attempt.id
-    message.claimed_at = attempt.claimed_at
-    message.save()
-    outcome = AttemptOutcome(message.id, attempt.id, Unknown("timeout"))
+    outcome = replace(refused_by_account(), result=Unknown("timeout"))
     assert record(outcome) is Ending.UNKNOWN
     assert record(replace(outcome, result=Refused(Scope.RECIPIENT, "131026"))) is Ending.STALE
     assert statuses() == ["unknown"]
