@@ -26,7 +26,7 @@ class Migration(migrations.Migration):
             field=models.DateTimeField(
                 blank=True,
                 help_text=(
-                    "When a person last ended its pauses. What a receipt reports from before pauses no more."
+                    "When a person last ended its pauses. Failures from before do not pause it again."
                 ),
                 null=True,
                 verbose_name="resumed at",

@@ -32,9 +32,7 @@ class SendingChannel(models.Model):
         _("resumed at"),
         null=True,
         blank=True,
-        help_text=_(
-            "When a person last ended its pauses. What a receipt reports from before pauses no more."
-        ),
+        help_text=_("When a person last ended its pauses. Failures from before do not pause it again."),
     )
     updated_at = models.DateTimeField(_("updated at"), db_default=Now())
 

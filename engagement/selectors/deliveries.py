@@ -281,7 +281,7 @@ def oldest_due_at(types: Collection[MessageType], *, now: datetime) -> datetime 
 
 
 def claimed_since(since: datetime, *, types: Collection[MessageType]) -> int:
-    """How many messages of these types were claimed since then, and not refused without having been tried."""
+    """How many messages of these types were claimed since then and not given back untried."""
     return EngagementMessage.objects.filter(claimed_at__gte=since, message_type__in=types).count()
 
 

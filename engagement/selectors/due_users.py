@@ -210,7 +210,7 @@ def still_due(
     return ordered.select_for_update(skip_locked=True, no_key=True)
 
 
-def states_of(user_ids: Collection[UUID]) -> QuerySet[UserEngagementState]:
+def states_of(user_ids: Collection[UUID] | Collection[str]) -> QuerySet[UserEngagementState]:
     """The users' state rows, in the order in which all writers lock them."""
     return UserEngagementState.objects.filter(user_id__any_of=user_ids).order_by("user_id")
 

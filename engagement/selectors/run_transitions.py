@@ -5,18 +5,18 @@ Ids that are only compared and sent back are text: UUIDs took a sixth of an undo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
-from django.db import connection
 from django.db.models import Exists, OuterRef, TextField
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast
 
 from engagement.models import EngagementStateTransition, UserEngagementState
-from engagement.postgres import TextArray, native_times
+from engagement.postgres import native_times
+from engagement.selectors import due_users
 from engagement.selectors.audit_log import TIME_ORDERED, transitions_of_run
-from engagement.states import Trigger
+from engagement.states import Trigger, UserState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -62,36 +62,26 @@ def transition_ids_after(job_id: UUID, *, after: str | None, size: int) -> list[
     return list(rows.order_by("id").values_list(_text("id"), flat=True)[:size])
 
 
-# Two statements, each with an array: after old statistics PostgreSQL joins them by reading all users.
-_TRANSITIONS: Final = """
-    SELECT
-        id::text, user_id::text, from_state, to_state, created_at,
-        metadata ->> 'goodbye', metadata ->> 'cancelled_message_id'
-    FROM engagement_state_transitions
-    WHERE id = ANY (%s::uuid[])
-    ORDER BY user_id
-"""
-_STATES: Final = """
-    SELECT user_id::text, state, last_activity_at, goodbye_sent_at, goodbye_expires_at, remind_at
-    FROM user_engagement_states
-    WHERE user_id = ANY (%s::uuid[])
-    ORDER BY user_id
-"""
-_LOCKED: Final = "FOR NO KEY UPDATE SKIP LOCKED"
-
-
 def transitions_with_states(ids: Collection[str], *, lock: bool) -> list[RunTransition]:
-    """These transitions with the state rows of their users, in the order in which all writers lock them.
+    """These transitions with the state rows of their users.
 
-    With `lock` the state rows are locked, in a transaction of the caller's; those that another session has
-    locked are missing.
+    With `lock` the state rows are locked, in the order of all writers and in a transaction of the caller's;
+    those that another session has locked are missing.
     """
-    with native_times(), connection.cursor() as cursor:
-        cursor.execute(_TRANSITIONS, [TextArray(ids)])
-        transitions = cursor.fetchall()
-        cursor.execute(f"{_STATES} {_LOCKED if lock else ''}", [TextArray(row[1] for row in transitions)])
-        states = {user_id: columns for user_id, *columns in cursor.fetchall()}
-    return [RunTransition(*row, *states[row[1]]) for row in transitions if row[1] in states]
+    # Two statements, each with an array: after old statistics PostgreSQL joins them by reading all users.
+    transitions = EngagementStateTransition.objects.filter(id__any_of=set(ids)).values_list(
+        _text("id"),
+        _text("user_id"),
+        *("from_state", "to_state", "created_at"),
+        *(KT("metadata__goodbye"), KT("metadata__cancelled_message_id")),
+    )
+    with native_times():
+        moved = {user_id: (row_id, user_id, *columns) for row_id, user_id, *columns in transitions}
+        rows = due_users.states_of(moved)
+        if lock:
+            rows = rows.select_for_update(skip_locked=True, no_key=True)
+        states = rows.values_list(_text("user_id"), *UserState._fields[1:])
+        return [RunTransition(*moved[user_id], *columns) for user_id, *columns in states]
 
 
 def unclaimed_transitions(ids: Collection[str]) -> list[UnclaimedTransition]:

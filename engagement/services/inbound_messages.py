@@ -83,8 +83,6 @@ class _Knowledge:
     user_state: UserState
     last_transition: Transition | None
     """The latest transition that a message caused."""
-    last_message: ReceivedMessage | None
-    """That message."""
     entered_at: datetime | None
     """When they entered their state, as far as that is known."""
 
@@ -92,11 +90,12 @@ class _Knowledge:
         self, message: ReceivedMessage, *under_former_keys: ReceivedMessage, now: datetime
     ) -> Novelty:
         heard_at = message.heard_at(now=now)
-        if self.last_transition and self.last_message:
-            if self.last_message in (message, *under_former_keys):
+        last_message = _message_of(self.last_transition) if self.last_transition else None
+        if self.last_transition and last_message:
+            if last_message in (message, *under_former_keys):
                 return Novelty.REPEAT
             # A reply to a goodbye does not change last_activity_at, although the user wrote then.
-            if heard_at < self.last_message.heard_at(now=self.last_transition.created_at):
+            if heard_at < last_message.heard_at(now=self.last_transition.created_at):
                 return Novelty.OLD
         if self.user_state.state == State.ACTIVE or heard_at > self.user_state.last_activity_at:
             return Novelty.NEW
@@ -254,11 +253,9 @@ def _remember(
 def _known(user_id: UUID, *, heard_at: datetime) -> _Knowledge:
     known = lock_known_states(user_ids=[user_id])
     (user_state,) = known or lock_states(user_ids=[user_id], trigger=Trigger.USER_MESSAGE, now=heard_at)
-    last_transition = audit_log.last_transition_by_message(user_id)
     return _Knowledge(
         user_state=user_state,
-        last_transition=last_transition,
-        last_message=_message_of(last_transition) if last_transition else None,
+        last_transition=audit_log.last_transition_by_message(user_id),
         entered_at=_entered_at(user_state),
     )
 

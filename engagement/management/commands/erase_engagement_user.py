@@ -69,7 +69,7 @@ def _sentence(erasure: Erasure, *, dry_run: bool) -> str:
         )
     )
     tied = " and ".join(erasure.deleted)
-    deleted = f" Because of a foreign key, rows of {tied} are deleted, not renamed." if tied else ""
+    deleted = f" Because of a foreign key, the rows of {tied} are deleted." if tied else ""
     if dry_run:
         return f"Would be erased: {counts}.{deleted} Repeat the command with --yes."
     kept = " A digest of the address is on the suppression list." if erasure.suppressed else ""

@@ -32,7 +32,6 @@ class Command(SentenceCommand):
             metavar="DURATION",
             help="how long, such as 90m or 6h (default: until resume_sending)",
         )
-
         add_backend(parser, "pause this backend instead, or a client of the HTTP API")
 
     def handle(self, **options: Any) -> None:

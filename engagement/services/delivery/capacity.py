@@ -36,10 +36,10 @@ def late_since(*, backend: MessageBackend | None, max_age: timedelta, now: datet
     delivery = delivery_settings()
     replies = [kind for kind in delivery.types if kind == MessageType.REPLY]
     others = [kind for kind in delivery.types if kind != MessageType.REPLY]
-    late = [due_at for kinds in (replies, others) if (due_at := _overdue(kinds, max_age, now=now))]
-    if late and _keeps_pace(interval_of(backend, delivery), max_age, delivery.types, now=now):
-        return _overdue(replies, max_age, now=now)
-    return min(late, default=None)
+    late_reply, late_other = (_overdue(kinds, max_age, now=now) for kinds in (replies, others))
+    if late_other and _keeps_pace(interval_of(backend, delivery), max_age, delivery.types, now=now):
+        return late_reply
+    return min(filter(None, (late_reply, late_other)), default=None)
 
 
 def _overdue(types: Sequence[MessageType], max_age: timedelta, *, now: datetime) -> datetime | None:

@@ -140,8 +140,9 @@ def resume_sending(*, backend: str, now: datetime) -> Resumed:
         channels = list(rows.select_for_update(no_key=True))
         pauses = sum(pause_of(channel, now=now) is not None for channel in channels)
         waits = [wait for channel in channels if (wait := wait_of(channel, now=now))]
+        resumed_at = database_now()
         for channel in channels:
-            _resume(channel, at=database_now(), now=now)
+            _resume(channel, at=resumed_at, now=now)
     _release_held_messages()
     if pauses or waits:
         log.info("engagement_sending_resumed", backend=backend, pauses=pauses)

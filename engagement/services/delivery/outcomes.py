@@ -104,12 +104,13 @@ def record_outcome(
     if isinstance(result, Unknown):
         return _mark_unknown(outcome, reason=result.reason)
     ending = _refuse(outcome, result, max_attempts=max_attempts, now=now)
-    if ending is not Ending.STALE:
-        hold_back(result, backend=backend, template=template, since=now, now=now)
-    elif status_of(outcome.message_id) != MessageStatus.SENT:
+    since = now
+    if ending is Ending.STALE:
+        if status_of(outcome.message_id) == MessageStatus.SENT:
+            return ending
         # A repeat: the first time, the database may have failed between the two transactions.
         since = attempt_time(outcome.attempt_id) or now
-        hold_back(result, backend=backend, template=template, since=since, now=now)
+    hold_back(result, backend=backend, template=template, since=since, now=now)
     return ending
 
 

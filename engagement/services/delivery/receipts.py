@@ -80,7 +80,6 @@ def take_receipt(receipt: Receipt, *, now: datetime) -> ReceiptEffect:
     """Record a receipt. A failure that is not about the recipient pauses sending, too.
 
     The pause counts from the failure; one from before sending was resumed does not pause again.
-
     Without `message_id` the message is found by the provider's id.
     Transaction: opens one; locks the user's state row, the profile and the message, in this order, as far
     as the receipt needs them. A pause is written in the channel's own. Repeatable.

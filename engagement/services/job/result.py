@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from django.core.exceptions import ImproperlyConfigured
+from psycopg.errors import ReadOnlySqlTransaction
 
 from engagement.models import RunStatus
 from engagement.selectors.due_users import Skipped
@@ -36,7 +37,6 @@ EXIT_CODE_SAFETY_LIMIT: Final = 4
 SIGNAL_BASE: Final = 128
 """Added to a signal's number, as shells do: 130 for SIGINT, 143 for SIGTERM."""
 
-_READ_ONLY_STATE: Final = "25006"
 _READ_ONLY: Final = (
     "The database server is read-only{cause}."
     " It may be a standby: let DATABASE_URL name a server that accepts writes."
@@ -220,7 +220,7 @@ def _outcome_after(error: BaseException, *, stop: StopRequest) -> Outcome:
         return Outcome(is_complete=False, failure=str(error), failure_summary="A setting is wrong.")
     if kind is ErrorKind.DATA:
         log.error("engagement_job_crashed", error=describe(cause), exc_info=loggable(cause))
-    sentence = _READ_ONLY if sqlstate_of(cause) == _READ_ONLY_STATE else _FAILURES[kind]
+    sentence = _READ_ONLY if sqlstate_of(cause) == ReadOnlySqlTransaction.sqlstate else _FAILURES[kind]
     return Outcome(
         is_complete=False,
         failure=sentence.format(cause=f": {describe(cause).rstrip('.')}"),
