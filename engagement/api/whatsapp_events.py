@@ -54,7 +54,7 @@ class Unreadable:
 
 
 class WithoutNumber:
-    """A message or a preference of somebody of whom WhatsApp tells a business-scoped id alone."""
+    """A message or a preference whose author WhatsApp names by a business-scoped id alone."""
 
 
 class Ignored:

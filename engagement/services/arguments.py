@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def as_user_id(user_id: UUID | str) -> UUID:
-    """The id as a UUID. Raises ValueError for what is none; the sentence does not repeat it."""
+    """The id as a UUID. Raises ValueError for anything else, and does not repeat it: it may be a number."""
     try:
         return user_id if isinstance(user_id, UUID) else UUID(str(user_id))
     except ValueError:

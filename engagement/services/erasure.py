@@ -144,7 +144,7 @@ def _count(user_id: UUID, statuses: Collection[str], *, has_profile: bool, suppr
 
 
 def _tables_with_foreign_keys() -> tuple[str, ...]:
-    """The audit log and the queue, if a foreign key on `user_id` refuses an id of nobody."""
+    """The audit log and the queue, if a foreign key on `user_id` refuses an unknown id."""
     with connection.cursor() as cursor:
         cursor.execute(_FOREIGN_KEYS, {"tables": [_QUEUE, _AUDIT_LOG]})
         return tuple(table for (table,) in cursor.fetchall())
