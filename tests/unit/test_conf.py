@@ -270,6 +270,7 @@ def test_check_command_reports_a_bad_setting(settings: Settings) -> None:
         call_command("check")
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize("value", [" ", "a", "fifteen letters"])
 def test_suppression_key_that_could_be_guessed_is_refused(settings: Settings, value: str) -> None:
     settings.ENGAGEMENT_SUPPRESSION_KEY = value

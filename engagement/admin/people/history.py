@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
+from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
 from engagement.admin import links
 from engagement.admin.labels import relative
 from engagement.admin.manual_actions import shown_action
 from engagement.admin.masking import shown_person, shown_text
-from engagement.admin.people.names import short_id
+from engagement.admin.people.names import MAX_LENGTH, short_id
 from engagement.formatting import GOODBYE_NOTES, count_text
 from engagement.local_times import shown_time
 from engagement.selectors.user_search import account_names_among
@@ -19,10 +20,11 @@ from engagement.services.preferences import PreferenceSource
 from engagement.states import State, Trigger
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from django.contrib.admin.models import LogEntry
+    from django.utils.functional import _StrOrPromise
 
     from engagement.admin.masking import Visibility
     from engagement.models import UserProfile
@@ -121,42 +123,34 @@ def _transition_event(
     reason = _("Marked as active") if transition.is_manual else Trigger(transition.trigger).label
     title = f"{reason}: {State(transition.from_state).label} → {State(transition.to_state).label}"
     unmasked = visibility.contacts
-    notes = [
-        note._replace(
-            text=shown_text(note.text, unmasked=unmasked),
-            url=note.url if visibility.runs else "",
-            title=shown_text(note.title, unmasked=unmasked),
-        )
-        for note in _notes(transition)
-    ]
+    # Other programs may store any JSON value.
+    metadata: dict[str, Any] = transition.metadata if isinstance(transition.metadata, dict) else {}
+    notes = [Note(shown_text(text, unmasked=unmasked)) for text in _facts(metadata)]
+    for name, sentence in (("job_id", _("run %(id)s")), ("undone_job_id", _("undid run %(id)s"))):
+        if job_id := metadata.get(name):
+            notes.append(_run_note(sentence, str(job_id), visibility=visibility))
     if person := shown_person(transition.performed_by, unmasked=unmasked, accounts=accounts):
         notes.append(Note(_("by %(name)s") % {"name": person}))
     return _event(transition.created_at, title, notes, now=now)
 
 
-def _notes(transition: TransitionRecord) -> Iterator[Note]:
-    # Other programs may store any JSON value.
-    metadata: dict[str, Any] = transition.metadata if isinstance(transition.metadata, dict) else {}
+def _facts(metadata: Mapping[str, Any]) -> Iterator[str]:
     if isinstance(days := metadata.get("days_inactive"), int):
-        yield Note(_("inactive for %(period)s") % {"period": count_text(days, "day")})
+        yield _("inactive for %(period)s") % {"period": count_text(days, "day")}
     if isinstance(hours := metadata.get("hours_waited"), int):
-        yield Note(_("%(period)s after the goodbye") % {"period": count_text(hours, "hour")})
+        yield _("%(period)s after the goodbye") % {"period": count_text(hours, "hour")}
     if note := GOODBYE_NOTES.get(str(metadata.get("goodbye"))):
-        yield Note(str(note))
+        yield str(note)
     if metadata.get("unprompted_return") is True:
-        yield Note(str(_("unprompted return")))
-    if job_id := metadata.get("job_id"):
-        yield Note(_("run %(id)s") % {"id": short_id(job_id)}, _run_url(job_id), str(job_id))
-    if undone_job_id := metadata.get("undone_job_id"):
-        yield Note(
-            _("undid run %(id)s") % {"id": short_id(undone_job_id)},
-            _run_url(undone_job_id),
-            str(undone_job_id),
-        )
+        yield str(_("unprompted return"))
 
 
-def _run_url(job_id: object) -> str:
+def _run_note(sentence: _StrOrPromise, job_id: str, *, visibility: Visibility) -> Note:
+    """A run by its short id, which may be digits alone and is not taken for a number."""
     try:
-        return links.run_url(UUID(str(job_id)))
+        run = UUID(job_id)
     except ValueError:
-        return ""
+        stored = shown_text(job_id, unmasked=visibility.contacts)
+        return Note(str(sentence) % {"id": Truncator(stored).chars(MAX_LENGTH)})
+    url = links.run_url(run) if visibility.runs else ""
+    return Note(str(sentence) % {"id": short_id(run)}, url, str(run))

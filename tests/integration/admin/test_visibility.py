@@ -7,7 +7,7 @@ from urllib.parse import urljoin
 
 import pytest
 
-from engagement.models import EngagementJobRun, EngagementMessage, UserProfile
+from engagement.models import EngagementJobRun, EngagementMessage, EngagementStateTransition, UserProfile
 from engagement.services.api_tokens import make_token
 from engagement.services.delivery.channels import pause_sending
 from engagement.states import State, Trigger
@@ -86,6 +86,25 @@ def test_run_is_linked_for_accounts_that_may_see_it(
     assert f"run …{str(run.job_id)[-8:]}" in page
     assert (f'href="{page_url(run)}"' in page) == (code == 200)
     assert client.get(page_url(run)).status_code == code
+
+
+@pytest.mark.parametrize(
+    ("job_id", "shown"),
+    [
+        ("01a22aaa-6cc4-75dc-b678-e68540028947", ">run …40028947<"),
+        ("01a22aaa-6cc4-75dc-b678-e68555119876", ">run …55119876<"),
+        ("+55 11 98765-4321", ">run [number]<"),
+        ("nightly", ">run nightly<"),
+        ({"by": "ana@example.org"}, ">run {'by': '[address]'}<"),
+    ],
+)
+@pytest.mark.parametrize("name", ["job_id", "undone_job_id"])
+def test_run_is_named_by_the_end_of_its_id_even_if_these_are_digits(
+    account_with: Callable[..., Client], waiting: UserProfile, name: str, job_id: object, shown: str
+) -> None:
+    EngagementStateTransition.objects.update(metadata={name: job_id})
+    page = text_of(account_with("view_userprofile", TRANSITIONS, RUNS), page_url(waiting))
+    assert shown.replace("run", "undid run" if name == "undone_job_id" else "run") in page
 
 
 @pytest.mark.parametrize("state", ["active", "dormant"])
