@@ -50,6 +50,20 @@ def execute(sql: str, *parameters: Any) -> None:
         cursor.execute(sql, parameters or None)
 
 
+def seem_empty(*tables: str) -> None:
+    """Delete all rows, later tables first. PostgreSQL then plans for empty tables, whatever follows."""
+    for table in reversed(tables):
+        execute(f"DELETE FROM {table}")
+    execute(f"ANALYZE {', '.join(tables)}")
+
+
+def rows_read() -> int:
+    """How many rows this transaction has read so far, by any plan."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables")
+        return int(cursor.fetchone()[0])
+
+
 @contextmanager
 def another_connection(**options: Any) -> Iterator[psycopg.Connection]:
     """The connection of another program, in autocommit unless `autocommit=False`."""

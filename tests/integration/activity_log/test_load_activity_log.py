@@ -19,24 +19,40 @@ from engagement.models import (
 from engagement.replay.activity_log import MalformedActivityLog
 from engagement.replay.loading import LoadedActivityLog, load_activity_log, user_id_of
 from engagement.states import State
-from tests.database import another_connection, execute, wait_for_somebody_at_a_row
+from tests.database import another_connection, execute, rows_read, seem_empty, wait_for_somebody_at_a_row
+from tests.factories import make_users
 from tests.integration.activity_log.logs import HEADER, MICROSECOND, NOON, SAMPLE, event, state_of
+from tests.running import run_job
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pytest_django.fixtures import Settings
 
     from tests.integration.activity_log.logs import WriteLog
 
 AFTER_THE_SAMPLE: Final = datetime(1998, 7, 1, 6, tzinfo=UTC)
 CLOCK: Final = datetime(2026, 3, 2, 6, tzinfo=UTC)
 """When the tests load a log."""
-STATEMENTS: Final = 7 + 2
-"""Within a savepoint two tables are created, counted, inserted from and dropped. COPY is not counted."""
+STATEMENTS: Final = 8 + 2
+"""In a savepoint, two tables are created, counted, inserted from and dropped, and ours analyzed."""
 
 
 def all_rows() -> tuple[list[object], list[object]]:
     profiles, states = UserProfile.objects.order_by("pk"), UserEngagementState.objects.order_by("pk")
     return list(profiles.values_list()), list(states.values_list())
+
+
+@pytest.mark.django_db
+def test_run_after_a_load_reads_few_rows_whatever_the_statistics_said(settings: Settings) -> None:
+    settings.ENGAGEMENT_BATCH_SIZE = 50
+    make_users(2_500)
+    seem_empty("user_profiles", "user_engagement_states")
+    load_activity_log(path=SAMPLE, as_of=AFTER_THE_SAMPLE, now=CLOCK)
+    before = rows_read()
+    moved = run_job(now=AFTER_THE_SAMPLE).succeeded
+    assert moved > 2_000
+    assert rows_read() - before < moved * 20
 
 
 @pytest.mark.django_db
@@ -54,6 +70,9 @@ def test_sample_gives_its_users() -> None:
         ignored_columns=(),
     )
     assert UserEngagementState.objects.filter(state=State.ACTIVE).count() == 2_357
+    in_the_order_of_users = UserEngagementState.objects.order_by("user_id").values_list("pk", flat=True)
+    assert [pk.version for pk in in_the_order_of_users] == [7] * 2_357
+    assert list(in_the_order_of_users) == sorted(in_the_order_of_users)
     assert UserProfile.objects.filter(reengagement_opt_out=True).count() == 98
     assert UserProfile.objects.filter(whatsapp_jid=None).count() == 20
     assert UserProfile.objects.filter(locale="en").count() == 461

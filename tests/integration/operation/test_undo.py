@@ -21,7 +21,7 @@ from engagement.selectors.run_transitions import transition_ids_after
 from engagement.services.state_machine import transition_state
 from engagement.services.undo.undo_run import UnknownRun
 from engagement.states import Trigger
-from tests.database import all_rows, execute, fail_moves_of
+from tests.database import all_rows, fail_moves_of, rows_read, seem_empty
 from tests.factories import NOW, TICK, make_user, make_users
 from tests.integration.operation.random_users import (
     compared_with_the_job,
@@ -67,20 +67,10 @@ def test_undo_of_a_large_run_leaves_every_user_and_message_as_before(request: py
     assert set(EngagementMessage.objects.values_list("status", flat=True)) == {"cancelled"}
 
 
-def rows_read() -> int:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables")
-        return int(cursor.fetchone()[0])
-
-
 def test_undo_reads_few_rows_for_each_user_whatever_the_statistics_say() -> None:
-    # PostgreSQL takes tables with many pages and no rows for empty.
     make_users(2_000, "silent")
     run_job()
-    tables = "user_engagement_states, engagement_state_transitions, engagement_message_queue"
-    for table in tables.split(", "):
-        execute(f"DELETE FROM {table}")
-    execute(f"ANALYZE {tables}")
+    seem_empty("user_engagement_states", "engagement_state_transitions", "engagement_message_queue")
     make_users(2_000, "silent")
     job_id = run_job().job_id
     before = rows_read()
