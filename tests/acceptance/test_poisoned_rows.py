@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 
 from engagement.models import UserEngagementState
 from tests.acceptance.due import due_users
@@ -17,8 +13,7 @@ from tests.acceptance.rows import Snapshot, take_snapshot
 from tests.acceptance.runs import finish, run_of, run_to_the_end
 from tests.acceptance.seeding import seeded
 from tests.database import fail_moves_of, heal
-from tests.factories import NOW, make_users
-from tests.running import run_job
+from tests.factories import NOW
 
 if TYPE_CHECKING:
     from random import Random
@@ -29,7 +24,6 @@ if TYPE_CHECKING:
     from tests.acceptance.conftest import Size
 
 POISONED: Final = 15
-BATCH_SIZES: Final = (16, 64, 256)
 
 
 def poison_some(before: Snapshot, chance: Random) -> set[UUID]:
@@ -59,30 +53,3 @@ def test_exactly_the_poisoned_users_fail_and_stay_as_they_were(
     cured = finish()
     assert (cured.code, cured.json["succeeded"]) == (0, len(poisoned))
     assert_invariants(between, take_snapshot(onlooker), [run_of(cured)])
-
-
-def statements_of_one_batch(size: int, *, bad: int | None) -> int:
-    """The number of statements of a run over one full batch, with or without one bad user."""
-    users = make_users(size, "silent")
-    if bad is not None:
-        fail_moves_of(users[bad])
-    with CaptureQueriesContext(connection) as queries:
-        result = run_job(batch_size=size)
-    assert result.failed == (bad is not None)
-    heal()
-    UserEngagementState.objects.all().delete()
-    return len(queries)
-
-
-@pytest.mark.django_db
-def test_cost_of_one_bad_user_grows_with_the_logarithm_of_the_batch(chance: Random) -> None:
-    good = [statements_of_one_batch(size, bad=None) for size in BATCH_SIZES]
-    assert len(set(good)) == 1, "a good batch costs the same whatever its size"
-    extra = [statements_of_one_batch(size, bad=chance.randrange(size)) - good[0] for size in BATCH_SIZES]
-    per_halving = [cost / math.log2(size) for cost, size in zip(extra, BATCH_SIZES, strict=True)]
-    # Each halving tries two halves; each half costs no more than a whole run over a good batch.
-    assert max(per_halving) <= 2 * good[0], extra
-    # A batch four times as large needs two halvings more.
-    steps = [larger - smaller for smaller, larger in pairwise(extra)]
-    assert max(steps) <= 4 * good[0], extra
-    assert extra[-1] < 3 * extra[0], "it grows with the batch, not with its logarithm"

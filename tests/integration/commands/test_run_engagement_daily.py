@@ -5,25 +5,18 @@ from __future__ import annotations
 import gc
 import json
 import re
-import signal
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from freezegun import freeze_time
 
 from engagement.management.commands.run_engagement_daily import Command
-from engagement.models import EngagementMessage, EngagementStateTransition, UserEngagementState
-from engagement.services.job.result import RunResult
-from engagement.states import State
+from engagement.models import EngagementMessage, EngagementStateTransition
 from tests.database import (
-    AT_THE_GATE,
-    closed_gate,
     fail_moves_of,
-    wait_at_gate,
-    wait_for_somebody_at_the_gate,
 )
 from tests.factories import NOW, make_user, make_users
-from tests.running import Outcome, run_command, run_process, start_process
+from tests.running import Outcome, run_command, run_process
 
 KEYS = [
     "job_id",
@@ -123,16 +116,10 @@ def test_table_of_a_dry_run_says_so() -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.skipif(not hasattr(RunResult, "still_due"), reason="runs do not count who is still due")
 @pytest.mark.parametrize("form", [["--limit", "3"], ["--limit", "3", "--dry-run"]], ids=" ".join)
 def test_table_counts_the_users_who_are_still_due(form: list[str]) -> None:
     make_users(5, "silent")
     assert "Still due after this run: 2." in run_daily(*form).out
-
-
-@pytest.mark.django_db
-def test_run_without_due_users_succeeds() -> None:
-    assert run_daily("--json").code == 0
 
 
 @pytest.mark.django_db
@@ -206,22 +193,9 @@ def test_goodbye_of_a_made_up_run_that_was_never_sent_is_cancelled_by_the_regula
     assert timeout.metadata["goodbye"] == "never_sent"
 
 
-@pytest.mark.django_db
-def test_daily_runs_move_a_silent_user_to_dormant() -> None:
-    with freeze_time("2026-01-01 12:00:00", tz_offset=0) as clock:
-        user = make_user(last_activity_at=datetime.now(UTC))
-        states = []
-        for _day in range(18):
-            clock.move_to((datetime.now(UTC) + timedelta(days=1)).replace(hour=6))
-            run_command("run_engagement_daily")
-            states.append(UserEngagementState.objects.get(pk=user.pk).state)
-    assert states == 14 * ["active"] + 3 * ["goodbye_sent"] + 1 * ["dormant"]
-    assert EngagementMessage.objects.count() == 1
-
-
 @pytest.mark.usefixtures("committed")
 class TestInAProcessOfItsOwn:
-    """Streams, signals and exit codes of a real process."""
+    """Streams and exit codes of a real process."""
 
     def test_stdout_is_the_result_and_stderr_the_log(self) -> None:
         make_users(2, "silent")
@@ -244,44 +218,6 @@ class TestInAProcessOfItsOwn:
             (str(users[0].user_id), "inactivity_14d", "poisoned (SQLSTATE P0001)")
         ]
         assert failed[0]["job_id"] == outcome.json["job_id"]
-
-    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-    def test_signal_lets_the_batch_in_hand_finish(self, number: signal.Signals, code: int) -> None:
-        make_users(9, "silent")
-        wait_at_gate()
-        with closed_gate() as gate:
-            process = start_process(
-                *("run_engagement_daily", "--json", "--now", NOW.isoformat()),
-                *("--batch-size", "3", "--workers", "1"),
-            )
-            wait_for_somebody_at_the_gate(gate)
-            process.send_signal(number)
-        out, err = process.communicate(timeout=60)
-        result = json.loads(out)
-        assert (process.returncode, result["status"], result["succeeded"]) == (code, "interrupted", 3)
-        assert "Traceback" not in err
-        assert EngagementMessage.objects.count() == 3
-        next_run = run_command("run_engagement_daily", "--json", "--now", NOW.isoformat())
-        assert (next_run.code, next_run.json["succeeded"]) == (0, 6)
-        assert EngagementMessage.objects.count() == EngagementStateTransition.objects.count() == 9
-
-    def test_killed_run_is_finished_by_the_next_one(self) -> None:
-        make_users(9, "silent")
-        wait_at_gate()
-        with closed_gate() as gate:
-            process = start_process(
-                *("run_engagement_daily", "--now", NOW.isoformat()), *("--batch-size", "3", "--workers", "1")
-            )
-            wait_for_somebody_at_the_gate(gate)
-            process.kill()
-            process.communicate(timeout=60)
-            # Otherwise the server notices only when it next writes to the connection.
-            gate.execute(f"SELECT pg_terminate_backend(pid) FROM {AT_THE_GATE}")
-        assert not EngagementMessage.objects.exists()
-        assert not UserEngagementState.objects.exclude(state=State.ACTIVE).exists()
-        next_run = run_command("run_engagement_daily", "--json", "--now", NOW.isoformat())
-        assert (next_run.code, next_run.json["succeeded"]) == (0, 9)
-        assert EngagementMessage.objects.count() == EngagementStateTransition.objects.count() == 9
 
 
 def test_only_a_process_of_its_own_collects_no_garbage(monkeypatch: pytest.MonkeyPatch) -> None:

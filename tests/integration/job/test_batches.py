@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from engagement.models import EngagementMessage, EngagementStateTransition, UserEngagementState
 from engagement.states import CHECKS, State
-from tests.database import execute, fail_moves_of
+from tests.database import execute, fail_moves_of, heal
 from tests.factories import NOW, make_user, make_users
 from tests.running import run_job
 
@@ -120,18 +120,26 @@ def test_dry_run_answers_with_the_same_numbers_and_writes_nothing(limit: int | N
     assert dry.checks == real.checks
 
 
-@pytest.mark.parametrize("bad", [0, 1, 62, 63])
+def statements_of_one_batch(size: int, *, bad: int | None = None) -> int:
+    """The number of statements of a run over one full batch, with or without one bad user."""
+    users = make_users(size, "silent")
+    if bad is not None:
+        fail_moves_of(users[bad])
+    statements = statements_of(lambda: run_job(checks=[INACTIVITY], batch_size=size))
+    assert count_moved() == size - (bad is not None)
+    heal()
+    UserEngagementState.objects.all().delete()
+    return len(statements)
+
+
+@pytest.mark.parametrize("bad", [0, 1, -2, -1])
 def test_bad_user_costs_a_logarithm_of_the_batch_in_statements(bad: int) -> None:
-    users = make_users(64, "silent")
-    good = len(statements_of(lambda: run_job(checks=[INACTIVITY], batch_size=64)))
-    EngagementStateTransition.objects.all().delete()
-    EngagementMessage.objects.all().delete()
-    UserEngagementState.objects.update(state=State.ACTIVE, goodbye_sent_at=None, goodbye_expires_at=None)
-    fail_moves_of(users[bad])
-    with_bad = len(statements_of(lambda: run_job(checks=[INACTIVITY], batch_size=64)))
-    assert count_moved() == 63
+    good = statements_of_one_batch(16)
+    few, many = (statements_of_one_batch(size, bad=bad) - good for size in (16, 256))
     # Each level of the search tries two halves, and a batch costs as many statements as the good one.
-    assert with_bad <= good + 2 * math.log2(64) * good
+    assert many <= 2 * math.log2(256) * good
+    # A batch sixteen times as large has twice as many levels.
+    assert many < 3 * few
 
 
 def test_bad_users_spread_over_batches_all_stand_alone() -> None:
@@ -194,16 +202,3 @@ def test_request_that_makes_no_sense_is_refused(nonsense: dict[str, Any]) -> Non
     with pytest.raises(ValueError, match=r"must be 1 or more|has no offset"):
         run_job(**nonsense)
     assert count_moved() == 0
-
-
-def test_same_error_of_the_first_twenty_users_ends_the_run() -> None:
-    fail_moves_of(*make_users(30, "silent"))
-    result = run_job(batch_size=8)
-    assert (result.status, result.succeeded, result.failed, result.exit_code) == ("failed", 0, 20, 1)
-    assert str(result.failure).startswith("The first 20 users failed with the same error: poisoned")
-
-
-def test_nineteen_users_who_fail_are_failures_of_their_own() -> None:
-    fail_moves_of(*make_users(19, "silent"))
-    result = run_job(batch_size=8)
-    assert (result.status, result.failed) == ("partial", 19)

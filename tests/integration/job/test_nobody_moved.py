@@ -28,10 +28,10 @@ def test_same_error_for_the_first_twenty_users_ends_the_run(caplog: pytest.LogCa
     make_users(120, "silent")
     on_every_move("RAISE EXCEPTION 'refused';")
     result = run_job()
-    assert (result.status, result.exit_code, result.succeeded) == ("failed", 1, 0)
+    assert (result.status, result.exit_code, result.succeeded, result.failed) == ("failed", 1, 0, 20)
     assert result.failure
     assert "The first 20 users failed with the same error" in result.failure
-    assert failed_users(caplog) <= 20
+    assert failed_users(caplog) == 20
     code, text = watch()
     assert (code, "failed" in text) == (1, True)
 

@@ -15,7 +15,7 @@ from engagement.services.inbound_messages import receive_message
 from engagement.services.message_queue import queue_messages
 from tests.database import another_connection
 from tests.factories import NOW, make_users
-from tests.running import run_job, run_process
+from tests.running import run_job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,14 +63,6 @@ def test_run_and_messages_work_with_any_default() -> None:
     found = receive_message(user_id=users[0].user_id, text="sair", received_at=NOW + DAY, now=NOW + DAY)
     assert found.preference == "opted_out"
     assert UserEngagementState.objects.get(pk=users[0].pk).last_activity_at == NOW + DAY
-
-
-@pytest.mark.parametrize("database_default", [("datestyle", "German, DMY")], indirect=True)
-@pytest.mark.usefixtures("database_default")
-def test_command_in_a_process_of_its_own_works_with_another_date_style() -> None:
-    make_users(30, "silent")
-    outcome = run_process("run_engagement_daily", "--json")
-    assert (outcome.code, outcome.json["succeeded"]) == (0, 30), outcome.err
 
 
 @pytest.mark.parametrize(
