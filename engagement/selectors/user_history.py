@@ -1,4 +1,4 @@
-"""What the tables hold about one user, and about the messages of one run. Read only."""
+"""What the tables hold about one user. Read only."""
 
 from __future__ import annotations
 
@@ -16,11 +16,9 @@ from engagement.selectors.due_users import GOODBYE_CONDITIONS
 from engagement.states import State, Trigger
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
     from uuid import UUID
-
-    from django.db.models import QuerySet
 
     from engagement.states import SkipReason
 
@@ -83,15 +81,6 @@ class MessageRecord(NamedTuple):
     failed_at: datetime | None
 
 
-class QueuedMessage(NamedTuple):
-    """What undo needs to know about a message."""
-
-    id: UUID
-    idempotency_key: str
-    status: str
-    sent_at: datetime | None
-
-
 def performer(metadata: Any) -> str:
     """The staff account that the metadata of a transition names; else empty."""
     # Another program may have written metadata of any shape.
@@ -138,13 +127,3 @@ def in_state_since(user_status: UserStatus, transitions: Sequence[TransitionReco
         return user_status.goodbye_sent_at
     # Every user starts as active.
     return user_status.created_at if user_status.state == State.ACTIVE and not transitions else None
-
-
-def messages_of(keys: Collection[str]) -> QuerySet[EngagementMessage]:
-    """The messages with these idempotency keys, in the order in which they are locked."""
-    return EngagementMessage.objects.filter(idempotency_key__in=keys).order_by("id")
-
-
-def read_queued(messages: QuerySet[EngagementMessage]) -> list[QueuedMessage]:
-    """Read (and lock, if the queryset locks) what undo needs."""
-    return [QueuedMessage(*row) for row in messages.values_list(*QueuedMessage._fields)]

@@ -122,13 +122,13 @@ def transitions_chart(transitions: Sequence[DailyTransitions], *, now: datetime)
     ]
     return Chart(
         title=_("Transitions per day by trigger, last %(days)d days") % {"days": DAYS_SHOWN},
-        data=_stacked_bars(list(map(_day_text, days)), series),
+        data=_stacked_bars(list(map(short_day_text, days)), series),
         options=json.dumps(CHART_OPTIONS),
         summary=_totals(series),
         columns=[str(trigger.label) for trigger in triggers],
         rows=[
             Row(
-                _day_text(day),
+                short_day_text(day),
                 links.transitions_between(day, day),
                 [(number_text(counts[day, trigger.value]), "") for trigger in triggers],
             )
@@ -143,7 +143,7 @@ def weekly_chart(transitions: Sequence[DailyTransitions], *, now: datetime) -> C
     days = _days(now)
     weeks = [days[len(days) - 7 * number :][:7] for number in range(WEEKS_SHOWN, 0, -1)]
     counts = [_rates(transitions, week) for week in weeks]
-    labels = [f"{_day_text(week[0])} - {_day_text(week[-1])}" for week in weeks]
+    labels = [f"{short_day_text(week[0])} - {short_day_text(week[-1])}" for week in weeks]
     series = [
         (str(title), color, [_percent(count[index], sum(count)) for count in counts])
         for index, (title, _outcomes, color) in enumerate(WEEKLY_RATES)
@@ -251,7 +251,3 @@ def _percent(part: int, whole: int) -> int:
 def _days(now: datetime) -> list[date]:
     first_day = first_instant(now).date()
     return [first_day + timedelta(days=number) for number in range(DAYS_SHOWN)]
-
-
-def _day_text(day: date) -> str:
-    return short_day_text(day)

@@ -23,7 +23,7 @@ from engagement.services.delivery.claim import CAP_PERIOD, ClaimTerms, Eligible,
 from engagement.services.delivery.recheck import Cancel, Hold
 from engagement.services.delivery.result import MessageEnding, SendCounts, SendResult, SendStatus
 from engagement.services.delivery.settings import delivery_settings
-from engagement.services.delivery.worker import Pace, Worker
+from engagement.services.delivery.worker import Worker
 from engagement.services.job.result import Outcome, outcome_of
 from engagement.services.resilience.retries import RetryPolicy
 from engagement.services.resilience.stop import StopRequest
@@ -147,7 +147,7 @@ class _Sender:
         worker = Worker(
             backend=self._request.backend,
             terms=self._terms(),
-            pace=pace_of(self._request.backend, self._delivery),
+            interval=interval_of(self._request.backend, self._delivery),
             share=share,
             retries=self._retries,
             shift=self._shift,
@@ -270,11 +270,6 @@ class _Places:
             return False
         self._people.add(candidate.user_id)
         return True
-
-
-def pace_of(backend: MessageBackend, delivery: DeliverySettings) -> Pace:
-    """The pace of the settings, or the backend's own."""
-    return Pace(interval=interval_of(backend, delivery), has_jitter=backend.has_jitter)
 
 
 def _log_completed(result: SendResult) -> None:

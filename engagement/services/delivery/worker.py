@@ -6,10 +6,9 @@ No lock is held and no transaction is open while the backend works.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from engagement.services.delivery.claim import ClaimTerms, Verdict
     from engagement.services.resilience.retries import RetryPolicy
 
-T = TypeVar("T")
 log = structlog.get_logger("engagement")
 SECOND: Final = timedelta(seconds=1)
 MAX_UNKNOWN_IN_A_ROW: Final = 10
@@ -60,19 +58,6 @@ NAMES: Final[Mapping[str, str]] = {
 """By status: the count of a message that something else has ended. Any other is unknown."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How fast the backend may be used."""
-
-    interval: timedelta
-    """Between two messages of all processes together."""
-    has_jitter: bool
-
-    @property
-    def is_unlimited(self) -> bool:
-        return not self.interval
-
-
 class Worker:
     """Sends due messages until none is left, its limit is reached, or sending is paused."""
 
@@ -81,17 +66,20 @@ class Worker:
         *,
         backend: MessageBackend,
         terms: ClaimTerms,
-        pace: Pace,
+        interval: timedelta,
         share: Share,
         retries: RetryPolicy,
         shift: timedelta,
         report: Callable[[MessageEnding], None],
         tick: Callable[[], None],
     ) -> None:
-        """`tick` is called before each message, and once a minute while the worker waits for a slot."""
+        """Leave `interval` between two messages of all processes together; zero is no limit.
+
+        `tick` is called before each message, and once a minute while the worker waits for a slot.
+        """
         self._backend = backend
         self._terms = terms
-        self._pace = pace
+        self._interval = interval
         self._share = share
         self._retries = retries
         self._shift = shift
@@ -160,7 +148,7 @@ class Worker:
         self._read_clock()
         if self._is_paused():
             return None
-        if not self._pace.is_unlimited:
+        if self._interval:
             verdict = self._claim(candidate, has_slot=False)
             if not isinstance(verdict, Eligible):
                 return verdict
@@ -182,7 +170,7 @@ class Worker:
 
     def _slot(self) -> Slot | Paused:
         """The next slot; reserved, unless the pace has no limit."""
-        if self._pace.is_unlimited:
+        if not self._interval:
             return next_slot(self._channels, now=self._clock())
         return self._retries.retry(partial(self._reserve_slot, now=self._clock()))
 
@@ -213,8 +201,8 @@ class Worker:
     def _reserve_slot(self, *, now: datetime) -> Slot | Paused:
         return reserve_slot(
             backend=self._backend.name,
-            interval=self._pace.interval,
-            has_jitter=self._pace.has_jitter,
+            interval=self._interval,
+            has_jitter=self._backend.has_jitter,
             now=now,
         )
 
