@@ -26,7 +26,6 @@ pytestmark = pytest.mark.django_db
 
 DAY: Final = timedelta(days=1)
 HOUR: Final = timedelta(hours=1)
-SECOND: Final = timedelta(seconds=1)
 
 
 @pytest.fixture(autouse=True)

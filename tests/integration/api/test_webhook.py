@@ -38,7 +38,6 @@ TOKEN: Final = "verify-token"  # noqa: S105
 NUMBER_ID: Final = "4711"
 URL: Final = "/webhooks/whatsapp"
 ANA: Final = "5511987654321"
-MINUTE: Final = timedelta(minutes=1)
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,6 @@ from django.db import connection
 
 from engagement.selectors import due_users
 from engagement.services.resilience.stop import StopRequest
-from engagement.states import CHECKS
 from tests.database import (
     another_connection,
     execute,
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from pytest_django.fixtures import Settings
 
 pytestmark = pytest.mark.usefixtures("committed")
-
-INACTIVITY = CHECKS[0]
 
 
 @pytest.fixture

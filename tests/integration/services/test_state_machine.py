@@ -24,7 +24,6 @@ pytestmark = pytest.mark.django_db
 
 JOB: Final = UUID("0197f3a0-0000-7000-8000-00000000000b")
 DAY: Final = timedelta(days=1)
-LATER: Final = NOW + timedelta(seconds=7)
 
 GOODBYE: Final = {"goodbye_sent_at": NOW, "goodbye_expires_at": NOW + timedelta(hours=48)}
 NO_DATES: Final = dict.fromkeys(("goodbye_sent_at", "goodbye_expires_at", "remind_at"))

@@ -14,15 +14,13 @@ from engagement.models import (
 from engagement.services.inbound_messages import InboundResult, receive_message
 from engagement.services.state_machine import transition_state
 from engagement.states import Trigger
-from tests.factories import NOW, TICK, make_user
+from tests.factories import NOW, make_user
 
 if TYPE_CHECKING:
     from engagement.states import Transition
 
 SECOND: Final = timedelta(seconds=1)
 DAY: Final = timedelta(days=1)
-TOLD_AT: Final = NOW - timedelta(hours=48) - TICK
-"""When users of the trait `goodbye_sent` got their goodbye."""
 STATES: Final = ["active", "goodbye_sent", "help_flow", "remind_later", "dormant"]
 
 
