@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import pytest
 
 from engagement.sandbox.server import WhatsAppSandbox
-from tests.acceptance.deliveries import kill_senders_that_are_left
 from tests.acceptance.own_server import OwnServer
 from tests.acceptance.runs import kill_what_is_left
 from tests.database import another_connection
@@ -85,10 +84,9 @@ def sandbox(committed: None) -> Iterator[WhatsAppSandbox]:
     """A stand-in for WhatsApp that counts what it receives."""
     with WhatsAppSandbox().running() as running:
         yield running
-    kill_senders_that_are_left()
 
 
 @pytest.fixture(autouse=True)
-def _no_run_left() -> Iterator[None]:
+def _no_process_left() -> Iterator[None]:
     yield
     kill_what_is_left()

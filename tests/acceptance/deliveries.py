@@ -15,9 +15,9 @@ from engagement.models import EngagementMessage, MessageStatus
 from engagement.sandbox.server import Answer
 from engagement.selectors.deliveries import database_now
 from engagement.services.delivery.receipts import callback_ids
-from tests.acceptance.runs import RUN_SECONDS, kill
+from tests.acceptance.runs import RUN_SECONDS, start
 from tests.factories import make_users
-from tests.running import Outcome, run_command, run_job, start_process
+from tests.running import Outcome, run_command, run_job
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ CLOUD: Final = "engagement.message_backends.whatsapp_cloud.WhatsAppCloudBackend"
 DYING: Final = "tests.acceptance.dying.DyingBackend"
 
 _template: Final = {"name": "goodbye_v1", "language": "pt_BR"}
-_started: Final[list[subprocess.Popen[str]]] = []
 
 
 class Refusals:
@@ -76,10 +75,7 @@ def backend_environment(sandbox: WhatsAppSandbox) -> dict[str, str]:
 
 
 def start_sender(sandbox: WhatsAppSandbox, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-    environment = backend_environment(sandbox) | environment
-    process = start_process("send_messages", "--json", *arguments, **environment)
-    _started.append(process)
-    return process
+    return start("send_messages", "--json", *arguments, **(backend_environment(sandbox) | environment))
 
 
 def end_of(process: subprocess.Popen[str]) -> Outcome:
@@ -96,13 +92,6 @@ def send_here(sandbox: WhatsAppSandbox, *arguments: str, **environment: str) -> 
     """A sender in this process, for what does not depend on the process."""
     with override_settings(**(backend_environment(sandbox) | environment)):
         return run_command("send_messages", "--json", "--no-progress", *arguments)
-
-
-def kill_senders_that_are_left() -> None:
-    while _started:
-        process = _started.pop()
-        if process.returncode is None:
-            kill(process)
 
 
 def let_claims_expire() -> None:

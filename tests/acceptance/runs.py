@@ -24,13 +24,18 @@ JOB: Final = "acceptance-run"
 _started: Final[list[subprocess.Popen[str]]] = []
 
 
-def start_run(*arguments: str, name: str = JOB, **environment: str) -> subprocess.Popen[str]:
-    """Start the job as cron would."""
-    process = start_process(
-        "run_engagement_daily", "--json", "--now", NOW.isoformat(), *arguments, PGAPPNAME=name, **environment
-    )
+def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """Start a command in a process that ends with the test at the latest."""
+    process = start_process(*arguments, **environment)
     _started.append(process)
     return process
+
+
+def start_run(*arguments: str, name: str = JOB, **environment: str) -> subprocess.Popen[str]:
+    """Start the job as cron would."""
+    return start(
+        "run_engagement_daily", "--json", "--now", NOW.isoformat(), *arguments, PGAPPNAME=name, **environment
+    )
 
 
 def end_of(process: subprocess.Popen[str]) -> Outcome:
@@ -53,7 +58,7 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 def kill_what_is_left() -> None:
-    """End the runs that a failed test has left."""
+    """End the processes that a failed test has left."""
     while _started:
         process = _started.pop()
         if process.returncode is None:
@@ -81,9 +86,9 @@ def wait_for_moves(
     )
 
 
-def wait_for_sessions(connection: psycopg.Connection, *, name: str = JOB) -> None:
+def wait_for_sessions(connection: psycopg.Connection) -> None:
     """Return once a run is connected."""
-    wait_until(lambda: count_sessions(connection, name) > 0, f"{name} does not connect")
+    wait_until(lambda: count_sessions(connection, JOB) > 0, "the run does not connect")
 
 
 def wait_for_the_end_of_sessions(connection: psycopg.Connection, *, name: str = JOB) -> None:
