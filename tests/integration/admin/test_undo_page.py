@@ -23,7 +23,7 @@ from engagement.services.support import bring_back
 from tests.database import execute, fail_moves_of
 from tests.factories import NOW, make_run, make_user, make_users
 from tests.integration.admin.pages import page_url, reports, text_of
-from tests.integration.operation.undoing import undo
+from tests.integration.operation.undoing import count_undone, undo
 from tests.running import run_job
 
 if TYPE_CHECKING:
@@ -64,10 +64,6 @@ def confirm(client: Client, run: EngagementJobRun) -> Any:
     """Look at the preview and confirm it."""
     page = text_of(client, undo_url(run))
     return client.post(undo_url(run), {"confirmed": confirmed(page)}, follow=True)
-
-
-def count_undone() -> int:
-    return EngagementStateTransition.objects.filter(trigger="run_undone").count()
 
 
 def test_preview_says_what_would_happen_and_writes_nothing(support: Client, run: EngagementJobRun) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from django.db import OperationalError, connection, connections
 
-from engagement.models import EngagementMessage, EngagementStateTransition, UserEngagementState
+from engagement.models import EngagementMessage, UserEngagementState
 from tests.database import (
     AT_THE_GATE,
     another_connection,
@@ -23,7 +23,7 @@ from tests.database import (
     wait_for_somebody_at_the_gate,
 )
 from tests.factories import make_users
-from tests.integration.operation.undoing import all_users, undo
+from tests.integration.operation.undoing import all_users, count_undone, undo
 from tests.running import run_command, run_job, start_process
 
 if TYPE_CHECKING:
@@ -52,10 +52,6 @@ def in_thread(body: Callable[[], object]) -> threading.Thread:
     return thread
 
 
-def count_moves_back() -> int:
-    return EngagementStateTransition.objects.filter(trigger="run_undone").count()
-
-
 def assert_every_goodbye_can_be_sent() -> None:
     told = set(UserEngagementState.objects.filter(state="goodbye_sent").values_list("user_id", flat=True))
     pending = EngagementMessage.objects.filter(status="pending").values_list("user_id", flat=True)
@@ -75,7 +71,7 @@ def test_two_at_once_take_everybody_back_once(settings: Settings) -> None:
     for thread in threads:
         thread.join()
     assert [result.status for result in results] == ["succeeded", "succeeded"]
-    assert sum(result.counts.undone for result in results) == count_moves_back() == 60
+    assert sum(result.counts.undone for result in results) == count_undone() == 60
     assert sum(result.counts.messages_cancelled for result in results) == 60
     assert all_users() == before
 
@@ -143,7 +139,7 @@ def test_batch_is_tried_again_after(code: str, settings: Settings) -> None:
     fail_first_moves(1, code=code)
     result = undo(job_id)
     assert (result.status, result.counts.undone, result.counts.failed) == ("succeeded", 4, 0)
-    assert count_moves_back() == 4
+    assert count_undone() == 4
 
 
 def test_undo_reconnects_when_the_server_ends_its_session() -> None:
@@ -151,7 +147,7 @@ def test_undo_reconnects_when_the_server_ends_its_session() -> None:
     job_id = run_job().job_id
     lose_connection_at_first_move()
     result = undo(job_id)
-    assert (result.status, result.counts.undone, count_moves_back()) == ("succeeded", 4, 4)
+    assert (result.status, result.counts.undone, count_undone()) == ("succeeded", 4, 4)
 
 
 def lose_the_answer_to_the_first_batch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +173,7 @@ def test_batch_whose_commit_was_not_confirmed_is_counted_once(
     lose_the_answer_to_the_first_batch(monkeypatch)
     result = undo(job_id)
     assert (result.status, result.counts.undone, result.counts.messages_cancelled) == ("succeeded", 4, 4)
-    assert (dict(result.counts.not_undone), count_moves_back()) == ({}, 4)
+    assert (dict(result.counts.not_undone), count_undone()) == ({}, 4)
 
 
 def test_unconfirmed_batch_that_left_everybody_alone_counts_them_once(
@@ -247,7 +243,7 @@ def test_killed_undo_is_finished_by_the_next_one() -> None:
         process.kill()
         process.communicate(timeout=60)
         gate.execute(f"SELECT pg_terminate_backend(pid) FROM {AT_THE_GATE}")
-    assert count_moves_back() == 0
+    assert count_undone() == 0
     assert_every_goodbye_can_be_sent()
     assert run_command("undo_engagement_run", job_id, "--json").json["undone"] == 9
     assert all_users() == before
@@ -271,7 +267,7 @@ def test_workers_undo_each_transition_once(settings: Settings, monkeypatch: pyte
     (result,) = results
     assert (result.status, result.counts.undone, result.counts.messages_cancelled) == ("succeeded", 48, 40)
     assert all_users() == before
-    assert EngagementStateTransition.objects.filter(trigger="run_undone").count() == 48
+    assert count_undone() == 48
     # Once more, with a user who cannot be put back.
     second = run_job().job_id
     fail_moves_of(bad)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from engagement.models import UserEngagementState
+from engagement.models import EngagementStateTransition, UserEngagementState
 from engagement.services.undo.undo_run import UndoRequest, undo_run
 from tests.database import all_rows
 from tests.factories import NOW
@@ -24,6 +24,10 @@ def undo(job_id: UUID, *, now: datetime = LATER, dry_run: bool = False) -> UndoR
 
 def not_undone(result: UndoResult) -> dict[str, int]:
     return {reason.value: count for reason, count in result.counts.not_undone.items()}
+
+
+def count_undone() -> int:
+    return EngagementStateTransition.objects.filter(trigger="run_undone").count()
 
 
 def stored(user: UserEngagementState) -> UserEngagementState:
