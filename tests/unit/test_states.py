@@ -83,8 +83,8 @@ def metadata(
     )
 
 
-def entering(state: str, *, now: datetime = NOW, policy: Policy = POLICY) -> Timestamps:
-    return timestamps_on_entering(State(state), now=now, policy=policy)
+def entering(state: str, *, policy: Policy = POLICY) -> Timestamps:
+    return timestamps_on_entering(State(state), now=NOW, policy=policy)
 
 
 def test_every_pair_of_state_and_trigger_is_covered() -> None:

@@ -63,9 +63,9 @@ def link_in(text: str) -> str:
     return found[1]
 
 
-def set_password(link: str, password: str = PASSWORD, *, client: Client | None = None) -> Any:
+def set_password(link: str, password: str = PASSWORD) -> Any:
     """Open the link and enter the password twice."""
-    client = client or Client()
+    client = Client()
     form = client.get(link, follow=True)
     page = form.redirect_chain[-1][0] if form.redirect_chain else link
     return client.post(page, {"new_password1": password, "new_password2": password}, follow=True)
