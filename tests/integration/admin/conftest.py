@@ -13,20 +13,12 @@ from engagement.groups import SUPPORT, VIEWERS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_django.fixtures import Settings
-
 
 def logged_in(name: str) -> tuple[User, Client]:
     """A new staff account and its browser."""
     account, client = User.objects.create_user(name, is_staff=True), Client()
     client.force_login(account)
     return account, client
-
-
-@pytest.fixture(autouse=True)
-def quick_passwords(settings: Settings) -> None:
-    """Slow password hashes would make the tests of logins slow."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture
