@@ -103,6 +103,13 @@ def test_bad_run_prints_its_exit_code(daily: str, tmp_path: Path) -> None:
     assert "DATABASE_URL is not set" in (tmp_path / "log.jsonl").read_text()
 
 
+@pytest.mark.django_db
+def test_run_that_cannot_start_blames_no_run(daily: str) -> None:
+    done = run(daily.replace("cd /", "cd /missing/", 1))
+    assert (done.returncode != 0, done.stdout) == (True, "")
+    assert "/missing/" in done.stderr
+
+
 def test_variables_of_the_environment_file_are_settings_and_readable_by_the_shell() -> None:
     path = DEPLOY / "engagement.env"
     lines = [line.removeprefix("#") for line in path.read_text().splitlines()]
