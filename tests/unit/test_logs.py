@@ -156,11 +156,12 @@ def test_events_below_the_level_are_not_logged() -> None:
     assert [event["event"] for event in logged_with(program, LOG_LEVEL="error")] == ["two"]
 
 
+@pytest.mark.parametrize("command", ["check", "run_engagement_daily"])
 @pytest.mark.parametrize(
-    ("command", "variable", "sentence"),
+    ("variable", "sentence"),
     [
-        ("check", "LOG_LEVEL", "LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL, not 'loud'."),
-        ("run_engagement_daily", "LOG_FORMAT", "LOG_FORMAT must be one of auto, json, text, not 'loud'."),
+        ("LOG_LEVEL", "LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL, not 'loud'."),
+        ("LOG_FORMAT", "LOG_FORMAT must be one of auto, json, text, not 'loud'."),
     ],
 )
 def test_invalid_setting_ends_in_one_sentence(command: str, variable: str, sentence: str) -> None:

@@ -137,8 +137,13 @@ MAX_AGES = ("26", "h", "0h", "-1h", "1.5h", "26 h", "1d2h", "26H", "²h", "4000d
 ENVIRONMENT = {
     "no secret key": ({"SECRET_KEY": ""}, "SECRET_KEY is not set"),
     "no database in production": ({"DEBUG": "off", "DATABASE_URL": ""}, "DATABASE_URL is not set"),
+    "another engine": ({"DATABASE_URL": "sqlite:///db.sqlite3"}, "PostgreSQL is the only engine"),
     "no URL": ({"DATABASE_URL": "localhost"}, "DATABASE_URL must look like"),
     "debug maybe": ({"DEBUG": "maybe"}, "DEBUG must be on or off"),
+    "pooler perhaps": ({"DATABASE_BEHIND_POOLER": "perhaps"}, "DATABASE_BEHIND_POOLER must be on or off"),
+    "log level": ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL must be one of"),
+    "log format": ({"LOG_FORMAT": "xml"}, "LOG_FORMAT must be one of"),
+    "run time": ({"ENGAGEMENT_RUN_TIME": "6 am"}, "ENGAGEMENT_RUN_TIME must be a time in UTC"),
     "unknown settings module": ({"DJANGO_SETTINGS_MODULE": "config.nowhere"}, "config.nowhere"),
     "unknown setting": ({"ENGAGEMENT_BATCHSIZE": "10"}, "ENGAGEMENT_BATCHSIZE is not a setting"),
 }

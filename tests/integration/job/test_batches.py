@@ -135,11 +135,13 @@ def statements_of_one_batch(size: int, *, bad: int | None = None) -> int:
 @pytest.mark.parametrize("bad", [0, 1, -2, -1])
 def test_bad_user_costs_a_logarithm_of_the_batch_in_statements(bad: int) -> None:
     good = statements_of_one_batch(16)
-    few, many = (statements_of_one_batch(size, bad=bad) - good for size in (16, 256))
+    assert {statements_of_one_batch(size) for size in (64, 256)} == {good}
+    extra = {size: statements_of_one_batch(size, bad=bad) - good for size in (16, 64, 256)}
     # Each level of the search tries two halves, and a batch costs as many statements as the good one.
-    assert many <= 2 * math.log2(256) * good
-    # A batch sixteen times as large has twice as many levels.
-    assert many < 3 * few
+    assert all(cost <= 2 * math.log2(size) * good for size, cost in extra.items()), extra
+    # A batch four times as large has two levels more.
+    assert extra[64] - extra[16] <= 4 * good >= extra[256] - extra[64], extra
+    assert extra[256] < 3 * extra[16], "it grows with the batch, not with its logarithm"
 
 
 def test_bad_users_spread_over_batches_all_stand_alone() -> None:

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("committed")
 
-# The acceptance tests meet a real deadlock and a real lock timeout.
-FAULTS = {"serialization failure": "40001", "disk full": "53100", "standby": "25006"}
+CONFLICTS = {"deadlock": "40P01", "serialization failure": "40001", "lock timeout": "55P03"}
+OUTAGES = {"disk full": "53100", "shutdown": "57P01", "connection failure": "08006", "standby": "25006"}
+FAULTS = CONFLICTS | OUTAGES
 
 
 def run_in_thread(results: list[RunResult], **request: Any) -> threading.Thread:

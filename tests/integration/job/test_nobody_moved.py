@@ -30,7 +30,7 @@ def test_same_error_for_the_first_twenty_users_ends_the_run(caplog: pytest.LogCa
     result = run_job()
     assert (result.status, result.exit_code, result.succeeded, result.failed) == ("failed", 1, 0, 20)
     assert result.failure
-    assert "The first 20 users failed with the same error" in result.failure
+    assert result.failure.startswith("The first 20 users failed with the same error: refused")
     assert failed_users(caplog) == 20
     code, text = watch()
     assert (code, "failed" in text) == (1, True)

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("committed")
 
 ONE_BY_ONE: Final = {"ENGAGEMENT_BATCH_SIZE": "3", "ENGAGEMENT_WORKERS": "1"}
 """One small batch after the other."""
-CODES: Final = {"deadlock": "40P01", "shutdown": "57P01"}
+CODES: Final = {"deadlock": "40P01", "lock timeout": "55P03", "disk full": "53100", "shutdown": "57P01"}
 
 
 def in_thread(body: Callable[[], object]) -> threading.Thread:
@@ -212,7 +212,8 @@ def test_locked_table_ends_the_undo_and_blames_nobody(settings: Settings) -> Non
     assert undo(job_id).counts.undone == 4
 
 
-def test_signal_lets_the_batch_in_hand_finish() -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_lets_the_batch_in_hand_finish(number: signal.Signals, code: int) -> None:
     make_users(9, "silent")
     before = all_users()
     job_id = str(run_job().job_id)
@@ -220,10 +221,10 @@ def test_signal_lets_the_batch_in_hand_finish() -> None:
     with closed_gate() as gate:
         process = start_process("undo_engagement_run", job_id, "--json", **ONE_BY_ONE)
         wait_for_somebody_at_the_gate(gate)
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
     out, err = process.communicate(timeout=60)
     result = json.loads(out)
-    assert (process.returncode, result["status"], result["undone"]) == (143, "interrupted", 3)
+    assert (process.returncode, result["status"], result["undone"]) == (code, "interrupted", 3)
     assert "Traceback" not in err
     assert_every_goodbye_can_be_sent()
     again = run_command("undo_engagement_run", job_id, "--json")
