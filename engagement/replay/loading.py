@@ -66,7 +66,7 @@ def load_activity_log(*, path: Path, as_of: datetime | None, now: datetime) -> L
     Without `as_of`, events up to `MAX_SKEW` after `now` count as now: another clock may be ahead of ours.
     The last event that says something about the profile counts, column by column; of two at the same
     time, the later line does. State rows and profiles that exist are not changed. `now` becomes
-    `created_at` and `updated_at` of the new rows.
+    `created_at` and `updated_at` of the new rows. Both tables are analyzed, if the database user may do so.
     Transaction: opens one after the whole file is read; all users are added or none.
     Repeatable, also concurrently. The memory that it takes does not depend on the size of the log, which
     passes through a temporary file. Raises MalformedActivityLog, and OSError if that file cannot be written.
@@ -115,7 +115,7 @@ def _add_users(rows: TextIO, *, latest_at: datetime, now: datetime) -> _Added:
         cursor.execute(_ADD_STATES, {"now": now, "latest_at": latest_at, "start_of_ids": start_of_ids})
         states = cursor.rowcount
         cursor.execute(_DROP_BOTH)
-        # Otherwise, the plans of a run that follows at once would be for the tables as they were.
+        # Otherwise PostgreSQL would plan a run that follows at once for the tables as they were.
         cursor.execute("ANALYZE (SKIP_LOCKED) user_profiles, user_engagement_states")
     return _Added(users, here, profiles, states)
 
@@ -189,8 +189,8 @@ _ADD_PROFILES: Final = f"""
         coalesce(reengagement_opt_out, false), %(now)s, %(now)s
     {_NEW_USERS}
 """
-# The ids of one load are a time-ordered one that counts the rows in its last 32 bits: in the order of the
-# index, and without a random number for each row.
+# The ids of one load share the start of a version 7 id and number the rows in their last 32 bits. So the
+# rows arrive in the order of the index, and none needs a random number.
 _ADD_STATES: Final = f"""
     INSERT INTO user_engagement_states (id, user_id, state, last_activity_at, created_at, updated_at)
     SELECT

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from django.contrib.admin.models import LogEntry
-    from django.utils.functional import _StrOrPromise
 
     from engagement.admin.masking import Visibility
     from engagement.models import UserProfile
@@ -128,7 +127,7 @@ def _transition_event(
     notes = [Note(shown_text(text, unmasked=unmasked)) for text in _facts(metadata)]
     for name, sentence in (("job_id", _("run %(id)s")), ("undone_job_id", _("undid run %(id)s"))):
         if job_id := metadata.get(name):
-            notes.append(_run_note(sentence, str(job_id), visibility=visibility))
+            notes.append(_run_note(str(sentence), str(job_id), visibility=visibility))
     if person := shown_person(transition.performed_by, unmasked=unmasked, accounts=accounts):
         notes.append(Note(_("by %(name)s") % {"name": person}))
     return _event(transition.created_at, title, notes, now=now)
@@ -145,12 +144,12 @@ def _facts(metadata: Mapping[str, Any]) -> Iterator[str]:
         yield str(_("unprompted return"))
 
 
-def _run_note(sentence: _StrOrPromise, job_id: str, *, visibility: Visibility) -> Note:
-    """A run by its short id, which may be digits alone and is not taken for a number."""
+def _run_note(sentence: str, job_id: str, *, visibility: Visibility) -> Note:
+    """A run by its short id, unmasked: eight digits of a UUID are not a phone number."""
     try:
         run = UUID(job_id)
     except ValueError:
         stored = shown_text(job_id, unmasked=visibility.contacts)
-        return Note(str(sentence) % {"id": Truncator(stored).chars(MAX_LENGTH)})
+        return Note(sentence % {"id": Truncator(stored).chars(MAX_LENGTH)})
     url = links.run_url(run) if visibility.runs else ""
-    return Note(str(sentence) % {"id": short_id(run)}, url, str(run))
+    return Note(sentence % {"id": short_id(run)}, url, str(run))
