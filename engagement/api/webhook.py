@@ -104,6 +104,8 @@ def _take(request: HttpRequest, *, secret: str) -> HttpResponse:
     effects = Counter(_effect_of(event, now=timezone.now()).value for event in events)
     if unnamed := effects[Effect.WITHOUT_NUMBER.value]:
         log.warning("engagement_webhook_without_number", events=unnamed)
+    if unreadable := effects[Effect.UNREADABLE.value]:
+        log.warning("engagement_webhook_unreadable", events=unreadable)
     if effects[Effect.NOT_TAKEN.value]:
         log.warning("engagement_webhook_not_taken", **effects)
         return _answer(HTTPStatus.SERVICE_UNAVAILABLE, "Not all events were recorded; send them again.")

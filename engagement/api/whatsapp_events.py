@@ -65,12 +65,15 @@ Event: TypeAlias = UserMessage | Receipt | PreferenceChange | WithoutNumber | Un
 
 EARLIEST: Final = datetime(2009, 1, 1, tzinfo=UTC)
 """WhatsApp's first year."""
+FIRST_MILLISECOND: Final = 10**11
+"""Greater numbers are milliseconds: as seconds they would be after the year 5000."""
 
 
 def _instant(value: Any) -> datetime:
-    """A time in Unix seconds; as text or as a number."""
+    """A Unix time as text or as a number: in seconds, as documented, or in milliseconds."""
     try:
-        instant = datetime.fromtimestamp(int(str(value)), tz=UTC)
+        number = int(str(value))
+        instant = datetime.fromtimestamp(number / 1000 if number >= FIRST_MILLISECOND else number, tz=UTC)
     except (OverflowError, OSError) as error:
         raise ValueError(str(error)) from None
     if not EARLIEST <= instant < LATEST:

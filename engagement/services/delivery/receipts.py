@@ -16,7 +16,7 @@ from django.db import transaction
 from engagement.conf import engagement_settings
 from engagement.message_backends.base import Refused, Scope, Unknown
 from engagement.models import EngagementMessage, MessageType, UserProfile
-from engagement.services.delivery.claim import template_scope
+from engagement.services.delivery.claim import is_plausible, template_scope
 from engagement.services.delivery.outcomes import become_sent, hold_back, lock_user, locked, opt_out_known
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.services.state_machine import extend_wait, lock_known_states
@@ -80,7 +80,8 @@ def take_receipt(receipt: Receipt, *, now: datetime) -> ReceiptEffect:
     """Record a receipt. A failure that is not about the recipient pauses sending, too.
 
     The pause counts from the failure; one from before sending was resumed does not pause again.
-    Without `message_id` the message is found by the provider's id.
+    Without `message_id` the message is found by the provider's id. An `attempt_id` that cannot be one of
+    the message's tells no time.
     Transaction: opens one; locks the user's state row, the profile and the message, in this order, as far
     as the receipt needs them. A pause is written in the channel's own. Repeatable.
     Raises ValueError for a naive time.
@@ -139,8 +140,14 @@ def _apply(receipt: Receipt, message: EngagementMessage, *, now: datetime) -> Re
         log.info("engagement_receipt_of_earlier_attempt", message_id=str(message.id))
         return ReceiptEffect.EARLIER_ATTEMPT
     before = _facts(message)
-    become_sent(message, attempt_id=receipt.attempt_id, provider_message_id=receipt.provider_message_id)
+    may_be_ours = receipt.attempt_id and is_plausible(receipt.attempt_id, message, now=now)
+    become_sent(
+        message,
+        attempt_id=receipt.attempt_id if may_be_ours else None,
+        provider_message_id=receipt.provider_message_id,
+    )
     at = min(max(receipt.occurred_at, message.claimed_at or receipt.occurred_at), now)
+    message.sent_at = message.sent_at or at
     match receipt.kind:
         case ReceiptKind.DELIVERED:
             message.delivered_at = message.delivered_at or at
@@ -149,7 +156,7 @@ def _apply(receipt: Receipt, message: EngagementMessage, *, now: datetime) -> Re
         case ReceiptKind.FAILED:
             message.failed_at = message.failed_at or at
             message.error_code = _code_of(receipt.refusal) or message.error_code
-    message.save(update_fields=["delivered_at", "read_at", "failed_at", "error_code"])
+    message.save(update_fields=["sent_at", "delivered_at", "read_at", "failed_at", "error_code"])
     return ReceiptEffect.REPEATED if _facts(message) == before else ReceiptEffect.RECORDED
 
 

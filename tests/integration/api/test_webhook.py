@@ -322,6 +322,7 @@ def test_of_two_spellings_the_one_that_was_sent_wins(client: Client) -> None:
         {"messages": [written(timestamp="0")]},
         {"messages": [written(timestamp="9" * 30)]},
         {"messages": [written(timestamp="99999999999")]},
+        {"messages": [written(timestamp="1" + "0" * 11)]},
         {"messages": [written(**{"from": "' OR 1=1"})]},
         {"messages": [{}]},
         {"statuses": [status("delivered", id="wamid.of-another-system")]},
@@ -336,6 +337,18 @@ def test_what_is_unknown_is_counted_and_answered_with_200(client: Client, value:
     before = all_rows()
     assert post(client, body_of(**value))[0] == 200
     assert all_rows() == before
+
+
+def test_a_time_in_milliseconds_is_taken_as_such(client: Client) -> None:
+    user = told()
+    now = timezone.now().replace(microsecond=123_000)
+    post(client, body_of(user_preferences=[preference("stop", timestamp=int(now.timestamp() * 1000))]))
+    post(client, body_of(messages=[written("oi", timestamp=f"{now.timestamp() * 1000:.0f}")]))
+    user.refresh_from_db()
+    user.user.refresh_from_db()
+    assert user.user.reengagement_opt_out
+    assert user.user.opt_out_changed_at == now
+    assert (user.state, user.last_activity_at) == ("active", now)
 
 
 @pytest.mark.parametrize("odd", [{"id": 1}, "x", 5, None, []], ids=str)
@@ -365,7 +378,8 @@ def test_one_unreadable_change_keeps_none_from_being_taken(
     caplog.set_level("INFO")
     assert post(client, body)[0] == 200
     assert state_of(user) == "active"
-    assert "'unreadable': " in caplog.text
+    (warning,) = [each for each in caplog.records if "engagement_webhook_unreadable" in each.getMessage()]
+    assert warning.levelname == "WARNING"
 
 
 @pytest.mark.parametrize("metadata", [None, [], "x", {"phone_number_id": int(NUMBER_ID)}, {}], ids=str)

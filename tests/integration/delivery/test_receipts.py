@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 from itertools import permutations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 import pytest
 
@@ -43,6 +44,10 @@ if TYPE_CHECKING:
     from engagement.models import UserEngagementState
 
 pytestmark = pytest.mark.django_db
+
+OF_1970: Final = "00000000-0000-7000-8000-000000000000"
+OF_2090: Final = "03700000-0000-7000-8000-000000000000"
+RANDOM: Final = "8d7e4ad0-38a5-4c2e-9d0a-0c3f5b7f6c11"
 
 
 @pytest.fixture
@@ -103,10 +108,24 @@ def test_receipt_is_proof_whatever_the_status_is(
 
 def test_receipt_of_an_earlier_attempt_is_proof_too(sent: EngagementMessage) -> None:
     earlier = Attempt.at(database_now() - HOUR)
-    EngagementMessage.objects.update(status="unknown", sent_at=None)
+    EngagementMessage.objects.update(status="unknown", sent_at=None, created_at=earlier.claimed_at)
     take(sent, ReceiptKind.DELIVERED, attempt_id=earlier.id)
     sent.refresh_from_db()
     assert (sent.status, sent.sent_at) == ("sent", earlier.claimed_at)
+
+
+@pytest.mark.parametrize("attempt_id", [OF_1970, OF_2090, RANDOM])
+def test_an_attempt_id_that_is_not_ours_is_no_clock(sent: EngagementMessage, attempt_id: str) -> None:
+    claimed_at, now = sent.claimed_at, database_now()
+    EngagementMessage.objects.update(status="unknown", sent_at=None)
+    take(sent, ReceiptKind.SENT, attempt_id=UUID(attempt_id))
+    sent.refresh_from_db()
+    assert (sent.status, sent.sent_at) == ("sent", claimed_at)
+    nothing = dict.fromkeys(["sent_at", "claimed_at", "attempt_id"])
+    EngagementMessage.objects.update(status="pending", **nothing)
+    take(sent, ReceiptKind.SENT, attempt_id=UUID(attempt_id), occurred_at=now)
+    sent.refresh_from_db()
+    assert (sent.status, sent.sent_at, sent.claimed_at, sent.attempt_id) == ("sent", now, None, None)
 
 
 def test_failure_of_an_earlier_attempt_changes_nothing(sent: EngagementMessage) -> None:
