@@ -5,23 +5,32 @@ import { randomUUID } from "node:crypto";
 const BASE = `${process.env.ENGAGEMENT_URL}/api/v1`;
 const TOKEN = process.env.ENGAGEMENT_TOKEN;
 
-// One request. It is sent again after 429, 503 or a lost answer: every request of the API is repeatable. The answer
-// says in `retried` whether an earlier attempt may have arrived.
+// One request. It is sent again after 429, 502, 503, 504 or a lost answer: every request of the API is repeatable. The
+// answer says in `retried` whether an earlier attempt may have arrived.
 export async function ask(path, body) {
   for (let attempt = 1; ; attempt += 1) {
+    const { status, answer, retryAfter } = await answerTo(path, body);
+    if (status < 300) return { ...answer, retried: attempt > 1 };
+    if (![429, 502, 503, 504].includes(status) || attempt === 5) {
+      throw new Error(`${path}: ${status} ${answer.error?.message}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, (retryAfter || attempt) * 1000));
+  }
+}
+
+// What the server answered. No answer, half of one, and the page of a proxy count as 502.
+async function answerTo(path, body) {
+  try {
     const response = await fetch(`${BASE}/${path}`, {
       method: body === undefined ? "GET" : "POST",
       headers: { authorization: `Bearer ${TOKEN}`, "content-type": "application/json" },
       body: body === undefined ? undefined : JSON.stringify(body),
       signal: AbortSignal.timeout(10_000),
-    }).catch((error) => ({ ok: false, status: 503, failure: error }));
-    if (response.ok) return { ...(await response.json()), retried: attempt > 1 };
-    if (![429, 503].includes(response.status) || attempt === 5) {
-      const answer = response.failure ? { error: { message: String(response.failure) } } : await response.json();
-      throw new Error(`${path}: ${response.status} ${answer.error.message}`);
-    }
-    const seconds = Number(response.headers?.get("retry-after")) || attempt;
-    await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+    });
+    const retryAfter = Number(response.headers.get("retry-after"));
+    return { status: response.status, answer: await response.json(), retryAfter };
+  } catch (error) {
+    return { status: 502, answer: { error: { message: String(error) } } };
   }
 }
 

@@ -27,6 +27,7 @@ from tests.acceptance.web import (
 )
 from tests.factories import make_users
 from tests.integration.delivery.sending import told_user
+from tests.integration.delivery.servers import half, raw_server, reset, whole
 from tests.running import PROJECT
 
 if TYPE_CHECKING:
@@ -128,8 +129,28 @@ def test_malformed_chunks_get_400(server: WebServer) -> None:
             assert client.recv(1_000).startswith(b"HTTP/1.1 400 ")
 
 
+def node(script: str, folder: Path, *, url: str, secret: str) -> dict[str, Any]:
+    """What a script prints that uses the example."""
+    # A proxy says that TLS was used; without one the address would be https. Seconds are shortened.
+    example = EXAMPLE.read_text().replace("headers: {", 'headers: { "x-forwarded-proto": "https",')
+    (folder / "assistant.mjs").write_text(example.replace("* 1000)", "* 10)"))
+    (folder / "run.mjs").write_text(
+        f'import {{ ask, onMessage, sendWhatIsDue }} from "./assistant.mjs";{script}'
+    )
+    ended = subprocess.run(
+        ["node", str(folder / "run.mjs")],
+        env={"ENGAGEMENT_URL": url, "ENGAGEMENT_TOKEN": secret, "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 0, ended.stderr
+    printed: dict[str, Any] = json.loads(ended.stdout)
+    return printed
+
+
 SCRIPT: Final = """
-import { ask, onMessage, sendWhatIsDue } from "%(example)s";
 const sent = [];
 const send = async (to, text) => { sent.push({ to, text }); return `wamid.${sent.length}`; };
 const due = await sendWhatIsDue(send);
@@ -149,22 +170,8 @@ console.log(JSON.stringify({ due, sent, first, again, explanation, failure }));
 def test_the_example_for_node(server: WebServer, tmp_path: Path) -> None:
     user = told_user()
     _, secret = make_token(client="node", scopes=ApiScope.values, now=timezone.now())
-    script = tmp_path / "run.mjs"
-    # A proxy says that TLS was used; without one the address would be https.
-    example = tmp_path / "assistant.mjs"
-    example.write_text(EXAMPLE.read_text().replace("headers: {", 'headers: { "x-forwarded-proto": "https",'))
-    values = {"example": example, "number": number_of(user.user), "user": user.user_id}
-    script.write_text(SCRIPT % values)
-    ended = subprocess.run(
-        ["node", str(script)],
-        env={"ENGAGEMENT_URL": server.url, "ENGAGEMENT_TOKEN": secret, "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert ended.returncode == 0, ended.stderr
-    result: dict[str, Any] = json.loads(ended.stdout)
+    script = SCRIPT % {"number": number_of(user.user), "user": user.user_id}
+    result = node(script, tmp_path, url=server.url, secret=secret)
     assert result["due"]["leased"] == 1
     assert [message["to"] for message in result["sent"]] == [user.user.whatsapp_jid, number_of(user.user)]
     assert result["sent"][1]["text"] == result["first"]["reply"]["text"]
@@ -173,6 +180,24 @@ def test_the_example_for_node(server: WebServer, tmp_path: Path) -> None:
     assert "409 The message is not leased" in result["failure"]
     message = EngagementMessage.objects.get()
     assert (message.status, message.backend, message.provider_message_id) == ("sent", "api:node", "wamid.1")
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is the client")
+def test_the_example_for_node_asks_again_until_it_has_an_answer(tmp_path: Path) -> None:
+    answers = iter(
+        [
+            reset,
+            half,
+            whole("502 Bad Gateway", b"<html>", "Content-Type: text/html"),
+            whole("503 Service Unavailable", b"{}", "Retry-After: 1"),
+            whole("200 OK", b'{"leases": [], "paused_until": null}'),
+        ]
+    )
+    with raw_server(lambda client: next(answers)(client)) as flaky:
+        due = node("console.log(JSON.stringify(await sendWhatIsDue()));", tmp_path, url=flaky.url, secret="x")
+    assert due == {"leased": 0, "pausedUntil": None}
+    first, *others = (request.partition(b"\r\n\r\n")[2] for request in flaky.requests)
+    assert others == [first] * 4
 
 
 def deliver(server: WebServer, bodies: Sequence[bytes]) -> None:
