@@ -20,6 +20,12 @@ def as_user_id(user_id: UUID | str) -> UUID:
         raise ValueError("user_id must be a UUID, or the text of one.") from None
 
 
+def require_text(text: str) -> None:
+    """Raise ValueError for what is no text, such as the None of a picture without a caption."""
+    if not isinstance(text, str):
+        raise ValueError("text must be a string; pass an empty one for a message without words.")  # noqa: TRY004
+
+
 def require_storable(instant: datetime) -> None:
     """Raise ValueError for a time that no column holds: without an offset, or not from 1970 to 2999."""
     require_aware(instant)

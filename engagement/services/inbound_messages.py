@@ -23,7 +23,7 @@ from engagement.replies import (
 )
 from engagement.selectors import audit_log, goodbyes
 from engagement.selectors.addresses import address_of
-from engagement.services.arguments import as_user_id, require_storable
+from engagement.services.arguments import as_user_id, require_storable, require_text
 from engagement.services.message_queue import NewMessage, cancel_pending, queue_message
 from engagement.services.preferences import PreferenceSource, set_preference
 from engagement.services.resilience.retries import retry_own_transaction
@@ -131,9 +131,11 @@ def receive_message(
     active at `received_at`, or at `now` if the clock behind `received_at` is ahead. A message received
     before the goodbye was sent is not a reply to it.
     Raises EngagementStateNotFound for a user without a profile; ValueError for a `user_id` that is no UUID,
-    for an empty `message_id`, and for a time that is naive or not from 1970 to 2999. Changes nothing then.
+    a `text` that is no string, an empty `message_id`, and a time that is naive or not from 1970 to 2999.
+    Changes nothing then.
     """
     user_id = as_user_id(user_id)
+    require_text(text)
     require_storable(received_at)
     require_storable(now)
     if message_id == "":

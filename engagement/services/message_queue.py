@@ -70,10 +70,15 @@ def queue_message(*, message: NewMessage, now: datetime) -> EngagementMessage | 
     """Queue one message, with `now` as `created_at`. Returns None if its idempotency key is taken.
 
     Transaction: joins the caller's, or opens one. Repeatable.
+    The user and the address are not checked: the sender takes the address that the profile has then, and
+    cancels a message to a user without one.
     Raises UnknownMessageKey, WrongMessageParameters and WrongTranslation for a message that could not
-    be rendered when it is sent, IntegrityError for values that a constraint refuses, ValueError for a
-    naive time and for a user's id that is no UUID.
+    be rendered when it is sent; ValueError for a user's id that is no UUID, an empty idempotency key, a
+    naive time and a parameter that is no JSON; TypeError for a parameter of a type that JSON lacks;
+    IntegrityError and DataError for what the database refuses, such as an unknown type.
     """
+    if not message.idempotency_key:
+        raise ValueError("idempotency_key is empty; only one message could ever have it. Pass one for each.")
     message = message._replace(user_id=as_user_id(message.user_id))
     with transaction.atomic(savepoint=False):
         queued = _insert([message], now=now)
@@ -203,7 +208,7 @@ def _insert(messages: Sequence[NewMessage], *, now: datetime) -> Queued:
             str(message.user_id),
             str(message.message_type),
             message.message_key,
-            json.dumps(dict(message.message_params)) if message.message_params else "{}",
+            json.dumps(dict(message.message_params), allow_nan=False) if message.message_params else "{}",
             str(message.destination),
             message.destination_jid,
             written(message.scheduled_for),

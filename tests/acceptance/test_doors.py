@@ -193,8 +193,13 @@ def test_the_example_for_node_asks_again_until_it_has_an_answer(tmp_path: Path) 
             whole("200 OK", b'{"leases": [], "paused_until": null}'),
         ]
     )
-    with raw_server(lambda client: next(answers)(client)) as flaky:
-        due = node("console.log(JSON.stringify(await sendWhatIsDue()));", tmp_path, url=flaky.url, secret="x")
+
+    def answer(client: socket.socket) -> None:
+        next(answers)(client)
+
+    script = "console.log(JSON.stringify(await sendWhatIsDue()));"
+    with raw_server(answer) as flaky:
+        due = node(script, tmp_path, url=flaky.url, secret="")
     assert due == {"leased": 0, "pausedUntil": None}
     first, *others = (request.partition(b"\r\n\r\n")[2] for request in flaky.requests)
     assert others == [first] * 4

@@ -140,12 +140,14 @@ def _parsed(line: bytes) -> _Received:
         raise MalformedLine("this is not a JSON object.") from None
     if not isinstance(fields, dict) or not isinstance(fields.get("text"), str):
         raise MalformedLine("a JSON object with user_id and text, and perhaps at, is needed.")
+    if unknown := sorted({*fields} - {*_Received._fields}):
+        raise MalformedLine(f"unknown name {unknown[0]!r}; the names are user_id, text and at.")
     try:
         user_id = UUID(fields["user_id"])
     except (KeyError, ValueError, TypeError, AttributeError):
         raise MalformedLine("user_id must be a UUID.") from None
     try:
-        at = utc_timestamp(fields["at"]) if fields.get("at") else timezone.now()
+        at = timezone.now() if fields.get("at") is None else utc_timestamp(fields["at"])
     except (ValueError, TypeError):
         raise MalformedLine("at must be a time in ISO 8601 with an offset.") from None
     return _Received(user_id, fields["text"], at)
@@ -188,9 +190,9 @@ def _sentences(result: InboundResult) -> Iterator[str]:
 
 def _what_happened(result: InboundResult) -> str:
     if result.novelty is Novelty.OLD:
-        return "No change: the message is older than the current state."
+        return "The state does not change: the message is older."
     move = result.transition
     if move is None:
-        return "No change: the user is active."
+        return "The user stays active."
     made = "Already processed: moved" if result.novelty is Novelty.REPEAT else "Moved"
     return f"{made} from {move.from_state} to {move.to_state} ({Trigger(move.trigger).label})."

@@ -71,6 +71,17 @@ def test_many_messages_are_read_as_lines_of_json(monkeypatch: pytest.MonkeyPatch
         (b"\xff\n", "this is not a JSON object."),
         (b"[" * 100_000 + b"\n", "this is not a JSON object."),
         (b"[]\n", "a JSON object with user_id and text, and perhaps at, is needed."),
+        (
+            b'{"user_id": "45c65b47-b8a9-4c07-9e4d-c34a30565eef", "text": "oi", "time": "x"}\n',
+            "unknown name 'time'; the names are user_id, text and at.",
+        ),
+        *(
+            (
+                b'{"user_id": "45c65b47-b8a9-4c07-9e4d-c34a30565eef", "text": "oi", "at": %s}\n' % at,
+                "at must be a time in ISO 8601 with an offset.",
+            )
+            for at in (b'""', b"0", b"false")
+        ),
         (b'{"user_id": 7, "text": "oi"}\n', "user_id must be a UUID."),
         (b'{"text": "oi"}\n', "user_id must be a UUID."),
         (b'{"user_id": "5511987654321", "text": "oi"}\n', "user_id must be a UUID."),

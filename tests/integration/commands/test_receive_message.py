@@ -67,11 +67,11 @@ def test_reply_is_reported_once_as_moved_and_then_as_already_processed() -> None
 def test_message_of_an_active_user_changes_no_state() -> None:
     user = make_user()
     assert run_command("receive_message", str(user.user_id), "oi", *AT).out.splitlines() == [
-        "No change: the user is active.",
+        "The user stays active.",
         "No answer needed.",
     ]
     assert run_command("receive_message", str(user.user_id), "voltar", *AT).out.splitlines() == [
-        "No change: the user is active.",
+        "The user stays active.",
         "The user opted in.",
         "Answer with: engagement.reply.opted_in.",
     ]
@@ -82,7 +82,7 @@ def test_message_older_than_the_state_changes_nothing() -> None:
     run_command("receive_message", str(user.user_id), "2", *AT)
     late = ("--at", "2026-03-02T02:59:59-03:00")
     assert run_command("receive_message", str(user.user_id), "oi", *late).out.splitlines() == [
-        "No change: the message is older than the current state.",
+        "The state does not change: the message is older.",
         "No answer needed.",
     ]
 

@@ -116,6 +116,14 @@ def test_an_empty_message_id_is_refused(receive: Callable[..., object]) -> None:
     assert not InboundMessage.objects.exists()
 
 
+@pytest.mark.parametrize("receive", [receive_message, receive_and_reply])
+def test_a_text_that_is_none_is_refused(receive: Callable[..., object]) -> None:
+    user = make_user("goodbye_sent")
+    with pytest.raises(ValueError, match="text must be a string"):
+        receive(user_id=user.user_id, text=None, received_at=NOW, now=NOW)
+    assert state_of(user) == "goodbye_sent"
+
+
 def test_without_a_message_id_each_message_has_its_reply_and_a_repeat_has_none() -> None:
     user = make_user()
 

@@ -104,6 +104,19 @@ def test_new_message_is_stored_whole() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"idempotency_key": ""}, "idempotency_key is empty"),
+        ({"message_params": {"name": "Ana", "days": float("nan")}}, "not JSON compliant"),
+    ],
+)
+def test_what_cannot_be_queued_is_refused(fields: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence), transaction.atomic():
+        queue_message(message=a_message(**fields), now=NOW)
+    assert queued() == []
+
+
 def test_message_needs_no_parameters() -> None:
     without = NewMessage(
         ANA,
