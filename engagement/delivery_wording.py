@@ -45,6 +45,8 @@ OUTCOME_REASONS: Final = {
 }
 """What the `outcome_reason` of a message means. Others are the words of a backend."""
 
+_NO_REFUSALS: Final = {*OUTCOME_REASONS} - {outcomes.WAITING_RETRY, *(scope.value for scope in Scope)}
+
 _RECEIPTS: Final = (
     ("sent_at", gettext_lazy("sent on %(date)s")),
     ("delivered_at", gettext_lazy("delivered on %(date)s")),
@@ -78,20 +80,12 @@ class DeliveryFacts(Protocol):
     def outcome_reason(self) -> str | None: ...
 
 
-def delivery_text(message: DeliveryFacts, *, date: DateFormat = date_text) -> str:
+def delivery_text(message: DeliveryFacts, *, now: datetime, date: DateFormat = date_text) -> str:
     """Where a message is on its way: `sent on 1 July 1998, 06:00 UTC, read on …`."""
     reason = reason_text(message)
     match message.status:
-        case MessageStatus.PENDING if held_until := message.next_attempt_at:
-            return fill(
-                _("not sent yet, held back until %(date)s%(reason)s"), date=date(held_until), reason=reason
-            )
         case MessageStatus.PENDING:
-            return fill(
-                _("not sent yet, scheduled for %(date)s%(reason)s"),
-                date=date(message.scheduled_for),
-                reason=reason,
-            )
+            return _pending_text(message, reason, now=now, date=date)
         case MessageStatus.SENDING:
             return fill(_("being sent since %(date)s"), date=date(message.claimed_at))
         case MessageStatus.UNKNOWN:
@@ -106,15 +100,35 @@ def delivery_text(message: DeliveryFacts, *, date: DateFormat = date_text) -> st
             return f"{str(MessageStatus(message.status).label).lower()}{reason}"
 
 
+def _pending_text(message: DeliveryFacts, reason: str, *, now: datetime, date: DateFormat) -> str:
+    scheduled_for, held_until = message.scheduled_for, message.next_attempt_at
+    if held_until and held_until > now:
+        template = _("not sent yet, held back until %(date)s%(reason)s")
+        return fill(template, date=date(held_until), reason=reason)
+    if scheduled_for > now:
+        return fill(
+            _("not sent yet, scheduled for %(date)s%(reason)s"), date=date(scheduled_for), reason=reason
+        )
+    due_since = max(scheduled_for, held_until or scheduled_for)
+    # What held it back before does so no more.
+    was_refused = message.outcome_reason == outcomes.WAITING_RETRY
+    template = _("not sent yet, due since %(date)s%(reason)s")
+    return fill(template, date=date(due_since), reason=reason if was_refused else "")
+
+
 def outcome_text(reason: str) -> str:
     """What an `outcome_reason` means, without anything that looks like an address."""
     return str(OUTCOME_REASONS.get(reason) or redact(reason))
 
 
 def reason_text(message: DeliveryFacts) -> str:
-    """The reason and the provider's code in parentheses; empty without either."""
+    """The reason and the provider's code in parentheses; empty without either.
+
+    A message keeps the code of its last refusal, also if something else decides later.
+    """
     reason = message.outcome_reason and outcome_text(message.outcome_reason)
-    code = message.error_code and fill(_("code %(code)s"), code=redact(message.error_code))
+    is_refused = message.outcome_reason not in _NO_REFUSALS and message.status != MessageStatus.UNKNOWN
+    code = is_refused and message.error_code and fill(_("code %(code)s"), code=redact(message.error_code))
     parts = [part for part in (reason, code) if part]
     return f" ({', '.join(parts)})" if parts else ""
 

@@ -43,7 +43,7 @@ COUNTED: Final[dict[str, _StrPromise]] = {
     "message": ngettext_lazy("%(shown)s message", "%(shown)s messages", "number"),
     "pause": ngettext_lazy("%(shown)s pause", "%(shown)s pauses", "number"),
     "manual action": ngettext_lazy("%(shown)s manual action", "%(shown)s manual actions", "number"),
-    "retry": ngettext_lazy("%(shown)s retry", "%(shown)s retries", "number"),
+    "failed attempt": ngettext_lazy("%(shown)s failed attempt", "%(shown)s failed attempts", "number"),
     "run": ngettext_lazy("%(shown)s run", "%(shown)s runs", "number"),
     "transition": ngettext_lazy("%(shown)s transition", "%(shown)s transitions", "number"),
     "user": ngettext_lazy("%(shown)s user", "%(shown)s users", "number"),

@@ -64,7 +64,7 @@ class ReasonFilter(CheckboxFilter):
 class EngagementMessageAdmin(MessageTextsAdmin, RowsOfUsersAdmin, SupportActionsAdmin):
     """The message queue."""
 
-    columns = ("created", "user_link", "type_link", "status_label", "latest", "reason", "retries")
+    columns = ("created", "user_link", "type_link", "status_label", "latest", "reason", "failures")
     list_display_links = None
     list_filter = (
         ("status", ChoicesCheckboxFilter),
@@ -179,8 +179,8 @@ class EngagementMessageAdmin(MessageTextsAdmin, RowsOfUsersAdmin, SupportActions
     def status_label(self, row: EngagementMessage) -> str:
         return badge(row.get_status_display(), MESSAGE_COLORS.get(row.status, ""))
 
-    @display(description=_("retries"))
-    def retries(self, row: EngagementMessage) -> int | None:
+    @display(description=_("failed attempts"))
+    def failures(self, row: EngagementMessage) -> int | None:
         return row.retry_count or None
 
     @display(description=_("sent or due"))

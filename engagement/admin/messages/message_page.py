@@ -53,7 +53,7 @@ def message_page(message: EngagementMessage, *, now: datetime, visibility: Visib
     """Everything about a message that the reader may see."""
     unmasked = visibility.contacts
     text = message_text(message, locale=locale_of(message.user_id))
-    headline = delivery_text(message, date=shown_time)
+    headline = delivery_text(message, now=now, date=shown_time)
     refusal = why_not_retry([message], now=now).get(message.pk) if _has_failed(message) else None
     return MessagePage(
         kind=message.get_message_type_display(),

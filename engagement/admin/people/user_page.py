@@ -47,7 +47,7 @@ class ShownMessage(NamedTuple):
     address: str
     error: str
     when: str
-    retries: str
+    failures: str
     is_repeated: bool
     """Whether a message above has the same text."""
     may_retry: bool
@@ -190,6 +190,7 @@ def _shown_messages(
                 text=text,
                 is_repeated=text in texts,
                 may_retry=may_retry,
+                now=now,
                 unmasked=visibility.contacts,
             )
         )
@@ -198,9 +199,15 @@ def _shown_messages(
 
 
 def _shown(
-    message: EngagementMessage, *, text: str, is_repeated: bool, may_retry: bool, unmasked: bool
+    message: EngagementMessage,
+    *,
+    text: str,
+    is_repeated: bool,
+    may_retry: bool,
+    now: datetime,
+    unmasked: bool,
 ) -> ShownMessage:
-    retries = message.retry_count
+    failures = message.retry_count
     return ShownMessage(
         row=message,
         url=links.message_url(message.pk),
@@ -208,8 +215,8 @@ def _shown(
         text=text,
         address=shown_address(message.destination_jid, unmasked=unmasked),
         error=shown_text(error_text(message), unmasked=unmasked),
-        when=delivery_text(message, date=shown_time),
-        retries=count_text(retries, "retry") if retries else "",
+        when=delivery_text(message, now=now, date=shown_time),
+        failures=count_text(failures, "failed attempt") if failures else "",
         is_repeated=is_repeated,
         may_retry=may_retry,
     )

@@ -58,7 +58,7 @@ def _lines(explanation: Explanation) -> Iterator[str]:
         yield f"- {_transition(transition)}"
     yield "Messages:" if explanation.messages else "Messages: none."
     for message in explanation.messages:
-        yield f"- {_message(message)}"
+        yield f"- {_message(message, now=explanation.now)}"
 
 
 def _status(status: UserStatus, *, since: datetime | None, now: datetime) -> Iterator[str]:
@@ -89,7 +89,7 @@ def _transition(transition: TransitionRecord) -> str:
     return f"{date_text(transition.created_at)}: {', '.join(parts)}."
 
 
-def _message(message: MessageRecord) -> str:
+def _message(message: MessageRecord, *, now: datetime) -> str:
     text = f"{message.message_type}, queued on {date_text(message.created_at)}"
     error = f" ({message.error_message})" if message.error_message else ""
-    return f"{text}: {delivery_text(message)}{error}."
+    return f"{text}: {delivery_text(message, now=now)}{error}."

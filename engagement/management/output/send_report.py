@@ -24,6 +24,10 @@ _ROWS: Final = {
     "cancelled": "no longer wanted",
     "waiting": "will be tried later",
 }
+_PREVIEWED: Final = {
+    "sent": ("would be sent", "as far as can be known before"),
+    "cancelled": ("would be cancelled", "no longer wanted"),
+}
 _ENDINGS: Final = {
     SendStatus.SUCCEEDED: "Done",
     SendStatus.PARTIAL: "Finished; some messages failed or have an unknown outcome",
@@ -46,8 +50,10 @@ def _table(result: SendResult) -> Table:
     table.add_column("meaning")
     table.add_row("due", f"{result.due:,}", "at the start")
     for name, number in result.numbers().items():
-        label = "would be sent" if result.dry_run and name == "sent" else name
-        table.add_row(label, f"{number:,}", _ROWS[name])
+        label, meaning = _PREVIEWED.get(name, (name, _ROWS[name])) if result.dry_run else (name, _ROWS[name])
+        table.add_row(label, f"{number:,}", meaning)
+    if (left := result.due - sum(result.numbers().values())) > 0:
+        table.add_row("not tried", f"{left:,}", "left to the next sender, or taken by another")
     return table
 
 

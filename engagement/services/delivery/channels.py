@@ -15,6 +15,7 @@ import structlog
 from django.db import transaction
 
 from engagement.models import EngagementMessage, MessageStatus, SendingChannel
+from engagement.privacy import redact
 from engagement.selectors.deliveries import WAITING_PAUSE, channels_of, database_now
 from engagement.services.resilience.retries import retry_own_transaction
 
@@ -42,6 +43,7 @@ class Paused:
 
     until: datetime
     reason: str
+    """What a person or a refusal gave as the reason, without numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +121,13 @@ def pause_sending(*, backend: str, until: datetime, reason: str, now: datetime, 
     with transaction.atomic():
         channel = lock_channel(backend, scope)
         if channel.paused_until is not None and channel.paused_until >= until:
-            return Paused(channel.paused_until, channel.pause_reason or "")
+            return _pause(channel.paused_until, channel.pause_reason)
         channel.paused_until, channel.pause_reason, channel.updated_at = until, reason, now
         channel.save(update_fields=["paused_until", "pause_reason", "updated_at"])
     log.warning(
         "engagement_sending_paused", backend=backend, scope=scope, reason=reason, until=until.isoformat()
     )
-    return Paused(until, reason)
+    return _pause(until, reason)
 
 
 @retry_own_transaction
@@ -191,4 +193,8 @@ def pause_of(channel: SendingChannel | None, *, now: datetime) -> Paused | None:
     """The channel's pause, if it is paused at `now`."""
     if channel is None or channel.paused_until is None or channel.paused_until <= now:
         return None
-    return Paused(channel.paused_until, channel.pause_reason or "")
+    return _pause(channel.paused_until, channel.pause_reason)
+
+
+def _pause(until: datetime, reason: str | None) -> Paused:
+    return Paused(until, redact(reason or ""))

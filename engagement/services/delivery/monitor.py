@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from engagement.privacy import redact
 from engagement.schedule import iso_text
 from engagement.selectors import deliveries
 from engagement.services.delivery.capacity import late_since, queue_hint
@@ -63,7 +64,7 @@ class SendingWatch:
             "not_delivered": counts.not_delivered,
             "hint": self.hint,
             "paused_until": iso_text(paused.paused_until) if paused else None,
-            "pause_reason": paused.pause_reason if paused else None,
+            "pause_reason": redact(paused.pause_reason or "") if paused else None,
             "pauses": [_pause_json(channel) for channel in self.pauses],
             "waits": [
                 {"backend": channel.backend, "until": iso_text(channel.slowed_until)}
@@ -77,7 +78,7 @@ def _pause_json(channel: SendingChannel) -> dict[str, Any]:
         "backend": channel.backend,
         "scope": channel.scope,
         "until": iso_text(channel.paused_until),
-        "reason": channel.pause_reason,
+        "reason": redact(channel.pause_reason or ""),
     }
 
 

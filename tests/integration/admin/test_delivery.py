@@ -41,7 +41,22 @@ def goodbye(status: str, **fields: object) -> EngagementMessage:
 @pytest.mark.parametrize(
     ("status", "fields", "text"),
     [
-        ("pending", {}, "not sent yet, scheduled for 2 March 2026, 06:00 UTC"),
+        ("pending", {}, "not sent yet, due since 2 March 2026, 06:00 UTC"),
+        (
+            "pending",
+            {"scheduled_for": NOW + HOUR},
+            "not sent yet, scheduled for 2 March 2026, 07:00 UTC",
+        ),
+        (
+            "pending",
+            {"next_attempt_at": NOW, "outcome_reason": "waiting_retry", "error_code": "130429"},
+            "due since 2 March 2026, 06:00 UTC (refused, will be retried, code 130429)",
+        ),
+        (
+            "pending",
+            {"next_attempt_at": NOW + HOUR, "outcome_reason": "waiting_cap", "error_code": "130429"},
+            "held back until 2 March 2026, 07:00 UTC (the daily cap is reached)",
+        ),
         (
             "pending",
             {"next_attempt_at": NOW + HOUR, "outcome_reason": "waiting_hours"},
@@ -72,8 +87,13 @@ def goodbye(status: str, **fields: object) -> EngagementMessage:
             "failed (the provider cannot deliver to this number, code 131026)",
         ),
         (
+            "unknown",
+            {"claimed_at": NOW, "outcome_reason": "timeout", "error_code": "130429"},
+            "the outcome is unknown (timeout)",
+        ),
+        (
             "cancelled",
-            {"outcome_reason": "wait_over"},
+            {"outcome_reason": "wait_over", "error_code": "130429"},
             "cancelled (the wait for a reply ended before it was sent)",
         ),
     ],
@@ -86,6 +106,13 @@ def test_delivery_of_a_goodbye_is_told_in_words(
     assert text in page or text[0].upper() + text[1:] in page
     assert text in text_of(support, page_url(message.user))
     assert text in run_command("explain_engagement", str(message.user_id)).out
+
+
+def test_what_has_ended_is_no_reason_for_not_being_sent() -> None:
+    held = {"next_attempt_at": NOW, "scheduled_for": NOW - HOUR, "outcome_reason": "waiting_hours"}
+    message = goodbye("pending", **held)
+    explained = run_command("explain_engagement", str(message.user_id)).out
+    assert "not sent yet, due since 2 March 2026, 06:00 UTC.\n" in explained
 
 
 def test_id_of_whatsapp_which_holds_the_number_is_for_those_who_see_numbers(

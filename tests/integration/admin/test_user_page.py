@@ -276,11 +276,13 @@ def test_each_message_has_a_link_to_its_page(viewer: Client) -> None:
         assert page.count(link_to(message, message.get_message_type_display())) == 1
 
 
-@pytest.mark.parametrize(("count", "text"), [(1, "· 1 retry<"), (2, "· 2 retries<"), (0, "")])
-def test_retries_of_a_message_are_counted(viewer: Client, count: int, text: str) -> None:
+@pytest.mark.parametrize(
+    ("count", "text"), [(1, "· 1 failed attempt<"), (2, "· 2 failed attempts<"), (0, "")]
+)
+def test_failed_attempts_of_a_message_are_counted(viewer: Client, count: int, text: str) -> None:
     message = queue_for(make_user(), MessageType.GOODBYE, retry_count=count)
     page = text_of(viewer, page_url(message.user))
-    assert (text in page, bool(re.search(r"\d retr", page))) == (True, bool(count))
+    assert (text in page, bool(re.search(r"\d failed att", page))) == (True, bool(count))
 
 
 def test_user_without_a_number_is_named_by_a_short_id(viewer: Client) -> None:

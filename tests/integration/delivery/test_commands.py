@@ -81,6 +81,16 @@ def test_json_has_the_whole_result() -> None:
     assert result["errors"] == []
 
 
+def test_what_a_sender_leaves_is_counted_as_not_tried() -> None:
+    told_user()
+    told_user()
+    assert "not tried" in run_command("send_messages", "--limit", "1").out
+    preview = run_command("send_messages", "--dry-run").out
+    assert "would be sent" in preview
+    assert "accepted by the backend" not in preview
+    assert "not tried" not in run_command("send_messages").out
+
+
 def test_nothing_due_is_no_error() -> None:
     result = run_command("send_messages", "--json")
     assert (result.code, result.json["due"]) == (0, 0)
@@ -172,13 +182,14 @@ def test_a_wrong_delivery_setting_is_refused_in_a_sentence(settings: Settings) -
 
 def test_a_pause_holds_everything_back_until_it_is_resumed() -> None:
     told_user()
-    paused = run_command("pause_sending", "--reason", "number under review")
+    paused = run_command("pause_sending", "--reason", "5511987654321 under review")
     assert paused.out == "Sending by console is paused until it is resumed.\n"
     outcome = run_command("send_messages", "--json")
     assert (outcome.code, outcome.json["status"]) == (5, "paused")
-    assert outcome.json["pause_reason"] == "number under review"
+    assert outcome.json["pause_reason"] == "[number] under review"
+    assert run_command("check_sending", "--json").json["pauses"][0]["reason"] == "[number] under review"
     assert statuses() == ["pending"]
-    assert "Paused until it is resumed: number under review." in run_command("send_messages").out
+    assert "Paused until it is resumed: [number] under review." in run_command("send_messages").out
     assert run_command("resume_sending").out == "1 pause of console ended.\n"
     assert run_command("resume_sending").out == "console was not paused.\n"
     assert run_command("send_messages", "--json").json["sent"] == 1
@@ -207,6 +218,18 @@ def test_a_pause_may_have_an_end() -> None:
     until = SendingChannel.objects.get().paused_until
     assert until is not None
     assert abs(until - database_now() - 6 * HOUR) < MINUTE
+
+
+def test_a_shorter_pause_changes_nothing_and_says_so() -> None:
+    paused = run_command("pause_sending", "--reason", "5511987654321 banned")
+    assert run_command("pause_sending", "--reason", "5511987654321 banned").out == paused.out
+    stays = (
+        "It was paused before, and that pause stays: [number] banned."
+        " To replace it, call resume_sending first.\n"
+    )
+    for arguments in (["--reason", "holiday", "--for", "6h"], ["--reason", "another"]):
+        assert run_command("pause_sending", *arguments).out == paused.out + stays
+    assert SendingChannel.objects.get().pause_reason == "5511987654321 banned"
 
 
 @pytest.mark.parametrize("reason", ["", "  "])
