@@ -50,6 +50,16 @@ WITH expected (table_name, column_name, data_type, is_required, default_value) A
     ('engagement_message_queue', 'idempotency_key', 'text', true, NULL),
     ('engagement_message_queue', 'created_at', 'timestamp with time zone', true, 'now()')
 ),
+-- Columns that the later migrations add to these tables.
+later_column (table_name, column_name) AS (VALUES
+    ('user_profiles', 'opt_out_changed_at'), ('user_profiles', 'time_zone'), ('user_profiles', 'opt_out_source'),
+    ('engagement_message_queue', 'attempt_id'), ('engagement_message_queue', 'claimed_at'),
+    ('engagement_message_queue', 'claim_expires_at'), ('engagement_message_queue', 'next_attempt_at'),
+    ('engagement_message_queue', 'backend'), ('engagement_message_queue', 'provider_message_id'),
+    ('engagement_message_queue', 'delivered_at'), ('engagement_message_queue', 'read_at'),
+    ('engagement_message_queue', 'failed_at'), ('engagement_message_queue', 'error_code'),
+    ('engagement_message_queue', 'outcome_reason'), ('engagement_message_queue', 'lease_request_id')
+),
 -- Names that the later migrations use.
 name (taken) AS (VALUES
     ('message_pending_idx'), ('message_user_idx'), ('transition_user_idx'), ('state_active_idx'),
@@ -88,18 +98,29 @@ found_column AS (
     FROM found_table JOIN pg_attribute ON attrelid = oid
     WHERE attnum > 0 AND NOT attisdropped
 ),
--- Unique constraints and indexes without a condition, with their columns.
+-- What refuses a second row: unique constraints and indexes, exclusion constraints; with their columns.
 found_key AS (
     SELECT table_name, index_class.relname AS key_name, conname, NOT indimmediate AS is_deferrable,
+        -- For all rows, and by columns alone.
+        indisunique AND indpred IS NULL AND indexprs IS NULL AS is_plain,
+        indisexclusion AS is_exclusion,
         ARRAY(
-            SELECT attname::text FROM pg_attribute
-            WHERE attrelid = indrelid AND attnum = ANY (indkey) ORDER BY attname
-        ) AS columns
+            SELECT attname::text FROM unnest(indkey) WITH ORDINALITY AS key (number, place)
+            JOIN pg_attribute ON attrelid = indrelid AND attnum = number
+            WHERE place <= indnkeyatts ORDER BY attname
+        ) AS columns,
+        pg_get_constraintdef(pg_constraint.oid) AS constraint_text,
+        regexp_replace(pg_get_indexdef(indexrelid), '^.* USING ', '') AS index_text
     FROM found_table
     JOIN pg_index ON indrelid = found_table.oid
     JOIN pg_class AS index_class ON index_class.oid = indexrelid
     LEFT JOIN pg_constraint ON conindid = indexrelid AND conrelid = indrelid
-    WHERE indisunique AND indpred IS NULL AND indexprs IS NULL
+    WHERE indisunique OR indisexclusion
+),
+another_key AS (
+    SELECT * FROM found_key
+    WHERE table_name = 'engagement_message_queue'
+        AND (is_exclusion OR NOT columns && ARRAY['id', 'idempotency_key'])
 ),
 needed_key (table_name, column_name) AS (VALUES
     ('user_profiles', 'user_id'), ('user_engagement_states', 'id'), ('user_engagement_states', 'user_id'),
@@ -170,7 +191,7 @@ SELECT 'job', format('%s.%s is not unique', table_name, column_name),
 FROM needed_key JOIN found_column USING (table_name, column_name)
 WHERE NOT EXISTS (
     SELECT FROM found_key
-    WHERE found_key.table_name = needed_key.table_name AND columns = ARRAY[needed_key.column_name]
+    WHERE found_key.table_name = needed_key.table_name AND is_plain AND columns = ARRAY[needed_key.column_name]
 )
 UNION ALL
 -- The first migration makes this one, but on an adopted database it is only recorded.
@@ -184,12 +205,23 @@ WHERE to_regclass('user_engagement_states') IS NOT NULL AND NOT EXISTS (
 )
 UNION ALL
 SELECT 'job',
-    format('engagement_message_queue has another unique key, %s (%s): a goodbye that violates it would be dropped silently',
-        key_name, array_to_string(columns, ', ')),
+    format('engagement_message_queue has another unique key, %s, %s: a goodbye that violates it would be dropped silently',
+        key_name, index_text),
     CASE WHEN conname IS NULL THEN format('DROP INDEX %I;', key_name)
          ELSE format('ALTER TABLE engagement_message_queue DROP CONSTRAINT %I;', conname) END
+FROM another_key
+UNION ALL
+SELECT 'job', format('%s.%s is deferrable: no row could be added with ON CONFLICT', table_name, key_name),
+    format('ALTER TABLE %1$s DROP CONSTRAINT %2$I, ADD CONSTRAINT %2$I %3$s;',
+        table_name, conname, regexp_replace(constraint_text, ' DEFERRABLE.*', ''))
 FROM found_key
-WHERE table_name = 'engagement_message_queue' AND columns NOT IN (ARRAY['id'], ARRAY['idempotency_key'])
+WHERE is_deferrable AND table_name <> 'engagement_state_transitions'
+    AND NOT EXISTS (SELECT FROM another_key WHERE another_key.key_name = found_key.key_name)
+UNION ALL
+SELECT 'migrate', format('%s.%s is a column that a migration adds', table_name, column_name),
+    format('ALTER TABLE %s RENAME COLUMN %s TO %s;', table_name, column_name, 'former_' || column_name)
+FROM later_column JOIN found_column USING (table_name, column_name)
+WHERE NOT EXISTS (SELECT FROM migrated)
 UNION ALL
 SELECT 'migrate', format('the name %s is taken, by an index or a table', taken),
     format('ALTER %s %s RENAME TO %s;', CASE WHEN relkind = 'i' THEN 'INDEX' ELSE 'TABLE' END,
@@ -208,7 +240,7 @@ SELECT 'afterwards',
     CASE WHEN conname IS NULL THEN format('DROP INDEX %I;', key_name)
          ELSE format('ALTER TABLE engagement_message_queue DROP CONSTRAINT %I;', conname) END
 FROM found_key
-WHERE table_name = 'engagement_message_queue' AND columns = ARRAY['idempotency_key']
+WHERE table_name = 'engagement_message_queue' AND is_plain AND columns = ARRAY['idempotency_key']
     AND key_name <> 'message_idempotency_key_unique'
 UNION ALL
 SELECT 'afterwards', format('%s.user_id has a foreign key: erasing a user deletes its rows of that user', conrelid::regclass),

@@ -80,8 +80,40 @@ SHAPES: Final = {
     "another unique key": Obstacle(
         "CREATE UNIQUE INDEX once ON engagement_message_queue (user_id, message_type)",
         "job",
-        "engagement_message_queue has another unique key, once (message_type, user_id): a goodbye"
+        "engagement_message_queue has another unique key, once, btree (user_id, message_type): a goodbye"
         " that violates it would be dropped silently",
+    ),
+    "unique key of some rows": Obstacle(
+        "CREATE UNIQUE INDEX once ON engagement_message_queue (user_id) INCLUDE (idempotency_key)"
+        " WHERE status = 'pending'",
+        "job",
+        "engagement_message_queue has another unique key, once, btree (user_id) INCLUDE (idempotency_key)"
+        " WHERE (status = 'pending'::text): a goodbye that violates it would be dropped silently",
+    ),
+    "exclusion constraint": Obstacle(
+        "ALTER TABLE engagement_message_queue ADD CONSTRAINT once EXCLUDE (lower(message_key) WITH =)",
+        "job",
+        "engagement_message_queue has another unique key, once, btree (lower(message_key)): a goodbye"
+        " that violates it would be dropped silently",
+    ),
+    "deferrable key": Obstacle(
+        "ALTER TABLE engagement_message_queue DROP CONSTRAINT uq_engagement_message_queue_key, ADD CONSTRAINT"
+        " uq_engagement_message_queue_key UNIQUE (idempotency_key) DEFERRABLE INITIALLY DEFERRED",
+        "job",
+        "engagement_message_queue.uq_engagement_message_queue_key is deferrable: no row could be added with"
+        " ON CONFLICT",
+    ),
+    "deferrable state of a user": Obstacle(
+        "ALTER TABLE user_engagement_states DROP CONSTRAINT uq_user_engagement_states_user, ADD CONSTRAINT"
+        " uq_user_engagement_states_user UNIQUE (user_id) DEFERRABLE",
+        "job",
+        "user_engagement_states.uq_user_engagement_states_user is deferrable: no row could be added with"
+        " ON CONFLICT",
+    ),
+    "column of the same name": Obstacle(
+        "ALTER TABLE user_profiles ADD COLUMN time_zone text",
+        "migrate",
+        "user_profiles.time_zone is a column that a migration adds",
     ),
     "index of the same name": Obstacle(
         "CREATE INDEX message_pending_idx ON engagement_message_queue (status)",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import psycopg
 import pytest
+from django.db import connection
 
 from tests.integration.adoption.foreign_database import OWNER, SCRIPTS, ForeignDatabase
 from tests.integration.adoption.obstacles import (
@@ -40,6 +41,28 @@ GIVEN: Final = f"""
 WHOLE_SCRIPT: Final = (SCRIPTS / "adoption_check.sql").read_bytes()
 ABOUT_SHAPES: Final = WHOLE_SCRIPT.partition(b";\n\nSELECT")[0]
 """The first of its two queries. The second fails if a table or column is missing."""
+
+
+TABLES: Final = (
+    *("user_profiles", "user_engagement_states"),
+    *("engagement_state_transitions", "engagement_message_queue"),
+)
+COLUMNS: Final = """
+    SELECT attrelid::regclass::text, attname FROM pg_attribute
+    WHERE attrelid = ANY (%s::regclass[]) AND attnum > 0 AND NOT attisdropped
+"""
+NAMES: Final = """
+    WITH ours AS (
+        SELECT oid, relname FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname ~ '^(user|engagement)_'
+    )
+    SELECT relname FROM ours WHERE relname <> ALL (%s)
+    UNION SELECT indexrelid::regclass::text FROM pg_index JOIN ours ON oid = indrelid
+        WHERE NOT indisprimary AND NOT indexrelid::regclass::text ~ '_user_id_key$'
+    UNION SELECT conname FROM pg_constraint JOIN ours ON ours.oid = conrelid
+        WHERE contype = 'c' AND relname = ANY (%s)
+"""
+"""Of tables, indexes and CHECKs of the later migrations. PostgreSQL finds free names for primary keys."""
 
 
 class Finding(NamedTuple):
@@ -114,6 +137,23 @@ def test_remedy_for_a_column_key_or_name_corrects_it(tables: psycopg.Connection,
     assert finding[:2] == obstacle[1:]
     tables.execute(finding.remedy.encode())
     assert findings(tables) == []
+
+
+@pytest.mark.django_db
+def test_every_column_and_name_of_later_migrations_is_known() -> None:
+    script = WHOLE_SCRIPT.decode()
+    columns = [f"('{table}', '{column}'" for table, column in asked(COLUMNS)]
+    names = [name for (name,) in asked(NAMES)]
+    assert len(names) > 50
+    assert [entry for entry in columns if entry not in script] == []
+    assert [name for name in names if f"('{name}')" not in script] == []
+
+
+def asked(query: str) -> list[tuple[str, ...]]:
+    """The rows in the database that the migrations made."""
+    with connection.cursor() as cursor:
+        cursor.execute(query, [list(TABLES)] * query.count("%s"))
+        return list(cursor.fetchall())
 
 
 def test_missing_table_is_named(tables: psycopg.Connection) -> None:
