@@ -85,5 +85,8 @@ def test_sender_can_be_parsed_and_is_as_confined_as_the_run(job: Any, container:
     assert parse(" ".join(arguments))["watch"]
     assert pod["terminationGracePeriodSeconds"] > 2 * WHOLE_NUMBERS[SEND_TIMEOUT].default
     assert pod["securityContext"] == job["template"]["spec"]["securityContext"]
-    for key in ("image", "workingDir", "envFrom", "env", "securityContext"):
+    for key in ("image", "workingDir", "env", "securityContext"):
         assert sender[key] == container[key]
+    *shared, own = sender["envFrom"]
+    assert shared == container["envFrom"]
+    assert own["secretRef"] == {"name": "engagement-sender", "optional": True}

@@ -114,8 +114,16 @@ def test_services_have_the_same_sandbox() -> None:
     assert differing <= {
         *("Description", "Documentation", "ExecStart", "KillMode", "Restart", "RestartPreventExitStatus"),
         *("RestartSec", "StartLimitBurst", "StartLimitIntervalSec", "SuccessExitStatus", "TimeoutStartSec"),
-        *("TimeoutStopSec", "Type", "WantedBy", "StateDirectory"),
+        *("EnvironmentFile", "TimeoutStopSec", "Type", "WantedBy", "StateDirectory"),
     }
+
+
+@pytest.mark.parametrize(("name", "own"), [("send", "sender.env"), ("web", "web.env")])
+def test_sender_and_web_server_may_have_a_database_user_of_their_own(name: str, own: str) -> None:
+    files = [value for key, value in directives(f"engagement-{name}.service") if key == "EnvironmentFile"]
+    # The last file wins; a minus sign allows it to be missing.
+    assert [file.rpartition("/")[2] for file in files] == ["engagement.env", own]
+    assert files[-1].startswith("-")
 
 
 @pytest.mark.parametrize("name", [name for name in SERVICES if name != "engagement-web.service"])
