@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from django.db import connection
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from django.db.models import QuerySet
+
+    Query = Callable[[], "list[Candidate]"]
 
 PAGE_SIZE: Final = 50
 REPLY_AGAIN: Final = timedelta(seconds=10)
@@ -184,15 +187,22 @@ def due_messages(types: Collection[MessageType], *, now: datetime) -> QuerySet[E
 
 
 def candidates(
-    types: Sequence[MessageType], *, clock: Callable[[], datetime], share: Share = EVERYTHING
+    types: Sequence[MessageType],
+    *,
+    clock: Callable[[], datetime],
+    read: Callable[[Query], list[Candidate]],
+    share: Share = EVERYTHING,
 ) -> Iterator[Candidate]:
-    """The due messages of a share, longest waiting first; replies that become due meanwhile before others."""
-    replies = _Replies(types, clock=clock)
+    """The due messages of a share, longest waiting first; replies that become due meanwhile before others.
+
+    `read` calls each query, such as in a transaction with a deadline.
+    """
+    replies = _Replies(types, clock=clock, read=read)
     others = [kind for kind in types if kind != MessageType.REPLY]
     last: Candidate | None = None
     while True:
         yield from filter(share.includes, replies.due())
-        page = _page(others, now=clock(), after=last) if others else []
+        page = read(partial(_page, others, now=clock(), after=last)) if others else []
         if not page:
             return
         for candidate in filter(share.includes, page):
@@ -207,9 +217,16 @@ class _Replies:
     A pass over a paced queue takes hours, and a reply may be sent for a day only.
     """
 
-    def __init__(self, types: Sequence[MessageType], *, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        types: Sequence[MessageType],
+        *,
+        clock: Callable[[], datetime],
+        read: Callable[[Query], list[Candidate]],
+    ) -> None:
         self._types = [kind for kind in types if kind == MessageType.REPLY]
         self._clock = clock
+        self._read = read
         self._tried_at: dict[UUID, datetime] = {}
         self._looked_at = time.monotonic()
 
@@ -221,7 +238,11 @@ class _Replies:
     def due(self) -> Iterator[Candidate]:
         self._looked_at = time.monotonic()
         last: Candidate | None = None
-        while self._types and (page := _page(self._types, now=(now := self._clock()), after=last)):
+        while self._types:
+            now = self._clock()
+            page = self._read(partial(_page, self._types, now=now, after=last))
+            if not page:
+                return
             for reply in page:
                 tried_at = self._tried_at.get(reply.id)
                 if tried_at is None or now - tried_at >= REPLY_AGAIN:

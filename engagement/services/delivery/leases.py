@@ -142,7 +142,9 @@ class _Leasing:
 
     def claim_some(self, limit: int) -> Paused | None:
         """Claim up to `limit` messages; returns the pause that ended it, if one did."""
-        candidates = deliveries.candidates(self._delivery.types, clock=deliveries.database_now)
+        candidates = deliveries.candidates(
+            self._delivery.types, clock=deliveries.database_now, read=self._retries.read
+        )
         began_at = time.monotonic()
         for number, candidate in enumerate(candidates):
             is_late = time.monotonic() - began_at > MOST_SECONDS

@@ -13,7 +13,7 @@ import structlog
 from django.db import Error as DatabaseError
 from django.utils.timezone import now as timezone_now
 
-from engagement.conf import METRICS_FILE, engagement_settings, raw_setting
+from engagement.conf import METRICS_FILE, engagement_settings, raw_setting, statement_timeout
 from engagement.models import MessageType
 from engagement.selectors import deliveries
 from engagement.selectors.deliveries import EVERYTHING, Share
@@ -25,12 +25,14 @@ from engagement.services.delivery.result import MessageEnding, SendCounts, SendR
 from engagement.services.delivery.settings import delivery_settings
 from engagement.services.delivery.worker import Worker
 from engagement.services.job.result import Outcome, outcome_of
+from engagement.services.resilience.deadline import statement_deadline
 from engagement.services.resilience.retries import RetryPolicy
-from engagement.services.resilience.stop import StopRequest
+from engagement.services.resilience.stop import StopRequest, StopTogether
 from engagement.services.resilience.workers import divided, run_workers, tell_at_once
 from engagement.services.suppression import refuse_without_key
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
     from uuid import UUID
 
@@ -92,7 +94,8 @@ class _Sender:
         self._delivery = request.delivery or delivery_settings()
         self._stop = stop
         self._progress = progress
-        self._retries = RetryPolicy.of(self._settings, stop=stop)
+        self._together = StopTogether(stop)
+        self._retries = RetryPolicy.of(self._settings, stop=self._together)
         self._started = self._metrics_at = time.monotonic()
         self._counts = SendCounts()
         self._paused: Paused | None = None
@@ -103,8 +106,9 @@ class _Sender:
         outcome = outcome_of(self._begin, stop=self._stop)
         if outcome.is_complete:
             outcome = self._run()
-        with suppress(DatabaseError):
-            self._paused = self._paused or self._retries.read(self._current_pause)
+        if not outcome.failure:
+            with suppress(DatabaseError):
+                self._paused = self._paused or self._retries.read(self._current_pause)
         result = self._result(outcome)
         _log_completed(result)
         return result
@@ -123,7 +127,9 @@ class _Sender:
         if self._request.dry_run:
             return outcome_of(self._preview, stop=self._stop)
         if self._request.workers == 1:
-            outcome, self._paused = self._work(self._request.limit, EVERYTHING, tell_at_once)
+            outcome, self._paused = self._work(
+                self._request.limit, EVERYTHING, tell_at_once, tick=self._write_metrics
+            )
             return outcome
         return self._run_workers()
 
@@ -135,14 +141,16 @@ class _Sender:
         results: list[tuple[Outcome, Paused | None]] = []
 
         def send() -> bool:
-            results.extend(run_workers(works, stop=self._stop))
+            results.extend(run_workers(works, stop=self._together, on_poll=self._write_metrics))
             return all(outcome.is_complete for outcome, _ in results)
 
         together = outcome_of(send, stop=self._stop)
         self._paused = next((paused for _, paused in results if paused), None)
         return next((outcome for outcome, _ in results if outcome.failure), together)
 
-    def _work(self, limit: int | None, share: Share, tell: Tell) -> tuple[Outcome, Paused | None]:
+    def _work(
+        self, limit: int | None, share: Share, tell: Tell, *, tick: Callable[[], None] = lambda: None
+    ) -> tuple[Outcome, Paused | None]:
         """The life of one worker, in this thread or in one of its own."""
         worker = Worker(
             backend=self._request.backend,
@@ -152,9 +160,14 @@ class _Sender:
             retries=self._retries,
             shift=self._shift,
             report=lambda ending: tell(partial(self._take, ending)),
-            tick=partial(self._write_metrics, share),
+            tick=tick,
         )
-        outcome = outcome_of(partial(self._loop, worker, limit), stop=self._stop)
+        with statement_deadline(statement_timeout(), only_statements=True):
+            outcome = outcome_of(partial(self._loop, worker, limit), stop=self._stop)
+        if outcome.failure and share.of > 1:
+            log.error("engagement_sender_worker_failed", error=outcome.failure)
+            # The others end, too: what watches the process starts it again, with all workers.
+            self._together.has_failed = self._request.watch
         return outcome, worker.paused
 
     def _loop(self, worker: Worker, limit: int | None) -> bool:
@@ -163,17 +176,17 @@ class _Sender:
             attempted = worker.run(limit=limit)
             if limit is not None:
                 limit -= attempted
-            if self._stop.is_set():
+            if self._together.is_set():
                 return False
             if not self._request.watch or limit == 0:
                 return True
             if not attempted:
-                self._stop.wait(POLL_SECONDS)
+                self._together.wait(POLL_SECONDS)
 
-    def _write_metrics(self, share: Share) -> None:
-        """Of several workers the first writes the metrics file, once a minute."""
+    def _write_metrics(self) -> None:
+        """Write the metrics file once a minute, in the thread of the caller."""
         is_due = time.monotonic() - self._metrics_at >= METRICS_SECONDS
-        if share.number or not is_due or not raw_setting(METRICS_FILE):
+        if not is_due or not raw_setting(METRICS_FILE):
             return
         # Here, so that a sender without metrics does not load their library.
         from engagement.services.metrics import write_metrics
@@ -185,12 +198,13 @@ class _Sender:
         terms, now = self._terms(), self._now
         if now is None:
             return False
-        clock, channels = deliveries.clock_and_channels(self._request.backend.name)
-        pauses, places = paused_templates(channels, now=clock), self._places(clock)
-        for candidate in deliveries.candidates(self._delivery.types, clock=lambda: now):
-            if self._counts.sent == self._request.limit:
-                return True
-            match preview(candidate, terms=terms, pauses=pauses, now=now):
+        read = self._retries.read
+        clock, channels = read(partial(deliveries.clock_and_channels, self._request.backend.name))
+        pauses, places = paused_templates(channels, now=clock), read(partial(self._places, clock))
+        for candidate in deliveries.candidates(self._delivery.types, clock=lambda: now, read=read):
+            if self._counts.sent == self._request.limit or self._stop.is_set():
+                return not self._stop.is_set()
+            match self._retries.retry(partial(preview, candidate, terms=terms, pauses=pauses, now=now)):
                 case Eligible() if places.take(candidate):
                     self._take(MessageEnding("sent"))
                 case Eligible() | Hold():

@@ -104,7 +104,7 @@ class Worker:
         self._retries.retry(partial(mark_expired_claims, now=self._clock()))
         for share in self._share.passes():
             for candidate in deliveries.candidates(
-                self._terms.settings.types, clock=self._due_by, share=share
+                self._terms.settings.types, clock=self._due_by, read=self._retries.read, share=share
             ):
                 if self._must_end() or attempted == limit:
                     return attempted

@@ -39,6 +39,18 @@ class StopRequest:
             seconds -= _POLL_SECONDS
 
 
+class StopTogether(StopRequest):
+    """A stop request of several workers: also set when one of them has failed."""
+
+    def __init__(self, asked: StopRequest) -> None:
+        super().__init__()
+        self._asked = asked
+        self.has_failed = False
+
+    def is_set(self) -> bool:
+        return self._asked.is_set() or self.has_failed
+
+
 class StopAfter(StopRequest):
     """A stop request that is set after some seconds, for work inside a web request."""
 

@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from django.db import connection, connections
 
+from engagement.conf import engagement_settings
+from engagement.services.resilience.errors import describe
+from engagement.services.resilience.retries import RetryPolicy
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -23,9 +27,6 @@ FEW_BATCHES: Final = 2
 """Up to so many batches one worker is as fast as several, whose connections take time to open."""
 POLL_SECONDS: Final = 0.2
 """How often `on_poll` is called."""
-_ENDED: Final = object()
-"""The last thing that a worker tells."""
-
 log = structlog.get_logger("engagement")
 
 
@@ -56,23 +57,31 @@ def tell_at_once(told: Callable[[], None]) -> None:
 class _Worker(Thread):
     """A thread, and what its work returned or raised."""
 
-    def __init__(self, work: Work, inbox: SimpleQueue[Any]) -> None:
+    def __init__(self, work: Work, inbox: SimpleQueue[Any], *, stop: StopRequest) -> None:
         # A second Ctrl-C ends the process at once, and with it the threads.
         super().__init__(daemon=True)
-        self._work = work
+        self.work = work
         self._inbox = inbox
+        self._stop = stop
         self._context = copy_context()
+        self.has_begun = False
         self.result: Any = None
         self.error: BaseException | None = None
 
     def run(self) -> None:
         try:
-            self.result = self._context.run(self._work, self._inbox.put)
+            self._context.run(self._connect)
+            self.has_begun = True
+            self.result = self._context.run(self.work, self._inbox.put)
         except BaseException as error:  # noqa: BLE001  run_workers raises it
             self.error = error
         finally:
             connections.close_all()
-            self._inbox.put(_ENDED)
+            self._inbox.put(self)
+
+    def _connect(self) -> None:
+        policy = RetryPolicy.of(engagement_settings(), stop=self._stop)
+        policy.retry_outages(connection.ensure_connection)
 
 
 def run_workers(
@@ -82,12 +91,13 @@ def run_workers(
 
     Each work gets a function `tell`, which takes a callable and has it called in the calling thread.
     `on_poll` is called there as well, several times a second. Works must check `stop` themselves; this
-    function only logs the request. If the system has no more threads, the remaining works run in the
-    calling thread afterwards.
-    Raises what a work raised, and RuntimeError if no thread could be started.
+    function only logs the request. If the system has no more threads, or the database no more connections,
+    the remaining works run in the calling thread afterwards.
+    Raises what a work raised, RuntimeError if no thread could be started, and an error of the database if no
+    thread had a connection.
     """
     inbox: SimpleQueue[Any] = SimpleQueue()
-    workers = _start([_Worker(work, inbox) for work in works])
+    workers = _start([_Worker(work, inbox, stop=stop) for work in works])
     running, is_stopping = len(workers), False
     while running:
         if stop.is_set() and not is_stopping:
@@ -96,15 +106,22 @@ def run_workers(
         on_poll()
         with suppress(Empty):
             told = inbox.get(timeout=POLL_SECONDS)
-            if told is _ENDED:
-                running -= 1
-            else:
+            if not isinstance(told, _Worker):
                 told()
-    for worker in workers:
+                continue
+            running -= 1
+            if not (told.has_begun or stop.is_set()):
+                log.warning("engagement_workers_missing", workers=running, error=_reason(told))
+    begun = [worker for worker in workers if worker.has_begun]
+    for worker in begun or workers:
         if worker.error:
             raise worker.error
-    without_thread = works[len(workers) :]
-    return [*(worker.result for worker in workers), *(work(tell_at_once) for work in without_thread)]
+    not_done = [worker.work for worker in workers if not worker.has_begun] + [*works[len(workers) :]]
+    return [*(worker.result for worker in begun), *(work(tell_at_once) for work in not_done)]
+
+
+def _reason(worker: _Worker) -> str:
+    return describe(worker.error) if worker.error else ""
 
 
 def _start(workers: Sequence[_Worker]) -> Sequence[_Worker]:
