@@ -86,6 +86,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "engagement.api.deadline.DeadlineMiddleware",
     "engagement.api.health.HealthMiddleware",
     "engagement.api.errors.JsonErrorsMiddleware",
     "engagement.api.bodies.ChunkedBodyMiddleware",

@@ -121,9 +121,14 @@ def _unexpected(error: Exception) -> HttpResponse:
             "The database is not available; send the request again.",
             headers=RETRY_AFTER,
         )
-    if isinstance(error, ImproperlyConfigured):
-        log.error("engagement_api_misconfigured", error=str(error))
-        return answer(HTTPStatus.INTERNAL_SERVER_ERROR, "misconfigured", "A setting is wrong: see the log.")
+    is_setting = isinstance(error, ImproperlyConfigured)
+    if is_setting or (isinstance(error, DatabaseError) and error_kind(error) is ErrorKind.CONFIGURATION):
+        log.error("engagement_api_misconfigured", error=first_line(error))
+        return answer(
+            HTTPStatus.INTERNAL_SERVER_ERROR,
+            "misconfigured",
+            "A setting or a privilege is wrong: see the log.",
+        )
     # By its type: its text may hold a number or a message.
     log.error("engagement_api_crashed", error=type(error).__name__)
     return answer(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "An unexpected error: see the log.")

@@ -11,7 +11,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import JsonResponse
 
-from engagement.services.resilience.errors import first_line
+from engagement.services.resilience.errors import ErrorKind, error_kind, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,5 +50,7 @@ def _problem() -> str | None:
             return "Migrations are missing: run manage.py migrate."
     except DatabaseError as error:
         log.warning("engagement_not_ready", error=first_line(error))
+        if error_kind(error) is ErrorKind.CONFIGURATION:
+            return "The database user lacks a privilege, or a table is missing: see the log."
         return "The database is not available."
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import psycopg
@@ -12,13 +12,21 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error, InterfaceError, OperationalError
 from django.utils import translation
 
-from engagement.conf import METRICS_FILE, engagement_settings, raw_setting, refuse_misspelt_names
+from engagement.conf import (
+    METRICS_FILE,
+    engagement_settings,
+    raw_setting,
+    refuse_misspelt_names,
+    statement_timeout,
+)
+from engagement.services.resilience.deadline import statement_deadline
 from engagement.services.resilience.errors import first_line, sqlstate_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+FAILED: Final = 1
 WRONG_ARGUMENTS: Final = 2
 
 _NOT_MIGRATED: Final = "The database lacks a table or a column of the app ({reason}); run manage.py migrate."
@@ -51,6 +59,8 @@ class SentenceCommand(BaseCommand):
 
     # Saves time: `execute` checks the settings.
     requires_system_checks = ()
+    has_deadline = True
+    """Whether a statement may take ENGAGEMENT_STATEMENT_TIMEOUT_SECONDS at most."""
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         # Without abbreviations, which a new option could make ambiguous.
@@ -60,12 +70,14 @@ class SentenceCommand(BaseCommand):
         return parser
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        # Every command checks all settings, so that none works with other settings than intended.
+        # Every command checks the rules' settings, so that none works with others than intended; those of
+        # sending are checked where they are used, and by `manage.py check`.
         refuse_misspelt_names()
         engagement_settings()
+        deadline = statement_deadline(statement_timeout(), only_statements=True)
         try:
             # Operators and their scripts read the output, in any project.
-            with translation.override("en"):
+            with translation.override("en"), deadline if self.has_deadline else nullcontext():
                 return super().execute(*args, **options)
         except Error as error:
             # Without the original error, whose text may include values of rows.
@@ -82,6 +94,11 @@ class SentenceCommand(BaseCommand):
             self.say(f"the result could not be written to stdout: {reason}.")
             return False
         return True
+
+    def write_answer(self, text: str) -> None:
+        """Write what the command was called for. Without it the command has failed, with exit code 1."""
+        if not self.write_result(text):
+            sys.exit(FAILED)
 
     def write_metrics(self) -> None:
         """Write the metrics file, if there is to be one. Raises nothing."""

@@ -104,6 +104,7 @@ def _add_users(rows: TextIO, *, latest_at: datetime, now: datetime) -> _Added:
     Rows that another program adds meanwhile stay and are not counted.
     """
     with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_WITHOUT_LIMITS)
         cursor.execute(_CREATE_EVENTS)
         _copy(rows)
         cursor.execute(_CREATE_USERS)
@@ -148,6 +149,11 @@ def _copy(rows: TextIO) -> None:
             copy.write(chunk)
 
 
+_WITHOUT_LIMITS: Final = """
+    SELECT
+        set_config('statement_timeout', '0', true),
+        set_config('idle_in_transaction_session_timeout', '0', true)
+"""
 _CREATE_EVENTS: Final = """
     CREATE TEMPORARY TABLE loaded_events (
         line bigint, user_id uuid, occurred_at timestamptz,

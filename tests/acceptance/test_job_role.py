@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -65,6 +66,18 @@ def test_job_runs_with_these_privileges(
     before = seeded(onlooker, due=size.due)
     outcome = run_to_the_end("--workers", str(workers), DATABASE_URL=url_of_role)
     assert (outcome.code, outcome.json["status"]) == (0, "succeeded"), outcome
+    assert_invariants(before, take_snapshot(onlooker), [run_of(outcome)])
+
+
+def test_workers_without_a_connection_cost_nothing(
+    onlooker: psycopg.Connection, url_of_role: str, size: Size
+) -> None:
+    before = seeded(onlooker, due=size.due)
+    onlooker.execute(f"ALTER ROLE {urlsplit(url_of_role).username} CONNECTION LIMIT 2".encode())
+    limit = {"ENGAGEMENT_RECONNECT_LIMIT_SECONDS": "0"}
+    outcome = run_to_the_end("--workers", "4", "--batch-size", "10", DATABASE_URL=url_of_role, **limit)
+    assert (outcome.code, outcome.json["status"]) == (0, "succeeded"), outcome
+    assert outcome.err.count("engagement_workers_missing") == 3
     assert_invariants(before, take_snapshot(onlooker), [run_of(outcome)])
 
 

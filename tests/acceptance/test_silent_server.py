@@ -8,12 +8,17 @@ import socket
 import threading
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
 
 import pytest
+import urllib3
 from django.db import connection
 
 from engagement.models import EngagementJobRun, UserEngagementState
+from tests.acceptance.deliveries import backend_environment, queue_goodbyes, send_to_the_end, start_sender
+from tests.acceptance.runs import start
+from tests.acceptance.web import TLS, web_server
 from tests.database import closed_gate, wait_at_gate, wait_for_somebody_at_the_gate
 from tests.factories import make_users
 from tests.running import database_url, start_process
@@ -21,14 +26,25 @@ from tests.running import database_url, start_process
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from engagement.sandbox.server import WhatsAppSandbox
+
 LIMITS: Final = {
     "ENGAGEMENT_STATEMENT_TIMEOUT_SECONDS": "1",
     "ENGAGEMENT_RECONNECT_LIMIT_SECONDS": "0",
 }
 
 
+PAGE_OF_MESSAGES: Final = b'AS "due", "engagement_message_queue"."id"'
+"""In the statement with which a sender looks for the next messages."""
+
+
 class Proxy:
     """Forwards connections to the database until `fall_silent`; then it only takes what it gets."""
+
+    silent_at: bytes | None = None
+    """It falls silent when this is in a statement."""
+    cut_at: bytes | None = None
+    """It cuts the connection when this is in a statement, once."""
 
     def __init__(self) -> None:
         self._parameters = connection.get_connection_params()
@@ -70,10 +86,18 @@ class Proxy:
                 readable, _, _ = select.select([client, server], [], [])
                 for source in readable:
                     data = source.recv(65_536)
-                    if not data:
+                    if not data or (source is client and self._is_cut_by(data)):
                         return
                     if not self._silent:
                         (server if source is client else client).sendall(data)
+
+    def _is_cut_by(self, statement: bytes) -> bool:
+        if self.silent_at and self.silent_at in statement:
+            self._silent = True
+        if self.cut_at and self.cut_at in statement:
+            self.cut_at = None
+            return True
+        return False
 
 
 @pytest.fixture
@@ -81,6 +105,63 @@ def proxy() -> Iterator[Proxy]:
     proxy = Proxy()
     yield proxy
     proxy.close()
+
+
+@pytest.mark.parametrize(
+    ("command", "statement"),
+    [
+        ("send_messages --json", PAGE_OF_MESSAGES),
+        ("send_messages --watch --workers 2", PAGE_OF_MESSAGES),
+        ("send_messages --json", b"FROM (SELECT clock_timestamp() AS now)"),
+        ("check_sending", b"MIN(COALESCE"),
+        ("check_engagement_runs", b'FROM "engagement_job_runs"'),
+        ("explain_engagement USER", b'FROM "user_engagement_states"'),
+    ],
+)
+def test_every_program_ends_although_nobody_answers(
+    sandbox: WhatsAppSandbox, proxy: Proxy, command: str, statement: bytes
+) -> None:
+    (user,) = queue_goodbyes(1)
+    proxy.silent_at = statement
+    arguments = command.replace("USER", str(user.user_id)).split()
+    process = start(*arguments, DATABASE_URL=proxy.url, **backend_environment(sandbox), **LIMITS)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1, err
+    assert "Traceback" not in err
+    assert sandbox.messages == []
+
+
+def test_a_sender_goes_on_after_a_connection_is_cut(sandbox: WhatsAppSandbox, proxy: Proxy) -> None:
+    queue_goodbyes(3)
+    proxy.cut_at = PAGE_OF_MESSAGES
+    outcome = send_to_the_end(sandbox, DATABASE_URL=proxy.url)
+    assert (outcome.code, outcome.json["sent"]) == (0, 3)
+    assert "engagement_database_away" in outcome.err
+
+
+def test_a_worker_that_fails_ends_a_watching_sender(sandbox: WhatsAppSandbox, proxy: Proxy) -> None:
+    """So that what watches the process notices, and starts it again with all its workers."""
+    queue_goodbyes(3)
+    proxy.cut_at = PAGE_OF_MESSAGES
+    limit = {"ENGAGEMENT_RECONNECT_LIMIT_SECONDS": "0"}
+    sender = start_sender(sandbox, "--watch", "--workers", "2", DATABASE_URL=proxy.url, **limit)
+    _, err = sender.communicate(timeout=60)
+    assert sender.returncode == 1, err
+    assert "engagement_sender_worker_failed" in err
+
+
+def test_a_request_ends_although_the_database_does_not_answer(committed: None, proxy: Proxy) -> None:
+    proxy.silent_at = b"engagement_api_tokens"
+    environment: Any = {"DATABASE_URL": proxy.url, **LIMITS}
+    with web_server(workers=1, **environment) as server:
+        answer = urllib3.request(
+            "GET",
+            f"{server.url}/api/v1/users/{uuid4()}/explanation",
+            headers={**TLS, "Authorization": f"Bearer eng_{'x' * 43}"},
+            timeout=60,
+            retries=False,
+        )
+    assert (answer.status, answer.json()["error"]["code"]) == (503, "database_away")
 
 
 @pytest.mark.parametrize("interrupted", [False, True])

@@ -46,7 +46,7 @@ class Command(SentenceCommand):
 
     def _list(self, _options: dict[str, Any]) -> None:
         if tokens := all_tokens():
-            self.write_result("\n".join(_line(token) for token in tokens))
+            self.write_answer("\n".join(_line(token) for token in tokens))
         else:
             self.say("There are no tokens; make one with: manage.py api_token create CLIENT SCOPE …")
 

@@ -43,7 +43,7 @@ class Command(SentenceCommand):
         except UnknownUser as error:
             raise CommandError(str(error)) from None
         as_json = options["json"]
-        self.write_result(json.dumps(explanation.as_json()) if as_json else "\n".join(_lines(explanation)))
+        self.write_answer(json.dumps(explanation.as_json()) if as_json else "\n".join(_lines(explanation)))
 
 
 def _lines(explanation: Explanation) -> Iterator[str]:

@@ -44,7 +44,7 @@ class Command(SentenceCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         runs = forecast(now=options["now"] or timezone.now(), days=options["days"])
         as_json = {"runs": [run.as_json() for run in runs]}
-        self.write_result(json.dumps(as_json) if options["json"] else _report(runs))
+        self.write_answer(json.dumps(as_json) if options["json"] else _report(runs))
 
 
 def _report(runs: Sequence[RunForecast]) -> str:

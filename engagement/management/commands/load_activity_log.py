@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 
 class Command(SentenceCommand):
+    # The database adds all users of a large file in a few statements.
+    has_deadline = False
     help = (
         "Add the users of an activity log, each active since their last event. Existing users are not"
         " changed, so the same log can be loaded again."

@@ -44,4 +44,4 @@ class Command(SentenceCommand):
             text = render(key=options["key"], locale=options["locale"], params=options["params"])
         except (UnknownMessageKey, WrongMessageParameters, WrongTranslation) as error:
             raise CommandError(str(error), returncode=WRONG_ARGUMENTS) from None
-        self.write_result(text)
+        self.write_answer(text)

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
 from django.core.management.base import CommandError
+from django.db import Error as DatabaseError
 from django.utils import timezone
 
+from engagement.conf import engagement_settings
 from engagement.formatting import count_text
-from engagement.management.base import WRONG_ARGUMENTS, SentenceCommand
+from engagement.management.base import WRONG_ARGUMENTS, SentenceCommand, database_sentence
 from engagement.management.options import identifier, timestamp
 from engagement.replies import Preference
 from engagement.schedule import utc_timestamp
 from engagement.services.inbound_messages import Novelty, receive_message
+from engagement.services.resilience.errors import ErrorKind, error_kind
+from engagement.services.resilience.retries import RetryPolicy
+from engagement.services.resilience.stop import StopRequest
 from engagement.services.state_machine import EngagementStateNotFound
 from engagement.states import Trigger
 
@@ -90,10 +96,10 @@ class Command(SentenceCommand):
             result = _receive(received)
         except EngagementStateNotFound:
             raise CommandError(_unknown_user(received.user_id)) from None
-        if options["json"]:
-            self.write_result(json.dumps(_as_json(received, result)))
-        else:
-            self.write_result("\n".join(_sentences(result)))
+        as_json = options["json"]
+        self.write_answer(
+            json.dumps(_as_json(received, result)) if as_json else "\n".join(_sentences(result))
+        )
 
     def _receive_many(self) -> None:
         """Each line is a message of its own: a bad one does not keep the others from being processed."""
@@ -101,20 +107,32 @@ class Command(SentenceCommand):
         for number, line in enumerate(sys.stdin.buffer, start=1):
             if not line.strip():
                 continue
-            try:
-                received = _parsed(line)
-                report = _as_json(received, _receive(received))
-            except MalformedLine as error:
-                report = {"line": number, "error": str(error)}
-            except EngagementStateNotFound:
-                report = {"line": number, "error": _unknown_user(received.user_id)}
+            report = _report_on(line, number=number)
             if "error" in report:
                 failed += 1
                 self.say(f"line {number}: {report['error']}")
-            self.write_result(json.dumps(report))
+            if not self.write_result(json.dumps(report)):
+                raise CommandError(f"Line {number} is the last one that was processed.")
         if failed:
             self.say(f"{count_text(failed, 'line')} could not be processed; the others were.")
             sys.exit(SOME_FAILED)
+
+
+def _report_on(line: bytes, *, number: int) -> dict[str, object]:
+    """Process a line, also if the database is away for a while. Raises CommandError if it stays away."""
+    retries = RetryPolicy.of(engagement_settings(), stop=StopRequest())
+    try:
+        received = _parsed(line)
+        return _as_json(received, retries.retry_outages(partial(_receive, received)))
+    except MalformedLine as error:
+        return {"line": number, "error": str(error)}
+    except EngagementStateNotFound:
+        return {"line": number, "error": _unknown_user(received.user_id)}
+    except DatabaseError as error:
+        if error_kind(error) in {ErrorKind.OUTAGE, ErrorKind.CONFIGURATION}:
+            problem = f"Line {number} was not processed, nor those after it. {database_sentence(error)}"
+            raise CommandError(problem) from None
+        return {"line": number, "error": database_sentence(error)}
 
 
 def _refuse_contradictions(options: Mapping[str, Any]) -> None:

@@ -81,7 +81,7 @@ class Command(SentenceCommand):
         text = (
             json.dumps({"file": name, **result.as_json()}) if options["json"] else report(result, name=name)
         )
-        self.write_result(text)
+        self.write_answer(text)
         if options["plot"]:
             _write(options["plot"], svg_of(result))
 

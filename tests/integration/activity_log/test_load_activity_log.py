@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 AFTER_THE_SAMPLE: Final = datetime(1998, 7, 1, 6, tzinfo=UTC)
 CLOCK: Final = datetime(2026, 3, 2, 6, tzinfo=UTC)
 """When the tests load a log."""
-STATEMENTS: Final = 8 + 2
-"""In a savepoint, two tables are created, counted, inserted from and dropped, and ours analyzed."""
+STATEMENTS: Final = 9 + 2
+"""In a savepoint: set limits; create, count, insert from and drop two tables; analyze ours."""
 
 
 def all_rows() -> tuple[list[object], list[object]]:

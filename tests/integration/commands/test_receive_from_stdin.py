@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from io import BytesIO, TextIOWrapper
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from freezegun import freeze_time
 
 from engagement.models import UserEngagementState, UserProfile
+from tests.database import another_connection, execute, lose_connection_at_first_move
 from tests.factories import NOW, make_user
 from tests.running import Outcome, run_command
+
+if TYPE_CHECKING:
+    from pytest_django.fixtures import Settings
 
 pytestmark = pytest.mark.django_db
 
@@ -104,6 +108,37 @@ def test_bad_line_is_reported_and_the_others_are_processed(
     assert json.loads(outcome.out.splitlines()[0]) == {"line": 1, "error": sentence}
     assert f"receive_message: line 1: {sentence}" in outcome.err
     assert UserProfile.objects.get(pk=user.user_id).reengagement_opt_out
+
+
+@pytest.mark.usefixtures("committed")
+def test_a_locked_user_keeps_no_other_from_being_heard(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    settings.ENGAGEMENT_LOCK_TIMEOUT_SECONDS = 1
+    ana, ben = make_user(), make_user()
+    with another_connection(autocommit=False) as other:
+        other.execute("SELECT FROM user_engagement_states WHERE user_id = %s FOR UPDATE", [ana.user_id])
+        outcome = run_with(monkeypatch, line(ana, "oi") + line(ben, "sair"), "--json-lines")
+    assert outcome.code == 3
+    first, second = (json.loads(text) for text in outcome.out.splitlines())
+    assert first == {"line": 1, "error": "Database trouble: canceling statement due to lock timeout."}
+    assert second["preference"] == "opted_out"
+
+
+@pytest.mark.usefixtures("committed")
+def test_an_outage_is_waited_for_and_then_names_the_line(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    ana, ben = make_user(), make_user()
+    lines = line(ana, "oi") + line(ben, "sair")
+    lose_connection_at_first_move()
+    assert run_with(monkeypatch, line(make_user("dormant"), "oi") + lines, "--json-lines").code == 0
+    assert UserProfile.objects.get(pk=ben.user_id).reengagement_opt_out
+    settings.ENGAGEMENT_RECONNECT_LIMIT_SECONDS = 0
+    execute("ALTER SEQUENCE faults RESTART")
+    outcome = run_with(monkeypatch, b"bad\n" + lines, "--json-lines")
+    assert (outcome.code, len(outcome.out.splitlines())) == (1, 1)
+    assert "Line 2 was not processed, nor those after it. Database trouble: " in outcome.err
 
 
 @pytest.mark.parametrize(

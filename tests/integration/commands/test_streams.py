@@ -1,4 +1,4 @@
-"""Broken standard streams change neither the work nor the exit code."""
+"""Broken standard streams change no work, nor its exit code. Without its answer a question has failed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from engagement.models import ApiToken, EngagementMessage
+from engagement.models import ApiToken, EngagementMessage, UserProfile
 from tests.database import fail_moves_of
 from tests.factories import make_users
 from tests.running import PROJECT, database_url
@@ -55,6 +55,35 @@ def test_stdout_that_cannot_be_written_keeps_the_exit_code() -> None:
     users = make_users(2, "silent")
     fail_moves_of(users[0])
     assert run_in_shell(f"{RUN} >/dev/full").returncode == 3
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "forecast_engagement",
+        "explain_engagement USER --json",
+        "preview_message engagement.reply.help",
+        "receive_message USER oi",
+    ],
+)
+def test_a_command_whose_answer_is_lost_has_failed(command: str) -> None:
+    (user,) = make_users(1)
+    command = command.replace("USER", str(user.user_id))
+    outcome = run_in_shell(f"{sys.executable} manage.py {command} >/dev/full")
+    assert outcome.returncode == 1
+    assert "the result could not be written to stdout: No space left on device." in outcome.stderr
+
+
+def test_no_message_is_processed_whose_answer_nobody_reads() -> None:
+    ana, ben = make_users(2)
+    lines = "".join(f'{{"user_id": "{user.user_id}", "text": "sair"}}\\n' for user in (ana, ben))
+    outcome = run_in_shell(
+        f"printf '{lines}' | {sys.executable} manage.py receive_message --json-lines >/dev/full"
+    )
+    assert outcome.returncode == 1
+    assert "Line 1 is the last one that was processed." in outcome.stderr
+    opted_out = UserProfile.objects.filter(reengagement_opt_out=True).values_list("user_id", flat=True)
+    assert list(opted_out) == [ana.user_id]
 
 
 @pytest.mark.parametrize("streams", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])

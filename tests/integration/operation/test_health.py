@@ -8,6 +8,8 @@ import pytest
 from django.db import OperationalError
 from django.db.migrations.recorder import MigrationRecorder
 
+from tests.database import execute
+
 if TYPE_CHECKING:
     from django.test import Client
     from pytest_django import DjangoAssertNumQueries
@@ -49,6 +51,16 @@ def test_not_ready_without_the_database(client: Client, monkeypatch: pytest.Monk
     monkeypatch.setattr("engagement.api.health.MigrationExecutor", away)
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["reason"]) == (503, "The database is not available.")
+
+
+@pytest.mark.django_db
+def test_a_missing_table_is_no_outage(client: Client) -> None:
+    execute("ALTER TABLE django_migrations RENAME COLUMN app TO former_app")
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["reason"] == (
+        "The database user lacks a privilege, or a table is missing: see the log."
+    )
 
 
 @pytest.mark.parametrize("path", ["/healthz"])
