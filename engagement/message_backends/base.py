@@ -137,15 +137,24 @@ def load_backend(path: str) -> MessageBackend:
     Raises ImproperlyConfigured, with one sentence, if there is none.
     """
     try:
-        backend = import_string(path)
-    except ImportError:
-        backend = None
+        backend, reason = import_string(path), ""
+    except ImportError as error:
+        backend, reason = None, f" ({error})"
     if not (isinstance(backend, type) and issubclass(backend, MessageBackend)):
         raise ImproperlyConfigured(
             f"{MESSAGE_BACKEND} must be the dotted path of a message backend, such as"
-            f" {CONSOLE}, not {path[:100]!r}."
+            f" {CONSOLE}, not {path[:100]!r}{reason}."
+        )
+    if missing := _missing_in(backend):
+        raise ImproperlyConfigured(
+            f"{MESSAGE_BACKEND} must name a whole backend; {path} lacks {' and '.join(missing)}."
         )
     return backend()
+
+
+def _missing_in(backend: type[MessageBackend]) -> list[str]:
+    without_name = [] if getattr(backend, "name", "") else ["name"]
+    return [*without_name, *sorted(backend.__abstractmethods__)]
 
 
 def configured_backend() -> MessageBackend:

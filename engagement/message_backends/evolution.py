@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SETTINGS: Final = ("EVOLUTION_URL", "EVOLUTION_API_KEY", "EVOLUTION_INSTANCE")
 _CONFIGURATION: Final = {401, 403, 404}
+_REDIRECTS: Final = range(300, 400)
 _ACCEPTED: Final = {200, 201}
 _BAD_REQUEST: Final = 400
 
@@ -42,8 +43,11 @@ class EvolutionBackend(MessageBackend):
     def check(self) -> list[str]:
         values = (self._url, self._key, self._instance)
         problems = [f"{name} must be set." for name, value in zip(SETTINGS, values, strict=True) if not value]
-        if self._url and not is_web_address(self._url):
-            problems.append("EVOLUTION_URL must be the address of the gateway, such as https://host:8080.")
+        if self._url and not _is_address_of_a_gateway(self._url):
+            problems.append(
+                "EVOLUTION_URL must be the address of the gateway, such as https://host:8080, without a user"
+                " name, spaces, ? and #."
+            )
         if self._key and not is_printable(self._key):
             problems.append("EVOLUTION_API_KEY must be one line of plain characters, without spaces.")
         return problems
@@ -59,16 +63,23 @@ class EvolutionBackend(MessageBackend):
             return Refused(Scope.CONNECTION, exchange.reason)
         if isinstance(exchange, Lost):
             return Unknown(exchange.reason)
-        if exchange.status in _CONFIGURATION:
+        # A redirect is not followed, so the gateway has not had the message.
+        if exchange.status in _CONFIGURATION or exchange.status in _REDIRECTS:
             return Refused(Scope.CONFIGURATION, f"http_{exchange.status}")
         return _outcome(exchange.status, _parsed(exchange.body))
+
+
+def _is_address_of_a_gateway(url: str) -> bool:
+    return is_printable(url) and is_web_address(url) and not {*"@?#"} & {*url}
 
 
 def _outcome(status: int, answer: Any) -> SendOutcome:
     if status in _ACCEPTED and isinstance(answer, dict):
         key = answer.get("key")
         found = key.get("id") if isinstance(key, dict) else None
-        return Accepted(found) if isinstance(found, str) else Unknown("no_message_id")
+        if not isinstance(found, str):
+            return Unknown("no_message_id")
+        return Accepted(found if is_printable(found) else None)
     if status == _BAD_REQUEST and _says_that_the_number_does_not_exist(answer):
         return Refused(Scope.RECIPIENT, "not_on_whatsapp")
     return Unknown(f"http_{status}")

@@ -181,6 +181,7 @@ class Simulation:
     def _receive(self, message: Message) -> bool:
         user, heard_at = self._author(message), message.event.occurred_at
         text = message.event.text or ORDINARY_TEXT
+        preference = preference_in(text, preferences=self._preferences)
         is_return = False
         # The message that moved the user last changes nothing when it is repeated.
         if user.last_moved_by != (heard_at, text):
@@ -192,9 +193,9 @@ class Simulation:
             if self._move(user, trigger, now=heard_at):
                 user.last_moved_by = heard_at, text
                 is_return = user.status.state == State.ACTIVE
-            if trigger is not Trigger.USER_MESSAGE:
+            if preference or trigger is not Trigger.USER_MESSAGE:
                 self.answers.add((message.user_id, heard_at))
-        match preference_in(text, preferences=self._preferences):
+        match preference:
             case Preference.OPTED_OUT:
                 user.opt_out(heard_at)
             # Opting in needs proof that it came later than the opt-out.

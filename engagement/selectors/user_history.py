@@ -125,5 +125,7 @@ def in_state_since(user_status: UserStatus, transitions: Sequence[TransitionReco
         return transitions[-1].created_at
     if user_status.state == State.GOODBYE_SENT:
         return user_status.goodbye_sent_at
-    # Every user starts as active.
-    return user_status.created_at if user_status.state == State.ACTIVE and not transitions else None
+    if user_status.state != State.ACTIVE or transitions:
+        return None
+    # Every user starts as active. A row that was loaded is younger than their activity.
+    return min(user_status.created_at, user_status.last_activity_at)

@@ -41,7 +41,7 @@ def _groups(policy: PolicyResult) -> Iterator[list[tuple[str, str]]]:
         ("  wrong: back in a week", f"{goodbyes.wrong_goodbyes:,}"),
         ("  wrong ones in %", _percentage_wrong(goodbyes)),
         ("  came back later", f"{goodbyes.came_back_later:,}"),
-        ("  answered 1, 2 or 3", f"{goodbyes.answered:,}"),
+        ("  answered", f"{goodbyes.answered:,}"),
         ("  never came back", f"{goodbyes.never_came_back:,}"),
         ("    days waited, mean", _days(goodbyes.days_waited_mean)),
         ("    days waited, median", _days(goodbyes.days_waited_median)),

@@ -63,6 +63,8 @@ def run_daily_job(
             status=result.status,
             failure=result.failure,
             **result.counts(),
+            still_due=result.still_due,
+            dry_run=result.dry_run,
             duration_ms=result.duration_ms,
         )
         run.conclude(result)

@@ -101,6 +101,7 @@ def undo_run(*, request: UndoRequest, stop: StopRequest | None = None) -> UndoRe
             status=result.status,
             failure=result.failure,
             **result.counts.as_json(),
+            dry_run=result.dry_run,
             duration_ms=result.duration_ms,
         )
     return result

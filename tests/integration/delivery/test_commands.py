@@ -12,6 +12,7 @@ import urllib3
 from django.core.exceptions import ImproperlyConfigured
 from uuid_utils.compat import uuid7
 
+from engagement.message_backends.base import MessageBackend
 from engagement.models import (
     EngagementMessage,
     MessageStatus,
@@ -25,6 +26,7 @@ from tests.integration.delivery.sending import (
     DAY,
     HOUR,
     MINUTE,
+    ScriptedBackend,
     active_user,
     goodbye_of,
     statuses,
@@ -158,6 +160,34 @@ def test_a_backend_that_does_not_exist_is_refused_in_a_sentence(
     settings.ENGAGEMENT_MESSAGE_BACKEND = "engagement.nowhere.Backend"
     with pytest.raises(ImproperlyConfigured, match=r"^ENGAGEMENT_MESSAGE_BACKEND must be the dotted path"):
         run_command(*command)
+
+
+class Abstract(ScriptedBackend):
+    """A backend without `max_call`."""
+
+    max_call = MessageBackend.max_call
+
+
+class Nameless(ScriptedBackend):
+    name = ""
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("tests.nowhere.Sms", r"\(No module named 'tests\.nowhere'\)\.$"),
+        (f"{__name__}.Missing", r"does not define a \"Missing\" attribute/class\)\.$"),
+        (f"{__name__}.Abstract", "must name a whole backend; .*Abstract lacks max_call"),
+        (f"{__name__}.Nameless", "must name a whole backend; .*Nameless lacks name"),
+        ("engagement.message_backends.base.MessageBackend", "lacks name and max_call and send"),
+    ],
+)
+def test_an_own_backend_with_a_slip_is_refused_in_a_sentence(
+    settings: Settings, path: str, sentence: str
+) -> None:
+    settings.ENGAGEMENT_MESSAGE_BACKEND = path
+    with pytest.raises(ImproperlyConfigured, match=sentence):
+        run_command("send_messages")
 
 
 @pytest.mark.parametrize("rate", ["1e-300", "0.00009", "-1", "1001", "nan", "fast"])

@@ -49,6 +49,19 @@ def test_a_message_is_free_text_to_an_address(settings: Settings) -> None:
     assert json.loads(body) == {"number": "5511987654321@s.whatsapp.net", "text": "Oi! Já faz um tempo."}
 
 
+@pytest.mark.parametrize("status", ["301 Moved Permanently", "302 Found", "308 Permanent Redirect"])
+def test_a_redirect_is_a_matter_of_configuration(settings: Settings, status: str) -> None:
+    moved = whole(status, b"", "Location: https://gateway.example.org/message/sendText/main")
+    outcome, requests = outcome_of(settings, moved)
+    assert (outcome, len(requests)) == (Refused(Scope.CONFIGURATION, f"http_{status[:3]}"), 1)
+
+
+@pytest.mark.parametrize("message_id", ["", "a\0b", "\ud83d"], ids=["empty", "NUL", "half"])
+def test_an_id_that_cannot_be_stored_is_left_out(settings: Settings, message_id: str) -> None:
+    body = json.dumps({"key": {"id": message_id}}).encode()
+    assert outcome_of(settings, whole("201 Created", body))[0] == Accepted(None)
+
+
 @pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden", "404 Not Found"])
 def test_a_wrong_key_or_instance_is_a_matter_of_configuration(settings: Settings, status: str) -> None:
     outcome, _ = outcome_of(settings, whole(status, b"{}"))
@@ -95,6 +108,10 @@ def test_complete_settings_are_accepted() -> None:
     [
         ("EVOLUTION_URL", "", "EVOLUTION_URL must be set"),
         ("EVOLUTION_URL", "gateway.example.org", "EVOLUTION_URL must be the address of the gateway"),
+        ("EVOLUTION_URL", "http://gate way:80", "EVOLUTION_URL must be the address of the gateway"),
+        ("EVOLUTION_URL", "http://host/?x=1", "EVOLUTION_URL must be the address of the gateway"),
+        ("EVOLUTION_URL", "http://host/#x", "EVOLUTION_URL must be the address of the gateway"),
+        ("EVOLUTION_URL", "http://user:pw@host", "EVOLUTION_URL must be the address of the gateway"),
         ("EVOLUTION_API_KEY", "", "EVOLUTION_API_KEY must be set"),
         ("EVOLUTION_API_KEY", "two\nlines", "EVOLUTION_API_KEY must be one line of plain"),
         ("EVOLUTION_INSTANCE", "", "EVOLUTION_INSTANCE must be set"),

@@ -210,7 +210,7 @@ def test_history_names_the_run_and_the_reason() -> None:
 @pytest.mark.parametrize(
     ("traits", "since"),
     [
-        ([], "created_at"),
+        ([], "last_activity_at"),
         (["goodbye_sent"], "goodbye_sent_at"),
         (["dormant"], None),
         (["help_flow"], None),
@@ -222,6 +222,11 @@ def test_without_an_audit_row_the_start_of_the_state_comes_from_the_state_row(
     user = make_user(*traits)
     user.refresh_from_db()
     assert explain(user).since == (getattr(user, since) if since else None)
+
+
+def test_a_row_that_was_loaded_is_younger_than_the_state() -> None:
+    user = make_user(last_activity_at=NOW - 400 * DAY)
+    assert explain(user).since == NOW - 400 * DAY
 
 
 def test_start_is_unknown_if_the_latest_audit_row_has_another_state() -> None:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from engagement.conf import engagement_settings
 from engagement.models import EngagementMessage, EngagementStateTransition
 from engagement.replay.comparison import Comparison, Counts, DayResult, Goodbye, compare
 from engagement.replay.period import period_of, read_replay_log
 from engagement.replay.receiving import add_profiles, receive_all
 from engagement.replay.simulation import replay_activity_log
+from engagement.replies import preference_in
 from engagement.schedule import DEFAULT_RUN_TIME
 from engagement.selectors import due_users
 from engagement.states import CHECKS, RESPONSE_TYPES
@@ -142,6 +144,12 @@ def comparison_by_the_audit_log(log: ReplayLog) -> Comparison:
         (move.user_id, move.created_at)
         for move in transitions
         if move.trigger in RESPONSE_TYPES and move.trigger != "goodbye_timeout"
+    }
+    preferences = engagement_settings().preferences
+    answers |= {
+        (message.user_id, message.event.occurred_at)
+        for message in log.messages
+        if preference_in(message.event.text or "", preferences=preferences)
     }
     return compare(goodbyes=goodbyes, answers=answers, seen_at=seen_at)
 

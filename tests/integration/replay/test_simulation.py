@@ -99,6 +99,13 @@ def test_replies_move_users_as_in_the_assistant(tmp_path: Path) -> None:
     assert found["comparison"]["answered"] == 3
 
 
+def test_an_opt_out_after_the_goodbye_is_an_answer(tmp_path: Path) -> None:
+    replied_at = RUN + 14 * DAY + HOUR
+    rows = [Row("ana", MIDNIGHT), Row("ana", replied_at, "sair")]
+    found = replay(write_log(tmp_path, rows), "--to", "2026-03-31")["comparison"]
+    assert (found["goodbyes"], found["answered"], found["wrong_goodbyes"]) == (1, 1, 0)
+
+
 def test_order_of_the_rows_does_not_matter(tmp_path: Path) -> None:
     rows = [Row("ana", MIDNIGHT), Row("ben", MIDNIGHT + DAY), Row("ana", MIDNIGHT + 2 * DAY, "parar")]
     in_order = replay(write_log(tmp_path, rows))
