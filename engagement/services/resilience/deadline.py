@@ -16,6 +16,7 @@ from datetime import timedelta
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Final
 
+import psycopg
 import structlog
 from django.db import DEFAULT_DB_ALIAS, connections
 
@@ -83,5 +84,6 @@ class _Watch:
         if session is None or session.closed:
             return
         log.warning("engagement_statement_abandoned", seconds=self._seconds)
-        with suppress(OSError), socket.socket(fileno=os.dup(session.fileno())) as ours:
+        # Another deadline, or the server, may have closed it a moment ago.
+        with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(session.fileno())) as ours:
             ours.shutdown(socket.SHUT_RDWR)

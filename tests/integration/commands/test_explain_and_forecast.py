@@ -102,7 +102,7 @@ def test_explanation_as_json_has_fixed_keys() -> None:
         "user_id": str(user.user_id),
         "now": "2026-03-02T06:00:00+00:00",
         "state": "active",
-        "since": user.created_at.isoformat(),
+        "since": user.last_activity_at.isoformat(),
         "last_activity_at": "2026-02-16T05:59:59.999999+00:00",
         "goodbye_sent_at": None,
         "goodbye_expires_at": None,
