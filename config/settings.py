@@ -86,9 +86,9 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "engagement.api.deadline.DeadlineMiddleware",
     "engagement.api.health.HealthMiddleware",
     "engagement.api.errors.JsonErrorsMiddleware",
+    "engagement.api.deadline.DeadlineMiddleware",
     "engagement.api.bodies.ChunkedBodyMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

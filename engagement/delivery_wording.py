@@ -45,8 +45,6 @@ OUTCOME_REASONS: Final = {
 }
 """What the `outcome_reason` of a message means. Others are the words of a backend."""
 
-_NO_REFUSALS: Final = {*OUTCOME_REASONS} - {outcomes.WAITING_RETRY, *(scope.value for scope in Scope)}
-
 _RECEIPTS: Final = (
     ("sent_at", gettext_lazy("sent on %(date)s")),
     ("delivered_at", gettext_lazy("delivered on %(date)s")),
@@ -111,9 +109,8 @@ def _pending_text(message: DeliveryFacts, reason: str, *, now: datetime, date: D
         )
     due_since = max(scheduled_for, held_until or scheduled_for)
     # What held it back before does so no more.
-    was_refused = message.outcome_reason == outcomes.WAITING_RETRY
     template = _("not sent yet, due since %(date)s%(reason)s")
-    return fill(template, date=date(due_since), reason=reason if was_refused else "")
+    return fill(template, date=date(due_since), reason=reason if _was_refused(message) else "")
 
 
 def outcome_text(reason: str) -> str:
@@ -127,10 +124,24 @@ def reason_text(message: DeliveryFacts) -> str:
     A message keeps the code of its last refusal, also if something else decides later.
     """
     reason = message.outcome_reason and outcome_text(message.outcome_reason)
-    is_refused = message.outcome_reason not in _NO_REFUSALS and message.status != MessageStatus.UNKNOWN
-    code = is_refused and message.error_code and fill(_("code %(code)s"), code=redact(message.error_code))
+    code = (
+        _was_refused(message)
+        and message.error_code
+        and fill(_("code %(code)s"), code=redact(message.error_code))
+    )
     parts = [part for part in (reason, code) if part]
     return f" ({', '.join(parts)})" if parts else ""
+
+
+def _was_refused(message: DeliveryFacts) -> bool:
+    """Whether a refusal made the message what it is."""
+    match message.status:
+        case MessageStatus.PENDING:
+            return message.outcome_reason == outcomes.WAITING_RETRY
+        case MessageStatus.FAILED:
+            return message.outcome_reason not in {outcomes.DID_NOT_ARRIVE, claim.CANNOT_BE_RENDERED}
+        case status:
+            return status == MessageStatus.SENT
 
 
 def until_text(until: datetime, *, date: DateFormat = date_text) -> str:

@@ -18,19 +18,25 @@ export async function ask(path, body) {
   }
 }
 
-// What the server answered. No answer, half of one, and the page of a proxy count as 502.
+// What the server answered. No answer and half of one count as 502; a proxy's page is no JSON.
 async function answerTo(path, body) {
+  let response;
   try {
-    const response = await fetch(`${BASE}/${path}`, {
+    response = await fetch(`${BASE}/${path}`, {
       method: body === undefined ? "GET" : "POST",
       headers: { authorization: `Bearer ${TOKEN}`, "content-type": "application/json" },
       body: body === undefined ? undefined : JSON.stringify(body),
       signal: AbortSignal.timeout(10_000),
     });
-    const retryAfter = Number(response.headers.get("retry-after"));
-    return { status: response.status, answer: await response.json(), retryAfter };
+    const answer = await response.json();
+    return { status: response.status, answer, retryAfter: Number(response.headers.get("retry-after")) };
   } catch (error) {
-    return { status: 502, answer: { error: { message: String(error) } } };
+    const answer = { error: { message: String(error) } };
+    return {
+      status: response && !response.ok ? response.status : 502,
+      answer,
+      retryAfter: Number(response?.headers.get("retry-after")),
+    };
   }
 }
 

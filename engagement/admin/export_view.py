@@ -19,6 +19,7 @@ from engagement.admin.admin_log import record_export
 from engagement.admin.export import ExportColumn, csv_chunks, in_chunks, plain_text
 from engagement.admin.filters import filter_summary, now_of
 from engagement.privacy import redact
+from engagement.services.resilience.deadline import request_deadline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -88,9 +89,10 @@ class ExportAdmin(ModelAdmin):
         def content() -> Iterator[str]:
             count, is_complete = 0, False
             try:
-                for text, rows in csv_chunks(columns, prepared()):
-                    yield text
-                    count += rows
+                with request_deadline():
+                    for text, rows in csv_chunks(columns, prepared()):
+                        yield text
+                        count += rows
                 is_complete = True
             finally:
                 record_export(

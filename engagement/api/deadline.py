@@ -1,11 +1,10 @@
-"""No request waits for ever for a database that does not answer."""
+"""Requests do not wait for ever for a database that does not answer: threads are few."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engagement.conf import statement_timeout
-from engagement.services.resilience.deadline import statement_deadline
+from engagement.services.resilience.deadline import request_deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class DeadlineMiddleware:
-    """Gives each statement of a request ENGAGEMENT_STATEMENT_TIMEOUT_SECONDS; a server has few threads."""
+    """Gives each statement of a request ENGAGEMENT_STATEMENT_TIMEOUT_SECONDS; a stream has one of its own."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        with statement_deadline(statement_timeout(), only_statements=True):
+        with request_deadline():
             return self._get_response(request)

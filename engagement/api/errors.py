@@ -123,7 +123,7 @@ def _unexpected(error: Exception) -> HttpResponse:
         )
     is_setting = isinstance(error, ImproperlyConfigured)
     if is_setting or (isinstance(error, DatabaseError) and error_kind(error) is ErrorKind.CONFIGURATION):
-        log.error("engagement_api_misconfigured", error=first_line(error))
+        log.error("engagement_api_misconfigured", error=str(error) if is_setting else first_line(error))
         return answer(
             HTTPStatus.INTERNAL_SERVER_ERROR,
             "misconfigured",

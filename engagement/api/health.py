@@ -11,6 +11,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import JsonResponse
 
+from engagement.services.resilience.deadline import request_deadline
 from engagement.services.resilience.errors import ErrorKind, error_kind, first_line
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ class HealthMiddleware:
 
 
 def _readiness() -> HttpResponse:
-    if problem := _problem():
+    with request_deadline():
+        problem = _problem()
+    if problem:
         answer = {"status": "not ready", "reason": problem}
         return JsonResponse(answer, status=HTTPStatus.SERVICE_UNAVAILABLE)
     return JsonResponse({"status": "ok"})

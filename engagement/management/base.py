@@ -74,7 +74,7 @@ class SentenceCommand(BaseCommand):
         # sending are checked where they are used, and by `manage.py check`.
         refuse_misspelt_names()
         engagement_settings()
-        deadline = statement_deadline(statement_timeout(), only_statements=True)
+        deadline = statement_deadline(statement_timeout())
         try:
             # Operators and their scripts read the output, in any project.
             with translation.override("en"), deadline if self.has_deadline else nullcontext():

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from engagement.message_backends.base import OutgoingMessage
 
 SETTINGS: Final = ("EVOLUTION_URL", "EVOLUTION_API_KEY", "EVOLUTION_INSTANCE")
-_CONFIGURATION: Final = {401, 403, 404}
-_REDIRECTS: Final = range(300, 400)
+_CONFIGURATION: Final = {301, 307, 308, 401, 403, 404}
+"""Also redirects that ask for the same request elsewhere: they are not followed, so nothing was sent."""
 _ACCEPTED: Final = {200, 201}
 _BAD_REQUEST: Final = 400
 
@@ -63,8 +63,7 @@ class EvolutionBackend(MessageBackend):
             return Refused(Scope.CONNECTION, exchange.reason)
         if isinstance(exchange, Lost):
             return Unknown(exchange.reason)
-        # A redirect is not followed, so the gateway has not had the message.
-        if exchange.status in _CONFIGURATION or exchange.status in _REDIRECTS:
+        if exchange.status in _CONFIGURATION:
             return Refused(Scope.CONFIGURATION, f"http_{exchange.status}")
         return _outcome(exchange.status, _parsed(exchange.body))
 

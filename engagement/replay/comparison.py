@@ -58,7 +58,7 @@ class Comparison(NamedTuple):
     """The user came back within a week, and would have done so without a goodbye."""
     came_back_later: int = 0
     answered: int = 0
-    """The user chose 1, 2 or 3, or opted out, so what they would have done otherwise is unknown."""
+    """The user chose 1, 2 or 3, or opted out or in, so what they would have done otherwise is unknown."""
     never_came_back: int = 0
     days_waited_mean: float | None = None
     """Days from the last activity to the goodbye, of the users who never came back."""

@@ -150,9 +150,9 @@ def _copy(rows: TextIO) -> None:
 
 
 _WITHOUT_LIMITS: Final = """
-    SELECT
-        set_config('statement_timeout', '0', true),
-        set_config('idle_in_transaction_session_timeout', '0', true)
+    SELECT set_config(name, '0', true) FROM pg_settings
+    -- The last one is new in PostgreSQL 17.
+    WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')
 """
 _CREATE_EVENTS: Final = """
     CREATE TEMPORARY TABLE loaded_events (

@@ -205,6 +205,15 @@ def test_the_example_for_node_asks_again_until_it_has_an_answer(tmp_path: Path) 
     assert others == [first] * 4
 
 
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is the client")
+def test_the_example_for_node_asks_only_once_if_a_proxy_refuses(tmp_path: Path) -> None:
+    script = "await sendWhatIsDue().catch(({ message }) => console.log(JSON.stringify({ message })));"
+    with raw_server(whole("413 Content Too Large", b"<html>")) as proxy:
+        error = node(script, tmp_path, url=proxy.url, secret="")["message"]
+    assert error.startswith("leases: 413 SyntaxError")
+    assert len(proxy.requests) == 1
+
+
 def deliver(server: WebServer, bodies: Sequence[bytes]) -> None:
     """Send webhooks as WhatsApp does: at once, and again until the answer is 200."""
     pool = urllib3.PoolManager(maxsize=CLIENTS, retries=False)

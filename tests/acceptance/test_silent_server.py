@@ -6,7 +6,7 @@ import select
 import signal
 import socket
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
@@ -36,6 +36,8 @@ LIMITS: Final = {
 
 PAGE_OF_MESSAGES: Final = b'AS "due", "engagement_message_queue"."id"'
 """In the statement with which a sender looks for the next messages."""
+CLOCK: Final = b"FROM (SELECT clock_timestamp() AS now)"
+"""In the statement that a sender asks before each message."""
 
 
 class Proxy:
@@ -43,6 +45,9 @@ class Proxy:
 
     silent_at: bytes | None = None
     """It falls silent when this is in a statement."""
+    mute_at: bytes | None = None
+    mutes: int = 0
+    """So many connections fall silent when this is in one of their statements."""
     cut_at: bytes | None = None
     """It cuts the connection when this is in a statement, once."""
 
@@ -81,6 +86,7 @@ class Proxy:
         return server
 
     def _forward(self, client: socket.socket) -> None:
+        is_mute = False
         with client, self._connect() as server, suppress(OSError):
             while True:
                 readable, _, _ = select.select([client, server], [], [])
@@ -88,8 +94,15 @@ class Proxy:
                     data = source.recv(65_536)
                     if not data or (source is client and self._is_cut_by(data)):
                         return
-                    if not self._silent:
+                    is_mute = is_mute or (source is client and self._is_muted_by(data))
+                    if not (self._silent or is_mute):
                         (server if source is client else client).sendall(data)
+
+    def _is_muted_by(self, statement: bytes) -> bool:
+        if self.mutes and self.mute_at and self.mute_at in statement:
+            self.mutes -= 1
+            return True
+        return False
 
     def _is_cut_by(self, statement: bytes) -> bool:
         if self.silent_at and self.silent_at in statement:
@@ -107,27 +120,27 @@ def proxy() -> Iterator[Proxy]:
     proxy.close()
 
 
-@pytest.mark.parametrize(
-    ("command", "statement"),
-    [
+def test_every_program_ends_although_nobody_answers(sandbox: WhatsAppSandbox) -> None:
+    (user,) = queue_goodbyes(1)
+    silences = [
         ("send_messages --json", PAGE_OF_MESSAGES),
         ("send_messages --watch --workers 2", PAGE_OF_MESSAGES),
-        ("send_messages --json", b"FROM (SELECT clock_timestamp() AS now)"),
+        ("send_messages --json", CLOCK),
         ("check_sending", b"MIN(COALESCE"),
         ("check_engagement_runs", b'FROM "engagement_job_runs"'),
-        ("explain_engagement USER", b'FROM "user_engagement_states"'),
-    ],
-)
-def test_every_program_ends_although_nobody_answers(
-    sandbox: WhatsAppSandbox, proxy: Proxy, command: str, statement: bytes
-) -> None:
-    (user,) = queue_goodbyes(1)
-    proxy.silent_at = statement
-    arguments = command.replace("USER", str(user.user_id)).split()
-    process = start(*arguments, DATABASE_URL=proxy.url, **backend_environment(sandbox), **LIMITS)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 1, err
-    assert "Traceback" not in err
+        (f"explain_engagement {user.user_id}", b'FROM "user_engagement_states"'),
+    ]
+    with ExitStack() as proxies:
+        # At the same time, because each of them waits for some seconds.
+        started = []
+        for command, statement in silences:
+            proxy = proxies.enter_context(closing(Proxy()))
+            proxy.silent_at = statement
+            environment = {"DATABASE_URL": proxy.url, **backend_environment(sandbox), **LIMITS}
+            started.append(start(*command.split(), **environment))
+        ends = [(process.communicate(timeout=60)[1], process.returncode) for process in started]
+    assert [code for _, code in ends] == [1] * len(silences), ends
+    assert "Traceback" not in str(ends)
     assert sandbox.messages == []
 
 
@@ -137,6 +150,14 @@ def test_a_sender_goes_on_after_a_connection_is_cut(sandbox: WhatsAppSandbox, pr
     outcome = send_to_the_end(sandbox, DATABASE_URL=proxy.url)
     assert (outcome.code, outcome.json["sent"]) == (0, 3)
     assert "engagement_database_away" in outcome.err
+
+
+def test_a_sender_survives_several_silences(sandbox: WhatsAppSandbox, proxy: Proxy) -> None:
+    queue_goodbyes(3)
+    proxy.mute_at, proxy.mutes = CLOCK, 2
+    limit = {"ENGAGEMENT_STATEMENT_TIMEOUT_SECONDS": "1"}
+    outcome = send_to_the_end(sandbox, DATABASE_URL=proxy.url, **limit)
+    assert (outcome.code, outcome.json["sent"], proxy.mutes) == (0, 3, 0)
 
 
 def test_a_worker_that_fails_ends_a_watching_sender(sandbox: WhatsAppSandbox, proxy: Proxy) -> None:

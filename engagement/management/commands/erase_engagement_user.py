@@ -48,10 +48,11 @@ class Command(SentenceCommand):
                 "Set ENGAGEMENT_SUPPRESSION_KEY to a long random text first: under it a digest of the address"
                 " is kept, so that the person is not written to again. Nothing was erased."
             ) from None
+        write = self.write_answer if dry_run else self.write_result
         if options["json"]:
-            self.write_result(json.dumps({"user_id": str(user_id), "dry_run": dry_run, **asdict(erasure)}))
+            write(json.dumps({"user_id": str(user_id), "dry_run": dry_run, **asdict(erasure)}))
         else:
-            self.write_result(_sentence(erasure, dry_run=dry_run))
+            write(_sentence(erasure, dry_run=dry_run))
 
 
 def _sentence(erasure: Erasure, *, dry_run: bool) -> str:

@@ -43,6 +43,6 @@ class Command(SentenceCommand):
         self.write_result(f"Sending by {backend} is paused {until_text(paused.until)}.")
         if paused != Paused(until, redact(options["reason"])):
             self.write_result(
-                f"It was paused before, and that pause stays: {paused.reason}."
+                f"It was paused before, and that pause stays: {paused.reason.rstrip('.')}."
                 " To replace it, call resume_sending first."
             )

@@ -16,6 +16,7 @@ from engagement.conf import engagement_settings
 from engagement.formatting import count_text
 from engagement.management.base import WRONG_ARGUMENTS, SentenceCommand, database_sentence
 from engagement.management.options import identifier, timestamp
+from engagement.privacy import redact
 from engagement.replies import Preference
 from engagement.schedule import utc_timestamp
 from engagement.services.inbound_messages import Novelty, receive_message
@@ -130,7 +131,10 @@ def _report_on(line: bytes, *, number: int) -> dict[str, object]:
         return {"line": number, "error": _unknown_user(received.user_id)}
     except DatabaseError as error:
         if error_kind(error) in {ErrorKind.OUTAGE, ErrorKind.CONFIGURATION}:
-            problem = f"Line {number} was not processed, nor those after it. {database_sentence(error)}"
+            problem = (
+                f"Line {number} may not have been processed, and those after it were not; send them again"
+                f" with the same at. {database_sentence(error)}"
+            )
             raise CommandError(problem) from None
         return {"line": number, "error": database_sentence(error)}
 
@@ -159,7 +163,7 @@ def _parsed(line: bytes) -> _Received:
     if not isinstance(fields, dict) or not isinstance(fields.get("text"), str):
         raise MalformedLine("a JSON object with user_id and text, and perhaps at, is needed.")
     if unknown := sorted({*fields} - {*_Received._fields}):
-        raise MalformedLine(f"unknown name {unknown[0]!r}; the names are user_id, text and at.")
+        raise MalformedLine(f"unknown name {redact(unknown[0][:40])!r}; the names are user_id, text and at.")
     try:
         user_id = UUID(fields["user_id"])
     except (KeyError, ValueError, TypeError, AttributeError):

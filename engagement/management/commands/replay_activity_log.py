@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
 from engagement.conf import WHOLE_NUMBERS
-from engagement.management.base import WRONG_ARGUMENTS, SentenceCommand, printable
+from engagement.management.base import FAILED, WRONG_ARGUMENTS, SentenceCommand, printable
 from engagement.management.options import calendar_date, svg_file, whole_number
 from engagement.management.output.replay_plot import svg_of
 from engagement.management.output.replay_report import report
@@ -81,9 +82,11 @@ class Command(SentenceCommand):
         text = (
             json.dumps({"file": name, **result.as_json()}) if options["json"] else report(result, name=name)
         )
-        self.write_answer(text)
+        was_written = self.write_result(text)
         if options["plot"]:
             _write(options["plot"], svg_of(result))
+        if not was_written:
+            sys.exit(FAILED)
 
 
 def _refuse_contradictions(options: dict[str, Any]) -> None:

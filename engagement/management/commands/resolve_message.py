@@ -40,7 +40,7 @@ class Command(SentenceCommand):
         if options["backend"]:
             ids = unknown_messages(backend=options["backend"], claimed_before=options["claimed_before"])
             if not options["yes"]:
-                self.write_result(
+                self.write_answer(
                     f"{count_text(len(ids), 'message')} of {options['backend']} would be resolved."
                     " Repeat the command with --yes."
                 )

@@ -113,7 +113,8 @@ class Command(SentenceCommand):
             sys.exit(result.exit_code)
 
     def _print(self, result: RunResult, *, as_json: bool) -> None:
-        self.write_result(json.dumps(result.as_json()) if as_json else job_report(result))
+        write = self.write_answer if result.dry_run else self.write_result
+        write(json.dumps(result.as_json()) if as_json else job_report(result))
         if sentence := result.failure or result.too_large:
             self.say(sentence)
 

@@ -49,7 +49,8 @@ class Command(SentenceCommand):
         except UnknownRun as error:
             raise CommandError(str(error)) from None
         report = json.dumps(result.as_json()) if options["json"] else "\n".join(_lines(result))
-        self.write_result(report)
+        write = self.write_answer if result.dry_run else self.write_result
+        write(report)
         if result.failure:
             self.say(result.failure)
         if code := exit_code(result.status, signal_number=stop.signal_number):

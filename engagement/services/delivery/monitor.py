@@ -64,7 +64,7 @@ class SendingWatch:
             "not_delivered": counts.not_delivered,
             "hint": self.hint,
             "paused_until": iso_text(paused.paused_until) if paused else None,
-            "pause_reason": redact(paused.pause_reason or "") if paused else None,
+            "pause_reason": _shown(paused.pause_reason) if paused else None,
             "pauses": [_pause_json(channel) for channel in self.pauses],
             "waits": [
                 {"backend": channel.backend, "until": iso_text(channel.slowed_until)}
@@ -73,12 +73,16 @@ class SendingWatch:
         }
 
 
+def _shown(reason: str | None) -> str | None:
+    return reason and redact(reason)
+
+
 def _pause_json(channel: SendingChannel) -> dict[str, Any]:
     return {
         "backend": channel.backend,
         "scope": channel.scope,
         "until": iso_text(channel.paused_until),
-        "reason": redact(channel.pause_reason or ""),
+        "reason": _shown(channel.pause_reason),
     }
 
 

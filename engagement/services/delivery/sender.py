@@ -17,7 +17,7 @@ from engagement.conf import METRICS_FILE, engagement_settings, raw_setting, stat
 from engagement.models import MessageType
 from engagement.selectors import deliveries
 from engagement.selectors.deliveries import EVERYTHING, Share
-from engagement.services.delivery.capacity import interval_of, queue_hint
+from engagement.services.delivery.capacity import queue_hint
 from engagement.services.delivery.channels import current_pause, paused_templates
 from engagement.services.delivery.claim import CAP_PERIOD, ClaimTerms, Eligible, preview
 from engagement.services.delivery.recheck import Cancel, Hold
@@ -95,7 +95,7 @@ class _Sender:
         self._stop = stop
         self._progress = progress
         self._together = StopTogether(stop)
-        self._retries = RetryPolicy.of(self._settings, stop=self._together)
+        self._retries = RetryPolicy.of(self._settings, stop=stop)
         self._started = self._metrics_at = time.monotonic()
         self._counts = SendCounts()
         self._paused: Paused | None = None
@@ -141,7 +141,7 @@ class _Sender:
         results: list[tuple[Outcome, Paused | None]] = []
 
         def send() -> bool:
-            results.extend(run_workers(works, stop=self._together, on_poll=self._write_metrics))
+            results.extend(run_workers(works, stop=self._stop, on_poll=self._write_metrics))
             return all(outcome.is_complete for outcome, _ in results)
 
         together = outcome_of(send, stop=self._stop)
@@ -155,33 +155,33 @@ class _Sender:
         worker = Worker(
             backend=self._request.backend,
             terms=self._terms(),
-            interval=interval_of(self._request.backend, self._delivery),
             share=share,
             retries=self._retries,
+            stop=self._together,
             shift=self._shift,
             report=lambda ending: tell(partial(self._take, ending)),
             tick=tick,
         )
-        with statement_deadline(statement_timeout(), only_statements=True):
-            outcome = outcome_of(partial(self._loop, worker, limit), stop=self._stop)
+        outcome = outcome_of(partial(self._loop, worker, limit), stop=self._stop)
         if outcome.failure and share.of > 1:
             log.error("engagement_sender_worker_failed", error=outcome.failure)
             # The others end, too: what watches the process starts it again, with all workers.
-            self._together.has_failed = self._request.watch
+            self._together.is_over = self._request.watch
         return outcome, worker.paused
 
     def _loop(self, worker: Worker, limit: int | None) -> bool:
         """Send until nothing is due; with `watch`, until a stop is asked for. Whether it came to its end."""
-        while True:
-            attempted = worker.run(limit=limit)
-            if limit is not None:
-                limit -= attempted
-            if self._together.is_set():
-                return False
-            if not self._request.watch or limit == 0:
-                return True
-            if not attempted:
-                self._together.wait(POLL_SECONDS)
+        with statement_deadline(statement_timeout()):
+            while True:
+                attempted = worker.run(limit=limit)
+                if limit is not None:
+                    limit -= attempted
+                if self._together.is_set():
+                    return False
+                if not self._request.watch or limit == 0:
+                    return True
+                if not attempted:
+                    self._together.wait(POLL_SECONDS)
 
     def _write_metrics(self) -> None:
         """Write the metrics file once a minute, in the thread of the caller."""

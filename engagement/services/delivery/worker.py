@@ -15,6 +15,7 @@ import structlog
 from engagement.message_backends.base import Refused, Scope, Unknown
 from engagement.models import MessageStatus
 from engagement.selectors import deliveries
+from engagement.services.delivery.capacity import interval_of
 from engagement.services.delivery.channels import (
     Paused,
     next_slot,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from engagement.services.delivery.channels import Slot
     from engagement.services.delivery.claim import ClaimTerms, Verdict
     from engagement.services.resilience.retries import RetryPolicy
+    from engagement.services.resilience.stop import StopRequest
 
 log = structlog.get_logger("engagement")
 SECOND: Final = timedelta(seconds=1)
@@ -66,22 +68,23 @@ class Worker:
         *,
         backend: MessageBackend,
         terms: ClaimTerms,
-        interval: timedelta,
         share: Share,
         retries: RetryPolicy,
+        stop: StopRequest,
         shift: timedelta,
         report: Callable[[MessageEnding], None],
         tick: Callable[[], None],
     ) -> None:
-        """Leave `interval` between two messages of all processes together; zero is no limit.
+        """Keep the pace of the backend, which all processes share.
 
         `tick` is called before each message, and once a minute while the worker waits for a slot.
         """
         self._backend = backend
         self._terms = terms
-        self._interval = interval
+        self._interval = interval_of(backend, terms.settings)
         self._share = share
         self._retries = retries
+        self._stop = stop
         self._shift = shift
         self._report = report
         self._tick = tick
@@ -117,7 +120,7 @@ class Worker:
         return self._clock() + self._shift
 
     def _must_end(self) -> bool:
-        return self.paused is not None or self._retries.stop.is_set()
+        return self.paused is not None or self._stop.is_set()
 
     def _try(self, candidate: Candidate) -> bool:
         """Send one message if it may be sent; returns whether the backend got it."""
@@ -181,8 +184,8 @@ class Worker:
             return False
         reserved_at = self._clock()
         while (wait := slot.begins_at - self._clock()) > timedelta():
-            self._retries.stop.wait(min(wait, LOOK_AGAIN) / SECOND)
-            if self._retries.stop.is_set():
+            self._stop.wait(min(wait, LOOK_AGAIN) / SECOND)
+            if self._stop.is_set():
                 return False
             # Somebody may have paused sending meanwhile, or resumed it.
             self._read_clock()

@@ -33,6 +33,9 @@ class WorkerProgress:
     def moved(self, check: Check, users: int) -> None:
         self._tell(partial(self._shared.moved, check, users))
 
+    def has_moved(self, check: Check) -> bool:
+        return self._shared.has_moved(check)
+
     def failed(self, failure: UserFailure) -> None:
         self._tell(partial(self._shared.failed, failure))
 
@@ -44,7 +47,7 @@ class _SharedProgress:
     """Adds up what the workers tell."""
 
     def __init__(self, progress: RunProgress, *, workers: int) -> None:
-        self.moved = progress.moved
+        self.moved, self.has_moved = progress.moved, progress.has_moved
         self._progress = progress
         self._still_moving = Counter(dict.fromkeys(progress.checks, workers))
         self.failures: dict[UUID, UserFailure] = {}

@@ -52,6 +52,10 @@ class RunProgress:
         self.checks[check.name].succeeded += users
         self._users_done(users)
 
+    def has_moved(self, check: Check) -> bool:
+        """Whether anybody has been moved by the check."""
+        return self.checks[check.name].succeeded > 0
+
     def failed(self, failure: UserFailure) -> None:
         self.checks[failure.check_name].failed += 1
         if len(self.failures) < MAX_ERRORS:

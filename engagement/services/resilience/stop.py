@@ -40,15 +40,15 @@ class StopRequest:
 
 
 class StopTogether(StopRequest):
-    """A stop request of several workers: also set when one of them has failed."""
+    """A stop request of several workers, who also end when `is_over` is set for all of them."""
 
     def __init__(self, asked: StopRequest) -> None:
         super().__init__()
         self._asked = asked
-        self.has_failed = False
+        self.is_over = False
 
     def is_set(self) -> bool:
-        return self._asked.is_set() or self.has_failed
+        return self._asked.is_set() or self.is_over
 
 
 class StopAfter(StopRequest):

@@ -14,6 +14,7 @@ from django.db import connection, connections
 from engagement.conf import engagement_settings
 from engagement.services.resilience.errors import describe
 from engagement.services.resilience.retries import RetryPolicy
+from engagement.services.resilience.stop import StopTogether
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,12 +58,12 @@ def tell_at_once(told: Callable[[], None]) -> None:
 class _Worker(Thread):
     """A thread, and what its work returned or raised."""
 
-    def __init__(self, work: Work, inbox: SimpleQueue[Any], *, stop: StopRequest) -> None:
+    def __init__(self, work: Work, inbox: SimpleQueue[Any], *, waiting: StopTogether) -> None:
         # A second Ctrl-C ends the process at once, and with it the threads.
         super().__init__(daemon=True)
         self.work = work
         self._inbox = inbox
-        self._stop = stop
+        self._waiting = waiting
         self._context = copy_context()
         self.has_begun = False
         self.result: Any = None
@@ -80,7 +81,7 @@ class _Worker(Thread):
             self._inbox.put(self)
 
     def _connect(self) -> None:
-        policy = RetryPolicy.of(engagement_settings(), stop=self._stop)
+        policy = RetryPolicy.of(engagement_settings(), stop=self._waiting)
         policy.retry_outages(connection.ensure_connection)
 
 
@@ -97,7 +98,8 @@ def run_workers(
     thread had a connection.
     """
     inbox: SimpleQueue[Any] = SimpleQueue()
-    workers = _start([_Worker(work, inbox, stop=stop) for work in works])
+    waiting = StopTogether(stop)
+    workers = _start([_Worker(work, inbox, waiting=waiting) for work in works])
     running, is_stopping = len(workers), False
     while running:
         if stop.is_set() and not is_stopping:
@@ -110,6 +112,8 @@ def run_workers(
                 told()
                 continue
             running -= 1
+            # The others need not wait for a connection any longer: its work is done.
+            waiting.is_over = waiting.is_over or told.has_begun
             if not (told.has_begun or stop.is_set()):
                 log.warning("engagement_workers_missing", workers=running, error=_reason(told))
     begun = [worker for worker in workers if worker.has_begun]

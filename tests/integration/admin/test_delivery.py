@@ -86,6 +86,7 @@ def goodbye(status: str, **fields: object) -> EngagementMessage:
             {"outcome_reason": "recipient", "error_code": "131026"},
             "failed (the provider cannot deliver to this number, code 131026)",
         ),
+        ("cancelled", {"error_code": "130429", "outcome_reason": "opted_out"}, "(the user has opted out)"),
         (
             "unknown",
             {"claimed_at": NOW, "outcome_reason": "timeout", "error_code": "130429"},
@@ -106,6 +107,11 @@ def test_delivery_of_a_goodbye_is_told_in_words(
     assert text in page or text[0].upper() + text[1:] in page
     assert text in text_of(support, page_url(message.user))
     assert text in run_command("explain_engagement", str(message.user_id)).out
+
+
+def test_a_code_of_before_is_no_reason_for_a_cancellation() -> None:
+    message = goodbye("cancelled", error_code="130429")
+    assert "130429" not in run_command("explain_engagement", str(message.user_id)).out
 
 
 def test_what_has_ended_is_no_reason_for_not_being_sent() -> None:

@@ -518,6 +518,15 @@ def test_when_the_database_is_away_the_client_may_repeat(monkeypatch: pytest.Mon
     assert (status, answer["error"]["code"]) == (503, "database_away")
 
 
+def test_a_wrong_setting_is_said_in_json(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    user = told_user()
+    client = ApiClient()
+    settings.ENGAGEMENT_STATEMENT_TIMEOUT_SECONDS = "soon"
+    status, answer = client.post("inbound-messages", inbound(user_id=str(user.user_id)))
+    assert (status, answer["error"]["code"]) == (500, "misconfigured")
+    assert "engagement_api_misconfigured" in caplog.text
+
+
 def test_an_unexpected_error_tells_nothing(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

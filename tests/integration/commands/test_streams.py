@@ -64,6 +64,8 @@ def test_stdout_that_cannot_be_written_keeps_the_exit_code() -> None:
         "explain_engagement USER --json",
         "preview_message engagement.reply.help",
         "receive_message USER oi",
+        "run_engagement_daily --dry-run",
+        "purge_engagement_history --older-than 365d",
     ],
 )
 def test_a_command_whose_answer_is_lost_has_failed(command: str) -> None:

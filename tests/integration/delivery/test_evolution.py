@@ -49,7 +49,9 @@ def test_a_message_is_free_text_to_an_address(settings: Settings) -> None:
     assert json.loads(body) == {"number": "5511987654321@s.whatsapp.net", "text": "Oi! Já faz um tempo."}
 
 
-@pytest.mark.parametrize("status", ["301 Moved Permanently", "302 Found", "308 Permanent Redirect"])
+@pytest.mark.parametrize(
+    "status", ["301 Moved Permanently", "307 Temporary Redirect", "308 Permanent Redirect"]
+)
 def test_a_redirect_is_a_matter_of_configuration(settings: Settings, status: str) -> None:
     moved = whole(status, b"", "Location: https://gateway.example.org/message/sendText/main")
     outcome, requests = outcome_of(settings, moved)
@@ -81,6 +83,8 @@ def test_a_number_without_whatsapp_is_refused_for_good(settings: Settings) -> No
         ("400 Bad Request", b'{"response": {"message": [{"exists": true}]}}'),
         ("400 Bad Request", b"[1]"),
         ("500 Internal Server Error", b"{}"),
+        ("303 See Other", b""),
+        ("304 Not Modified", b""),
         ("201 Created", b"{}"),
         ("200 OK", b"<html>"),
     ],

@@ -199,6 +199,16 @@ def test_fewer_threads_than_asked_for_do_the_same_work(
     assert_all_moved_once(moved)
 
 
+def test_work_that_is_left_over_meets_those_who_fail_and_blames_nobody_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    users = make_users(50, "silent")
+    fail_moves_of(*users[::2])
+    with threads_that_start(monkeypatch, 1):
+        result = run_job(workers=3, batch_size=5)
+    assert (result.status, result.succeeded, result.failed) == ("partial", 25, 25)
+
+
 def test_run_without_any_thread_ends_in_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
     make_users(8, "silent")
     with threads_that_start(monkeypatch, 0):

@@ -63,6 +63,11 @@ def test_a_missing_table_is_no_outage(client: Client) -> None:
     )
 
 
+def test_a_wrong_setting_is_no_reason_to_restart_the_process(client: Client, settings: Settings) -> None:
+    settings.ENGAGEMENT_STATEMENT_TIMEOUT_SECONDS = "soon"
+    assert client.get("/healthz").status_code == 200
+
+
 @pytest.mark.parametrize("path", ["/healthz"])
 def test_probes_need_neither_tls_nor_a_known_host(client: Client, settings: Settings, path: str) -> None:
     settings.SECURE_SSL_REDIRECT = True

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from time import monotonic
+from datetime import timedelta
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,9 +14,11 @@ from engagement.models import MessageType
 from engagement.services.delivery.outcomes import accept
 from engagement.services.inbound_messages import receive_message
 from engagement.services.preferences import opt_out
+from engagement.services.resilience import deadline
 from engagement.services.resilience.retries import retry_own_transaction
-from tests.database import another_connection
+from tests.database import another_connection, execute, on_every_move
 from tests.factories import NOW, make_user, queue_for
+from tests.integration.services.users import SECOND
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +57,39 @@ def test_locked_user_is_given_up_soon_and_unchanged(
         other.rollback()
     user.refresh_from_db()
     assert (user.state, user.user.reengagement_opt_out) == ("goodbye_sent", False)
+
+
+@pytest.fixture
+def brief_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deadline, "MARGIN", timedelta())
+
+
+@pytest.mark.usefixtures("brief_deadline")
+def test_every_statement_and_commit_has_the_deadline_and_an_idle_connection_none() -> None:
+    on_every_move("RETURN NEW;")
+    execute(
+        "CREATE OR REPLACE FUNCTION at_move() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_sleep(9); RETURN NEW; END $$;"
+        "DROP TRIGGER at_move ON user_engagement_states;"
+        "CREATE CONSTRAINT TRIGGER at_move AFTER UPDATE ON user_engagement_states"
+        " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION at_move()"
+    )
+    user = make_user()
+    started_at = monotonic()
+    with deadline.statement_deadline(SECOND):
+        for _ in range(2):
+            with pytest.raises(OperationalError), connection.cursor() as cursor:
+                cursor.execute("SELECT pg_sleep(9)")
+            connection.close()
+            with pytest.raises(OperationalError), transaction.atomic():
+                user.save()
+            connection.close()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        sleep(1.5)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    assert monotonic() - started_at < 9
 
 
 def test_locked_message_whose_sending_is_reported_is_given_up_soon(settings: Settings) -> None:
