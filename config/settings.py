@@ -88,7 +88,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "engagement.api.health.HealthMiddleware",
     "engagement.api.errors.JsonErrorsMiddleware",
-    "engagement.api.deadline.DeadlineMiddleware",
+    "engagement.api.request_deadline.DeadlineMiddleware",
     "engagement.api.bodies.ChunkedBodyMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
