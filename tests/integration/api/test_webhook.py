@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -341,9 +341,10 @@ def test_what_is_unknown_is_counted_and_answered_with_200(client: Client, value:
 
 def test_a_time_in_milliseconds_is_taken_as_such(client: Client) -> None:
     user = told()
-    now = timezone.now().replace(microsecond=123_000)
-    post(client, body_of(user_preferences=[preference("stop", timestamp=int(now.timestamp() * 1000))]))
-    post(client, body_of(messages=[written("oi", timestamp=f"{now.timestamp() * 1000:.0f}")]))
+    milliseconds = int(timezone.now().timestamp() * 1000)
+    now = datetime.fromtimestamp(milliseconds // 1000, tz=UTC) + timedelta(milliseconds=milliseconds % 1000)
+    post(client, body_of(user_preferences=[preference("stop", timestamp=milliseconds)]))
+    post(client, body_of(messages=[written("oi", timestamp=str(milliseconds))]))
     user.refresh_from_db()
     user.user.refresh_from_db()
     assert user.user.reengagement_opt_out
