@@ -89,7 +89,7 @@ def test_every_statement_and_commit_has_the_deadline_and_an_idle_connection_none
         sleep(1.5)
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
-    assert monotonic() - started_at < 9
+    assert monotonic() - started_at < 20
 
 
 def test_locked_message_whose_sending_is_reported_is_given_up_soon(settings: Settings) -> None:
