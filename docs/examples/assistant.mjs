@@ -18,7 +18,7 @@ export async function ask(path, body) {
   }
 }
 
-// What the server answered. No answer and half of one count as 502; a proxy's page is no JSON.
+// What the server answered. A lost or incomplete answer counts as 502; the error page of a proxy keeps its status.
 async function answerTo(path, body) {
   let response;
   try {
