@@ -135,13 +135,11 @@ def reason_text(message: DeliveryFacts) -> str:
 
 def _was_refused(message: DeliveryFacts) -> bool:
     """Whether a refusal made the message what it is."""
-    match message.status:
-        case MessageStatus.PENDING:
-            return message.outcome_reason == outcomes.WAITING_RETRY
-        case MessageStatus.FAILED:
-            return message.outcome_reason not in {outcomes.DID_NOT_ARRIVE, claim.CANNOT_BE_RENDERED}
-        case status:
-            return status == MessageStatus.SENT
+    if message.status == MessageStatus.PENDING:
+        return message.outcome_reason == outcomes.WAITING_RETRY
+    if message.status == MessageStatus.FAILED:
+        return message.outcome_reason not in {outcomes.DID_NOT_ARRIVE, claim.CANNOT_BE_RENDERED}
+    return message.status == MessageStatus.SENT
 
 
 def until_text(until: datetime, *, date: DateFormat = date_text) -> str:

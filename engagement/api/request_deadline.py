@@ -1,4 +1,4 @@
-"""Requests do not wait for ever for a database that does not answer: threads are few."""
+"""Keeps requests from waiting for ever for a database that does not answer: a server has few threads."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ Event: TypeAlias = UserMessage | Receipt | PreferenceChange | WithoutNumber | Un
 EARLIEST: Final = datetime(2009, 1, 1, tzinfo=UTC)
 """WhatsApp's first year."""
 FIRST_MILLISECOND: Final = 10**11
-"""Greater numbers are milliseconds: as seconds they would be after the year 5000."""
+"""Numbers from here on are milliseconds: as seconds they would be after the year 5000."""
 
 
 def _instant(value: Any) -> datetime:

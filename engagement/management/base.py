@@ -100,6 +100,11 @@ class SentenceCommand(BaseCommand):
         if not self.write_result(text):
             sys.exit(FAILED)
 
+    def write_report(self, text: str, *, dry_run: bool) -> None:
+        """Write what the command did. Work that is done stays done; a dry run has nothing but its report."""
+        if not self.write_result(text) and dry_run:
+            sys.exit(FAILED)
+
     def write_metrics(self) -> None:
         """Write the metrics file, if there is to be one. Raises nothing."""
         if raw_setting(METRICS_FILE):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
 
-    Query = Callable[[], "list[Candidate]"]
+    Read = Callable[[Callable[[], "list[Candidate]"]], "list[Candidate]"]
 
 PAGE_SIZE: Final = 50
 REPLY_AGAIN: Final = timedelta(seconds=10)
@@ -187,11 +187,7 @@ def due_messages(types: Collection[MessageType], *, now: datetime) -> QuerySet[E
 
 
 def candidates(
-    types: Sequence[MessageType],
-    *,
-    clock: Callable[[], datetime],
-    read: Callable[[Query], list[Candidate]],
-    share: Share = EVERYTHING,
+    types: Sequence[MessageType], *, clock: Callable[[], datetime], read: Read, share: Share = EVERYTHING
 ) -> Iterator[Candidate]:
     """The due messages of a share, longest waiting first; replies that become due meanwhile before others.
 
@@ -217,13 +213,7 @@ class _Replies:
     A pass over a paced queue takes hours, and a reply may be sent for a day only.
     """
 
-    def __init__(
-        self,
-        types: Sequence[MessageType],
-        *,
-        clock: Callable[[], datetime],
-        read: Callable[[Query], list[Candidate]],
-    ) -> None:
+    def __init__(self, types: Sequence[MessageType], *, clock: Callable[[], datetime], read: Read) -> None:
         self._types = [kind for kind in types if kind == MessageType.REPLY]
         self._clock = clock
         self._read = read

@@ -48,11 +48,11 @@ class Command(SentenceCommand):
                 "Set ENGAGEMENT_SUPPRESSION_KEY to a long random text first: under it a digest of the address"
                 " is kept, so that the person is not written to again. Nothing was erased."
             ) from None
-        write = self.write_answer if dry_run else self.write_result
         if options["json"]:
-            write(json.dumps({"user_id": str(user_id), "dry_run": dry_run, **asdict(erasure)}))
+            report = json.dumps({"user_id": str(user_id), "dry_run": dry_run, **asdict(erasure)})
         else:
-            write(_sentence(erasure, dry_run=dry_run))
+            report = _sentence(erasure, dry_run=dry_run)
+        self.write_report(report, dry_run=dry_run)
 
 
 def _sentence(erasure: Erasure, *, dry_run: bool) -> str:

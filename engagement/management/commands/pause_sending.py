@@ -8,7 +8,6 @@ from engagement.delivery_wording import until_text
 from engagement.management.base import SentenceCommand
 from engagement.management.options import add_backend, duration, words
 from engagement.message_backends.base import named_backend
-from engagement.privacy import redact
 from engagement.selectors.deliveries import database_now
 from engagement.services.delivery.channels import WITHOUT_END, Paused, pause_sending
 
@@ -41,7 +40,7 @@ class Command(SentenceCommand):
         until = now + options["length"] if options["length"] else WITHOUT_END
         paused = pause_sending(backend=backend, until=until, reason=options["reason"], now=now)
         self.write_result(f"Sending by {backend} is paused {until_text(paused.until)}.")
-        if paused != Paused(until, redact(options["reason"])):
+        if paused != Paused.of(until, options["reason"]):
             self.write_result(
                 f"It was paused before, and that pause stays: {paused.reason.rstrip('.')}."
                 " To replace it, call resume_sending first."

@@ -62,15 +62,15 @@ class Command(SentenceCommand):
             purged = purge_history(
                 before=before, now=now, dry_run=dry_run, batch_size=options["batch_size"], stop=stop
             )
-        write = self.write_answer if dry_run else self.write_result
         if options["json"]:
             report = {"before": before.isoformat(), "dry_run": dry_run, "complete": purged.is_complete}
-            write(json.dumps({**report, "rows": purged.rows}))
+            self.write_report(json.dumps({**report, "rows": purged.rows}), dry_run=dry_run)
         else:
             lines = [f"{name}: {count_text(rows, 'row')}" for name, rows in purged.rows.items()]
             heading = "Would be deleted" if dry_run else "Deleted"
             again = "\nRepeat the command with --yes." if dry_run else ""
-            write("\n".join([f"{heading}, from before {before:%Y-%m-%d}:", *lines]) + again)
+            text = "\n".join([f"{heading}, from before {before:%Y-%m-%d}:", *lines]) + again
+            self.write_report(text, dry_run=dry_run)
         if not purged.is_complete:
             self.say("stopped before the end; run it again for the rest.")
             sys.exit(128 + (stop.signal_number or 0))

@@ -104,11 +104,12 @@ class Command(SentenceCommand):
 
     def _receive_many(self) -> None:
         """Each line is a message of its own: a bad one does not keep the others from being processed."""
+        retries = RetryPolicy.of(engagement_settings(), stop=StopRequest())
         failed = 0
         for number, line in enumerate(sys.stdin.buffer, start=1):
             if not line.strip():
                 continue
-            report = _report_on(line, number=number)
+            report = _report_on(line, number=number, retries=retries)
             if "error" in report:
                 failed += 1
                 self.say(f"line {number}: {report['error']}")
@@ -119,9 +120,8 @@ class Command(SentenceCommand):
             sys.exit(SOME_FAILED)
 
 
-def _report_on(line: bytes, *, number: int) -> dict[str, object]:
+def _report_on(line: bytes, *, number: int, retries: RetryPolicy) -> dict[str, object]:
     """Process a line, also if the database is away for a while. Raises CommandError if it stays away."""
-    retries = RetryPolicy.of(engagement_settings(), stop=StopRequest())
     try:
         received = _parsed(line)
         return _as_json(received, retries.retry_outages(partial(_receive, received)))

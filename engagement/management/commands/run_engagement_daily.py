@@ -113,8 +113,8 @@ class Command(SentenceCommand):
             sys.exit(result.exit_code)
 
     def _print(self, result: RunResult, *, as_json: bool) -> None:
-        write = self.write_answer if result.dry_run else self.write_result
-        write(json.dumps(result.as_json()) if as_json else job_report(result))
+        report = json.dumps(result.as_json()) if as_json else job_report(result)
+        self.write_report(report, dry_run=result.dry_run)
         if sentence := result.failure or result.too_large:
             self.say(sentence)
 

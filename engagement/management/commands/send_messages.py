@@ -70,8 +70,8 @@ class Command(SentenceCommand):
         shown = not (options["no_progress"] or options["watch"])
         with stop_on_signals(stop), progress_bar(shown=shown, description="messages") as progress:
             result = send_messages(request=request, stop=stop, progress=progress)
-        write = self.write_answer if result.dry_run else self.write_result
-        write(json.dumps(result.as_json()) if options["json"] else send_report(result))
+        report = json.dumps(result.as_json()) if options["json"] else send_report(result)
+        self.write_report(report, dry_run=result.dry_run)
         self.write_metrics()
         if result.failure:
             self.say(result.failure)

@@ -49,8 +49,7 @@ class Command(SentenceCommand):
         except UnknownRun as error:
             raise CommandError(str(error)) from None
         report = json.dumps(result.as_json()) if options["json"] else "\n".join(_lines(result))
-        write = self.write_answer if result.dry_run else self.write_result
-        write(report)
+        self.write_report(report, dry_run=result.dry_run)
         if result.failure:
             self.say(result.failure)
         if code := exit_code(result.status, signal_number=stop.signal_number):

@@ -43,7 +43,12 @@ class Paused:
 
     until: datetime
     reason: str
-    """What a person or a refusal gave as the reason, without numbers."""
+    """What a person or a refusal gave as the reason, with numbers masked."""
+
+    @classmethod
+    def of(cls, until: datetime, reason: str | None) -> Paused:
+        """The pause with this reason, as it is stored."""
+        return cls(until, redact(reason or ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +126,13 @@ def pause_sending(*, backend: str, until: datetime, reason: str, now: datetime, 
     with transaction.atomic():
         channel = lock_channel(backend, scope)
         if channel.paused_until is not None and channel.paused_until >= until:
-            return _pause(channel.paused_until, channel.pause_reason)
+            return Paused.of(channel.paused_until, channel.pause_reason)
         channel.paused_until, channel.pause_reason, channel.updated_at = until, reason, now
         channel.save(update_fields=["paused_until", "pause_reason", "updated_at"])
     log.warning(
         "engagement_sending_paused", backend=backend, scope=scope, reason=reason, until=until.isoformat()
     )
-    return _pause(until, reason)
+    return Paused.of(until, reason)
 
 
 @retry_own_transaction
@@ -193,8 +198,4 @@ def pause_of(channel: SendingChannel | None, *, now: datetime) -> Paused | None:
     """The channel's pause, if it is paused at `now`."""
     if channel is None or channel.paused_until is None or channel.paused_until <= now:
         return None
-    return _pause(channel.paused_until, channel.pause_reason)
-
-
-def _pause(until: datetime, reason: str | None) -> Paused:
-    return Paused(until, redact(reason or ""))
+    return Paused.of(channel.paused_until, channel.pause_reason)

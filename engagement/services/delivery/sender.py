@@ -202,8 +202,10 @@ class _Sender:
         clock, channels = read(partial(deliveries.clock_and_channels, self._request.backend.name))
         pauses, places = paused_templates(channels, now=clock), read(partial(self._places, clock))
         for candidate in deliveries.candidates(self._delivery.types, clock=lambda: now, read=read):
-            if self._counts.sent == self._request.limit or self._stop.is_set():
-                return not self._stop.is_set()
+            if self._stop.is_set():
+                return False
+            if self._counts.sent == self._request.limit:
+                return True
             match self._retries.retry(partial(preview, candidate, terms=terms, pauses=pauses, now=now)):
                 case Eligible() if places.take(candidate):
                     self._take(MessageEnding("sent"))

@@ -28,6 +28,7 @@ FEW_BATCHES: Final = 2
 """Up to so many batches one worker is as fast as several, whose connections take time to open."""
 POLL_SECONDS: Final = 0.2
 """How often `on_poll` is called."""
+
 log = structlog.get_logger("engagement")
 
 

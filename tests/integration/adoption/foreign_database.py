@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 FOREIGN_TABLES: Final = Path(__file__).with_name("foreign_tables.sql")
 SCRIPTS: Final = PROJECT / "docs" / "sql"
+TABLES: Final = (
+    "user_profiles",
+    "user_engagement_states",
+    "engagement_state_transitions",
+    "engagement_message_queue",
+)
 PASSWORD: Final = "for-this-test"  # noqa: S105
 
 OWNER: Final = "engagement_owner"

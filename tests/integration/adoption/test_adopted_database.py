@@ -14,20 +14,20 @@ from tests.acceptance.invariants import Run, assert_invariants
 from tests.acceptance.rows import Snapshot, take_snapshot
 from tests.acceptance.seeding import seed
 from tests.factories import NOW
-from tests.integration.adoption.foreign_database import ASSISTANT, JOB, OPERATOR, SCRIPTS, ForeignDatabase
+from tests.integration.adoption.foreign_database import (
+    ASSISTANT,
+    JOB,
+    OPERATOR,
+    SCRIPTS,
+    TABLES,
+    ForeignDatabase,
+)
 from tests.project.docs.markdown import DOCS, code_blocks, section
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_django.fixtures import Settings
-
-TABLES: Final = (
-    "user_profiles",
-    "user_engagement_states",
-    "engagement_state_transitions",
-    "engagement_message_queue",
-)
 
 COLUMNS: Final = """
     SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from django.db import connection
 
-from tests.integration.adoption.foreign_database import OWNER, SCRIPTS, ForeignDatabase
+from tests.integration.adoption.foreign_database import OWNER, SCRIPTS, TABLES, ForeignDatabase
 from tests.integration.adoption.obstacles import (
     CONTENTS,
     SHAPES,
@@ -43,10 +43,6 @@ ABOUT_SHAPES: Final = WHOLE_SCRIPT.partition(b";\n\nSELECT")[0]
 """The first of its two queries. The second fails if a table or column is missing."""
 
 
-TABLES: Final = (
-    *("user_profiles", "user_engagement_states"),
-    *("engagement_state_transitions", "engagement_message_queue"),
-)
 COLUMNS: Final = """
     SELECT attrelid::regclass::text, attname FROM pg_attribute
     WHERE attrelid = ANY (%s::regclass[]) AND attnum > 0 AND NOT attisdropped
