@@ -23,10 +23,12 @@ _ROWS: Final = {
     "unknown": "perhaps sent; a receipt or a person resolves it",
     "cancelled": "no longer wanted",
     "waiting": "will be tried later",
+    "not tried": "left to the next sender, or taken by another",
 }
 _PREVIEWED: Final = {
     "sent": ("would be sent", "as far as can be known before"),
     "cancelled": ("would be cancelled", "no longer wanted"),
+    "not tried": ("not looked at", "the dry run ended before them"),
 }
 _ENDINGS: Final = {
     SendStatus.SUCCEEDED: "Done",
@@ -49,11 +51,13 @@ def _table(result: SendResult) -> Table:
     table.add_column("count", justify="right", no_wrap=True)
     table.add_column("meaning")
     table.add_row("due", f"{result.due:,}", "at the start")
-    for name, number in result.numbers().items():
-        label, meaning = _PREVIEWED.get(name, (name, _ROWS[name])) if result.dry_run else (name, _ROWS[name])
+    numbers = result.numbers()
+    if (left := result.due - sum(numbers.values())) > 0:
+        numbers["not tried"] = left
+    previewed = _PREVIEWED if result.dry_run else {}
+    for name, number in numbers.items():
+        label, meaning = previewed.get(name, (name, _ROWS[name]))
         table.add_row(label, f"{number:,}", meaning)
-    if (left := result.due - sum(result.numbers().values())) > 0:
-        table.add_row("not tried", f"{left:,}", "left to the next sender, or taken by another")
     return table
 
 

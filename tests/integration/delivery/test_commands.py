@@ -90,6 +90,8 @@ def test_what_a_sender_leaves_is_counted_as_not_tried() -> None:
     preview = run_command("send_messages", "--dry-run").out
     assert "would be sent" in preview
     assert "accepted by the backend" not in preview
+    told_user()
+    assert "not looked at" in run_command("send_messages", "--dry-run", "--limit", "1").out
     assert "not tried" not in run_command("send_messages").out
 
 
