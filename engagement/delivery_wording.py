@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from engagement.formatting import DateFormat
-    from engagement.models import SendingChannel
+    from engagement.models import EngagementMessage, SendingChannel
+    from engagement.selectors.user_history import MessageRecord
+
+    Message = EngagementMessage | MessageRecord
 
 OUTCOME_REASONS: Final = {
     deliveries.WAITING_HOURS: gettext_lazy("outside the user's hours"),
@@ -53,32 +56,7 @@ _RECEIPTS: Final = (
 )
 
 
-class DeliveryFacts(Protocol):
-    """What the queue knows about the delivery of a message."""
-
-    @property
-    def status(self) -> str: ...
-    @property
-    def scheduled_for(self) -> datetime: ...
-    @property
-    def next_attempt_at(self) -> datetime | None: ...
-    @property
-    def claimed_at(self) -> datetime | None: ...
-    @property
-    def sent_at(self) -> datetime | None: ...
-    @property
-    def delivered_at(self) -> datetime | None: ...
-    @property
-    def read_at(self) -> datetime | None: ...
-    @property
-    def failed_at(self) -> datetime | None: ...
-    @property
-    def error_code(self) -> str | None: ...
-    @property
-    def outcome_reason(self) -> str | None: ...
-
-
-def delivery_text(message: DeliveryFacts, *, now: datetime, date: DateFormat = date_text) -> str:
+def delivery_text(message: Message, *, now: datetime, date: DateFormat = date_text) -> str:
     """Where a message is on its way: `sent on 1 July 1998, 06:00 UTC, read on …`."""
     reason = reason_text(message)
     match message.status:
@@ -98,7 +76,7 @@ def delivery_text(message: DeliveryFacts, *, now: datetime, date: DateFormat = d
             return f"{str(MessageStatus(message.status).label).lower()}{reason}"
 
 
-def _pending_text(message: DeliveryFacts, reason: str, *, now: datetime, date: DateFormat) -> str:
+def _pending_text(message: Message, reason: str, *, now: datetime, date: DateFormat) -> str:
     scheduled_for, held_until = message.scheduled_for, message.next_attempt_at
     if held_until and held_until > now:
         template = _("not sent yet, held back until %(date)s%(reason)s")
@@ -118,7 +96,7 @@ def outcome_text(reason: str) -> str:
     return str(OUTCOME_REASONS.get(reason) or redact(reason))
 
 
-def reason_text(message: DeliveryFacts) -> str:
+def reason_text(message: Message) -> str:
     """The reason and the provider's code in parentheses; empty without either.
 
     A message keeps the code of its last refusal, also if something else decides later.
@@ -133,7 +111,7 @@ def reason_text(message: DeliveryFacts) -> str:
     return f" ({', '.join(parts)})" if parts else ""
 
 
-def _was_refused(message: DeliveryFacts) -> bool:
+def _was_refused(message: Message) -> bool:
     """Whether a refusal made the message what it is."""
     if message.status == MessageStatus.PENDING:
         return message.outcome_reason == outcomes.WAITING_RETRY
@@ -165,7 +143,7 @@ def pause_sentence(channel: SendingChannel, *, date: DateFormat = date_text) -> 
     )
 
 
-def _receipts_text(message: DeliveryFacts, *, date: DateFormat) -> str:
+def _receipts_text(message: Message, *, date: DateFormat) -> str:
     """What is known of a sent message, with commas between."""
     text = ""
     for name, template in _RECEIPTS:

@@ -77,11 +77,6 @@ class RunLedger(RunListener):
         if time.monotonic() >= self._next_write_at:
             self._write(self._row(progress), lock_timeout=SHORT_LOCK_TIMEOUT)
 
-    def check_ended(self, progress: RunProgress) -> None:
-        """Write what a check has done, unless the last write failed."""
-        if not self._has_warned:
-            self._write(self._row(progress), lock_timeout=SHORT_LOCK_TIMEOUT)
-
     def run_ended(self, progress: RunProgress, result: RunResult) -> None:
         row = self._row(progress)
         row.status, row.failure, row.finished_at = result.status, result.failure, Now()

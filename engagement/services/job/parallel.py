@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -24,42 +23,22 @@ if TYPE_CHECKING:
 
 
 class WorkerProgress:
-    """A worker's stand-in for RunProgress: passes each call on to the thread that started the run."""
+    """A worker's stand-in for RunProgress: the thread that started the run counts for all workers."""
 
-    def __init__(self, shared: _SharedProgress, tell: Tell) -> None:
-        self._shared = shared
+    def __init__(self, progress: RunProgress, *, failures: dict[UUID, UserFailure], tell: Tell) -> None:
+        """Put the users who fail into `failures`: another worker may move them later."""
+        self._progress = progress
+        self._failures = failures
         self._tell = tell
 
     def moved(self, check: Check, users: int) -> None:
-        self._tell(partial(self._shared.moved, check, users))
+        self._tell(partial(self._progress.moved, check, users))
 
     def has_moved(self, check: Check) -> bool:
-        return self._shared.has_moved(check)
+        return self._progress.has_moved(check)
 
     def failed(self, failure: UserFailure) -> None:
-        self._tell(partial(self._shared.failed, failure))
-
-    def check_ended(self, check: Check) -> None:
-        self._tell(partial(self._shared.check_ended, check))
-
-
-class _SharedProgress:
-    """Adds up what the workers tell."""
-
-    def __init__(self, progress: RunProgress, *, workers: int) -> None:
-        self.moved, self.has_moved = progress.moved, progress.has_moved
-        self._progress = progress
-        self._still_moving = Counter(dict.fromkeys(progress.checks, workers))
-        self.failures: dict[UUID, UserFailure] = {}
-        """By user: several workers may have met the same one."""
-
-    def failed(self, failure: UserFailure) -> None:
-        self.failures[failure.user_id] = failure
-
-    def check_ended(self, check: Check) -> None:
-        self._still_moving[check.name] -= 1
-        if not self._still_moving[check.name]:
-            self._progress.check_ended(check)
+        self._failures[failure.user_id] = failure
 
 
 def move_with_workers(
@@ -76,24 +55,22 @@ def move_with_workers(
     """
     # All workers claim from the same end, so together they claim the first users.
     shares = [replace(request, limit=limit) for limit in divided(request.limit, workers)]
-    shared = _SharedProgress(progress, workers=len(shares))
-    works = [partial(_work, share, settings, stop, shared) for share in shares]
+    failures: dict[UUID, UserFailure] = {}
     outcomes: list[Outcome] = []
 
+    def work(share: RunRequest, tell: Tell) -> Outcome:
+        reports = WorkerProgress(progress, failures=failures, tell=tell)
+        check_runs = check_runs_of(share, settings, stop=stop, progress=reports)
+        return outcome_of(partial(move_users, check_runs, limit=share.limit), stop=stop)
+
     def move() -> bool:
+        works = [partial(work, share) for share in shares]
         outcomes.extend(run_workers(works, stop=stop, on_poll=progress.still_working))
-        _report_failures(request.job_id, shared.failures, progress)
+        _report_failures(request.job_id, failures, progress)
         return all(outcome.is_complete for outcome in outcomes)
 
     together = outcome_of(move, stop=stop)
     return next((outcome for outcome in outcomes if outcome.failure), together)
-
-
-def _work(
-    request: RunRequest, settings: EngagementSettings, stop: StopRequest, shared: _SharedProgress, tell: Tell
-) -> Outcome:
-    check_runs = check_runs_of(request, settings, stop=stop, progress=WorkerProgress(shared, tell))
-    return outcome_of(partial(move_users, check_runs, limit=request.limit), stop=stop)
 
 
 def _report_failures(job_id: UUID, failures: dict[UUID, UserFailure], progress: RunProgress) -> None:

@@ -31,8 +31,6 @@ class RunListener:
 
     def still_working(self, progress: RunProgress) -> None: ...
 
-    def check_ended(self, progress: RunProgress) -> None: ...
-
     def run_ended(self, progress: RunProgress, result: RunResult) -> None: ...
 
 
@@ -61,10 +59,6 @@ class RunProgress:
         if len(self.failures) < MAX_ERRORS:
             self.failures.append(failure)
         self._users_done(1)
-
-    def check_ended(self, check: Check) -> None:  # noqa: ARG002  the same call as in a worker's progress
-        for listener in self.listeners:
-            listener.check_ended(self)
 
     def still_working(self) -> None:
         for listener in self.listeners:

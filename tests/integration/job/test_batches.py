@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.django_db
 
 DAY = timedelta(days=1)
-LEDGER = 5 * 4
-"""Statements of the ledger: at the start, after each check and at the end, in a transaction each."""
+LEDGER = 2 * 4
+"""Statements of the ledger: at the start and at the end, in a transaction each."""
 EXPIRED_CLAIMS = 2
 """The clock of the database, and the claims of senders that have expired by it."""
 STILL_DUE = 3 + 3

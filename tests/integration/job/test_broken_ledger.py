@@ -86,7 +86,7 @@ def test_locked_ledger_costs_the_run_a_few_seconds(
         other.execute("LOCK TABLE engagement_job_runs IN ACCESS EXCLUSIVE MODE")
         started_at = monotonic()
         result = run_job(batch_size=2)
-        # At the start and at the end; neither after each batch nor after each check.
+        # At the start and at the end, not after each batch.
         assert monotonic() - started_at < 6
         other.rollback()
     assert (result.status, result.succeeded) == ("succeeded", 40)
