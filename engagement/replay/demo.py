@@ -40,7 +40,8 @@ from engagement.services.inbound_messages import receive_and_reply
 from engagement.services.job.daily_job import RunRequest, run_daily_job
 from engagement.services.message_queue import cancel_messages
 from engagement.services.support import Retry, bring_back, retry_message, set_preference_manually
-from engagement.services.undo.undo_run import UndoRequest, undo_run
+from engagement.services.undo.undo_batch import UndoRequest
+from engagement.services.undo.undo_run import undo_run
 from engagement.states import DAY, HOUR, State
 
 if TYPE_CHECKING:

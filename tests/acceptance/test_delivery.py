@@ -23,7 +23,8 @@ from engagement.services.inbound_messages import receive_message
 from engagement.services.job.daily_job import RunRequest, run_daily_job
 from engagement.services.preferences import opt_out
 from engagement.services.support import retry_message
-from engagement.services.undo.undo_run import UndoRequest, undo_run
+from engagement.services.undo.undo_batch import UndoRequest
+from engagement.services.undo.undo_run import undo_run
 from tests.acceptance.deliveries import (
     DAY,
     DYING,

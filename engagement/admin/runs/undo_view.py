@@ -24,8 +24,9 @@ from engagement.models import RunStatus
 from engagement.selectors.audit_log import transitions_of_run
 from engagement.selectors.job_runs import status_of_run
 from engagement.services.resilience.stop import StopAfter
+from engagement.services.undo.undo_batch import UndoRequest
 from engagement.services.undo.undo_result import NotUndoneReason
-from engagement.services.undo.undo_run import UndoRequest, undo_run
+from engagement.services.undo.undo_run import undo_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,8 +15,9 @@ from engagement.management.options import identifier
 from engagement.management.output.terminal import failure_lines, outcome_line
 from engagement.services.job.result import exit_code
 from engagement.services.resilience.stop import StopRequest, stop_on_signals
+from engagement.services.undo.undo_batch import UndoRequest
 from engagement.services.undo.undo_result import NotUndoneReason
-from engagement.services.undo.undo_run import UndoRequest, UnknownRun, undo_run
+from engagement.services.undo.undo_run import UnknownRun, undo_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,7 @@ from engagement.services.message_queue import WAIT_OVER, cancel_and_free_keys, r
 from engagement.services.resilience.transactions import Batch, commit_batch
 from engagement.services.state_machine import undo_transitions
 from engagement.services.undo.undo_result import NotUndoneReason
-from engagement.states import State, still_as_left
+from engagement.states import State, require_aware, still_as_left
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -35,14 +35,19 @@ _REASONS: Final = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UndoContext:
-    """What all batches of an undo have in common."""
+class UndoRequest:
+    """What is asked of an undo."""
 
     job_id: UUID
+    """The run to undo."""
     now: datetime
-    lock_timeout: timedelta
-    dry_run: bool
+    dry_run: bool = False
     performed_by: str | None = None
+    """The staff account that undoes the run; the audit rows name it."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a naive `now`."""
+        require_aware(self.now)
 
 
 @dataclass(slots=True)
@@ -55,7 +60,9 @@ class UndoneBatch(Batch[str]):
     not_undone: Counter[NotUndoneReason] = field(default_factory=Counter)
 
 
-def undo_batch(transition_ids: Sequence[str], *, context: UndoContext) -> UndoneBatch:
+def undo_batch(
+    transition_ids: Sequence[str], *, request: UndoRequest, lock_timeout: timedelta
+) -> UndoneBatch:
     """Undo those of the transitions whose users are still exactly as they left them.
 
     Transaction: opens one, which must be the outermost, and commits it. The number of statements does
@@ -63,12 +70,12 @@ def undo_batch(transition_ids: Sequence[str], *, context: UndoContext) -> Undone
     Repeatable: an undone transition stays undone, and counts as not undone again.
     Raises BatchError from whatever went wrong.
     """
-    write = partial(_undo, context=context)
-    return commit_batch(write, UndoneBatch(items=transition_ids), lock_timeout=context.lock_timeout)
+    write = partial(_undo, request=request)
+    return commit_batch(write, UndoneBatch(items=transition_ids), lock_timeout=lock_timeout)
 
 
-def _undo(batch: UndoneBatch, *, context: UndoContext) -> None:
-    claim = _claim(batch.items, lock=not context.dry_run)
+def _undo(batch: UndoneBatch, *, request: UndoRequest) -> None:
+    claim = _claim(batch.items, lock=not request.dry_run)
     reasons = [claim.reason_not_to_undo(transition) for transition in claim.transitions]
     undoing = [move for move, reason in zip(claim.transitions, reasons, strict=True) if reason is None]
     messages = [message for move in undoing if (message := claim.goodbyes.get(move.user_id))]
@@ -79,9 +86,9 @@ def _undo(batch: UndoneBatch, *, context: UndoContext) -> None:
     # Their ids were read earlier.
     erased = len(batch.items) - len(claim.transitions) - len(claim.unclaimed)
     batch.not_undone.update([NotUndoneReason.DELETED] * erased)
-    if undoing and not context.dry_run:
+    if undoing and not request.dry_run:
         written = undo_transitions(
-            undoing=undoing, job_id=context.job_id, now=context.now, performed_by=context.performed_by
+            undoing=undoing, job_id=request.job_id, now=request.now, performed_by=request.performed_by
         )
         cancel_and_free_keys(message_ids={message.id for message in messages})
         if revived := [UUID(move.cancelled_message_id) for move in undoing if move.cancelled_message_id]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Final
@@ -21,16 +20,15 @@ from engagement.services.resilience.stop import StopRequest
 from engagement.services.resilience.transactions import in_transaction
 from engagement.services.resilience.workers import choose_workers, run_workers, tell_at_once
 from engagement.services.state_machine import was_committed
-from engagement.services.undo.undo_batch import UndoContext, UndoneBatch, undo_batch
+from engagement.services.undo.undo_batch import undo_batch
 from engagement.services.undo.undo_result import NotUndoneReason, UndoCounts, UndoResult
-from engagement.states import require_aware
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from engagement.conf import EngagementSettings
     from engagement.services.resilience.workers import Tell
+    from engagement.services.undo.undo_batch import UndoneBatch, UndoRequest
 
 _IDS_AT_ONCE: Final = 50_000
 """The ids of so many transitions are kept in memory."""
@@ -47,22 +45,6 @@ class UnknownRun(Exception):
             " no such run. The job_id is in the report and the log of a run."
         )
         self.job_id = job_id
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UndoRequest:
-    """What is asked of an undo."""
-
-    job_id: UUID
-    """The run to undo."""
-    now: datetime
-    dry_run: bool = False
-    performed_by: str | None = None
-    """The staff account that undoes the run; the audit rows name it."""
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for a naive `now`."""
-        require_aware(self.now)
 
 
 def undo_run(*, request: UndoRequest, stop: StopRequest | None = None) -> UndoResult:
@@ -111,16 +93,9 @@ class _Undo:
     """One execution of an undo."""
 
     def __init__(self, request: UndoRequest, settings: EngagementSettings, *, stop: StopRequest) -> None:
-        self._job_id = request.job_id
+        self._request = request
         self._settings = settings
         self._retries = RetryPolicy.of(settings, stop=stop)
-        self._context = UndoContext(
-            job_id=request.job_id,
-            now=request.now,
-            lock_timeout=settings.lock_timeout,
-            dry_run=request.dry_run,
-            performed_by=request.performed_by,
-        )
         self.counts = UndoCounts()
         self._after: str | None = None
         self._ids: Sequence[str] = ()
@@ -162,7 +137,7 @@ class _Undo:
         return page
 
     def _read_ids(self) -> None:
-        ids_after = partial(run_transitions.transition_ids_after, self._job_id, after=self._after)
+        ids_after = partial(run_transitions.transition_ids_after, self._request.job_id, after=self._after)
         self._ids = self._retries.read(partial(ids_after, size=_IDS_AT_ONCE))
         if self._ids:
             self._after = self._ids[-1]
@@ -185,7 +160,7 @@ class _Undo:
         self._undo(ids, self._retries.without_retries() if is_conflict else self._retries, tell)
 
     def _undo(self, ids: Sequence[str], retries: RetryPolicy, tell: Tell) -> None:
-        attempt = partial(undo_batch, ids, context=self._context)
+        attempt = partial(undo_batch, ids, request=self._request, lock_timeout=self._settings.lock_timeout)
         tell(partial(self._count, retries.commit(attempt, was_committed=self._was_committed)))
 
     def _count(self, batch: UndoneBatch) -> None:
@@ -196,7 +171,7 @@ class _Undo:
     def _was_committed(self, batch: UndoneBatch) -> bool:
         user_ids = list(map(UUID, batch.undone))
         ask = partial(was_committed, transition_id=batch.written_id, user_ids=user_ids)
-        return in_transaction(ask, lock_timeout=self._context.lock_timeout)
+        return in_transaction(ask, lock_timeout=self._settings.lock_timeout)
 
     def _record_failure(self, tell: Tell, transition_id: str, error: BaseException) -> None:
         find = partial(audit_log.transition_with_id, UUID(transition_id))

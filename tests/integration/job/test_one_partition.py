@@ -20,7 +20,8 @@ from django.db import connection, transaction
 from engagement.models import EngagementMessage, EngagementStateTransition, MessageType, UserEngagementState
 from engagement.selectors.goodbyes import goodbye_key
 from engagement.services.inbound_messages import receive_message
-from engagement.services.undo.undo_run import UndoRequest, undo_run
+from engagement.services.undo.undo_batch import UndoRequest
+from engagement.services.undo.undo_run import undo_run
 from tests.database import execute
 from tests.factories import NOW, make_user, queue_for
 from tests.integration.delivery.sending import ScriptedBackend, send

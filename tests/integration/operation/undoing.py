@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from engagement.models import EngagementStateTransition, UserEngagementState
-from engagement.services.undo.undo_run import UndoRequest, undo_run
+from engagement.services.undo.undo_batch import UndoRequest
+from engagement.services.undo.undo_run import undo_run
 from tests.database import all_rows
 from tests.factories import NOW
 
