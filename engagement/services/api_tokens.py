@@ -9,7 +9,6 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 import structlog
-from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from engagement.models import ApiScope, ApiToken
@@ -80,12 +79,9 @@ def all_tokens() -> list[ApiToken]:
 
 def valid_token(secret: str, *, now: datetime) -> ApiToken | None:
     """The token's row, if it is valid. Notes, once an hour, that it is in use."""
-    if not secret.isascii():
-        return None
     token = ApiToken.objects.filter(token_digest=_digest(secret), revoked_at__isnull=True).first()
     if token and (token.last_used_at is None or now - token.last_used_at >= USE_NOTED_AFTER):
-        unnoted = Q(last_used_at__isnull=True) | Q(last_used_at__lt=now)
-        ApiToken.objects.filter(unnoted, pk=token.pk).update(last_used_at=now)
+        ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
     return token
 
 

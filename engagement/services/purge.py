@@ -18,7 +18,7 @@ from engagement.services.resilience.transactions import in_transaction
 from engagement.states import require_aware
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from datetime import datetime
     from uuid import UUID
 
@@ -97,7 +97,6 @@ def purge_history(
     dry_run: bool = False,
     batch_size: int = BATCH_SIZE,
     stop: StopRequest | None = None,
-    report: Callable[[int], None] = lambda _rows: None,
 ) -> Purged:
     """Delete history from before then, and the ids of messages that no repeat can have any more.
 
@@ -120,10 +119,10 @@ def purge_history(
         purged.rows[table.title] = 0
         after: UUID | None = None
         while not stop.is_set():
-            page = _Page(table, values | {"after": after, "size": batch_size}, dry_run=dry_run)
-            rows, after = retries.retry(partial(in_transaction, page, lock_timeout=settings.lock_timeout))
+            page = values | {"after": after, "size": batch_size}
+            purge = partial(_purge_page, table, page, dry_run=dry_run)
+            rows, after = retries.retry(partial(in_transaction, purge, lock_timeout=settings.lock_timeout))
             purged.rows[table.title] += rows
-            report(rows)
             if after is None:
                 break
         else:
@@ -133,41 +132,33 @@ def purge_history(
     return purged
 
 
-class _Page:
-    """Walks the next ids of a table and deletes those of them that may go."""
+def _purge_page(table: _Table, page: Mapping[str, Any], *, dry_run: bool) -> tuple[int, UUID | None]:
+    """Walk the next ids of a table, and delete those of them that may go.
 
-    def __init__(self, table: _Table, values: Mapping[str, Any], *, dry_run: bool) -> None:
-        self._table = table
-        self._values = values
-        self._dry_run = dry_run
-
-    def __call__(self) -> tuple[int, UUID | None]:
-        """How many rows, and the last id that was walked; None at the end of the table."""
-        table = self._table
-        walked = f"""
-            SELECT {table.key} AS id FROM {table.name}
-            WHERE %(after)s::uuid IS NULL OR {table.key} > %(after)s::uuid
-            ORDER BY {table.key} LIMIT %(size)s
-        """
-        chosen = f"""
-            SELECT {table.key} AS id FROM {table.name} AS purged
-            WHERE {table.key} IN (SELECT id FROM walked) AND {table.condition}
-            ORDER BY {table.key}
-        """
-        action = "SELECT id FROM chosen"
-        if not self._dry_run:
-            chosen += " FOR UPDATE SKIP LOCKED"
-            verb = (
-                f"UPDATE {table.name} SET {table.emptied}" if table.emptied else f"DELETE FROM {table.name}"
-            )
-            action = f"{verb} WHERE {table.key} IN (SELECT id FROM chosen) RETURNING {table.key}"
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"WITH walked AS MATERIALIZED ({walked}), chosen AS MATERIALIZED ({chosen}),"
-                f" gone AS ({action})"
-                " SELECT (SELECT count(*) FROM gone), (SELECT max(id::text) FROM walked),"
-                " (SELECT count(*) FROM walked)",
-                self._values,
-            )
-            ((rows, last, number),) = cursor.fetchall()
-        return rows, last if number == self._values["size"] else None
+    Returns how many rows went, and the last id that was walked; None at the end of the table.
+    """
+    walked = f"""
+        SELECT {table.key} AS id FROM {table.name}
+        WHERE %(after)s::uuid IS NULL OR {table.key} > %(after)s::uuid
+        ORDER BY {table.key} LIMIT %(size)s
+    """
+    chosen = f"""
+        SELECT {table.key} AS id FROM {table.name} AS purged
+        WHERE {table.key} IN (SELECT id FROM walked) AND {table.condition}
+        ORDER BY {table.key}
+    """
+    action = "SELECT id FROM chosen"
+    if not dry_run:
+        chosen += " FOR UPDATE SKIP LOCKED"
+        verb = f"UPDATE {table.name} SET {table.emptied}" if table.emptied else f"DELETE FROM {table.name}"
+        action = f"{verb} WHERE {table.key} IN (SELECT id FROM chosen) RETURNING {table.key}"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"WITH walked AS MATERIALIZED ({walked}), chosen AS MATERIALIZED ({chosen}),"
+            f" gone AS ({action})"
+            " SELECT (SELECT count(*) FROM gone), (SELECT max(id::text) FROM walked),"
+            " (SELECT count(*) FROM walked)",
+            page,
+        )
+        ((rows, last, number),) = cursor.fetchall()
+    return rows, last if number == page["size"] else None

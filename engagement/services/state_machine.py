@@ -178,8 +178,8 @@ def transition_states(  # noqa: PLR0913  each says something else about the tran
     return transitions
 
 
-def extend_wait(*, user_id: UUID, until: datetime) -> bool:
-    """Let a user's wait for an answer last at least until then; returns whether it does so now.
+def extend_wait(*, user_id: UUID, until: datetime) -> None:
+    """Let a user's wait for an answer last at least until then.
 
     The wait begins when the user is told: the sender calls this when it claims a goodbye, and when the
     goodbye is delivered. It writes no audit row.
@@ -188,8 +188,6 @@ def extend_wait(*, user_id: UUID, until: datetime) -> bool:
     _require_transaction("extend_wait()")
     with connection.cursor() as cursor:
         cursor.execute(_EXTEND_WAIT, {"user_id": user_id, "until": until})
-        changed: int = cursor.rowcount
-    return changed > 0
 
 
 def undo_transitions(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 from uuid import UUID
 
@@ -18,8 +19,9 @@ from uuid_utils.compat import uuid7
 from engagement import message_catalogue
 from engagement.message_backends.base import OutgoingMessage
 from engagement.models import MessageStatus, MessageType
-from engagement.models.choices import LATEST
+from engagement.models.choices import EARLIEST, LATEST
 from engagement.selectors import deliveries, goodbyes
+from engagement.selectors.audit_log import TIME_ORDERED
 from engagement.services.delivery.recheck import Cancel, Facts, Hold, Limits, recheck
 from engagement.services.preferences import REENGAGEMENT, remember_opt_out
 from engagement.services.resilience.transactions import in_transaction
@@ -66,7 +68,7 @@ class Attempt:
     def at(cls, instant: datetime) -> Attempt:
         """A new attempt, with the time in whole milliseconds, as a version 7 UUID holds it."""
         instant = instant.replace(microsecond=instant.microsecond // 1000 * 1000)
-        nanoseconds = (instant - _EPOCH) // timedelta(milliseconds=1) * 1_000_000
+        nanoseconds = (instant - EARLIEST) // timedelta(milliseconds=1) * 1_000_000
         return cls(UUID(bytes=uuid7(nanoseconds=nanoseconds).bytes), instant)
 
 
@@ -116,11 +118,10 @@ def claim_message(
     Transaction: opens one, which must be the outermost. Repeatable with the same attempt: a claim that was
     committed is found again.
     """
-
-    def work() -> Verdict:
-        return _decide(candidate, terms=terms, attempt=attempt, pauses=pauses, now=now, has_slot=has_slot)
-
-    return in_transaction(work, lock_timeout=terms.lock_timeout)
+    decide = partial(
+        _decide, candidate, terms=terms, attempt=attempt, pauses=pauses, now=now, has_slot=has_slot
+    )
+    return in_transaction(decide, lock_timeout=terms.lock_timeout)
 
 
 def preview(
@@ -157,7 +158,12 @@ def _decide(
         return Busy()
     verdict = recheck(facts, limits=_limits(facts, terms=terms, pauses=pauses), now=now)
     if verdict is None:
-        return _claim(facts, terms=terms, attempt=attempt) if has_slot else Eligible()
+        if not has_slot:
+            return Eligible()
+        claim = _claim(facts, terms=terms, attempt=attempt)
+        if isinstance(claim, Failed):
+            _record(message, claim)
+        return claim
     _record(message, verdict)
     if facts.is_suppressed:
         # So that the next run skips the user. Other pending messages meet the same recheck.
@@ -225,12 +231,12 @@ def _claim(facts: Facts, *, terms: ClaimTerms, attempt: Attempt) -> Claim | Fail
     if profile is None:
         raise AssertionError("the recheck refuses a message without a profile")
     if not isinstance(message.message_params, dict):
-        return _fail(message, CANNOT_BE_RENDERED)
+        return Failed(CANNOT_BE_RENDERED)
     try:
         outgoing = outgoing_message(message, profile, attempt_id=attempt.id)
     except _RENDERING_ERRORS as error:
         log.warning("engagement_message_not_rendered", message_id=str(message.id), error=str(error))
-        return _fail(message, CANNOT_BE_RENDERED)
+        return Failed(CANNOT_BE_RENDERED)
     expires_at = _expiry(attempt, terms)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -272,27 +278,21 @@ def outgoing_message(
     )
 
 
-def _record(message: EngagementMessage, verdict: Cancel | Hold) -> None:
-    message.outcome_reason = verdict.reason
-    if isinstance(verdict, Cancel):
-        message.status = MessageStatus.CANCELLED
-        message.next_attempt_at = None
-        log.info("engagement_message_cancelled", message_id=str(message.id), reason=verdict.reason)
-    else:
-        message.next_attempt_at = verdict.until
+def _record(message: EngagementMessage, verdict: Cancel | Hold | Failed) -> None:
+    message.outcome_reason, message.next_attempt_at = verdict.reason, None
+    match verdict:
+        case Hold(until=until):
+            message.next_attempt_at = until
+        case Cancel():
+            message.status = MessageStatus.CANCELLED
+            log.info("engagement_message_cancelled", message_id=str(message.id), reason=verdict.reason)
+        case Failed():
+            message.status = MessageStatus.FAILED
     message.save(update_fields=["status", "outcome_reason", "next_attempt_at"])
 
 
-def _fail(message: EngagementMessage, reason: str) -> Failed:
-    message.status, message.outcome_reason, message.next_attempt_at = MessageStatus.FAILED, reason, None
-    message.save(update_fields=["status", "outcome_reason", "next_attempt_at"])
-    return Failed(reason)
-
-
-_TIME_ORDERED: Final = 7
 _CLOCK_SKEW: Final = timedelta(minutes=1)
 _LATEST: Final = int(LATEST.timestamp() * 1000)
-_EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00Z")
 _RENDERING_ERRORS: Final = (
     message_catalogue.UnknownMessageKey,
     message_catalogue.WrongMessageParameters,
@@ -315,10 +315,10 @@ _MARK_SENDING: Final = """
 
 def attempt_time(attempt_id: UUID | None) -> datetime | None:
     """When the attempt with this id was claimed; None for an id that carries no time."""
-    if attempt_id is None or attempt_id.version != _TIME_ORDERED:
+    if attempt_id is None or attempt_id.version != TIME_ORDERED:
         return None
     milliseconds = attempt_id.int >> 80
-    return _EPOCH + timedelta(milliseconds=milliseconds) if milliseconds < _LATEST else None
+    return EARLIEST + timedelta(milliseconds=milliseconds) if milliseconds < _LATEST else None
 
 
 def is_plausible(attempt_id: UUID, message: EngagementMessage, *, now: datetime) -> bool:

@@ -60,8 +60,6 @@ if TYPE_CHECKING:
 
 LONGEST_AHEAD: Final = timedelta(seconds=10)
 """A slot that begins later is left to the next request."""
-MOST_TRIED: Final = 500
-"""Candidates of one request: many may be held back or locked."""
 MOST_SECONDS: Final = 5.0
 """A request claims nothing after this time: its client must not have given up and asked again before."""
 SHORTEST: Final = timedelta(seconds=30)
@@ -146,9 +144,8 @@ class _Leasing:
             self._delivery.types, clock=deliveries.database_now, read=self._retries.read
         )
         began_at = time.monotonic()
-        for number, candidate in enumerate(candidates):
-            is_late = time.monotonic() - began_at > MOST_SECONDS
-            if len(self.slots) == limit or number == MOST_TRIED or is_late:
+        for candidate in candidates:
+            if len(self.slots) == limit or time.monotonic() - began_at > MOST_SECONDS:
                 return None
             try:
                 end = self._claim_one(candidate)

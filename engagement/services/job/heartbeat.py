@@ -30,7 +30,7 @@ log = structlog.get_logger("engagement")
 
 
 class Heartbeat(RunListener):
-    """The pings of one run; without a URL, none.
+    """The pings of one run.
 
     Transaction: none, and must not be called inside one, because it waits for the network.
     Raises nothing: a failed ping is logged, without the URL, and changes nothing else.
@@ -54,8 +54,6 @@ class Heartbeat(RunListener):
             self._ping("/fail", body=f"Exit code {result.exit_code}. {failure_sentence(result)}")
 
     def _ping(self, kind: str, *, body: str | None = None) -> None:
-        if not self._url:
-            return
         error = _send(ping_url(self._url, kind, job_id=self._job_id), body)
         if error:
             log.warning("engagement_heartbeat_failed", ping=kind.removeprefix("/") or "success", error=error)

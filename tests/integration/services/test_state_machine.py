@@ -274,7 +274,6 @@ def test_wait_for_an_answer_is_extended_and_never_shortened() -> None:
     ends_at = user.goodbye_expires_at
     assert ends_at
     later = ends_at + timedelta(hours=1)
-    assert extend_wait(user_id=user.user_id, until=later)
-    assert not extend_wait(user_id=user.user_id, until=later)
-    assert not extend_wait(user_id=user.user_id, until=ends_at)
+    for until in (later, later, ends_at):
+        extend_wait(user_id=user.user_id, until=until)
     assert UserEngagementState.objects.get(pk=user.pk).goodbye_expires_at == later
