@@ -7,9 +7,8 @@ import sys
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-import psycopg
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import Error, InterfaceError, OperationalError
+from django.db import Error
 from django.utils import translation
 
 from engagement.conf import (
@@ -20,28 +19,13 @@ from engagement.conf import (
     statement_timeout,
 )
 from engagement.services.resilience.deadline import statement_deadline
-from engagement.services.resilience.errors import first_line, sqlstate_of
+from engagement.services.resilience.errors import sentence_about
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 FAILED: Final = 1
 WRONG_ARGUMENTS: Final = 2
-
-_NOT_MIGRATED: Final = "The database lacks a table or a column of the app ({reason}); run manage.py migrate."
-_NOT_ALLOWED: Final = (
-    "The database user lacks a privilege ({reason}); let DATABASE_URL name a user that has it."
-)
-_READ_ONLY: Final = (
-    "The database server is read-only ({reason}); let DATABASE_URL name a server that accepts writes."
-)
-_FORESEEN: Final[Mapping[str | None, str]] = {
-    psycopg.errors.UndefinedTable.sqlstate: _NOT_MIGRATED,
-    psycopg.errors.UndefinedColumn.sqlstate: _NOT_MIGRATED,
-    psycopg.errors.InsufficientPrivilege.sqlstate: _NOT_ALLOWED,
-    psycopg.errors.ReadOnlySqlTransaction.sqlstate: _READ_ONLY,
-}
 
 
 class SentenceParser(CommandParser):
@@ -81,7 +65,7 @@ class SentenceCommand(BaseCommand):
                 return super().execute(*args, **options)
         except Error as error:
             # Without the original error, whose text may include values of rows.
-            raise CommandError(database_sentence(error)) from None
+            raise CommandError(sentence_about(error)) from None
 
     def write_result(self, text: str) -> bool:
         """Write to stdout; returns whether it was written. A failure is reported on stderr, not raised."""
@@ -120,17 +104,14 @@ class SentenceCommand(BaseCommand):
             self.stderr.write(f"{name}: {sentence}")
 
 
+def refuse(problem: str) -> NoReturn:
+    """End the command because of arguments that each are right but do not go together."""
+    raise CommandError(f"{problem}. Try --help.", returncode=WRONG_ARGUMENTS)
+
+
 def printable(path: Path) -> str:
     """The path with escapes for bytes that are not UTF-8, which stdout refuses."""
     return str(path).encode(errors="backslashreplace").decode()
-
-
-def database_sentence(error: Error) -> str:
-    """A sentence about `error`. Uses only its first line: the others may include values of rows."""
-    reason = first_line(error).rstrip(".")
-    if isinstance(error, OperationalError | InterfaceError):
-        return f"Database trouble: {reason}."
-    return _FORESEEN.get(sqlstate_of(error), "The database refused this: {reason}.").format(reason=reason)
 
 
 def _writable(text: str, *, encoding: str | None) -> str:

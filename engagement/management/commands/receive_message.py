@@ -14,13 +14,13 @@ from django.utils import timezone
 
 from engagement.conf import engagement_settings
 from engagement.formatting import count_text
-from engagement.management.base import WRONG_ARGUMENTS, SentenceCommand, database_sentence
+from engagement.management.base import SentenceCommand, refuse
 from engagement.management.options import identifier, timestamp
 from engagement.privacy import redact
 from engagement.replies import Preference
 from engagement.schedule import utc_timestamp
 from engagement.services.inbound_messages import Novelty, receive_message
-from engagement.services.resilience.errors import ErrorKind, error_kind
+from engagement.services.resilience.errors import ErrorKind, error_kind, sentence_about
 from engagement.services.resilience.retries import RetryPolicy
 from engagement.services.resilience.stop import StopRequest
 from engagement.services.state_machine import EngagementStateNotFound
@@ -133,21 +133,18 @@ def _report_on(line: bytes, *, number: int, retries: RetryPolicy) -> dict[str, o
         if error_kind(error) in {ErrorKind.OUTAGE, ErrorKind.CONFIGURATION}:
             problem = (
                 f"Line {number} may not have been processed, and those after it were not; send them again"
-                f" with the same at. {database_sentence(error)}"
+                f" with the same at. {sentence_about(error)}"
             )
             raise CommandError(problem) from None
-        return {"line": number, "error": database_sentence(error)}
+        return {"line": number, "error": sentence_about(error)}
 
 
 def _refuse_contradictions(options: Mapping[str, Any]) -> None:
-    problem = ""
     if options["json_lines"]:
         if options["user_id"] or options["text"] is not None or options["at"]:
-            problem = "argument --json-lines: user, text and time come from stdin, not from arguments"
+            refuse("argument --json-lines: user, text and time come from stdin, not from arguments")
     elif options["user_id"] is None or options["text"] is None:
-        problem = "the following arguments are required: USER_ID, TEXT"
-    if problem:
-        raise CommandError(f"Error: {problem}. Try --help.", returncode=WRONG_ARGUMENTS)
+        refuse("the following arguments are required: USER_ID, TEXT")
 
 
 def _stdin_text() -> str:

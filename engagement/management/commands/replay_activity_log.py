@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 
 from engagement.conf import WHOLE_NUMBERS
-from engagement.management.base import FAILED, WRONG_ARGUMENTS, SentenceCommand, printable
+from engagement.management.base import FAILED, SentenceCommand, printable, refuse
 from engagement.management.options import calendar_date, svg_file, whole_number
 from engagement.management.output.replay_plot import svg_of
 from engagement.management.output.replay_report import report
@@ -91,13 +91,10 @@ class Command(SentenceCommand):
 
 def _refuse_contradictions(options: dict[str, Any]) -> None:
     first, last, days = options["first_date"], options["last_date"], options["inactivity_days"]
-    problem = ""
     if first and last and first > last:
-        problem = f"argument --to: must not be before --from, {first}"
-    elif twice := [number for number in days if days.count(number) > 1]:
-        problem = f"argument --inactivity-days: each value must be given once, but {twice[0]} is repeated"
-    if problem:
-        raise CommandError(f"{problem}. Try --help.", returncode=WRONG_ARGUMENTS)
+        refuse(f"argument --to: must not be before --from, {first}")
+    if twice := [number for number in days if days.count(number) > 1]:
+        refuse(f"argument --inactivity-days: each value must be given once, but {twice[0]} is repeated")
 
 
 def _require_matplotlib() -> None:

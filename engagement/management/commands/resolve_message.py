@@ -5,10 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from django.core.management.base import CommandError
-
 from engagement.formatting import count_text
-from engagement.management.base import WRONG_ARGUMENTS, SentenceCommand
+from engagement.management.base import SentenceCommand, refuse
 from engagement.management.options import identifier, timestamp
 from engagement.services.delivery.outcomes import resolve_unknown, unknown_messages
 
@@ -54,10 +52,7 @@ class Command(SentenceCommand):
 
 
 def _refuse_contradictions(options: dict[str, Any]) -> None:
-    problem = ""
     if bool(options["ids"]) == bool(options["backend"]):
-        problem = "give either message IDs or --backend with --claimed-before"
-    elif bool(options["backend"]) != bool(options["claimed_before"]):
-        problem = "--backend and --claimed-before belong together"
-    if problem:
-        raise CommandError(f"{problem}. Try --help.", returncode=WRONG_ARGUMENTS)
+        refuse("give either message IDs or --backend with --claimed-before")
+    if bool(options["backend"]) != bool(options["claimed_before"]):
+        refuse("--backend and --claimed-before belong together")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 from django.utils import timezone
 
+from engagement.conf import MAX_WORKERS
 from engagement.formatting import duration_text
-from engagement.management.base import WRONG_ARGUMENTS, SentenceCommand
+from engagement.management.base import WRONG_ARGUMENTS, SentenceCommand, refuse
 from engagement.management.options import add_now, whole_number
 from engagement.management.output.send_report import send_report
 from engagement.management.output.terminal import progress_bar
@@ -24,9 +25,6 @@ from engagement.states import DAY
 if TYPE_CHECKING:
     from argparse import ArgumentParser
     from datetime import datetime
-
-MAX_WORKERS: Final = 64
-"""Each worker has its own database connection."""
 
 
 class Command(SentenceCommand):
@@ -52,10 +50,7 @@ class Command(SentenceCommand):
 
     def handle(self, **options: Any) -> None:
         if options["watch"] and (options["now"] or options["dry_run"]):
-            other = "--now" if options["now"] else "--dry-run"
-            raise CommandError(
-                f"argument --watch: cannot be combined with {other}. Try --help.", returncode=WRONG_ARGUMENTS
-            )
+            refuse(f"argument --watch: cannot be combined with {'--now' if options['now'] else '--dry-run'}")
         if options["now"]:
             self._look_at_the_clock(options["now"], dry_run=options["dry_run"])
         request = SendRequest(

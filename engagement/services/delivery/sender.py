@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from django.db import Error as DatabaseError
@@ -24,7 +24,7 @@ from engagement.services.delivery.recheck import Cancel, Hold
 from engagement.services.delivery.result import MessageEnding, SendCounts, SendResult, SendStatus
 from engagement.services.delivery.settings import delivery_settings
 from engagement.services.delivery.worker import Worker
-from engagement.services.job.result import Outcome, outcome_of
+from engagement.services.job.result import Outcome, log_completed, outcome_of
 from engagement.services.resilience.deadline import statement_deadline
 from engagement.services.resilience.retries import RetryPolicy
 from engagement.services.resilience.stop import StopRequest, StopTogether
@@ -110,7 +110,16 @@ class _Sender:
             with suppress(DatabaseError):
                 self._paused = self._paused or self._retries.read(self._current_pause)
         result = self._result(outcome)
-        _log_completed(result)
+        log_completed(
+            "engagement_sending_completed",
+            status=result.status.value,
+            failure=result.failure,
+            backend=result.backend,
+            dry_run=result.dry_run,
+            due=result.due,
+            **result.numbers(),
+            duration_ms=result.duration_ms,
+        )
         return result
 
     def _begin(self) -> bool:
@@ -286,17 +295,3 @@ class _Places:
             return False
         self._people.add(candidate.user_id)
         return True
-
-
-def _log_completed(result: SendResult) -> None:
-    write: dict[SendStatus, Any] = {SendStatus.FAILED: log.error, SendStatus.PARTIAL: log.warning}
-    write.get(result.status, log.info)(
-        "engagement_sending_completed",
-        status=result.status.value,
-        backend=result.backend,
-        dry_run=result.dry_run,
-        due=result.due,
-        **result.numbers(),
-        duration_ms=result.duration_ms,
-        **({"error": result.failure} if result.failure else {}),
-    )

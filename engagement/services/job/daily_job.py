@@ -60,7 +60,7 @@ def run_daily_job(
         result = run.result(outcome, started=started)
         log_completed(
             "engagement_job_completed",
-            status=result.status,
+            status=result.status.value,
             failure=result.failure,
             **result.counts(),
             still_due=result.still_due,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from django.core.exceptions import ImproperlyConfigured
-from psycopg.errors import ReadOnlySqlTransaction
 
 from engagement.models import RunStatus
 from engagement.selectors.due_users import Skipped
@@ -17,7 +16,7 @@ from engagement.services.resilience.errors import (
     describe,
     error_kind,
     loggable,
-    sqlstate_of,
+    sentence_about,
 )
 
 if TYPE_CHECKING:
@@ -37,17 +36,7 @@ EXIT_CODE_SAFETY_LIMIT: Final = 4
 SIGNAL_BASE: Final = 128
 """Added to a signal's number, as shells do: 130 for SIGINT, 143 for SIGTERM."""
 
-_READ_ONLY: Final = (
-    "The database server is read-only{cause}."
-    " It may be a standby: let DATABASE_URL name a server that accepts writes."
-)
-_FAILURES: Final = {
-    ErrorKind.CONFLICT: "Other programs kept the database busy for too long{cause}. Run the command again.",
-    ErrorKind.OUTAGE: "The database is not available{cause}. Run the command again when it is.",
-    ErrorKind.CONFIGURATION: "The database cannot be used like this{cause}."
-    " Check DATABASE_URL and the privileges of its user, and run `manage.py migrate`.",
-    ErrorKind.DATA: "The run met an unexpected error{cause}. The log has its traceback.",
-}
+_UNEXPECTED: Final = "The run met an unexpected error{cause}. The log has its traceback."
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,19 +209,23 @@ def _outcome_after(error: BaseException, *, stop: StopRequest) -> Outcome:
         return Outcome(is_complete=False, failure=str(error), failure_summary="A setting is wrong.")
     if kind is ErrorKind.DATA:
         log.error("engagement_job_crashed", error=describe(cause), exc_info=loggable(cause))
-    sentence = _READ_ONLY if sqlstate_of(cause) == ReadOnlySqlTransaction.sqlstate else _FAILURES[kind]
+        return Outcome(
+            is_complete=False,
+            failure=_UNEXPECTED.format(cause=f": {describe(cause).rstrip('.')}"),
+            failure_summary=_UNEXPECTED.format(cause=""),
+        )
     return Outcome(
         is_complete=False,
-        failure=sentence.format(cause=f": {describe(cause).rstrip('.')}"),
-        failure_summary=sentence.format(cause=""),
+        failure=sentence_about(cause),
+        failure_summary=sentence_about(cause, with_cause=False),
     )
 
 
-def log_completed(event: str, *, status: RunStatus, failure: str | None, **details: Any) -> None:
-    """Log how a run, or the undoing of one, ended."""
-    write = {RunStatus.FAILED: log.error, RunStatus.PARTIAL: log.warning}.get(status, log.info)
+def log_completed(event: str, *, status: str, failure: str | None, **details: Any) -> None:
+    """Log how a run, the undoing of one, or a sender ended."""
+    write = {"failed": log.error, "partial": log.warning}.get(status, log.info)
     error = {"error": failure} if failure else {}
-    write(event, status=status.value, **details, **error)
+    write(event, status=status, **details, **error)
 
 
 def log_user_failed(failure: UserFailure, error: BaseException) -> None:

@@ -46,9 +46,10 @@ _CONFLICT_STATES: Final = frozenset(
         "25P04",  # transaction_timeout: a smaller part of the batch may fit
     }
 )
+_READ_ONLY_STATE: Final = "25006"
 _OUTAGE_STATES: Final = frozenset(
     {
-        "25006",  # read_only_sql_transaction: the primary has become a standby
+        _READ_ONLY_STATE,  # read_only_sql_transaction: the primary has become a standby
         "25P03",  # idle_in_transaction_session_timeout: the server has closed the connection
     }
 )
@@ -62,6 +63,17 @@ _OUTAGE_CLASSES: Final = (
 )
 _CONFIGURATION_CLASSES: Final = ("42",)  # syntax error or access rule violation
 _DATA_CLASS: Final = "22"  # data exception
+_SENTENCES: Final = {
+    ErrorKind.CONFLICT: "Other programs kept the database busy for too long{cause}. Run the command again.",
+    ErrorKind.OUTAGE: "The database is not available{cause}. Run the command again when it is.",
+    ErrorKind.CONFIGURATION: "The database cannot be used like this{cause}."
+    " Check DATABASE_URL and the privileges of its user, and run `manage.py migrate`.",
+    ErrorKind.DATA: "The database refused this{cause}.",
+}
+_READ_ONLY: Final = (
+    "The database server is read-only{cause}."
+    " It may be a standby: let DATABASE_URL name a server that accepts writes."
+)
 _QUOTED: Final = re.compile(r'".*"|".*$')
 
 
@@ -118,6 +130,17 @@ def first_line(error: BaseException) -> str:
     if (sqlstate_of(error) or "").startswith(_DATA_CLASS):
         line = _QUOTED.sub("[value]", line)
     return redact(line)
+
+
+def sentence_about(error: BaseException, *, with_cause: bool = True) -> str:
+    """What an error of the database means for the operator, and what to do.
+
+    The cause is in the words of the database, which may name its host and role.
+    """
+    error = cause_of(error)
+    is_read_only = sqlstate_of(error) == _READ_ONLY_STATE
+    sentence = _READ_ONLY if is_read_only else _SENTENCES[error_kind(error)]
+    return sentence.format(cause=f": {describe(error).rstrip('.')}" if with_cause else "")
 
 
 def describe(error: BaseException) -> str:

@@ -80,7 +80,7 @@ def undo_run(*, request: UndoRequest, stop: StopRequest | None = None) -> UndoRe
         )
         log_completed(
             "engagement_undo_completed",
-            status=result.status,
+            status=result.status.value,
             failure=result.failure,
             **result.counts.as_json(),
             dry_run=result.dry_run,

@@ -138,6 +138,9 @@ def test_full_disk_is_one_sentence_and_exit_code_1(monkeypatch: pytest.MonkeyPat
 # What goes wrong in the database
 
 
+CHECK_USER: Final = "Check DATABASE_URL and the privileges of its user, and run `manage.py migrate`."
+
+
 @pytest.mark.django_db
 def test_missing_tables_are_told_in_one_sentence() -> None:
     execute("SET LOCAL search_path TO nowhere")
@@ -146,8 +149,8 @@ def test_missing_tables_are_told_in_one_sentence() -> None:
 
     assert refused.code == 1
     assert refused.err == (
-        "The database lacks a table or a column of the app"
-        ' (relation "user_profiles" does not exist); run manage.py migrate.'
+        'The database cannot be used like this: relation "user_profiles" does not exist (SQLSTATE 42P01).'
+        f" {CHECK_USER}"
     )
 
 
@@ -158,7 +161,7 @@ def test_missing_columns_are_told_in_one_sentence() -> None:
     refused = load(SAMPLE)
 
     assert refused.code == 1
-    assert refused.err.endswith("does not exist); run manage.py migrate.")
+    assert refused.err.endswith(f"does not exist (SQLSTATE 42703). {CHECK_USER}")
 
 
 @pytest.mark.django_db
@@ -168,15 +171,15 @@ def test_missing_columns_are_told_in_one_sentence() -> None:
         (
             "CREATE ROLE stranger; SET LOCAL ROLE stranger",
             (
-                "The database user lacks a privilege (permission denied for table user_profiles);"
-                " let DATABASE_URL name a user that has it."
+                "The database cannot be used like this: permission denied for table user_profiles (SQLSTATE"
+                f" 42501). {CHECK_USER}"
             ),
         ),
         (
             "SET TRANSACTION READ ONLY",
             (
-                "The database server is read-only (cannot execute CREATE TABLE in a read-only transaction);"
-                " let DATABASE_URL name a server that accepts writes."
+                "The database server is read-only: cannot execute CREATE TABLE in a read-only transaction"
+                " (SQLSTATE 25006). It may be a standby: let DATABASE_URL name a server that accepts writes."
             ),
         ),
     ],
@@ -197,7 +200,9 @@ def test_only_the_first_line_of_the_servers_message_is_repeated() -> None:
         execute("DO $$ BEGIN RAISE 'out of memory' USING ERRCODE = '53200', DETAIL = '99900000001'; END $$")
 
     with patch(SERVICE, fail):
-        assert load(SAMPLE).err == "Database trouble: out of memory."
+        assert load(SAMPLE).err == (
+            "The database is not available: out of memory (SQLSTATE 53200). Run the command again when it is."
+        )
 
 
 @pytest.mark.django_db
@@ -206,7 +211,8 @@ def test_error_that_nobody_foresaw_shows_no_row() -> None:
     outcome = load(SAMPLE)
     assert outcome.code == 1
     assert outcome.err == (
-        'The database refused this: new row for relation "user_profiles" violates check constraint "nobody".'
+        'The database refused this: new row for relation "user_profiles" violates check constraint "nobody"'
+        " (SQLSTATE 23514)."
     )
 
 

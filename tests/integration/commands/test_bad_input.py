@@ -244,7 +244,7 @@ def test_unknown_option_ends_every_command(due_user: UserEngagementState, words:
 @pytest.mark.parametrize("words", AT_ONCE, ids=" ".join)
 def test_unreachable_database_ends_every_command_in_one_sentence(words: list[str]) -> None:
     outcome = run_process(*words, DATABASE_URL=UNREACHABLE)
-    assert_one_sentence(outcome, code=1, sentence="Database trouble: connection failed")
+    assert_one_sentence(outcome, code=1, sentence="The database is not available: connection failed")
     assert "secret-password" not in outcome.err
 
 
@@ -334,7 +334,7 @@ def test_database_without_migrations_ends_in_one_sentence() -> None:
     assert "run `manage.py migrate`" in outcome.err
     assert len(outcome.err.strip().splitlines()) == 1
     assert "Traceback" not in outcome.err
-    assert_one_sentence(message, code=1, sentence="The database lacks a table or a column of the app")
+    assert_one_sentence(message, code=1, sentence="The database cannot be used like this: relation")
 
 
 def test_missing_requirements_are_reported_with_what_to_do() -> None:

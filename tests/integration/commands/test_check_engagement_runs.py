@@ -200,7 +200,7 @@ def test_missing_ledger_is_reported_in_one_sentence() -> None:
     execute("ALTER TABLE engagement_job_runs RENAME TO elsewhere")
     outcome = check_runs()
     assert outcome.code == 1
-    assert "run manage.py migrate" in outcome.err
+    assert "run `manage.py migrate`" in outcome.err
 
 
 def test_large_ledger_is_read_by_its_indexes() -> None:
