@@ -1,4 +1,4 @@
-"""PgBouncer in transaction mode, in front of the test's database."""
+"""PgBouncer in front of the test's database."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ PROGRAM: Final = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/
 
 
 @contextmanager
-def transaction_pooler() -> Iterator[str]:
-    """Run a pooler with fewer sessions than the test has runs; yields its URL."""
+def pooler_in(mode: str, **settings: str) -> Iterator[str]:
+    """Run a pooler in this mode, with fewer sessions than the test has runs; yields its URL."""
     account = _account()
     # Not pytest's folder, which another account may not enter.
     with TemporaryDirectory() as name:
         folder = Path(name)
-        _write_configuration(folder)
+        _write_configuration(folder, pool_mode=mode, **settings)
         for path in (folder, *folder.iterdir()):
             os.chown(path, account, -1)
         url = f"postgresql://anybody@/{NAME}?host={folder}&port={PORT}"
@@ -54,8 +54,8 @@ def transaction_pooler() -> Iterator[str]:
                 pooler.wait(timeout=DEADLINE_SECONDS)
 
 
-def _write_configuration(folder: Path) -> None:
-    """Write the sample of the docs, with the addresses and the pool size of this test."""
+def _write_configuration(folder: Path, **settings: str) -> None:
+    """Write the sample of the docs, with the addresses, the pool size and other settings of this test."""
     configuration = ConfigParser(interpolation=None)
     configuration.read(SAMPLE)
     server = " ".join(f"{key}='{value}'" for key, value in _server().items() if value)
@@ -67,6 +67,7 @@ def _write_configuration(folder: Path) -> None:
         logfile=str(folder / "log"),
         auth_type="any",
         default_pool_size=str(POOL_SIZE),
+        **settings,
     )
     del configuration["pgbouncer"]["auth_file"]
     with (folder / "pgbouncer.ini").open("w") as file:

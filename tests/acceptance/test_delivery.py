@@ -41,7 +41,7 @@ from tests.acceptance.deliveries import (
     taken,
     wait_for_messages,
 )
-from tests.acceptance.pooler import PROGRAM, transaction_pooler
+from tests.acceptance.pooler import PROGRAM, pooler_in
 from tests.acceptance.runs import kill
 from tests.database import GATE, closed_gate, execute, wait_for_somebody_at_the_gate
 from tests.factories import make_users
@@ -171,7 +171,7 @@ def test_a_kill_while_the_server_works(sandbox: WhatsAppSandbox) -> None:
 def test_four_senders_share_the_queue(sandbox: WhatsAppSandbox, goodbyes: int, *, is_pooled: bool) -> None:
     queue_goodbyes(goodbyes)
     if is_pooled:
-        with transaction_pooler() as url:
+        with pooler_in("transaction") as url:
             share(sandbox, DATABASE_URL=url, DATABASE_BEHIND_POOLER="on")
     else:
         share(sandbox)

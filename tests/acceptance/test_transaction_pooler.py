@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from tests.acceptance.invariants import assert_invariants
-from tests.acceptance.pooler import POOL_SIZE, PROGRAM, transaction_pooler
+from tests.acceptance.pooler import POOL_SIZE, PROGRAM, pooler_in
 from tests.acceptance.rows import take_snapshot
 from tests.acceptance.runs import (
     KILLED,
@@ -59,7 +59,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def pooler(onlooker: psycopg.Connection) -> Iterator[str]:
-    with transaction_pooler() as url:
+    with pooler_in("transaction") as url:
         yield url
 
 

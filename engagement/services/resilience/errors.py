@@ -7,7 +7,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
 
 from django.db import Error as DatabaseError
-from django.db import InterfaceError, OperationalError, ProgrammingError
+from django.db import InterfaceError, InternalError, OperationalError, ProgrammingError
 
 from engagement.privacy import redact
 
@@ -97,7 +97,9 @@ def error_kind(error: BaseException) -> ErrorKind:
 
 def _kind_without_code(error: BaseException) -> ErrorKind:
     """The server has sent nothing: the connection is gone, or could not be made."""
-    if isinstance(error, OperationalError | InterfaceError):
+    # InternalError: a pooler in session mode passes on that an idle session was ended, and psycopg then gets
+    # one answer too many.
+    if isinstance(error, OperationalError | InterfaceError | InternalError):
         return ErrorKind.OUTAGE
     # libpq reports an unknown connection option like this.
     return ErrorKind.CONFIGURATION if isinstance(error, ProgrammingError) else ErrorKind.DATA

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from django.db import connection, connections
 
-from engagement.conf import engagement_settings
+from engagement.conf import engagement_settings, statement_timeout
+from engagement.services.resilience.deadline import statement_deadline
 from engagement.services.resilience.errors import describe
 from engagement.services.resilience.retries import RetryPolicy
 from engagement.services.resilience.stop import StopTogether
@@ -82,8 +83,15 @@ class _Worker(Thread):
             self._inbox.put(self)
 
     def _connect(self) -> None:
+        """Wait for a session of the server. A pooler accepts connections also while it has none."""
         policy = RetryPolicy.of(engagement_settings(), stop=self._waiting)
-        policy.retry_outages(connection.ensure_connection)
+        with statement_deadline(statement_timeout()):
+            policy.retry_outages(_ask_anything)
+
+
+def _ask_anything() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT")
 
 
 def run_workers(
@@ -93,15 +101,14 @@ def run_workers(
 
     Each work gets a function `tell`, which takes a callable and has it called in the calling thread.
     `on_poll` is called there as well, several times a second. Works must check `stop` themselves; this
-    function only logs the request. If the system has no more threads, or the database no more connections,
+    function only logs the request. If the system has no more threads, or the database no more sessions,
     the remaining works run in the calling thread afterwards.
-    Raises what a work raised, RuntimeError if no thread could be started, and an error of the database if no
-    thread had a connection.
+    Raises what a work raised.
     """
     inbox: SimpleQueue[Any] = SimpleQueue()
     waiting = StopTogether(stop)
-    workers = _start([_Worker(work, inbox, waiting=waiting) for work in works])
-    running, is_stopping = len(workers), False
+    workers = [_Worker(work, inbox, waiting=waiting) for work in works]
+    running, is_stopping = _start(workers), False
     while running:
         if stop.is_set() and not is_stopping:
             is_stopping = True
@@ -117,26 +124,22 @@ def run_workers(
             waiting.is_over = waiting.is_over or told.has_begun
             if not (told.has_begun or stop.is_set()):
                 log.warning("engagement_workers_missing", workers=running, error=_reason(told))
-    begun = [worker for worker in workers if worker.has_begun]
-    for worker in begun or workers:
-        if worker.error:
+    for worker in workers:
+        if worker.has_begun and worker.error:
             raise worker.error
-    not_done = [worker.work for worker in workers if not worker.has_begun] + [*works[len(workers) :]]
-    return [*(worker.result for worker in begun), *(work(tell_at_once) for work in not_done)]
+    return [worker.result if worker.has_begun else worker.work(tell_at_once) for worker in workers]
 
 
 def _reason(worker: _Worker) -> str:
     return describe(worker.error) if worker.error else ""
 
 
-def _start(workers: Sequence[_Worker]) -> Sequence[_Worker]:
-    """Start the workers; returns those that the system had a thread for."""
+def _start(workers: Sequence[_Worker]) -> int:
+    """Start the workers; returns how many the system had a thread for."""
     for number, worker in enumerate(workers):
         try:
             worker.start()
         except RuntimeError as error:
-            if not number:
-                raise
             log.warning("engagement_workers_missing", workers=number, error=str(error))
-            return workers[:number]
-    return workers
+            return number
+    return len(workers)
