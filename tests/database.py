@@ -71,6 +71,16 @@ def another_connection(**options: Any) -> Iterator[psycopg.Connection]:
         yield other
 
 
+def other_sessions() -> set[int]:
+    """The other clients of this test's database, by the process that serves each."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+            " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
+        return {pid for (pid,) in cursor.fetchall()}
+
+
 def fail_moves_of(*users: UserEngagementState, error: str = "poisoned", code: str = "P0001") -> None:
     """Make PostgreSQL refuse to move these users."""
     execute("CREATE TABLE IF NOT EXISTS poisoned_users (user_id uuid PRIMARY KEY)")

@@ -43,7 +43,7 @@ from tests.acceptance.deliveries import (
 )
 from tests.acceptance.pooler import PROGRAM, pooler_in
 from tests.acceptance.runs import kill
-from tests.database import GATE, closed_gate, execute, wait_for_somebody_at_the_gate
+from tests.database import GATE, closed_gate, execute, other_sessions, wait_for_somebody_at_the_gate
 from tests.factories import make_users
 from tests.waiting import wait_until
 
@@ -222,7 +222,7 @@ def test_too_many_requests_slow_everybody_down_and_cost_no_attempt(
     # Looked at before the others start, which may take long on a busy machine.
     assert timedelta(seconds=seconds - 30) < wait <= timedelta(seconds=seconds)
     senders = [sender, *(start_sender(sandbox) for _ in range(2))]
-    wait_until(lambda: other_sessions() == len(senders), "the senders do not wait for a slot")
+    wait_until(lambda: len(other_sessions()) == len(senders), "the senders do not wait for a slot")
     sleep(1)
     for process in senders:
         process.terminate()
@@ -233,16 +233,6 @@ def test_too_many_requests_slow_everybody_down_and_cost_no_attempt(
     finish(sandbox)
     assert_at_most_once(sandbox, refused=[1], sent=6)
     assert not EngagementMessage.objects.exclude(retry_count=0).exists()
-
-
-def other_sessions() -> int:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
-        ((count,),) = cursor.fetchall()
-    return int(count)
 
 
 def test_quiet_hours_over_midnight_and_the_end_of_summer_time(sandbox: WhatsAppSandbox) -> None:

@@ -15,6 +15,11 @@ BASE_PYTHON: Final = str(getattr(sys, "_base_executable", sys.executable))
 """The interpreter behind the virtual environment, which has pip."""
 
 
+def install(python: Path, *arguments: str) -> None:
+    """Install into an environment, without compiling what no test imports."""
+    pip("--python", str(python), "install", "--no-compile", *arguments)
+
+
 def pip(*arguments: str) -> None:
     subprocess.run(
         [BASE_PYTHON, "-m", "pip", *arguments, "--quiet", "--disable-pip-version-check"],

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from django.db import connection
 
-from tests.project.environments import empty_environment, pip
-from tests.running import PROJECT, database_url
+from tests.project.environments import empty_environment, install, pip
+from tests.running import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,9 +42,7 @@ urlpatterns = []
 """
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
+def built_wheel(folder: Path) -> Path:
     source = folder / "source"
     # A copy: setuptools leaves folders in the tree that it builds.
     shutil.copytree(
@@ -57,7 +55,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_the_wheel_has_all_that_is_no_code_and_nothing_of_the_project(wheel: Path) -> None:
+def assert_it_has_all_that_is_no_code_and_nothing_of_the_project(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     expected = {
         str(path.relative_to(PROJECT))
@@ -82,10 +80,11 @@ def database() -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_bare_project_runs_the_job(wheel: Path, database: dict[str, str], tmp_path: Path) -> None:
-    assert database_url()
+def test_the_wheel_is_whole_and_a_bare_project_runs_the_job(database: dict[str, str], tmp_path: Path) -> None:
+    wheel = built_wheel(tmp_path)
+    assert_it_has_all_that_is_no_code_and_nothing_of_the_project(wheel)
     python = empty_environment(tmp_path / "environment")
-    pip("--python", str(python), "install", str(wheel))
+    install(python, str(wheel))
     (tmp_path / "bare.py").write_text(SETTINGS)
 
     def manage(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.db import connection
 
 from engagement.models import (
     EngagementMessage,
@@ -24,6 +23,7 @@ from tests.database import (
     closed_gate,
     execute,
     fail_moves_of,
+    other_sessions,
     wait_at_gate,
     wait_for_somebody_at_the_gate,
 )
@@ -254,12 +254,6 @@ def test_large_runs_take_the_workers_of_the_setting(
 
 def test_connections_of_workers_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     make_users(12, "silent")
-    before = count_sessions()
+    before = other_sessions()
     assert workers_taken(monkeypatch, workers=4, batch_size=3) == 4
-    wait_until(lambda: count_sessions() == before, "a worker has left its connection open")
-
-
-def count_sessions() -> int:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
-        return int(cursor.fetchone()[0])
+    wait_until(lambda: other_sessions() <= before, "a worker has left its connection open")

@@ -69,27 +69,28 @@ def test_every_statement_and_commit_has_the_deadline_and_an_idle_connection_none
     on_every_move("RETURN NEW;")
     execute(
         "CREATE OR REPLACE FUNCTION at_move() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN PERFORM pg_sleep(9); RETURN NEW; END $$;"
+        " $$ BEGIN PERFORM pg_sleep(2); RETURN NEW; END $$;"
         "DROP TRIGGER at_move ON user_engagement_states;"
         "CREATE CONSTRAINT TRIGGER at_move AFTER UPDATE ON user_engagement_states"
         " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION at_move()"
     )
     user = make_user()
     started_at = monotonic()
-    with deadline.statement_deadline(SECOND):
+    with deadline.statement_deadline(SECOND / 4):
         for _ in range(2):
             with pytest.raises(OperationalError), connection.cursor() as cursor:
-                cursor.execute("SELECT pg_sleep(9)")
+                cursor.execute("SELECT pg_sleep(2)")
             connection.close()
             with pytest.raises(OperationalError), transaction.atomic():
                 user.save()
             connection.close()
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
-        sleep(1.5)
+        sleep(0.5)
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
-    assert monotonic() - started_at < 20
+    # Four times a quarter of a second, not four times two.
+    assert monotonic() - started_at < 8
 
 
 def test_locked_message_whose_sending_is_reported_is_given_up_soon(settings: Settings) -> None:
