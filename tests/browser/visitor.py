@@ -42,7 +42,6 @@ class Screen(NamedTuple):
 DESK: Final = Screen(1360, 900, "light")
 WIDE_DESK: Final = Screen(1440, 900, "light")
 DARK_DESK: Final = Screen(1360, 900, "dark")
-WIDE_DARK_DESK: Final = Screen(1440, 900, "dark")
 PHONE: Final = Screen(390, 844, "light")
 DARK_PHONE: Final = Screen(390, 844, "dark")
 NARROW_PHONE: Final = Screen(360, 740, "light")
