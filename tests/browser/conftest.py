@@ -23,7 +23,10 @@ def pages(transactional_db: None) -> list[str]:
     run_job()
     failed = queue_for(user, MessageType.WELCOME, status="failed", error_message="x" * 200)
     EngagementJobRun.objects.all().delete()
-    run = make_run(succeeded=1, errors=[{"user_id": str(user.user_id), "error": "x" * 200}])
+    run = make_run(
+        succeeded=1,
+        errors=[{"user_id": str(user.user_id), "check_type": "inactivity_14d", "error": "x" * 200}],
+    )
     SendingChannel.objects.create(backend="console", paused_until=WITHOUT_END, pause_reason="x" * 200)
     grace = User.objects.create_superuser("grace", password=PASSWORD)
     rows = [model._default_manager.all()[0] for model in MODELS]

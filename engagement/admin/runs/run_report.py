@@ -39,9 +39,9 @@ class CheckRow(NamedTuple):
     """The counts of one check, or of all."""
 
     label: str
-    moved: object
-    failed: object
-    skipped: object
+    moved: int
+    failed: int
+    skipped: int
 
 
 class FailedUser(NamedTuple):
@@ -82,9 +82,9 @@ def run_report(run: EngagementJobRun, *, now: datetime, visibility: Visibility) 
         failure=shown_text(run.failure, unmasked=unmasked),
         times=list(_times(run, now=now)),
         settings=list(_settings(run)),
-        checks=list(_check_rows(run.checks, unmasked=unmasked)),
+        checks=list(_check_rows(run.checks)),
         total=CheckRow(_("All checks"), run.succeeded, run.failed, run.skipped),
-        skipped=list(_skipped(run.skipped_by_reason, unmasked=unmasked)),
+        skipped=list(_skipped(run.skipped_by_reason)),
         still_due=_still_due(run.still_due),
         errors=errors,
         unlisted_errors=max(run.failed - len(errors), 0),
@@ -103,20 +103,20 @@ def _times(run: EngagementJobRun, *, now: datetime) -> Iterator[tuple[str, str]]
 
 
 def _settings(run: EngagementJobRun) -> Iterator[tuple[str, str]]:
-    """The options in words. Rows of other programs may hold any JSON value."""
-    options: Mapping[str, Any] = run.options if isinstance(run.options, dict) else {}
-    if isinstance(checks := options.get("checks"), list):
-        names = [str(CHECK_LABELS[name]) for name in checks if name in CHECK_LABELS]
+    """The options in words. A run of an older version may lack some."""
+    options: Mapping[str, Any] = run.options
+    if checks := options.get("checks"):
+        names = [str(CHECK_LABELS[name]) for name in checks]
         yield _("Checks"), _("all") if len(names) == len(CHECKS) else ", ".join(names)
     if "limit" in options:
         yield _("Limit"), _users(options["limit"]) or _("none")
     if batch := _users(options.get("batch_size")):
         yield _("Batch size"), batch
-    if isinstance(workers := options.get("workers"), int):
+    if workers := options.get("workers"):
         yield _("Workers"), number_text(workers)
-    if options.get("allow_large_run") is True:
+    if options.get("allow_large_run"):
         yield _("Safety limit"), _("switched off for this run")
-    if isinstance(seconds := options.get("ahead_of_clock_seconds"), int):
+    if seconds := options.get("ahead_of_clock_seconds"):
         yield _("Time of the run"), _clock_text(seconds)
     process = _("process")
     yield _("Machine"), run.host + (f", {process} {run.pid}" if run.pid else "")
@@ -124,10 +124,8 @@ def _settings(run: EngagementJobRun) -> Iterator[tuple[str, str]]:
     yield _("Run ID"), str(run.pk)
 
 
-def _users(number: object) -> str:
-    if not isinstance(number, int):
-        return ""
-    return count_text(number, "user")
+def _users(number: int | None) -> str:
+    return count_text(number, "user") if number else ""
 
 
 def _clock_text(seconds: int) -> str:
@@ -135,24 +133,17 @@ def _clock_text(seconds: int) -> str:
     return (_("%(gap)s ahead of the clock") if seconds > 0 else _("%(gap)s behind the clock")) % {"gap": gap}
 
 
-def _check_rows(checks: object, *, unmasked: bool) -> Iterator[CheckRow]:
-    """The checks in the order in which a run makes them, then those of other programs."""
-    if not isinstance(checks, dict):
-        return
-    for name in sorted(checks, key=[*CHECK_LABELS, *checks].index):
-        counts = checks[name] if isinstance(checks[name], dict) else {}
-        label = CHECK_LABELS.get(name) or shown_text(name, unmasked=unmasked)
-        yield CheckRow(str(label), *(_number(counts.get(key)) for key in ("succeeded", "failed", "skipped")))
+def _check_rows(checks: Mapping[str, Mapping[str, int]]) -> Iterator[CheckRow]:
+    """The checks of the run, in the order in which it makes them."""
+    for name, label in CHECK_LABELS.items():
+        if counts := checks.get(name):
+            yield CheckRow(str(label), *(counts.get(key, 0) for key in ("succeeded", "failed", "skipped")))
 
 
-def _number(value: object) -> int:
-    return value if isinstance(value, int) else 0
-
-
-def _skipped(reasons: object, *, unmasked: bool) -> Iterator[tuple[int, str]]:
-    for reason, count in reasons.items() if isinstance(reasons, dict) else ():
-        if number := _number(count):
-            yield number, str(SKIPPED_TEXTS.get(reason) or shown_text(reason, unmasked=unmasked))
+def _skipped(reasons: Mapping[str, int]) -> Iterator[tuple[int, str]]:
+    for reason, text in SKIPPED_TEXTS.items():
+        if number := reasons.get(reason):
+            yield number, str(text)
 
 
 def _still_due(number: int | None) -> str:
@@ -165,30 +156,17 @@ def _still_due(number: int | None) -> str:
     ) % {"count": number_text(number)}
 
 
-def _failed_users(errors: object, *, visibility: Visibility) -> Iterator[FailedUser]:
+def _failed_users(errors: Sequence[Mapping[str, str]], *, visibility: Visibility) -> Iterator[FailedUser]:
     unmasked = visibility.contacts
-    rows = [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
-    user_ids = [_uuid(row.get("user_id")) for row in rows]
-    addresses = addresses_of([user_id for user_id in user_ids if user_id])
-    for row, user_id in zip(rows, user_ids, strict=True):
-        if user_id:
-            label = person_name(user_id, addresses.get(user_id), unmasked=unmasked)
-        else:
-            label = shown_text(str(row.get("user_id") or ""), unmasked=unmasked) or _("unknown")
-        check = row.get("check_type", "")
+    user_ids = [UUID(row["user_id"]) for row in errors]
+    addresses = addresses_of(user_ids)
+    for row, user_id in zip(errors, user_ids, strict=True):
         yield FailedUser(
-            label=label,
-            url=links.user_url(user_id) if user_id and visibility.users else "",
-            check=str(CHECK_LABELS.get(check) or shown_text(str(check), unmasked=unmasked)),
-            error=shown_text(str(row.get("error", "")), unmasked=unmasked),
+            label=person_name(user_id, addresses.get(user_id), unmasked=unmasked),
+            url=links.user_url(user_id) if visibility.users else "",
+            check=str(CHECK_LABELS[row["check_type"]]),
+            error=shown_text(row["error"], unmasked=unmasked),
         )
-
-
-def _uuid(value: object) -> UUID | None:
-    try:
-        return UUID(str(value))
-    except ValueError:
-        return None
 
 
 def _undoings(run: EngagementJobRun, *, unmasked: bool) -> Iterator[str]:

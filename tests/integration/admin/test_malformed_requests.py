@@ -10,8 +10,8 @@ from django.contrib import admin
 from engagement.models import EngagementMessage, MessageType, SendingChannel
 from engagement.services.api_tokens import make_token
 from engagement.services.delivery.channels import pause_sending
-from tests.factories import NOW, make_run, make_user, queue_for
-from tests.integration.admin.pages import MODELS, list_url, page_url, rows_of
+from tests.factories import NOW, make_user, queue_for
+from tests.integration.admin.pages import MODELS, list_url, rows_of
 
 if TYPE_CHECKING:
     from django.db.models import Model
@@ -98,12 +98,3 @@ def test_autocomplete_finds_nothing_for_an_invalid_term(admin_client: Client, te
 def test_rows_have_no_pages_on_the_site(viewer: Client) -> None:
     for key in ("1", "anna", make_user().pk):
         assert viewer.get(f"/admin/r/1/{key}/").status_code == 404
-
-
-@pytest.mark.parametrize("user_id", ["", "anna", None])
-def test_error_with_an_invalid_user_id_has_no_link(viewer: Client, user_id: object) -> None:
-    run = make_run(errors=[{"user_id": user_id, "error": "no such user"}])
-    response = viewer.get(page_url(run))
-    page = response.content.decode()
-    assert f"<tr><td>{user_id or 'unknown'}</td>" in page
-    assert "no such user</td>" in page

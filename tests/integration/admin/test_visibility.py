@@ -145,7 +145,9 @@ def links_of(client: Client, url: str) -> set[str]:
 def test_links_lead_to_what_the_account_may_see(
     account_with: Callable[..., Client], waiting: UserProfile, permissions: tuple[str, ...]
 ) -> None:
-    EngagementJobRun.objects.update(errors=[{"user_id": str(waiting.pk), "error": "refused"}])
+    EngagementJobRun.objects.update(
+        errors=[{"user_id": str(waiting.pk), "check_type": "goodbye_timeout", "error": "refused"}]
+    )
     make_token(client="assistant", scopes=["send"], now=NOW)
     pause_sending(backend="console", until=NOW, reason="test", now=NOW)
     client, waiting_urls, seen = account_with(*permissions), ["/admin/"], set()
