@@ -25,5 +25,5 @@ from django.apps import apps
 if apps.is_installed("unfold"):
     from engagement.admin import api_tokens, lists, manual_actions  # noqa: F401  registers them
     from engagement.admin.messages import message_list  # noqa: F401
-    from engagement.admin.people import old_states, user_list  # noqa: F401
+    from engagement.admin.people import user_list  # noqa: F401
     from engagement.admin.runs import run_list  # noqa: F401

@@ -6,5 +6,4 @@ quick_filters.py   links above the list
 columns.py         goodbyes and last messages in words
 user_page.py       one user: state, history, messages
 history.py         the history of that page
-old_states.py      redirects of the former list of states
 """

@@ -1,4 +1,4 @@
-"""The one list of users: names, columns, order, quick filters, the former list of states. Real requests."""
+"""The one list of users: names, columns, order and quick filters. Real requests."""
 
 from __future__ import annotations
 
@@ -178,21 +178,6 @@ def test_quick_filters_reveal_nothing_hidden(
     for query in ({"due": "any"}, {"came_back": "7"}, {STATE: "dormant"}):
         assert client.get(USERS, query).status_code == 400
     assert client.get(USERS, {"message": "failed"}).status_code == (200 if permissions else 400)
-
-
-def test_former_list_of_states_leads_to_the_users(viewer: Client) -> None:
-    user = make_user("dormant")
-    make_user()
-    old = list_url(UserEngagementState)
-    response = viewer.get(f"{old}?state__exact=dormant&due=", follow=True)
-    assert response.redirect_chain == [(f"{USERS}?due=&{STATE}=dormant", 302)]
-    assert list(response.context["cl"].result_list) == [user.user]
-    assert viewer.get(page_url(user)).headers["Location"] == page_url(user.user)
-
-
-def test_pages_of_states_need_their_permission(account_with: Callable[..., Client]) -> None:
-    user = make_user()
-    assert account_with("view_userprofile").get(page_url(user)).status_code == 403
 
 
 def test_unknown_filter_says_that_nobody_matches(viewer: Client) -> None:
