@@ -78,8 +78,6 @@ SENTENCES: Final = (
     LINK_MADE,
     LINK_SENT,
 )
-FORMER: Final = (("Undone for {number} users; {cancelled} unsent goodbyes cancelled.", RUN_UNDONE),)
-"""Forms that tables still have, each with the sentence of today."""
 
 _COUNTS: Final = ("number", "cancelled")
 _PLACES: Final = {
@@ -142,14 +140,10 @@ def _patterns() -> tuple[tuple[re.Pattern[str], str | tuple[str, str]], ...]:
 
 
 def _all_patterns() -> Iterator[tuple[re.Pattern[str], str | tuple[str, str]]]:
-    forms = [
-        (form, sentence)
-        for sentence in SENTENCES
-        for form in ((sentence,) if isinstance(sentence, str) else sentence)
-    ]
-    for form, sentence in (*forms, *FORMER):
-        pattern = re.sub(r"\\\{(\w+)\\\}", _group, re.escape(form))
-        yield re.compile(pattern, re.DOTALL), sentence
+    for sentence in SENTENCES:
+        for form in (sentence,) if isinstance(sentence, str) else sentence:
+            pattern = re.sub(r"\\\{(\w+)\\\}", _group, re.escape(form))
+            yield re.compile(pattern, re.DOTALL), sentence
 
 
 def _group(place: re.Match[str]) -> str:

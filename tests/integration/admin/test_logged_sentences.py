@@ -68,24 +68,6 @@ def test_sentence_is_stored_in_english_and_shown_in_the_language_of_the_reader(
         assert shown_sentence(stored) == stored
 
 
-@pytest.mark.parametrize(
-    ("stored", "shown"),
-    [
-        (
-            "Undone for 1 users; 1 unsent goodbyes cancelled.",
-            "Desfeita para 1 usuário; despedidas não enviadas canceladas: 1.",
-        ),
-        (
-            "Exported 1 rows of the list users. Filtered by due at the next run: by any check.",
-            "1 linha da lista usuários exportada. Filtered by due at the next run: by any check.",
-        ),
-    ],
-)
-def test_former_sentences_are_understood(stored: str, shown: str) -> None:
-    with translation.override("pt-br"):
-        assert shown_sentence(stored) == shown
-
-
 @pytest.mark.parametrize("sentence", log.SENTENCES)
 def test_every_sentence_is_recognised(sentence: str | tuple[str, str]) -> None:
     for number in (1, 2000):
