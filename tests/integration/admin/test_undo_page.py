@@ -145,20 +145,6 @@ def test_button_is_for_accounts_with_the_permission(
     assert undo_url(make_run()) not in text_of(support, page_url(make_run()))
 
 
-def test_large_run_is_left_to_the_command(
-    support: Client, run: EngagementJobRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(undo_view, "MAX_IN_REQUEST", 2)
-    for page in (
-        text_of(support, undo_url(run)),
-        support.post(undo_url(run), {"confirmed": "2 2"}).content.decode(),
-    ):
-        assert "The run moved more than 2 users, too many for a web page. Use the command." in page
-        assert f"manage.py undo_engagement_run {run.pk}" in page
-        assert "bg-red-600" not in page
-    assert count_undone() == 0
-
-
 def test_run_that_is_at_work_is_not_undone(support: Client, run: EngagementJobRun) -> None:
     execute("UPDATE engagement_job_runs SET status = 'running', finished_at = NULL, last_seen_at = now()")
     page = support.post(undo_url(run), {"confirmed": "2 2"}).content.decode()
