@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import structlog
@@ -45,8 +44,6 @@ ROW_LOCK_WAIT: Final = timedelta(seconds=3)
 """How long one row waits for a lock."""
 TOTAL_LOCK_WAIT: Final = timedelta(seconds=10)
 """How long all selected rows wait together. The web server ends a request after 30 seconds."""
-MIN_LOCK_WAIT: Final = timedelta(milliseconds=1)
-"""Zero would mean no limit."""
 
 
 class ActionRequest(NamedTuple):
@@ -214,20 +211,14 @@ class SupportActionsAdmin(ReadOnlyAdmin):
         # The admin admits only accounts that are logged in.
         account = cast("AbstractBaseUser", request.user)
         now = now_of(request)
-        deadline = monotonic() + TOTAL_LOCK_WAIT.total_seconds()
+        lock_timeout = min(ROW_LOCK_WAIT, TOTAL_LOCK_WAIT / len(rows))
         results = [
-            _performed(action, ActionRequest(self.target_id_of(row), account, now), deadline=deadline)
-            for row in rows
+            _performed(action, ActionRequest(row.pk, account, now), lock_timeout=lock_timeout) for row in rows
         ]
         for level, is_done in ((messages.SUCCESS, True), (messages.WARNING, False)):
             if reported := [result for result in results if result.is_done is is_done]:
                 report = _report(reported, with_counts=len(results) > 1)
                 self.message_user(request, f"{action.label}: {report}.", level)
-
-    def target_id_of(self, row: Any) -> UUID:
-        """The id that the actions of this list take."""
-        target_id: UUID = row.pk
-        return target_id
 
     def user_id_of(self, row: Any) -> UUID:
         """The user of the row."""
@@ -246,27 +237,21 @@ def _report(results: Collection[ActionResult], *, with_counts: bool) -> str:
     return "; ".join(report)
 
 
-def _performed(action: SupportAction, request: ActionRequest, *, deadline: float) -> ActionResult:
+def _performed(action: SupportAction, request: ActionRequest, *, lock_timeout: timedelta) -> ActionResult:
     """Act on one row in a transaction. An error does not stop the action on other rows."""
-    left = timedelta(seconds=deadline - monotonic())
-    wait = max(min(left, ROW_LOCK_WAIT), MIN_LOCK_WAIT)
     try:
-        return in_transaction(partial(action.perform, request), lock_timeout=wait, whole_tables=True)
+        return in_transaction(partial(action.perform, request), lock_timeout=lock_timeout, whole_tables=True)
     except DatabaseError as error:
-        _log_failure(error, action=action, request=request)
+        log.error(  # noqa: TRY400  with the traceback that `loggable` allows
+            "engagement_action_failed",
+            action=action.name,
+            target_id=str(request.target_id),
+            error=describe(error),
+            exc_info=loggable(error),
+        )
         if error_kind(error) is ErrorKind.CONFLICT:
             return skipped(_("another change is in progress; try again"))
         return ActionResult(_("failed; the log has the reason"), is_done=False)
-
-
-def _log_failure(error: DatabaseError, *, action: SupportAction, request: ActionRequest) -> None:
-    log.error(
-        "engagement_action_failed",
-        action=action.name,
-        target_id=str(request.target_id),
-        error=describe(error),
-        exc_info=loggable(error),
-    )
 
 
 def _act_on_chosen(
