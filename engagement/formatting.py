@@ -108,11 +108,6 @@ def short_moment_text(instant: datetime) -> str:
     return _date(instant, pgettext("weekday, day and time, in Django's format", "D j M, H:i"))
 
 
-def weekday_text(instant: datetime) -> str:
-    """`Wednesday 06:00`, in the time zone of `instant`."""
-    return _date(instant, pgettext("weekday and time, in Django's format", "l H:i"))
-
-
 def percent_text(part: float, whole: float) -> str:
     """`94%`: the share of `part` in `whole`, without decimals; `0%` of nothing."""
     return _("%(percent)d%%") % {"percent": round(100 * part / whole) if whole else 0}

@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from engagement.formatting import date_text, day_text, fill, moment_text, short_moment_text, weekday_text
+from engagement.formatting import date_text, day_text, fill, moment_text, short_moment_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,11 +41,6 @@ def shown_short_time(instant: datetime) -> str:
 def local_text(instant: datetime) -> str:
     """`1 July 1998, 03:00` as plain text, for titles."""
     return _local(instant, moment_text)
-
-
-def shown_weekday(instant: datetime) -> str:
-    """`Wednesday 03:00`; the tooltip says the day in UTC."""
-    return _in_words(instant, weekday_text)
 
 
 def shown_range(first: datetime | None, last: datetime | None) -> str:

@@ -9,8 +9,8 @@ from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext_lazy
 
-from engagement.formatting import count_text, fill
-from engagement.local_times import shown_as, shown_time, shown_weekday
+from engagement.formatting import duration_text, fill
+from engagement.local_times import shown_as, shown_time
 from engagement.models import MessageStatus, RunStatus
 from engagement.selectors.job_runs import VANISHED
 from engagement.states import State
@@ -53,14 +53,6 @@ RUN_STATUS_TEXTS: Final = {
     VANISHED: pgettext_lazy("run", "vanished"),
 }
 
-_UNITS: Final = (
-    ("year", timedelta(days=365)),
-    ("day", timedelta(days=1)),
-    ("hour", timedelta(hours=1)),
-    ("minute", timedelta(minutes=1)),
-)
-_ALMOST_A_WEEK: Final = timedelta(days=6)
-
 
 def badge(text: object, color: str, *, title: str = "") -> str:
     """A label in the theme's style."""
@@ -91,11 +83,6 @@ def relative(instant: datetime, *, now: datetime) -> str:
     return _("in %(period)s") % {"period": _period(instant - now)}
 
 
-def near(instant: datetime, *, now: datetime) -> str:
-    """`Wednesday 06:00 UTC` where the weekday is unambiguous, the date elsewhere."""
-    return shown_weekday(instant) if abs(instant - now) < _ALMOST_A_WEEK else shown_time(instant)
-
-
 def state_text(
     user_state: UserStatus | UserEngagementState, *, now: datetime, since: datetime | None = None
 ) -> str:
@@ -106,10 +93,10 @@ def state_text(
             template = (
                 _("%(state)s, times out %(date)s") if ends_at > now else _("%(state)s, timed out %(date)s")
             )
-            return fill(template, state=state.label, date=near(ends_at, now=now))
+            return fill(template, state=state.label, date=shown_time(ends_at))
         case State.REMIND_LATER if remind_at := user_state.remind_at:
             template = _("%(state)s, due %(date)s") if remind_at > now else _("%(state)s, was due %(date)s")
-            return fill(template, state=state.label, date=near(remind_at, now=now))
+            return fill(template, state=state.label, date=shown_time(remind_at))
     ago = relative(user_state.last_activity_at, now=now)
     if since is None:
         return fill(_("%(state)s, last message %(ago)s"), state=state.label, ago=ago)
@@ -124,7 +111,4 @@ def state_text(
 
 def _period(length: timedelta) -> str:
     """The length in its largest unit."""
-    for noun, unit in _UNITS:
-        if length >= unit:
-            return count_text(length // unit, noun)
-    return _("less than a minute")
+    return duration_text(length, units=1) if length >= timedelta(minutes=1) else _("less than a minute")

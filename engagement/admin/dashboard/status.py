@@ -10,10 +10,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from engagement.admin import links
-from engagement.admin.labels import near, relative
+from engagement.admin.labels import relative
 from engagement.delivery_wording import pause_sentence
 from engagement.formatting import count_text, duration_text, number_text
-from engagement.local_times import shown_time
+from engagement.local_times import shown_short_time, shown_time
 from engagement.message_backends.base import named_backend
 from engagement.models import MessageStatus, RunStatus
 from engagement.privacy import redact
@@ -99,7 +99,7 @@ def status(
         problems=sorted(problems, key=lambda problem: not problem.is_urgent),
         last_run=_last_run(last, now=now),
         last_run_url=links.run_url(last.job_id) if last else "",
-        next_run=near(next_run_at, now=now),
+        next_run=shown_short_time(next_run_at),
     )
 
 

@@ -95,7 +95,7 @@ def test_due_tiles_count_users_whom_the_next_run_would_move(viewer: Client) -> N
         ("goodbyes without reply", 2, "0 now"),
         ("reminders due", 1, "0 now"),
     ]
-    assert "Due at the next run, Monday 06:00 UTC" in text_of(viewer, DASHBOARD)
+    assert "Due at the next run, Mon 2 Mar, 06:00 UTC" in text_of(viewer, DASHBOARD)
     assert_tiles_lead_to_their_rows(viewer, tiles)
 
 

@@ -60,7 +60,7 @@ def test_all_is_well_in_one_line_with_the_last_and_the_next_run(viewer: Client) 
     status = status_of(viewer)
     assert (status.level, status.title) == ("success", "All is well.")
     assert status.last_run == "1 hour ago, 7 moved, 0 failed"
-    assert strip_tags(status.next_run) == "Monday 06:00 UTC"
+    assert strip_tags(status.next_run) == "Mon 2 Mar, 06:00 UTC"
     assert f'href="{status.last_run_url}"' in text_of(viewer, DASHBOARD)
 
 

@@ -70,7 +70,7 @@ def test_page_of_a_waiting_user_shows_state_next_step_dates_and_history(viewer: 
     run_job(now=NOW)
     page = text_of(viewer, page_url(user.user))
     waiting = State.GOODBYE_SENT.label.capitalize()
-    assert headline_of(page) == f"{waiting}, times out Wednesday 06:00 UTC Goodbye: not sent yet"
+    assert headline_of(page) == f"{waiting}, times out 4 March 2026, 06:00 UTC Goodbye: not sent yet"
     assert "5 March 2026, 06:00 UTC" in page.partition('"engagement-next-step">')[2].partition("</p>")[0]
     facts = facts_of(page)
     assert facts["Goodbye queued"] == "2 March 2026, 06:00 UTC (5 hours ago)"
