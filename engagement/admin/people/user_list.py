@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ORDER_VAR, PAGE_VAR, SEARCH_VAR
+from django.utils import timezone
 from django.utils.html import format_html, strip_tags
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesCheckboxFilter
@@ -14,23 +16,22 @@ from unfold.decorators import display
 
 from engagement.admin import links
 from engagement.admin.action_views import SupportActionsAdmin
-from engagement.admin.change_list import OrderedChangeList
+from engagement.admin.change_list import OrderedChangeList, quick_links_to
 from engagement.admin.export import ExportColumn
 from engagement.admin.filters import CameBackFilter, DayRangeFilter, DueFilter, UsersMessageFilter, now_of
 from engagement.admin.labels import STATE_COLORS, badge, moment, state_text
 from engagement.admin.masking import may_see_contacts, shown_address, shown_text, visibility_for
 from engagement.admin.people.columns import fate_of_goodbye
 from engagement.admin.people.names import person_name
-from engagement.admin.people.quick_filters import quick_links
 from engagement.admin.people.user_page import user_page
 from engagement.admin.support_actions import CANCEL_ALL, MARK_AS_ACTIVE, OPT_IN, OPT_OUT, RETRY
-from engagement.models import EngagementMessage, UserProfile
+from engagement.models import EngagementMessage, MessageStatus, UserProfile
 from engagement.selectors.people import latest_goodbyes
 from engagement.selectors.user_search import has_history
 from engagement.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from django.contrib.admin.views.main import ChangeList
@@ -127,7 +128,7 @@ class UserProfileAdmin(SupportActionsAdmin):
         return "" if request.GET.get(ORDER_VAR) else super().order_help(request)
 
     def quick_links(self, request: HttpRequest) -> list[QuickLink]:
-        return quick_links(request)
+        return quick_links_to(request, _quick_filters(request))
 
     def prepare(self, request: HttpRequest, rows: list[Any]) -> None:
         may_see = visibility_for(request).messages
@@ -238,6 +239,21 @@ class UserProfileAdmin(SupportActionsAdmin):
             "all_transitions_url": links.list_url("transitions", user__exact=profile.pk),
             "all_messages_url": links.list_url("messages", user__exact=profile.pk),
         }
+
+
+def _quick_filters(request: HttpRequest) -> Iterator[tuple[object, dict[str, str]]]:
+    """The filters that support uses every day, as far as the staff account may use them."""
+    may = visibility_for(request)
+    week_ago = (timezone.localdate(now_of(request)) - timedelta(days=7)).isoformat()
+    yield _("All"), {}
+    if may.states:
+        yield _("Due at the next run"), {DueFilter.parameter_name: DueFilter.ANY}
+        yield _("Waiting for a reply"), {BY_STATE: State.GOODBYE_SENT.value}
+    if may.messages:
+        yield _("Message failed"), {UsersMessageFilter.parameter_name: MessageStatus.FAILED.value}
+    yield _("Opted out this week"), {"reengagement_opt_out__exact": "1", "opt_out_changed_at_from": week_ago}
+    if may.states and may.transitions:
+        yield _("Came back this week"), {CameBackFilter.parameter_name: "7"}
 
 
 def _useful_actions(profile: UserProfile, page: Page) -> set[SupportAction]:
