@@ -22,9 +22,8 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from config.admin.one_time_links import days_valid, mail_is_configured, one_time_link, send_link
-from engagement.admin import logged_sentences as logged
+from engagement.admin import admin_log
 from engagement.admin.action_views import Button
-from engagement.admin.logged_sentences import shown_sentence
 from engagement.groups import GROUPS, assignable_permissions
 
 if TYPE_CHECKING:
@@ -190,14 +189,14 @@ class UserAdmin(DjangoUserAdmin, PermissionsAdmin):  # type: ignore[type-arg]  #
             return self._link_page(request, account)
         if "send" in request.POST and _can_send(account):
             return self._send(request, account)
-        self.log_change(request, account, logged.LINK_MADE)
+        self.log_change(request, account, admin_log.LINK_MADE)
         return self._link_page(request, account, link=one_time_link(request, account))
 
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         """Show the history in the language of the reader."""
         response = super().history_view(request, object_id, extra_context)
         for entry in getattr(response, "context_data", {}).get("action_list", ()):
-            entry.change_message = shown_sentence(entry.change_message)
+            entry.change_message = admin_log.shown_sentence(entry.change_message)
         return response
 
     def _send(self, request: HttpRequest, account: User) -> HttpResponse:
@@ -205,7 +204,7 @@ class UserAdmin(DjangoUserAdmin, PermissionsAdmin):  # type: ignore[type-arg]  #
             sentence = _("The mail could not be sent. Copy a link instead; the log has the reason.")
             self.message_user(request, sentence, messages.ERROR)
             return self._link_page(request, account)
-        self.log_change(request, account, logged.LINK_SENT)
+        self.log_change(request, account, admin_log.LINK_SENT)
         self.message_user(request, _("A one-time link was sent to %(mail)s.") % {"mail": account.email})
         return HttpResponseRedirect(self._page_of(account))
 

@@ -3,7 +3,7 @@
 read_only_admin.py  what every list shares: search, order, pages, export
 change_list.py      orders with an index, bounded pages, quick links
 rows_of_users.py    lists whose rows belong to a user each
-export.py           CSV in chunks; export_view.py: the button and the action
+export.py           a list as CSV: the button, the action, the file in chunks
 filters.py          filters that the theme does not have
 masking.py          what a staff account may see
 labels.py           states and times in words, colours of badges
@@ -12,7 +12,7 @@ lists.py            transitions, pauses
 people/             users: list, page, names
 messages/           messages: list, page; the texts of the catalogue
 runs/               runs: list, page, undo
-manual_actions.py   what the team did; admin_log.py and logged_sentences.py: how it is recorded
+manual_actions.py   what the team did; admin_log.py: how it is recorded
 action_views.py     confirmation, execution and report of support actions
 support_actions.py  the support actions
 api_tokens.py       the tokens of the HTTP API

@@ -14,11 +14,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from engagement.admin import logged_sentences as logged
+from engagement.admin import admin_log
 from engagement.admin.action_views import ActionResult, SupportAction, SupportActionsAdmin, skipped
-from engagement.admin.admin_log import record
 from engagement.admin.filters import now_of
-from engagement.admin.logged_sentences import english
 from engagement.models import ApiScope, ApiToken
 from engagement.services.api_tokens import InvalidToken, make_token, revoke_token
 
@@ -37,7 +35,7 @@ def _revoke(request: ActionRequest) -> ActionResult:
     if not revoke_token(token_id=request.target_id, now=request.now):
         return skipped(_("the token has been revoked before"))
     token = ApiToken.objects.get(pk=request.target_id)
-    record(token, english(logged.TOKEN_REVOKED), account=request.account, now=request.now)
+    admin_log.record(token, admin_log.TOKEN_REVOKED, account=request.account, now=request.now)
     return ActionResult(_("revoked"))
 
 
@@ -124,5 +122,5 @@ class ApiTokenAdmin(SupportActionsAdmin):
         except InvalidToken as error:
             form.add_error("client", str(error))
             return ""
-        record(token, english(logged.TOKEN_MADE), account=account, now=now, flag=ADDITION)
+        admin_log.record(token, admin_log.TOKEN_MADE, account=account, now=now, flag=ADDITION)
         return secret

@@ -20,11 +20,11 @@ from unfold.contrib.filters.admin import CheckboxFilter
 from unfold.decorators import display
 
 from engagement.admin import links
+from engagement.admin.admin_log import shown_sentence
 from engagement.admin.change_list import quick_links_to
 from engagement.admin.export import ExportColumn
 from engagement.admin.filters import DayRangeFilter, now_of
 from engagement.admin.labels import moment
-from engagement.admin.logged_sentences import shown_sentence
 from engagement.admin.masking import may_see_contacts, shown_address, shown_text, visibility_for
 from engagement.admin.people.names import person_link, short_id
 from engagement.admin.read_only_admin import ReadOnlyAdmin

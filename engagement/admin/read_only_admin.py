@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from engagement.admin import links
 from engagement.admin.change_list import BoundedPaginator, OrderedChangeList
-from engagement.admin.export_view import ExportAdmin
+from engagement.admin.export import ExportAdmin
 from engagement.admin.filters import filter_summary, now_of
 from engagement.admin.masking import column, may_see_contacts
 from engagement.formatting import count_text

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Final
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from engagement.admin import logged_sentences as logged
+from engagement.admin import admin_log
 from engagement.admin.action_views import ActionResult, SupportAction, skipped
-from engagement.admin.admin_log import record
-from engagement.admin.logged_sentences import english
 from engagement.models import EngagementMessage, SendingChannel, UserProfile
 from engagement.replies import Preference
 from engagement.selectors.user_search import MARKED_AS_ACTIVE
@@ -41,8 +39,8 @@ REFUSALS: Final = {
 }
 
 _PREFERENCE_SENTENCES: Final[dict[Preference, tuple[str, str | tuple[str, str]]]] = {
-    Preference.OPTED_OUT: (logged.OPTED_OUT, logged.OPTED_OUT_CANCELLED),
-    Preference.OPTED_IN: (logged.OPTED_IN, logged.OPTED_IN),
+    Preference.OPTED_OUT: (admin_log.OPTED_OUT, admin_log.OPTED_OUT_CANCELLED),
+    Preference.OPTED_IN: (admin_log.OPTED_IN, admin_log.OPTED_IN),
 }
 """For the log: without and with messages that were cancelled. Opting in cancels none."""
 
@@ -72,7 +70,7 @@ def _set_preference(
         return skipped(str(reason))
     plain, with_cancelled = _PREFERENCE_SENTENCES[preference]
     sentence = with_cancelled if change.cancelled else plain
-    _record(request, request.target_id, english(sentence, number=change.cancelled))
+    _record(request, request.target_id, admin_log.english(sentence, number=change.cancelled))
     return ActionResult(str(done), cancelled=change.cancelled)
 
 
@@ -80,14 +78,14 @@ def _cancel_all(request: ActionRequest) -> ActionResult:
     cancelled = cancel_pending(user_id=request.target_id)
     if not cancelled:
         return skipped(_("no message is pending"))
-    _record(request, request.target_id, english(logged.CANCELLED_ALL, number=cancelled))
+    _record(request, request.target_id, admin_log.english(admin_log.CANCELLED_ALL, number=cancelled))
     return ActionResult("", cancelled=cancelled)
 
 
 def _cancel(request: ActionRequest) -> ActionResult:
     if not cancel_messages(message_ids=[request.target_id]):
         return skipped(_("the message is not pending"))
-    _record_for_message(request, logged.CANCELLED)
+    _record_for_message(request, admin_log.CANCELLED)
     return ActionResult(_("cancelled"))
 
 
@@ -95,14 +93,14 @@ def _retry(request: ActionRequest) -> ActionResult:
     outcome = support.retry_message(message_id=request.target_id, now=request.now)
     if outcome is not Retry.QUEUED:
         return skipped(str(REFUSALS[outcome]))
-    _record_for_message(request, logged.RETRIED)
+    _record_for_message(request, admin_log.RETRIED)
     return ActionResult(_("queued again"))
 
 
 def _resolve(request: ActionRequest, *, arrived: bool) -> ActionResult:
     if not resolve_unknown(message_id=request.target_id, arrived=arrived):
         return skipped(_("the outcome of the message is not unknown"))
-    _record_for_message(request, logged.ARRIVED if arrived else logged.NOT_ARRIVED)
+    _record_for_message(request, admin_log.ARRIVED if arrived else admin_log.NOT_ARRIVED)
     return ActionResult(_("resolved as arrived") if arrived else _("resolved as not arrived"))
 
 
@@ -110,19 +108,19 @@ def _resume(request: ActionRequest) -> ActionResult:
     channel = SendingChannel.objects.filter(pk=request.target_id).first()
     if channel is None or not resume_sending(backend=channel.backend, now=request.now):
         return skipped(_("sending is not paused"))
-    sentence = english(logged.RESUMED, backend=channel.backend)
-    record(channel, sentence, account=request.account, now=request.now)
+    sentence = admin_log.english(admin_log.RESUMED, backend=channel.backend)
+    admin_log.record(channel, sentence, account=request.account, now=request.now)
     return ActionResult(_("resumed"))
 
 
 def _record_for_message(request: ActionRequest, sentence: str) -> None:
     message = EngagementMessage.objects.only("user_id", "message_type").get(pk=request.target_id)
-    _record(request, message.user_id, english(sentence, id=message.pk, type=message.message_type))
+    _record(request, message.user_id, admin_log.english(sentence, id=message.pk, type=message.message_type))
 
 
 def _record(request: ActionRequest, user_id: UUID, sentence: str) -> None:
     # The history outlives the profile.
-    record(UserProfile(pk=user_id), sentence, account=request.account, now=request.now)
+    admin_log.record(UserProfile(pk=user_id), sentence, account=request.account, now=request.now)
 
 
 MARK_AS_ACTIVE: Final = SupportAction(

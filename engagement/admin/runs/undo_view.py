@@ -12,11 +12,8 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from engagement.admin import links
-from engagement.admin import logged_sentences as logged
-from engagement.admin.admin_log import record
+from engagement.admin import admin_log, links
 from engagement.admin.filters import now_of
-from engagement.admin.logged_sentences import english
 from engagement.admin.masking import may_see_contacts, shown_text
 from engagement.formatting import number_text
 from engagement.local_times import local_text
@@ -160,8 +157,10 @@ def _report(
 ) -> None:
     """Say what was done, and record it in the admin's log of the run."""
     counts = result.counts
-    sentence = english(logged.RUN_UNDONE, number=counts.undone, cancelled=counts.messages_cancelled)
-    record(run, sentence, account=_account(request), now=now_of(request))
+    sentence = admin_log.english(
+        admin_log.RUN_UNDONE, number=counts.undone, cancelled=counts.messages_cancelled
+    )
+    admin_log.record(run, sentence, account=_account(request), now=now_of(request))
     for level, text in _sentences(request, result):
         model_admin.message_user(request, text, level)
 

@@ -11,7 +11,7 @@ from django.contrib.auth import get_user_model
 from django.db.models import Count, F, Q
 from django.utils import translation
 
-from engagement.admin.logged_sentences import shown_sentence
+from engagement.admin.admin_log import shown_sentence
 from engagement.models import EngagementJobRun, EngagementMessage, EngagementStateTransition, UserProfile
 from engagement.replay.demo import DAYS, TEAM, UNDONE_DAYS_AGO, play_demonstration
 from engagement.replay.loading import user_id_of

@@ -8,8 +8,8 @@ from uuid import UUID
 import pytest
 from django.utils import translation
 
-from engagement.admin import logged_sentences as log
-from engagement.admin.logged_sentences import english, shown_sentence
+from engagement.admin import admin_log as log
+from engagement.admin.admin_log import english, shown_sentence
 
 ID = UUID("01a228ab-a7fc-7461-8126-9937fa9c3eea")
 VALUES = {
