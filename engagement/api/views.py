@@ -242,13 +242,13 @@ def outcome(request: HttpRequest, message_id: UUID, data: OutcomeIn) -> OutcomeO
 )
 def receipt(request: HttpRequest, data: ReceiptIn) -> ReceiptOut:  # noqa: ARG001  ninja's
     """Record a receipt. They may be repeated and come in any order."""
-    ids = callback_ids(data.callback_data)
+    message_id, attempt_id = callback_ids(data.callback_data) or (None, None)
     effect = take_receipt(
         Receipt(
             kind=data.kind,
             occurred_at=data.occurred_at,
-            message_id=ids[0] if ids else None,
-            attempt_id=ids[1] if ids else None,
+            message_id=message_id,
+            attempt_id=attempt_id,
             provider_message_id=data.provider_message_id,
             refusal=None if data.code is None else refusal_of(data.code),
         ),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 from collections import Counter
-from enum import StrEnum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -18,14 +17,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
 from engagement.api.bodies import parsed
-from engagement.api.whatsapp_events import (
-    Ignored,
-    PreferenceChange,
-    Unreadable,
-    UserMessage,
-    WithoutNumber,
-    events_in,
-)
+from engagement.api.whatsapp_events import Effect, PreferenceChange, UserMessage, events_in
 from engagement.conf import text_setting
 from engagement.selectors.addresses import user_with_number, wants_messages_in_group
 from engagement.services.delivery.receipts import Receipt, ReceiptEffect, take_receipt
@@ -44,22 +36,6 @@ if TYPE_CHECKING:
 PREFIX: Final = "sha256="
 
 log = structlog.get_logger("engagement")
-
-
-class Effect(StrEnum):
-    """The result of an event; the counts of a request are logged."""
-
-    RECORDED = "recorded"
-    REPEATED = "repeated"
-    UNKNOWN = "unknown"
-    """It names no message or no user of ours."""
-    IGNORED = "ignored"
-    UNREADABLE = "unreadable"
-    WITHOUT_NUMBER = "without_number"
-    FAILED = "failed"
-    """The database refuses its values, and would again."""
-    NOT_TAKEN = "not_taken"
-    """The database was away, or something else is wrong that can be mended: WhatsApp must send it again."""
 
 
 @csrf_exempt
@@ -101,12 +77,12 @@ def _take(request: HttpRequest, *, secret: str) -> HttpResponse:
     events = events_in(body, phone_number_id=text_setting("WHATSAPP_PHONE_NUMBER_ID"))
     if events is None:
         return _answer(HTTPStatus.BAD_REQUEST, "The body is no webhook of a WhatsApp Business Account.")
-    effects = Counter(_effect_of(event, now=timezone.now()).value for event in events)
-    if unnamed := effects[Effect.WITHOUT_NUMBER.value]:
+    effects = Counter(_effect_of(event, now=timezone.now()) for event in events)
+    if unnamed := effects[Effect.WITHOUT_NUMBER]:
         log.warning("engagement_webhook_without_number", events=unnamed)
-    if unreadable := effects[Effect.UNREADABLE.value]:
+    if unreadable := effects[Effect.UNREADABLE]:
         log.warning("engagement_webhook_unreadable", events=unreadable)
-    if effects[Effect.NOT_TAKEN.value]:
+    if effects[Effect.NOT_TAKEN]:
         log.warning("engagement_webhook_not_taken", **effects)
         return _answer(HTTPStatus.SERVICE_UNAVAILABLE, "Not all events were recorded; send them again.")
     log.info("engagement_webhook_taken", **effects)
@@ -126,12 +102,8 @@ def _take_event(event: Event, *, now: datetime) -> Effect:
             return _take_message(event, now=now)
         case PreferenceChange():
             return _take_preference(event, now=now)
-        case WithoutNumber():
-            return Effect.WITHOUT_NUMBER
-        case Unreadable():
-            return Effect.UNREADABLE
-        case Ignored():
-            return Effect.IGNORED
+        case Effect():
+            return event
 
 
 def _effect_of(event: Event, *, now: datetime) -> Effect:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, ValidationError, WrapValidator
@@ -49,19 +50,26 @@ class PreferenceChange:
     said_at: datetime
 
 
-class Unreadable:
-    """An event that is not as WhatsApp documents it."""
+class Effect(StrEnum):
+    """The result of an event. Some have one as soon as they are read."""
+
+    RECORDED = "recorded"
+    REPEATED = "repeated"
+    UNKNOWN = "unknown"
+    """It names no message or no user of ours."""
+    IGNORED = "ignored"
+    """It changes nothing here."""
+    UNREADABLE = "unreadable"
+    """It is not as WhatsApp documents it."""
+    WITHOUT_NUMBER = "without_number"
+    """WhatsApp names its author by a business-scoped id alone."""
+    FAILED = "failed"
+    """The database refuses its values, and would again."""
+    NOT_TAKEN = "not_taken"
+    """The database was away, or something else is wrong that can be mended: WhatsApp must send it again."""
 
 
-class WithoutNumber:
-    """A message or a preference whose author WhatsApp names by a business-scoped id alone."""
-
-
-class Ignored:
-    """An event that changes nothing here."""
-
-
-Event: TypeAlias = UserMessage | Receipt | PreferenceChange | WithoutNumber | Unreadable | Ignored
+Event: TypeAlias = UserMessage | Receipt | PreferenceChange | Effect
 
 EARLIEST: Final = datetime(2009, 1, 1, tzinfo=UTC)
 """WhatsApp's first year."""
@@ -220,7 +228,7 @@ def _items(container: Any, name: str) -> list[Any]:
 def _events(change: Any, *, phone_number_id: str) -> Iterator[Event]:
     value = change.get("value", {}) if isinstance(change, dict) else None
     if not isinstance(value, dict):
-        yield Unreadable()
+        yield Effect.UNREADABLE
         return
     metadata = value.get("metadata")
     to = metadata.get("phone_number_id") if isinstance(metadata, dict) else None
@@ -232,21 +240,21 @@ def _events(change: Any, *, phone_number_id: str) -> Iterator[Event]:
     ):
         for item in _items(value, name):
             try:
-                yield Ignored() if is_other_number else read(item, value)
+                yield Effect.IGNORED if is_other_number else read(item, value)
             except ValidationError:
-                yield Unreadable()
+                yield Effect.UNREADABLE
 
 
 def _receipt(item: Any, _value: dict[str, Any]) -> Event:
     status = _Status.model_validate(item)
     if status.status not in KINDS:
-        return Ignored()
-    ids = callback_ids(status.biz_opaque_callback_data)
+        return Effect.IGNORED
+    message_id, attempt_id = callback_ids(status.biz_opaque_callback_data) or (None, None)
     return Receipt(
         kind=ReceiptKind(status.status),
         occurred_at=status.timestamp,
-        message_id=ids[0] if ids else None,
-        attempt_id=ids[1] if ids else None,
+        message_id=message_id,
+        attempt_id=attempt_id,
         provider_message_id=status.id,
         refusal=None if status.code is None else refusal_of(status.code),
     )
@@ -255,9 +263,9 @@ def _receipt(item: Any, _value: dict[str, Any]) -> Event:
 def _user_message(item: Any, value: dict[str, Any]) -> Event:
     message = _Message.model_validate(_with_number(item, value, number="from", user_id="from_user_id"))
     if not message.is_activity:
-        return Ignored()
+        return Effect.IGNORED
     if message.sender is None:
-        return WithoutNumber()
+        return Effect.WITHOUT_NUMBER
     return UserMessage(
         number=message.sender.lstrip("+"),
         message_id=message.id,
@@ -272,9 +280,9 @@ def _preference(item: Any, value: dict[str, Any]) -> Event:
     change = _UserPreference.model_validate(_with_number(item, value, number="wa_id", user_id="user_id"))
     preference = PREFERENCES.get(change.value)
     if preference is None or change.category != "marketing_messages":
-        return Ignored()
+        return Effect.IGNORED
     if change.wa_id is None:
-        return WithoutNumber()
+        return Effect.WITHOUT_NUMBER
     return PreferenceChange(change.wa_id.lstrip("+"), preference, change.timestamp)
 
 
