@@ -28,6 +28,7 @@ from engagement.replay.period import read_replay_log
 from engagement.replay.receiving import add_profiles, latest, receive_all
 from engagement.sandbox import people
 from engagement.sandbox.server import Answer, WhatsAppSandbox
+from engagement.selectors.user_search import locale_of
 from engagement.sending_hours import SendingHours
 from engagement.services.delivery.receipts import ReceiptKind
 from engagement.services.delivery.sender import SendRequest, send_messages
@@ -204,7 +205,7 @@ def _live_on(person: Person, message: SandboxMessage) -> None:
         return
     result = people.answer(message, text)
     person.events.append(f'Writes "{text}".')
-    if reply := people.reply_to(result, locale=people.locale_of(row)):
+    if reply := people.reply_to(result, locale=locale_of(row.user_id) or ""):
         person.events.append(f'The assistant replies: "{reply}"')
 
 

@@ -8,7 +8,8 @@ from django.utils import timezone
 
 from engagement import message_catalogue
 from engagement.message_backends.base import Refused, Scope
-from engagement.models import EngagementMessage, UserProfile
+from engagement.models import EngagementMessage
+from engagement.selectors.user_search import locale_of
 from engagement.services.delivery.receipts import (
     Receipt,
     ReceiptEffect,
@@ -76,7 +77,8 @@ def text_of(message: SandboxMessage) -> str:
         return str(message.body["text"].get("body", ""))
     try:
         row = queued(message)
-        return message_catalogue.render(key=row.message_key, locale=locale_of(row), params=row.message_params)
+        locale = locale_of(row.user_id) or ""
+        return message_catalogue.render(key=row.message_key, locale=locale, params=row.message_params)
     except (NotFromThisDatabase, message_catalogue.UnknownMessageKey):
         return f"(template {message.body.get('template', {}).get('name')})"
 
@@ -106,7 +108,3 @@ def queued(message: SandboxMessage) -> EngagementMessage:
     if row is None:
         raise NotFromThisDatabase
     return row
-
-
-def locale_of(row: EngagementMessage) -> str:
-    return UserProfile.objects.filter(pk=row.user_id).values_list("locale", flat=True).first() or ""
