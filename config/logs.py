@@ -120,16 +120,17 @@ def redact_values(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
     """
     if event.get("logger") == "django.server":
         event["event"] = _QUERY.sub("", str(event["event"]))
-    return {key: _redacted(value) for key, value in event.items()}
+    return {key: redacted(value) for key, value in event.items()}
 
 
-def _redacted(value: Any) -> object:
+def redacted(value: Any) -> object:
+    """The value without addresses and phone numbers in its texts, also in nested ones."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, Mapping):
-        return {_redacted(key): _redacted(item) for key, item in value.items()}
+        return {redacted(key): redacted(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_redacted(item) for item in value]
+        return [redacted(item) for item in value]
     if hasattr(value, "get_full_path"):  # a request, whose text has its query
         return redact(f"{value.method} {value.path}")
     # Other objects too, such as exceptions: their text can contain an address.

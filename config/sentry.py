@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from engagement.privacy import redact
+from config.logs import redacted
 
 
 def configure_sentry(dsn: str, *, release: str) -> None:
@@ -40,12 +40,4 @@ def scrubbed(event: Any, _hint: Any = None) -> Any:
     """The event without requests and users, and without what looks like an address or a number."""
     for key in ("request", "user", "extra", "breadcrumbs"):
         event.pop(key, None)
-    return _redacted(event)
-
-
-def _redacted(value: Any) -> Any:
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, dict):
-        return {key: _redacted(each) for key, each in value.items()}
-    return [_redacted(each) for each in value] if isinstance(value, list | tuple) else value
+    return redacted(event)
