@@ -108,7 +108,7 @@ MIDDLEWARE = [
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 
-# Not an installed app: config.api_document says why.
+# Not an installed app: config.urls says why.
 NINJA_DIR = Path(str(getattr(find_spec("ninja"), "origin", ""))).parent
 
 TEMPLATES = [
