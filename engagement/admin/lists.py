@@ -16,7 +16,7 @@ from engagement.admin.action_views import SupportActionsAdmin
 from engagement.admin.export import ExportColumn
 from engagement.admin.filters import DayRangeFilter, PersonFilter, RunFilter
 from engagement.admin.labels import STATE_COLORS, badge
-from engagement.admin.masking import may_see_contacts, shown_metadata, shown_text
+from engagement.admin.masking import may_see_contacts, shown_json, shown_text
 from engagement.admin.rows_of_users import RowsOfUsersAdmin
 from engagement.admin.support_actions import RESUME
 from engagement.delivery_wording import until_text
@@ -53,7 +53,7 @@ class EngagementStateTransitionAdmin(RowsOfUsersAdmin):
         ("created_at", DayRangeFilter),
     )
     lines = (*columns, "id", "metadata")
-    masked: ClassVar = {"metadata": shown_metadata}
+    masked: ClassVar = {"metadata": shown_json}
     no_match = gettext_lazy("No transitions match.")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[EngagementStateTransition]:

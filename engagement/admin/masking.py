@@ -10,8 +10,6 @@ from django.utils.translation import gettext_lazy
 
 from engagement.groups import VIEW_CONTACT
 from engagement.privacy import mask, redact
-from engagement.selectors.user_history import performer
-from engagement.selectors.user_search import account_names_among
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -74,20 +72,8 @@ def shown_person(name: str, *, unmasked: bool, accounts: Collection[str]) -> str
 
 def shown_json(value: object, *, unmasked: bool) -> str:
     """A JSON column, indented."""
-    return format_html(_JSON, shown_text(_indented(value), unmasked=unmasked))
-
-
-def shown_metadata(metadata: object, *, unmasked: bool) -> str:
-    """The metadata of a transition, with the name of the staff account that caused it."""
-    person = performer(metadata)
-    if unmasked or person not in account_names_among([person]):
-        return shown_json(metadata, unmasked=unmasked)
-    named = f'"performed_by": {_indented(person)}'
-    return format_html(_JSON, named.join(map(redact, _indented(metadata).split(named))))
-
-
-def _indented(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
+    text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
+    return format_html(_JSON, shown_text(text, unmasked=unmasked))
 
 
 def column(name: str, show: Callable[..., str], *, request: HttpRequest) -> Callable[[Any], str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -156,18 +155,17 @@ def test_support_sees_addresses(support: Client, profile: UserProfile) -> None:
 
 
 @pytest.mark.parametrize("name", ["anna@example.org", NUMBER, 'anna "the boss" anna@example.org'])
-def test_name_of_an_account_is_never_masked(viewer: Client, profile: UserProfile, name: str) -> None:
+def test_name_of_an_account_is_not_masked_in_the_history(
+    viewer: Client, profile: UserProfile, name: str
+) -> None:
     metadata = {"note": JID, "performed_by": name, "zone": NUMBER * 2, "who": [name]}
     EngagementStateTransition.objects.update(metadata=metadata)
     transition = EngagementStateTransition.objects.get()
-    as_json = json.dumps(name)
     assert f"by {name}<" not in text_of(viewer, page_url(profile))
-    assert as_json not in text_of(viewer, page_url(transition))
     User.objects.create_user(name, is_active=False)
     assert f"by {name}<" in text_of(viewer, page_url(profile))
     page = text_of(viewer, page_url(transition))
-    assert f'"performed_by": {as_json},\n' in page
-    assert (page.count(as_json), JID in page, NUMBER * 2 in page) == (1, False, False)
+    assert (JID in page, NUMBER in page) == (False, False)
 
 
 def test_errors_of_a_run_are_masked(viewer: Client, support: Client) -> None:
