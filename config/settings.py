@@ -77,7 +77,6 @@ INSTALLED_APPS = [
     "config.admin.apps.StaffConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
-    "django.contrib.humanize",
     "django.contrib.postgres",
     "django.contrib.sessions",
     "django.contrib.messages",

@@ -37,7 +37,7 @@ TRANSLATED: Final = "pt_BR"
 NOT_SHOWN: Final = ("management/", "migrations/", "replay/", "sandbox/", "templates/engagement/sandbox.html")
 """What only operators and developers read is in English."""
 
-DJANGO_FOLDERS: Final = ("conf", *(f"contrib/{app}" for app in ("admin", "auth", "contenttypes", "humanize")))
+DJANGO_FOLDERS: Final = ("conf", *(f"contrib/{app}" for app in ("admin", "auth", "contenttypes")))
 """Where the catalogues of Django are that the project uses."""
 
 WHEN: Final = datetime(2026, 1, 1, tzinfo=UTC)
