@@ -12,7 +12,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from unfold.widgets import UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
 
 from engagement.admin import admin_log
 from engagement.admin.action_views import ActionResult, SupportAction, SupportActionsAdmin, skipped
@@ -53,14 +53,14 @@ class TokenForm(forms.Form):
     """Who will use the token, and for what."""
 
     client = forms.CharField(
-        label=gettext_lazy("client"),
-        widget=UnfoldAdminTextInputWidget(),
+        label=gettext_lazy("Client"),
+        widget=UnfoldAdminTextInputWidget,
         help_text=gettext_lazy("1 to 40 lower-case letters, digits and hyphens, such as assistant-eu."),
     )
     scopes = forms.MultipleChoiceField(
-        label=gettext_lazy("scopes"),
+        label=gettext_lazy("Scopes"),
         choices=[(scope.value, scope.label) for scope in ApiScope],
-        widget=forms.CheckboxSelectMultiple,
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
     )
 
 
