@@ -77,7 +77,7 @@ def _take(request: HttpRequest, *, secret: str) -> HttpResponse:
     events = events_in(body, phone_number_id=text_setting("WHATSAPP_PHONE_NUMBER_ID"))
     if events is None:
         return _answer(HTTPStatus.BAD_REQUEST, "The body is no webhook of a WhatsApp Business Account.")
-    effects = Counter(_effect_of(event, now=timezone.now()) for event in events)
+    effects: Counter[str] = Counter(_effect_of(event, now=timezone.now()) for event in events)
     if unnamed := effects[Effect.WITHOUT_NUMBER]:
         log.warning("engagement_webhook_without_number", events=unnamed)
     if unreadable := effects[Effect.UNREADABLE]:
