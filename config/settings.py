@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,13 +44,12 @@ def flag(name: str, *, default: bool = False) -> bool:
     raise ImproperlyConfigured(f"{name} must be on or off, not {value!r}.")
 
 
-def number(name: str, *, default: int) -> int:
-    """Read a whole number that can be a port."""
-    value = text(name).strip()
-    is_number = value.isascii() and value.isdecimal() and len(value) <= len("65535")
-    if value and not (is_number and 1 <= int(value) <= 65_535):  # noqa: PLR2004
+def port(name: str, *, default: int) -> int:
+    """Read the number of a port."""
+    value = text(name).strip() or str(default)
+    if not (re.fullmatch("[0-9]{1,5}", value) and 1 <= int(value) <= 65_535):  # noqa: PLR2004
         raise ImproperlyConfigured(f"{name} must be a number from 1 to 65535, not {value[:20]!r}.")
-    return int(value) if value else default
+    return int(value)
 
 
 DEBUG = flag("DEBUG")
@@ -191,7 +191,7 @@ LOGIN_REDIRECT_URL = "admin:index"
 PASSWORD_RESET_TIMEOUT = 3 * 24 * 60 * 60
 # Without a host no mail is sent: administrators copy the links.
 EMAIL_HOST = text("EMAIL_HOST")
-EMAIL_PORT = number("EMAIL_PORT", default=587)
+EMAIL_PORT = port("EMAIL_PORT", default=587)
 EMAIL_HOST_USER = text("EMAIL_HOST_USER")
 EMAIL_HOST_PASSWORD = text("EMAIL_HOST_PASSWORD")
 EMAIL_USE_SSL = flag("EMAIL_USE_SSL")

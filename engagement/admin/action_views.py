@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import structlog
 from django.contrib import messages
@@ -19,6 +19,7 @@ from django.urls import path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from engagement.admin.admin_log import account_of
 from engagement.admin.filters import now_of
 from engagement.admin.masking import visibility_for
 from engagement.admin.read_only_admin import ReadOnlyAdmin
@@ -208,9 +209,7 @@ class SupportActionsAdmin(ReadOnlyAdmin):
 
     def perform(self, request: HttpRequest, action: SupportAction, rows: Collection[Any]) -> None:
         """Act on each row in a transaction of its own, and report the results."""
-        # The admin admits only accounts that are logged in.
-        account = cast("AbstractBaseUser", request.user)
-        now = now_of(request)
+        account, now = account_of(request), now_of(request)
         lock_timeout = min(ROW_LOCK_WAIT, TOTAL_LOCK_WAIT / len(rows))
         results = [
             _performed(action, ActionRequest(row.pk, account, now), lock_timeout=lock_timeout) for row in rows

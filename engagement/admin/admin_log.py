@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import structlog
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import AbstractBaseUser
     from django.db.models import Model
+    from django.http import HttpRequest
 
 log = structlog.get_logger("engagement")
 
@@ -96,6 +97,11 @@ _PLACES: Final = {
     "list": r"[^.]+?",
 }
 """What a place of a sentence may contain, as a regular expression; the others may contain anything."""
+
+
+def account_of(request: HttpRequest) -> AbstractBaseUser:
+    """The staff account of a request: the admin admits only accounts that are logged in."""
+    return cast("AbstractBaseUser", request.user)
 
 
 def record(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
 from django.contrib import admin
@@ -23,7 +23,6 @@ from engagement.services.api_tokens import InvalidToken, make_token, revoke_toke
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from django.contrib.auth.models import AbstractBaseUser
     from django.http import HttpRequest, HttpResponse
 
     from engagement.admin.action_views import ActionRequest
@@ -111,7 +110,7 @@ class ApiTokenAdmin(SupportActionsAdmin):
         return response
 
     def _make(self, request: HttpRequest, form: TokenForm) -> str:
-        account, now = cast("AbstractBaseUser", request.user), now_of(request)
+        account, now = admin_log.account_of(request), now_of(request)
         try:
             token, secret = make_token(
                 client=form.cleaned_data["client"],

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from html import unescape
 from io import StringIO
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import label_for_field, lookup_field
@@ -26,7 +26,7 @@ from django.utils.text import slugify
 from django.utils.translation import gettext as _
 from unfold.admin import ModelAdmin
 
-from engagement.admin.admin_log import record_export
+from engagement.admin.admin_log import account_of, record_export
 from engagement.admin.filters import filter_summary, now_of
 from engagement.local_times import ShownTime
 from engagement.privacy import redact
@@ -35,7 +35,6 @@ from engagement.services.resilience.deadline import request_deadline
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from django.contrib.auth.models import AbstractBaseUser
     from django.db.models import QuerySet
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
@@ -108,7 +107,7 @@ class ExportAdmin(ModelAdmin):
         self, request: HttpRequest, chunks: Iterable[list[Any]], *, filters: str = ""
     ) -> StreamingHttpResponse:
         """The rows as a stream, and afterwards an entry in the logs."""
-        account, now = cast("AbstractBaseUser", request.user), now_of(request)
+        account, now = account_of(request), now_of(request)
         columns = self.export_columns(request)
 
         def prepared() -> Iterator[list[Any]]:

@@ -13,7 +13,6 @@ from uuid import UUID, uuid5
 import uuid_utils
 from django.db import connection, transaction
 
-from engagement.models import UserProfile
 from engagement.replay.activity_log import DEFAULT_LOCALE, open_activity_log
 
 if TYPE_CHECKING:
@@ -205,15 +204,3 @@ _ADD_STATES: Final = f"""
     {_NEW_USERS}
 """
 _DROP_BOTH: Final = "DROP TABLE pg_temp.loaded_events, pg_temp.loaded_users"
-
-
-def profile_of(user_id: UUID, event: Event, *, now: datetime) -> UserProfile:
-    """An unsaved profile with what an event says about its user."""
-    return UserProfile(
-        user_id=user_id,
-        locale=event.locale or DEFAULT_LOCALE,
-        whatsapp_jid=event.whatsapp_jid,
-        reengagement_opt_out=bool(event.reengagement_opt_out),
-        created_at=now,
-        updated_at=now,
-    )

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from engagement.models import UserEngagementState, UserProfile
 from engagement.replay.activity_log import DEFAULT_LOCALE
-from engagement.replay.loading import profile_of
 from engagement.replay.simulation import ORDINARY_TEXT
 from engagement.replies import Preference
 from engagement.services.inbound_messages import Novelty, receive_message
@@ -26,7 +25,14 @@ ROWS_PER_STATEMENT: Final = 2_000
 def add_profiles(messages: Iterable[Message]) -> None:
     """Add the profile of each author, as their first message describes it."""
     profiles = [
-        profile_of(user_id, event, now=event.occurred_at)
+        UserProfile(
+            user_id=user_id,
+            locale=event.locale or DEFAULT_LOCALE,
+            whatsapp_jid=event.whatsapp_jid,
+            reengagement_opt_out=bool(event.reengagement_opt_out),
+            created_at=event.occurred_at,
+            updated_at=event.occurred_at,
+        )
         for user_id, event, previous in messages
         if previous is None
     ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
 from engagement.admin import links
 from engagement.admin.labels import relative
@@ -124,16 +124,16 @@ def _run_problems(
     if not is_fresh and outcome != RunStatus.RUNNING:
         yield _overdue(age)
     if outcome in {RunStatus.FAILED, RunStatus.INTERRUPTED, VANISHED}:
-        yield Problem(URGENT, _LAST_RUN_TEXTS[outcome](), _("See the run"), url)
+        yield Problem(URGENT, str(_LAST_RUN_TEXTS[outcome]), _("See the run"), url)
     elif outcome == RunStatus.PARTIAL:
         users = count_text(last.failed, "user")
         yield Problem(NOTABLE, _("In the last run %(users)s failed.") % {"users": users}, _("See why"), url)
 
 
 _LAST_RUN_TEXTS: Final = {
-    RunStatus.FAILED.value: lambda: _("The last run failed."),
-    RunStatus.INTERRUPTED.value: lambda: _("The last run was interrupted."),
-    VANISHED: lambda: _("The last run has stopped without an end: its process is gone."),
+    RunStatus.FAILED.value: gettext_lazy("The last run failed."),
+    RunStatus.INTERRUPTED.value: gettext_lazy("The last run was interrupted."),
+    VANISHED: gettext_lazy("The last run has stopped without an end: its process is gone."),
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from uuid import UUID
 
-    from django.contrib.auth.models import AbstractBaseUser
     from django.http import HttpRequest, HttpResponse
 
     from engagement.admin.runs.run_list import EngagementJobRunAdmin
@@ -77,14 +76,9 @@ def _obstacle(request: HttpRequest, run: EngagementJobRun) -> str:
 
 
 def _undo(request: HttpRequest, run: EngagementJobRun, *, dry_run: bool) -> UndoResult:
-    name = _account(request).get_username()
+    name = admin_log.account_of(request).get_username()
     undo = UndoRequest(job_id=run.pk, now=now_of(request), dry_run=dry_run, performed_by=name)
     return undo_run(request=undo, stop=StopAfter(SECONDS))
-
-
-def _account(request: HttpRequest) -> AbstractBaseUser:
-    # The admin admits only accounts that are logged in.
-    return cast("AbstractBaseUser", request.user)
 
 
 def _numbers(counts: UndoCounts) -> str:
@@ -160,7 +154,7 @@ def _report(
     sentence = admin_log.english(
         admin_log.RUN_UNDONE, number=counts.undone, cancelled=counts.messages_cancelled
     )
-    admin_log.record(run, sentence, account=_account(request), now=now_of(request))
+    admin_log.record(run, sentence, account=admin_log.account_of(request), now=now_of(request))
     for level, text in _sentences(request, result):
         model_admin.message_user(request, text, level)
 
