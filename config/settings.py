@@ -85,10 +85,10 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "engagement.api.health.HealthMiddleware",
-    "engagement.api.errors.JsonErrorsMiddleware",
-    "engagement.api.request_deadline.DeadlineMiddleware",
-    "engagement.api.bodies.ChunkedBodyMiddleware",
+    "engagement.api.middleware.HealthMiddleware",
+    "engagement.api.middleware.JsonErrorsMiddleware",
+    "engagement.api.middleware.DeadlineMiddleware",
+    "engagement.api.middleware.ChunkedBodyMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",

@@ -11,7 +11,6 @@ from django.db import Error as DatabaseError
 from django.http import JsonResponse
 from ninja.errors import HttpError, Throttled, ValidationError
 
-from engagement.api.bodies import NO_LENGTH
 from engagement.services.delivery.leases import NoLease
 from engagement.services.explanation import UnknownUser
 from engagement.services.preferences import UserProfileNotFound
@@ -19,12 +18,11 @@ from engagement.services.resilience.errors import ErrorKind, error_kind, first_l
 from engagement.services.state_machine import EngagementStateNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from django.http import HttpRequest, HttpResponse
     from ninja import NinjaAPI
 
-API_PATH: Final = "/api/"
 RETRY_AFTER: Final = {"Retry-After": "5"}
 
 log = structlog.get_logger("engagement")
@@ -132,31 +130,3 @@ def _unexpected(error: Exception) -> HttpResponse:
     # By its type: its text may hold a number or a message.
     log.error("engagement_api_crashed", error=type(error).__name__)
     return answer(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "An unexpected error: see the log.")
-
-
-class JsonErrorsMiddleware:
-    """Give errors that the API itself never sees, such as an unknown path, the same form."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self._get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        response = self._get_response(request)
-        is_error = response.status_code >= HTTPStatus.BAD_REQUEST
-        if not (is_error and request.path.startswith(API_PATH)) or _is_json(response):
-            return response
-        status = HTTPStatus(response.status_code)
-        message = _SENTENCES.get(status, f"{status.phrase}.")
-        kept = {name: response[name] for name in ("Allow", "Retry-After") if name in response}
-        return answer(status, status.name.lower(), message, headers=kept)
-
-
-def _is_json(response: HttpResponse) -> bool:
-    return response.get("Content-Type", "").startswith("application/json")
-
-
-_SENTENCES: Final = {
-    HTTPStatus.LENGTH_REQUIRED: NO_LENGTH,
-    HTTPStatus.NOT_FOUND: "There is no such path; /api/v1/docs lists them.",
-    HTTPStatus.METHOD_NOT_ALLOWED: "This path has other methods: see /api/v1/docs.",
-}

@@ -48,7 +48,7 @@ def test_not_ready_without_the_database(client: Client, monkeypatch: pytest.Monk
     def away(_connection: object) -> None:
         raise OperationalError("connection to secret-host failed")
 
-    monkeypatch.setattr("engagement.api.health.MigrationExecutor", away)
+    monkeypatch.setattr("engagement.api.middleware.MigrationExecutor", away)
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["reason"]) == (503, "The database is not available.")
 
