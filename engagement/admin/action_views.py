@@ -133,20 +133,12 @@ class SupportActionsAdmin(ReadOnlyAdmin):
             if action in useful
         ]
 
-    def row_name(self, request: HttpRequest, row: Any) -> str:  # noqa: ARG002
-        """What a row is called in titles and questions, for this staff account."""
-        return str(row)
-
-    def row_state(self, request: HttpRequest, row: Any) -> str:  # noqa: ARG002
+    def row_state(self, row: Any) -> str:  # noqa: ARG002
         """The state of a row on the confirmation page, if it has one."""
         return ""
 
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        if "buttons" not in context:
-            context["buttons"] = self.buttons(request, context["original"])
-        return super().render_change_form(request, context, *args, **kwargs)
+    def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        return {"buttons": self.buttons(request, row)}
 
     def get_urls(self) -> list[URLPattern]:
         url = path(
@@ -189,9 +181,7 @@ class SupportActionsAdmin(ReadOnlyAdmin):
     ) -> TemplateResponse:
         """The confirmation page."""
         self.prepare(request, list(rows))
-        chosen = [
-            ChosenRow(row.pk, self.row_name(request, row), self.row_state(request, row)) for row in rows
-        ]
+        chosen = [ChosenRow(row.pk, self.row_name(row), self.row_state(row)) for row in rows]
         heading = _("%(action)s: %(name)s") % {"action": action.label, "name": chosen[0].name}
         if len(chosen) > 1:
             heading = _("%(action)s: %(count)s selected") % {"action": action.label, "count": len(chosen)}

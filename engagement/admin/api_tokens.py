@@ -17,6 +17,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminT
 from engagement.admin import admin_log
 from engagement.admin.action_views import ActionResult, SupportAction, SupportActionsAdmin, skipped
 from engagement.admin.filters import now_of
+from engagement.admin.read_only_admin import time_column
 from engagement.models import ApiScope, ApiToken
 from engagement.services.api_tokens import InvalidToken, make_token, revoke_token
 
@@ -67,11 +68,14 @@ class TokenForm(forms.Form):
 class ApiTokenAdmin(SupportActionsAdmin):
     """The tokens, without their secrets."""
 
-    list_display = ("client", "scope_names", "created_at", "created_by", "last_used_at", "revoked_at")
+    list_display = ("client", "scope_names", "created", "created_by", "last_used", "revoked")
     ordering = ("-created_at", "-id")
     extra_lookups = ()
     support_actions = (REVOKE,)
-    lines = ("client", "scope_names", "created_at", "created_by", "last_used_at", "revoked_at", "id")
+    fields = (*list_display, "id")
+    created = time_column("created_at", gettext_lazy("created at"))
+    last_used = time_column("last_used_at", gettext_lazy("last used at"))
+    revoked = time_column("revoked_at", gettext_lazy("revoked at"))
 
     @admin.display(description=gettext_lazy("scopes"))
     def scope_names(self, token: ApiToken) -> str:

@@ -68,8 +68,7 @@ class OrderedChangeList(ThemeChangeList):
     """Sorts by one of the columns that have an index, or else in the order of the list."""
 
     def get_ordering_field(self, field_name: Any) -> Any:
-        name = getattr(field_name, "__name__", field_name)
-        return super().get_ordering_field(field_name) if name in self.sortable_by else None
+        return super().get_ordering_field(field_name) if field_name in self.sortable_by else None
 
     def get_ordering_field_columns(self) -> dict[int, str]:
         return {index: "desc" if is_descending else "asc" for index, is_descending, _ in self._sorted_by()}

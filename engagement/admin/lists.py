@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.urls import reverse
@@ -17,6 +17,7 @@ from engagement.admin.export import ExportColumn
 from engagement.admin.filters import DayRangeFilter, PersonFilter, RunFilter
 from engagement.admin.labels import STATE_COLORS, badge
 from engagement.admin.masking import may_see_contacts, shown_json, shown_text
+from engagement.admin.read_only_admin import reader_of, text_column, time_column
 from engagement.admin.rows_of_users import RowsOfUsersAdmin
 from engagement.admin.support_actions import RESUME
 from engagement.delivery_wording import until_text
@@ -27,11 +28,11 @@ from engagement.services.delivery.channels import WITHOUT_END
 from engagement.states import State, Trigger
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
     from django.db.models import QuerySet
-    from django.http import HttpRequest, HttpResponse
+    from django.http import HttpRequest
 
     from engagement.admin.action_views import SupportAction
 
@@ -40,10 +41,10 @@ if TYPE_CHECKING:
 class EngagementStateTransitionAdmin(RowsOfUsersAdmin):
     """The audit log."""
 
-    columns = ("created_at", "user_link", "from_label", "trigger_label", "to_label")
-    columns_of_run = ("user_link", "trigger_label", "from_label", "to_label", "undone_label", "created_at")
+    list_display = ("created", "user_link", "from_label", "trigger_label", "to_label")
+    columns_of_run = ("user_link", "trigger_label", "from_label", "to_label", "undone_label", "created")
     # The first column of the list of a run has a link of its own.
-    list_display_links = ("created_at",)
+    list_display_links = ("created",)
     list_filter = (
         ("trigger", ChoicesCheckboxFilter),
         ("from_state", ChoicesCheckboxFilter),
@@ -52,17 +53,16 @@ class EngagementStateTransitionAdmin(RowsOfUsersAdmin):
         PersonFilter,
         ("created_at", DayRangeFilter),
     )
-    lines = (*columns, "id", "metadata")
-    masked: ClassVar = {"metadata": shown_json}
+    fields = (*list_display, "id", "details")
     no_match = gettext_lazy("No transitions match.")
+    created = time_column("created_at", gettext_lazy("created at"))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[EngagementStateTransition]:
         return with_undoing(super().get_queryset(request))
 
-    def get_list_display(self, request: HttpRequest) -> list[Any]:
+    def get_list_display(self, request: HttpRequest) -> Sequence[str]:
         """The columns; of the list of a run, the users first, and whether they were put back."""
-        of_run = RunFilter.parameter_name in request.GET
-        return self.shown(request, self.columns_of_run if of_run else self.columns)
+        return self.columns_of_run if RunFilter.parameter_name in request.GET else self.list_display
 
     def export_columns(self, request: HttpRequest) -> list[ExportColumn]:
         unmasked = may_see_contacts(request)
@@ -96,28 +96,31 @@ class EngagementStateTransitionAdmin(RowsOfUsersAdmin):
         undone_at: datetime | None = row.undone_at  # type: ignore[attr-defined]  # an annotation
         return shown_time(undone_at) if undone_at else _("no")
 
+    @display(description=gettext_lazy("metadata"))
+    def details(self, row: EngagementStateTransition) -> str:
+        return shown_json(row.metadata, unmasked=reader_of(row).unmasked)
+
 
 @admin.register(SendingChannel)
 class SendingChannelAdmin(SupportActionsAdmin):
     """Pauses and the pace of each backend, and the pauses of its templates."""
 
-    columns = ("backend", "scope", "paused", "pause_reason", "next_slot_at", "updated_at")
+    list_display = ("backend_name", "scope_name", "paused", "reason", "next_slot", "updated")
     ordering = ("backend", "scope")
     extra_lookups = ()
     support_actions = (RESUME,)
     counted_as = "pause"
-    lines = (*columns, "slowed_until", "resumed_at", "id")
-    masked: ClassVar = dict.fromkeys(("backend", "scope", "pause_reason"), shown_text)
+    fields = (*list_display, "slowed", "resumed", "id")
+    backend_name = text_column("backend", gettext_lazy("backend"))
+    scope_name = text_column("scope", gettext_lazy("scope"))
+    reason = text_column("pause_reason", gettext_lazy("pause reason"))
+    next_slot = time_column("next_slot_at", gettext_lazy("next slot at"))
+    updated = time_column("updated_at", gettext_lazy("updated at"))
+    slowed = time_column("slowed_until", gettext_lazy("slowed until"))
+    resumed = time_column("resumed_at", gettext_lazy("resumed at"))
 
-    def row_name(self, request: HttpRequest, row: SendingChannel) -> str:
-        return shown_text(str(row), unmasked=may_see_contacts(request))
-
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        name = context["original"].shown_name = self.row_name(request, context["original"])
-        context |= {"title": name, "subtitle": None}
-        return super().render_change_form(request, context, *args, **kwargs)
+    def row_name(self, row: SendingChannel) -> str:
+        return shown_text(str(row), unmasked=reader_of(row).unmasked)
 
     def perform(self, request: HttpRequest, action: SupportAction, rows: Collection[Any]) -> None:
         """Act once on each backend: the pauses of a backend end together."""

@@ -25,9 +25,9 @@ from engagement.admin.change_list import quick_links_to
 from engagement.admin.export import ExportColumn
 from engagement.admin.filters import DayRangeFilter, now_of
 from engagement.admin.labels import moment
-from engagement.admin.masking import may_see_contacts, shown_address, shown_text, visibility_for
+from engagement.admin.masking import may_see_contacts, shown_address, shown_text
 from engagement.admin.people.names import person_link, short_id
-from engagement.admin.read_only_admin import ReadOnlyAdmin
+from engagement.admin.read_only_admin import ReadOnlyAdmin, reader_of
 from engagement.models import (
     ApiToken,
     EngagementJobRun,
@@ -39,8 +39,6 @@ from engagement.models import (
 from engagement.selectors.people import addresses_of, kind_with_id, kinds_of, staff_names
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse
 
@@ -91,7 +89,7 @@ class AccountFilter(CheckboxFilter):
 class ManualActionsAdmin(ReadOnlyAdmin):
     """The admin's log, without its entries about accounts."""
 
-    columns = ("at", "account", "action", "target")
+    list_display = ("at", "account", "action", "target")
     list_display_links = None
     list_select_related = ("user",)
     list_filter = (AccountFilter, ("action_time", DayRangeFilter))
@@ -101,7 +99,6 @@ class ManualActionsAdmin(ReadOnlyAdmin):
     # The ids are in the order of time.
     ordering = ("-id",)
     export_order = ("id",)
-    timed_columns = ("at",)
     counted_as = "manual action"
     no_match = _("No manual actions match.")
 
@@ -130,26 +127,13 @@ class ManualActionsAdmin(ReadOnlyAdmin):
         since = [(label, {"action_time_from": day.isoformat()}) for label, day in days]
         return quick_links_to(request, [(gettext("All"), {}), *since])
 
-    def prepare(self, request: HttpRequest, rows: list[Any]) -> None:  # noqa: ARG002
+    def prepare(self, request: HttpRequest, rows: list[Any]) -> None:
+        super().prepare(request, rows)
         users = {row.pk: user_id for row in rows if (user_id := _user_id(row))}
         addresses = addresses_of(set(users.values())) if users else {}
         for row in rows:
             row.target_user = users.get(row.pk)
             row.target_address = addresses.get(row.target_user) if row.target_user else None
-
-    def get_list_display(self, request: HttpRequest) -> list[Any]:
-        visibility = visibility_for(request)
-
-        def action(entry: LogEntry) -> str:
-            return shown_action(entry, visibility=visibility)
-
-        def target(entry: LogEntry) -> str:
-            return _target(entry, visibility=visibility)
-
-        action.short_description = _("action")  # type: ignore[attr-defined]  # for the admin
-        target.short_description = _("on")  # type: ignore[attr-defined]
-        own = {"action": action, "target": target}
-        return [own.get(name, name) for name in super().get_list_display(request)]
 
     def export_columns(self, request: HttpRequest) -> list[ExportColumn]:
         unmasked = may_see_contacts(request)
@@ -167,12 +151,20 @@ class ManualActionsAdmin(ReadOnlyAdmin):
         ]
 
     @display(description=_("when"))
-    def at(self, entry: LogEntry, *, now: datetime) -> str:
-        return moment(entry.action_time, now=now)
+    def at(self, entry: LogEntry) -> str:
+        return moment(entry.action_time, now=reader_of(entry).now)
 
     @display(description=_("who"))
     def account(self, entry: LogEntry) -> str:
         return str(entry.user.get_username())
+
+    @display(description=_("action"))
+    def action(self, entry: LogEntry) -> str:
+        return shown_action(entry, visibility=reader_of(entry).visibility)
+
+    @display(description=_("on"))
+    def target(self, entry: LogEntry) -> str:
+        return _target(entry, visibility=reader_of(entry).visibility)
 
 
 def _user_id(entry: LogEntry) -> UUID | None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from django.utils.html import format_html
-from django.utils.translation import gettext_lazy
 
 from engagement.groups import VIEW_CONTACT
 from engagement.privacy import mask, redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
 
     from django.http import HttpRequest
 
@@ -74,15 +73,3 @@ def shown_json(value: object, *, unmasked: bool) -> str:
     """A JSON column, indented."""
     text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
     return format_html(_JSON, shown_text(text, unmasked=unmasked))
-
-
-def column(name: str, show: Callable[..., str], *, request: HttpRequest) -> Callable[[Any], str]:
-    """A column of a list or a line of a page, masked unless the staff account may see addresses."""
-    unmasked = may_see_contacts(request)
-
-    def shown(row: Any) -> str:
-        return show(getattr(row, name), unmasked=unmasked)
-
-    shown.__name__ = name
-    shown.short_description = gettext_lazy(name.replace("_", " "))  # type: ignore[attr-defined]  # for the admin
-    return shown

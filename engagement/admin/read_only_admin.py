@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
-from functools import wraps
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 from uuid import UUID
 
 from django.contrib import messages
-from django.contrib.admin import ShowFacets, display
+from django.contrib.admin import ShowFacets
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.core.exceptions import BadRequest, FieldDoesNotExist, ValidationError
-from django.db.models import DateTimeField
+from django.core.exceptions import BadRequest, ValidationError
 from django.http import HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
+from unfold.decorators import display
 
 from engagement.admin import links
 from engagement.admin.change_list import BoundedPaginator, OrderedChangeList
 from engagement.admin.export import ExportAdmin
 from engagement.admin.filters import filter_summary, now_of
-from engagement.admin.masking import column, may_see_contacts
+from engagement.admin.masking import may_see_contacts, shown_text, visibility_for
 from engagement.formatting import count_text
 from engagement.local_times import shown_time
 from engagement.selectors.user_search import MAX_FOUND, users_with_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection
     from datetime import datetime
 
     from django.contrib.admin.views.main import ChangeList
     from django.db.models import Model, QuerySet
-    from django.db.models.options import Options
     from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 
     from engagement.admin.change_list import QuickLink
+    from engagement.admin.masking import Visibility
 
 MAX_CHOSEN: Final = 50
 """Rows of one page and of one action. Most actions cost a transaction per row."""
@@ -46,6 +45,17 @@ TOO_MANY_FOUND: Final = _(
     "More than %(limit)s numbers are like this. Only %(limit)s users were searched:"
     " enter more digits to find the others."
 )
+
+
+class Reader(NamedTuple):
+    """Who reads a row, and when."""
+
+    visibility: Visibility
+    now: datetime
+
+    @property
+    def unmasked(self) -> bool:
+        return self.visibility.contacts
 
 
 class ReadOnlyAdmin(ExportAdmin):
@@ -70,42 +80,20 @@ class ReadOnlyAdmin(ExportAdmin):
     not_found_sentence: Any = _("There is no such row, or it was deleted.")
     counted_as = ""
     """What the rows are called in the count, unless it is the name of the model."""
-    columns: Sequence[str] = ()
-    """Like `list_display`, where some columns depend on the request."""
-    lines: Sequence[str] = ()
-    """Fields of a row's page."""
-    masked: ClassVar[Mapping[str, Callable[..., str]]] = {}
-    """Columns and lines that may contain an address, each with the function that shows it."""
-    timed_columns: Sequence[str] = ()
-    """Columns and lines that depend on the current time: methods that take `now`."""
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:  # noqa: ARG002
-        return self.shown(request, self.lines)
+    def prepare(self, request: HttpRequest, rows: list[Any]) -> None:
+        """Give each row its reader, and read what else is shown in a constant number of statements."""
+        reader = Reader(visibility_for(request), now_of(request))
+        for row in rows:
+            row.reader = reader
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        return self.get_fields(request, obj)
+    def row_name(self, row: Any) -> str:
+        """What a row is called in titles and questions."""
+        return str(row)
 
-    def get_list_display(self, request: HttpRequest) -> list[Any]:
-        return self.shown(request, self.columns or super().get_list_display(request))
-
-    def get_list_display_links(self, request: HttpRequest, list_display: Sequence[Any]) -> Any:
-        """The columns that lead to the page of a row, by name: a column may be a function."""
-        names = super().get_list_display_links(request, list_display) or ()
-        return [
-            name for name in list_display if name in names or getattr(name, "__name__", "") in names
-        ] or None
-
-    def shown(self, request: HttpRequest, names: Iterable[Any]) -> list[Any]:
-        """The columns as this request shows them."""
-        return [self.shown_column(request, name) for name in names]
-
-    def shown_column(self, request: HttpRequest, name: Any) -> Any:
-        """The column: with the time of the request if it depends on it, and masked if it needs it."""
-        if name in self.timed_columns:
-            return _with_time(getattr(self, name), now_of(request))
-        if name in self.masked:
-            return column(name, self.masked[name], request=request)
-        return time_column(self.opts, name)
+    def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:  # noqa: ARG002
+        """What the page of a row shows beside its fields."""
+        return {}
 
     def get_actions(self, request: HttpRequest, action_location: object = None) -> dict[str, Any]:
         # Since 6.1 Django asks for the actions of a row's page as well. Our pages have buttons.
@@ -200,8 +188,12 @@ class ReadOnlyAdmin(ExportAdmin):
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
+        row = context["original"]
+        self.prepare(request, [row])
+        row.shown_name = self.row_name(row)
         # Support actions are in the history of the user. The history page of another row would be empty.
-        context["show_history"] = False
+        context |= {"title": row.shown_name, "subtitle": None, "show_history": False}
+        context |= self.page_context(request, row)
         return super().render_change_form(request, context, *args, **kwargs)
 
     def history_view(
@@ -243,29 +235,30 @@ class ReadOnlyAdmin(ExportAdmin):
         return TemplateResponse(request, "engagement/not_found.html", context, status=404)
 
 
-def _with_time(method: Callable[..., Any], now: datetime) -> Callable[[Any], Any]:
-    @wraps(method)
-    def shown(row: Any) -> Any:
-        return method(row, now=now)
+def reader_of(row: Any) -> Reader:
+    """The reader that `prepare` has given the row. A row without one cannot be shown: raises KeyError."""
+    reader: Reader = vars(row)["reader"]
+    return reader
+
+
+def time_column(field: str, description: Any) -> Any:
+    """A column with a time of the row, in the account's zone."""
+
+    @display(description=description, ordering=field)
+    def shown(_admin: ReadOnlyAdmin, row: Any) -> str | None:
+        instant = getattr(row, field)
+        return shown_time(instant) if instant else None
 
     return shown
 
 
-def time_column(opts: Options[Any], name: Any) -> Any:
-    """The column; that of a field with times shows them in the account's zone."""
-    try:
-        field = opts.get_field(name) if isinstance(name, str) else None
-    except FieldDoesNotExist:
-        field = None
-    if not isinstance(field, DateTimeField):
-        return name
+def text_column(field: str, description: Any) -> Any:
+    """A column with a text of another program."""
 
-    @display(description=field.verbose_name, ordering=name)
-    def shown(row: Any) -> str | None:
-        instant = getattr(row, name)
-        return shown_time(instant) if instant else None
+    @display(description=description)
+    def shown(_admin: ReadOnlyAdmin, row: Any) -> str:
+        return shown_text(getattr(row, field), unmasked=reader_of(row).unmasked)
 
-    shown.__name__ = name
     return shown
 
 

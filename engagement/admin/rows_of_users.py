@@ -7,17 +7,20 @@ from uuid import UUID
 
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from unfold.decorators import display
 
 from engagement.admin.export import ExportColumn
 from engagement.admin.masking import may_see_contacts, shown_address
-from engagement.admin.people.names import name_of_user, person_column, remember_addresses
-from engagement.admin.read_only_admin import ReadOnlyAdmin
+from engagement.admin.people.names import person_link, person_name
+from engagement.admin.read_only_admin import ReadOnlyAdmin, reader_of
+from engagement.selectors.people import addresses_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from django.db.models import QuerySet
-    from django.http import HttpRequest, HttpResponse
+    from django.http import HttpRequest
 
 
 class RowsOfUsersAdmin(ReadOnlyAdmin):
@@ -42,12 +45,21 @@ class RowsOfUsersAdmin(ReadOnlyAdmin):
         help_text, kind = super().search_help(request), self.opts.verbose_name
         return _("%(help)s, or %(kind)s ID") % {"help": help_text, "kind": kind}
 
-    def prepare(self, request: HttpRequest, rows: list[Any]) -> None:  # noqa: ARG002
-        if rows:
-            remember_addresses(rows)
+    def prepare(self, request: HttpRequest, rows: list[Any]) -> None:
+        super().prepare(request, rows)
+        addresses = addresses_of({row.user_id for row in rows}) if rows else {}
+        for row in rows:
+            row.address_of_user = addresses.get(row.user_id)
 
-    def shown_column(self, request: HttpRequest, name: Any) -> Any:
-        return person_column(request) if name == "user_link" else super().shown_column(request, name)
+    @display(description=gettext_lazy("user"))
+    def user_link(self, row: Any) -> str:
+        visibility = reader_of(row).visibility
+        return person_link(row.user_id, row.address_of_user, visibility=visibility)
+
+    def user_name(self, row: Any) -> str:
+        """The name of the user of the row."""
+        unmasked = reader_of(row).unmasked
+        return person_name(row.user_id, row.address_of_user, unmasked=unmasked)
 
     def user_columns(self, request: HttpRequest) -> list[ExportColumn]:
         """The user of a row, for the CSV."""
@@ -57,15 +69,9 @@ class RowsOfUsersAdmin(ReadOnlyAdmin):
             ExportColumn("WhatsApp", lambda row: shown_address(row.address_of_user, unmasked=unmasked)),
         ]
 
-    def row_name(self, request: HttpRequest, row: Any) -> str:
+    def row_name(self, row: Any) -> str:
         """What a row is called in titles: kind and user."""
-        name = name_of_user(row, unmasked=may_see_contacts(request))
-        return _("%(kind)s of %(name)s") % {"kind": capfirst(self.opts.verbose_name), "name": name}
-
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        name = self.row_name(request, context["original"])
-        context |= {"title": name, "subtitle": None}
-        context["original"].shown_name = name
-        return super().render_change_form(request, context, *args, **kwargs)
+        return _("%(kind)s of %(name)s") % {
+            "kind": capfirst(self.opts.verbose_name),
+            "name": self.user_name(row),
+        }

@@ -17,13 +17,13 @@ from engagement.admin import links
 from engagement.admin.action_views import SupportActionsAdmin
 from engagement.admin.change_list import quick_links_to
 from engagement.admin.export import ExportColumn
-from engagement.admin.filters import DayRangeFilter, now_of
+from engagement.admin.filters import DayRangeFilter
 from engagement.admin.labels import MESSAGE_COLORS, badge, moment
-from engagement.admin.masking import may_see_contacts, shown_text, visibility_for
+from engagement.admin.masking import may_see_contacts, shown_text
 from engagement.admin.messages.catalogue import MessageTextsAdmin
 from engagement.admin.messages.message_page import message_page
 from engagement.admin.messages.texts import error_text
-from engagement.admin.people.names import name_of_user
+from engagement.admin.read_only_admin import reader_of
 from engagement.admin.rows_of_users import RowsOfUsersAdmin
 from engagement.admin.support_actions import ARRIVED, CANCEL, NOT_ARRIVED, RETRY
 from engagement.delivery_wording import OUTCOME_REASONS
@@ -33,10 +33,9 @@ from engagement.selectors.deliveries import DUE_AT
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from datetime import datetime
 
     from django.db.models import QuerySet
-    from django.http import HttpRequest, HttpResponse
+    from django.http import HttpRequest
 
     from engagement.admin.action_views import SupportAction
     from engagement.admin.change_list import QuickLink
@@ -64,7 +63,7 @@ class ReasonFilter(CheckboxFilter):
 class EngagementMessageAdmin(MessageTextsAdmin, RowsOfUsersAdmin, SupportActionsAdmin):
     """The message queue."""
 
-    columns = ("created", "user_link", "type_link", "status_label", "latest", "reason", "failures")
+    list_display = ("created", "user_link", "type_link", "status_label", "latest", "reason", "failures")
     list_display_links = None
     list_filter = (
         ("status", ChoicesCheckboxFilter),
@@ -77,9 +76,8 @@ class EngagementMessageAdmin(MessageTextsAdmin, RowsOfUsersAdmin, SupportActions
     extra_lookups = ("user__exact", ERROR_CODE)
     ordering = ("-created_at", "-id")
     export_order = ("created_at", "id")
-    timed_columns = ("created", "latest")
     support_actions = (CANCEL, RETRY, ARRIVED, NOT_ARRIVED)
-    lines = ("message_type",)
+    fields = ("message_type",)
     change_form_template = "engagement/message.html"
     no_match = _("No messages match.")
     not_found_title = _("No such message")
@@ -112,10 +110,6 @@ class EngagementMessageAdmin(MessageTextsAdmin, RowsOfUsersAdmin, SupportActions
         ]
         return quick_links_to(request, queries)
 
-    def get_list_display(self, request: HttpRequest) -> list[Any]:
-        reason = _reason_column(request)
-        return [reason if name == "reason" else name for name in super().get_list_display(request)]
-
     def useful_actions(self, row: EngagementMessage) -> Collection[SupportAction]:
         useful = {
             MessageStatus.PENDING.value: (CANCEL,),
@@ -124,20 +118,21 @@ class EngagementMessageAdmin(MessageTextsAdmin, RowsOfUsersAdmin, SupportActions
         }
         return useful.get(row.status, ())
 
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        message = context["original"]
-        page = message_page(message, now=now_of(request), visibility=visibility_for(request))
-        useful = [action for action in self.useful_actions(message) if action is not RETRY or page.may_retry]
-        context |= {"page": page, "buttons": self.buttons(request, message, useful=useful)}
-        return super().render_change_form(request, context, *args, **kwargs)
+    def page_context(self, request: HttpRequest, row: EngagementMessage) -> dict[str, Any]:
+        visibility, now = reader_of(row)
+        page = message_page(row, now=now, visibility=visibility)
+        useful = [action for action in self.useful_actions(row) if action is not RETRY or page.may_retry]
+        return {
+            "page": page,
+            "user_link": self.user_link(row),
+            "buttons": self.buttons(request, row, useful=useful),
+        }
 
-    def row_name(self, request: HttpRequest, row: EngagementMessage) -> str:
-        name = name_of_user(row, unmasked=may_see_contacts(request))
-        return gettext("%(kind)s to %(name)s") % {"kind": row.get_message_type_display(), "name": name}
+    def row_name(self, row: EngagementMessage) -> str:
+        kind = row.get_message_type_display()
+        return gettext("%(kind)s to %(name)s") % {"kind": kind, "name": self.user_name(row)}
 
-    def row_state(self, request: HttpRequest, row: EngagementMessage) -> str:  # noqa: ARG002
+    def row_state(self, row: EngagementMessage) -> str:
         return str(row.get_status_display())
 
     def export_columns(self, request: HttpRequest) -> list[ExportColumn]:
@@ -163,8 +158,8 @@ class EngagementMessageAdmin(MessageTextsAdmin, RowsOfUsersAdmin, SupportActions
         ]
 
     @display(description=_("queued"))
-    def created(self, row: EngagementMessage, *, now: datetime) -> str:
-        return moment(row.created_at, now=now)
+    def created(self, row: EngagementMessage) -> str:
+        return moment(row.created_at, now=reader_of(row).now)
 
     @display(description=_("message"))
     def type_link(self, row: EngagementMessage) -> str:
@@ -179,29 +174,10 @@ class EngagementMessageAdmin(MessageTextsAdmin, RowsOfUsersAdmin, SupportActions
     def status_label(self, row: EngagementMessage) -> str:
         return badge(row.get_status_display(), MESSAGE_COLORS.get(row.status, ""))
 
-    @display(description=_("failed attempts"))
-    def failures(self, row: EngagementMessage) -> int | None:
-        return row.retry_count or None
-
-    @display(description=_("sent or due"))
-    def latest(self, row: EngagementMessage, *, now: datetime) -> str | None:
-        """When the message was sent; of a pending one, when it will be due."""
-        if row.status == MessageStatus.PENDING:
-            return moment(row.next_attempt_at or row.scheduled_for, now=now)
-        at = row.sent_at or row.claimed_at
-        return moment(at, now=now) if at else None
-
-
-def _is_queue(request: HttpRequest) -> bool:
-    """Whether the list shows pending messages only, which have an index in the order of sending."""
-    return request.GET.getlist("status__exact") == [MessageStatus.PENDING.value]
-
-
-def _reason_column(request: HttpRequest) -> Any:
-    """Reason, error and code. The code is a link to the messages with the same."""
-    unmasked = may_see_contacts(request)
-
-    def reason(row: EngagementMessage) -> str | None:
+    @display(description=_("reason"))
+    def reason(self, row: EngagementMessage) -> str | None:
+        """Reason, error and code. The code is a link to the messages with the same."""
+        unmasked = reader_of(row).unmasked
         known = OUTCOME_REASONS.get(row.outcome_reason or "", row.outcome_reason)
         texts = [shown_text(str(text), unmasked=unmasked) for text in (known, error_text(row)) if text]
         code = shown_text(row.error_code, unmasked=unmasked)
@@ -216,5 +192,20 @@ def _reason_column(request: HttpRequest) -> Any:
             gettext("code %(code)s") % {"code": code},
         )
 
-    reason.short_description = _("reason")  # type: ignore[attr-defined]  # for the admin
-    return reason
+    @display(description=_("failed attempts"))
+    def failures(self, row: EngagementMessage) -> int | None:
+        return row.retry_count or None
+
+    @display(description=_("sent or due"))
+    def latest(self, row: EngagementMessage) -> str | None:
+        """When the message was sent; of a pending one, when it will be due."""
+        now = reader_of(row).now
+        if row.status == MessageStatus.PENDING:
+            return moment(row.next_attempt_at or row.scheduled_for, now=now)
+        at = row.sent_at or row.claimed_at
+        return moment(at, now=now) if at else None
+
+
+def _is_queue(request: HttpRequest) -> bool:
+    """Whether the list shows pending messages only, which have an index in the order of sending."""
+    return request.GET.getlist("status__exact") == [MessageStatus.PENDING.value]

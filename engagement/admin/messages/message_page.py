@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy
 from engagement.admin.labels import MESSAGE_COLORS, dated
 from engagement.admin.masking import shown_address, shown_json, shown_secret, shown_text
 from engagement.admin.messages.texts import error_text, message_text
-from engagement.admin.people.names import link_to_user, short_id
+from engagement.admin.people.names import short_id
 from engagement.delivery_wording import OUTCOME_REASONS, delivery_text
 from engagement.local_times import shown_time
 from engagement.models import MessageStatus, MessageType
@@ -39,7 +39,6 @@ class MessagePage(NamedTuple):
     """The context of the template."""
 
     kind: str
-    user: str
     status: str
     color: str
     headline: str
@@ -57,7 +56,6 @@ def message_page(message: EngagementMessage, *, now: datetime, visibility: Visib
     refusal = why_not_retry([message], now=now).get(message.pk) if _has_failed(message) else None
     return MessagePage(
         kind=message.get_message_type_display(),
-        user=link_to_user(message, visibility=visibility),
         status=message.get_status_display(),
         color=MESSAGE_COLORS.get(message.status, ""),
         headline=headline,

@@ -24,6 +24,7 @@ from engagement.admin.masking import may_see_contacts, shown_address, shown_text
 from engagement.admin.people.columns import fate_of_goodbye
 from engagement.admin.people.names import person_name
 from engagement.admin.people.user_page import user_page
+from engagement.admin.read_only_admin import reader_of
 from engagement.admin.support_actions import CANCEL_ALL, MARK_AS_ACTIVE, OPT_IN, OPT_OUT, RETRY
 from engagement.models import EngagementMessage, MessageStatus, UserProfile
 from engagement.selectors.people import latest_goodbyes
@@ -32,11 +33,10 @@ from engagement.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import datetime
 
     from django.contrib.admin.views.main import ChangeList
     from django.db.models import QuerySet
-    from django.http import HttpRequest, HttpResponse
+    from django.http import HttpRequest
 
     from engagement.admin.action_views import SupportAction
     from engagement.admin.change_list import QuickLink
@@ -85,20 +85,18 @@ class UserProfileAdmin(SupportActionsAdmin):
     export_order = ("created_at", "user_id")
     user_column = "pk"
     support_actions = (MARK_AS_ACTIVE, OPT_OUT, OPT_IN, CANCEL_ALL)
-    lines = ("user_id",)
-    timed_columns = ("state_label", "goodbye", "last_message", "first_seen")
+    fields = ("user_id",)
     change_form_template = "engagement/user.html"
     no_match = _("No users match.")
     not_found_title = _("No such user")
     not_found_sentence = _("There is no user with this ID: it is mistyped, or the user was erased.")
 
-    def get_list_display(self, request: HttpRequest) -> list[Any]:
+    def get_list_display(self, request: HttpRequest) -> list[str]:
         may = visibility_for(request)
         state = ["state_label"] if may.states else []
         goodbye = ["goodbye"] if may.messages else []
         last_message = ["last_message"] if may.states else []
-        columns = [*state, *goodbye, *last_message, "is_opted_out", "first_seen"]
-        return [_person_column(request), *self.shown(request, columns)]
+        return ["person", *state, *goodbye, *last_message, "is_opted_out", "first_seen"]
 
     def get_list_filter(self, request: HttpRequest) -> list[Any]:
         may = visibility_for(request)
@@ -131,6 +129,7 @@ class UserProfileAdmin(SupportActionsAdmin):
         return quick_links_to(request, _quick_filters(request))
 
     def prepare(self, request: HttpRequest, rows: list[Any]) -> None:
+        super().prepare(request, rows)
         may_see = visibility_for(request).messages
         goodbyes = latest_goodbyes([row.pk for row in rows]) if may_see and rows else {}
         for row in rows:
@@ -157,40 +156,44 @@ class UserProfileAdmin(SupportActionsAdmin):
             ExportColumn(str(_("first seen")), lambda user: user.created_at),
         ]
 
+    @display(description=_("user"))
+    def person(self, profile: UserProfile) -> str:
+        return format_html('<span title="{}">{}</span>', profile.pk, self.row_name(profile))
+
     @display(description=_("state"))
-    def state_label(self, profile: UserProfile, *, now: datetime) -> str | None:
+    def state_label(self, profile: UserProfile) -> str | None:
         state = _state_row(profile)
         if state is None:
             return None
-        summary = strip_tags(state_text(state, now=now))
+        summary = strip_tags(state_text(state, now=reader_of(profile).now))
         return badge(State(state.state).label, STATE_COLORS[state.state], title=summary)
 
     @display(description=_("goodbye"))
-    def goodbye(self, profile: UserProfile, *, now: datetime) -> str | None:
+    def goodbye(self, profile: UserProfile) -> str | None:
         fate = _fate(profile)
         if fate is None:
             return None
-        at = moment(fate.at, now=now) if fate.at else ""
+        at = moment(fate.at, now=reader_of(profile).now) if fate.at else ""
         return format_html("{} {}", badge(fate.text, fate.color), at)
 
     @display(description=_("last message"), ordering=LAST_MESSAGE)
-    def last_message(self, profile: UserProfile, *, now: datetime) -> str | None:
+    def last_message(self, profile: UserProfile) -> str | None:
         state = _state_row(profile)
-        return moment(state.last_activity_at, now=now) if state else None
+        return moment(state.last_activity_at, now=reader_of(profile).now) if state else None
 
     @display(description=_("opted out"))
     def is_opted_out(self, profile: UserProfile) -> str:
         return badge(_("opted out"), "warning") if profile.reengagement_opt_out else str(_("no"))
 
     @display(description=_("first seen"), ordering="created_at")
-    def first_seen(self, profile: UserProfile, *, now: datetime) -> str:
-        return moment(profile.created_at, now=now)
+    def first_seen(self, profile: UserProfile) -> str:
+        return moment(profile.created_at, now=reader_of(profile).now)
 
-    def row_name(self, request: HttpRequest, row: UserProfile) -> str:
-        return person_name(row.pk, row.whatsapp_jid, unmasked=may_see_contacts(request))
+    def row_name(self, row: UserProfile) -> str:
+        return person_name(row.pk, row.whatsapp_jid, unmasked=reader_of(row).unmasked)
 
-    def row_state(self, request: HttpRequest, row: UserProfile) -> str:
-        state = _state_row(row) if visibility_for(request).states else None
+    def row_state(self, row: UserProfile) -> str:
+        state = _state_row(row) if reader_of(row).visibility.states else None
         return str(State(state.state).label) if state else ""
 
     def user_id_of(self, row: UserProfile) -> UUID:
@@ -206,28 +209,16 @@ class UserProfileAdmin(SupportActionsAdmin):
             return None
         return UserProfile(user_id=user_id) if has_history(user_id) else None
 
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        context |= self._page_context(request, context["original"])
-        context["original"].shown_name = self.row_name(request, context["original"])
-        return super().render_change_form(request, context, *args, **kwargs)
-
-    def _page_context(self, request: HttpRequest, profile: UserProfile) -> dict[str, Any]:
-        is_stored = not profile._state.adding  # noqa: SLF001  documented by Django
-        page = user_page(
-            profile if is_stored else None,
-            user_id=profile.pk,
-            now=now_of(request),
-            visibility=visibility_for(request),
-        )
-        useful = _useful_actions(profile, page) if is_stored else ()
+    def page_context(self, request: HttpRequest, row: UserProfile) -> dict[str, Any]:
+        is_stored = not row._state.adding  # noqa: SLF001  documented by Django
+        visibility, now = reader_of(row)
+        page = user_page(row if is_stored else None, user_id=row.pk, now=now, visibility=visibility)
+        useful = _useful_actions(row, page) if is_stored else ()
         message_admin = self.admin_site.get_model_admin(EngagementMessage)
         return {
             "page": page,
-            "title": _("User %(name)s") % {"name": self.row_name(request, profile)},
-            "subtitle": None,
-            "buttons": self.buttons(request, profile, useful=useful),
+            "title": _("User %(name)s") % {"name": self.row_name(row)},
+            "buttons": self.buttons(request, row, useful=useful),
             "message_items": [
                 (
                     message,
@@ -235,9 +226,9 @@ class UserProfileAdmin(SupportActionsAdmin):
                 )
                 for message in page.messages
             ],
-            "all_actions_url": links.manual_actions_on(profile.pk),
-            "all_transitions_url": links.list_url("transitions", user__exact=profile.pk),
-            "all_messages_url": links.list_url("messages", user__exact=profile.pk),
+            "all_actions_url": links.manual_actions_on(row.pk),
+            "all_transitions_url": links.list_url("transitions", user__exact=row.pk),
+            "all_messages_url": links.list_url("messages", user__exact=row.pk),
         }
 
 
@@ -269,17 +260,6 @@ def _useful_actions(profile: UserProfile, page: Page) -> set[SupportAction]:
 def _useful_for(message: ShownMessage, message_admin: Any) -> list[SupportAction]:
     useful = message_admin.useful_actions(message.row)
     return [action for action in useful if action is not RETRY or message.may_retry]
-
-
-def _person_column(request: HttpRequest) -> Any:
-    unmasked = may_see_contacts(request)
-
-    def person(profile: UserProfile) -> str:
-        name = person_name(profile.pk, profile.whatsapp_jid, unmasked=unmasked)
-        return format_html('<span title="{}">{}</span>', profile.pk, name)
-
-    person.short_description = _("user")  # type: ignore[attr-defined]  # for the admin
-    return person
 
 
 def _state_row(profile: UserProfile) -> UserEngagementState | None:

@@ -221,7 +221,7 @@ def test_vanished_is_a_status_of_its_own_in_the_filter(viewer: Client) -> None:
 def test_list_of_runs_shows_the_time_for_which_they_ran(viewer: Client) -> None:
     make_run(now=NOW - timedelta(days=9), started_at=NOW)
     page = text_of(viewer, list_url(EngagementJobRun))
-    assert 'class="field-now' in page
+    assert 'class="field-as_of' in page
     assert "21 Feb 2026, 06:00 UTC" in page or "21 February 2026, 06:00 UTC" in page
 
 

@@ -168,6 +168,17 @@ def test_name_of_an_account_is_not_masked_in_the_history(
     assert (JID in page, NUMBER in page) == (False, False)
 
 
+@pytest.mark.parametrize("model", [*OF_USERS, SendingChannel])
+def test_row_that_no_page_has_prepared_is_never_shown(
+    viewer: Client, profile: UserProfile, model: type[Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SendingChannel.objects.create(backend=JID)
+    monkeypatch.setattr(ReadOnlyAdmin, "prepare", lambda *_: None)
+    for url in (list_url(model), page_url(model._default_manager.all()[0])):
+        with pytest.raises(KeyError, match="reader"):
+            viewer.get(url)
+
+
 def test_errors_of_a_run_are_masked(viewer: Client, support: Client) -> None:
     run = make_run(
         errors=[{"user_id": str(uuid7()), "check_type": "inactivity_14d", "error": f"no such number: {JID}"}],
