@@ -59,15 +59,15 @@ def read_the_dashboard(page: Page, screen: Screen) -> None:
 
 def filter_the_states(page: Page, url: str) -> None:
     page.goto(f"{url}/admin/engagement/userprofile/")
-    assert page.locator("#result_list th a").count() == 4
+    assert page.locator("#result_list tbody th a").count() == 4
     page.locator("a", has_text="Filters").click()
     page.locator("#changelist-filter label", has_text="dormant").click()
     page.locator("#changelist-filter button[type=submit]").click()
     page.wait_for_url("**state__exact=dormant**")
-    assert page.locator("#result_list th a").count() == 1
+    assert page.locator("#result_list tbody th a").count() == 1
     page.get_by_role("link", name="Waiting for a reply").click()
     page.wait_for_url("**state__exact=goodbye_sent")
-    assert page.locator("#result_list th a").count() == 3
+    assert page.locator("#result_list tbody th a").count() == 3
     fits(page)
 
 
@@ -76,7 +76,7 @@ def find_the_user(page: Page, url: str) -> None:
     page.fill("#searchbar", "+55 11 99999-0042")
     page.press("#searchbar", "Enter")
     page.wait_for_url("**q=**")
-    page.locator("#result_list th a").click()
+    page.locator("#result_list tbody th a").click()
     page.wait_for_load_state("networkidle")
     assert page.locator(".engagement-headline").inner_text().startswith("Dormant, last message")
     assert page.get_by_text("5511999990042@s.whatsapp.net").is_visible()

@@ -113,6 +113,14 @@ def test_users_are_sorted_by_their_last_message(viewer: Client) -> None:
     assert "users who have not written yet are not in the list" in text_of(viewer, USERS, o=BY_LAST_MESSAGE)
 
 
+def test_headers_of_the_list_sort_it(viewer: Client) -> None:
+    make_user()
+    page = text_of(viewer, USERS)
+    sortable = re.findall(r'<th[^>]*sortable[^"]*column-(\w+)', page)
+    assert sortable == ["last_message", "first_seen"]
+    assert f'href="?o={BY_LAST_MESSAGE}' in page
+
+
 @pytest.mark.parametrize(
     "query", [{"due": "any"}, {STATE: ["dormant", "active"]}, {"reengagement_opt_out__exact": "0"}]
 )

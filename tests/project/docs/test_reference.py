@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from engagement.services.delivery.settings import DeliverySettings
 
 COMMANDS: Final = {name for name, app in get_commands().items() if app == "engagement"}
-SETTINGS_OF_PROJECT: Final = re.compile(r'\b(?:flag|text|listed|number)\(\s*"([A-Z_]+)"')
+SETTINGS_OF_PROJECT: Final = re.compile(r'\b(?:flag|text|listed|port)\(\s*"([A-Z_]+)"')
 NUMBERS: Final = list(rows(section(REFERENCE, "Run settings: numbers"), first_column="variable"))
 CHECK_NAMES: Final = {check.name for check in CHECKS}
 COMMAND_LINES: Final = sorted({(str(path.relative_to(PROJECT)), line) for path, line in command_lines()})
