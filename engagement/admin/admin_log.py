@@ -8,12 +8,14 @@ is.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Final, cast
 
 import structlog
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
+from django.db import Error as DatabaseError
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_noop, ngettext, override
@@ -21,6 +23,7 @@ from django.utils.translation import gettext, gettext_noop, ngettext, override
 from engagement.formatting import number_text
 from engagement.models import MessageType
 from engagement.selectors.user_search import MARKED_AS_ACTIVE
+from engagement.services.resilience.retries import retry_outages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -128,7 +131,7 @@ def record_export(
     account: AbstractBaseUser,
     now: datetime,
 ) -> None:
-    """Add an export of a list to the admin's log and to the program's."""
+    """Add an export of a list to the program's log and, if the database can be reached, to the admin's."""
     with override("en"):
         name = str(model._meta.verbose_name_plural)  # noqa: SLF001  documented by Django
     log.info(
@@ -139,14 +142,19 @@ def record_export(
         rows=rows,
         complete=is_complete,
     )
-    LogEntry.objects.create(
-        user_id=account.pk,
-        content_type=ContentType.objects.get_for_model(model),
-        object_repr=name,
-        action_flag=CHANGE,
-        change_message=exported(rows=rows, name=name, filters=filters, is_complete=is_complete),
-        action_time=now,
-    )
+
+    def add() -> None:
+        LogEntry.objects.create(
+            user_id=account.pk,
+            content_type=ContentType.objects.get_for_model(model),
+            object_repr=name,
+            action_flag=CHANGE,
+            change_message=exported(rows=rows, name=name, filters=filters, is_complete=is_complete),
+            action_time=now,
+        )
+
+    with suppress(DatabaseError):
+        retry_outages(add)
 
 
 def exported(*, rows: int, name: str, filters: str, is_complete: bool) -> str:

@@ -31,6 +31,7 @@ from engagement.admin.filters import filter_summary, now_of
 from engagement.local_times import ShownTime
 from engagement.privacy import redact
 from engagement.services.resilience.deadline import request_deadline
+from engagement.services.resilience.retries import retry_outages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -109,24 +110,34 @@ class ExportAdmin(ModelAdmin):
         """The rows as a stream, and afterwards an entry in the logs."""
         account, now = account_of(request), now_of(request)
         columns = self.export_columns(request)
+        incomplete = _("This export is incomplete, because an error ended it. Export the list again.")
 
         def prepared() -> Iterator[list[Any]]:
             for rows in chunks:
-                self.prepare(request, rows)
+                retry_outages(partial(self.prepare, request, rows))
                 yield rows
 
         def content() -> Iterator[str]:
             count, is_complete = 0, False
-            try:
-                with request_deadline():
+            with request_deadline():
+                try:
                     for text, rows in csv_chunks(columns, prepared()):
                         yield text
                         count += rows
-                is_complete = True
-            finally:
-                record_export(
-                    self.model, rows=count, filters=filters, is_complete=is_complete, account=account, now=now
-                )
+                    is_complete = True
+                except Exception:
+                    # A proxy may end a file that is cut off as if it were whole.
+                    yield _written([[incomplete]])
+                    raise
+                finally:
+                    record_export(
+                        self.model,
+                        rows=count,
+                        filters=filters,
+                        is_complete=is_complete,
+                        account=account,
+                        now=now,
+                    )
 
         name = f"{slugify(self.opts.verbose_name_plural)}-{now:%Y-%m-%d}.csv"
         headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
@@ -153,14 +164,15 @@ def in_chunks(rows: QuerySet[Any], *, order: Sequence[str], size: int = CHUNK_SI
     """All rows, the last first by `order`: one column, or two of which the second is unique.
 
     Each chunk is a statement of its own that begins where the last chunk ended. So no transaction and no
-    cursor stays open while the reader waits, and it works behind a pooler. A row that comes meanwhile may
-    be missing; no row comes twice, because the columns of `order` never change.
+    cursor stays open while the reader waits, and a pooler, or an outage, may end the session meanwhile. A row
+    that comes meanwhile may be missing; no row comes twice, because the columns of `order` never change.
     """
     ordered = rows.order_by(*(f"-{column}" for column in order))
-    chunk = list(ordered[:size])
+    chunk: list[Any] = retry_outages(partial(list, ordered[:size]))
     while chunk:
         yield chunk
-        chunk = list(ordered.filter(_after(chunk[-1], order))[:size]) if len(chunk) == size else []
+        rest = ordered.filter(_after(chunk[-1], order))
+        chunk = retry_outages(partial(list, rest[:size])) if len(chunk) == size else []
 
 
 def _after(row: Any, order: Sequence[str]) -> Q:

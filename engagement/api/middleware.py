@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +14,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpResponse, JsonResponse
 
 from engagement.api.errors import answer
-from engagement.services.resilience.deadline import request_deadline
+from engagement.services.resilience.deadline import request_deadline, statement_deadline
 from engagement.services.resilience.errors import ErrorKind, error_kind, first_line
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ class HealthMiddleware:
 
 
 def _readiness() -> HttpResponse:
-    with request_deadline():
+    # Each probe takes a thread, and the next one comes soon: a statement has the deadline's margin alone.
+    with statement_deadline(timedelta()):
         problem = _problem()
     if problem:
         body = {"status": "not ready", "reason": problem}

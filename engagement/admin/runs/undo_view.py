@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.db import Error as DatabaseError
 from django.http import HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -20,6 +23,7 @@ from engagement.local_times import local_text
 from engagement.models import RunStatus
 from engagement.selectors.audit_log import transitions_of_run
 from engagement.selectors.job_runs import status_of_run
+from engagement.services.resilience.deadline import statement_deadline
 from engagement.services.resilience.stop import StopAfter
 from engagement.services.undo.undo_batch import UndoRequest
 from engagement.services.undo.undo_result import NotUndoneReason
@@ -61,7 +65,14 @@ def undo_view(model_admin: EngagementJobRunAdmin, request: HttpRequest, run_id: 
         return _page(model_admin, request, run, obstacle=_failure(request, preview))
     confirmed = request.POST.get("confirmed")
     if request.method == "POST" and confirmed == _numbers(preview.counts) and preview.counts.undone:
-        _report(model_admin, request, run, _undo(request, run, dry_run=False))
+        result = _undo(request, run, dry_run=False)
+        _record(request, run, result.counts)
+        if result.failure:
+            # The database may still be away: the next page could not show what was done.
+            report = " ".join(text for _level, text in _sentences(request, result))
+            return _page(model_admin, request, run, obstacle=report)
+        for level, text in _sentences(request, result):
+            model_admin.message_user(request, text, level)
         return HttpResponseRedirect(links.run_url(run.pk))
     return _page(model_admin, request, run, preview=preview, has_changed=request.method == "POST")
 
@@ -78,7 +89,9 @@ def _obstacle(request: HttpRequest, run: EngagementJobRun) -> str:
 def _undo(request: HttpRequest, run: EngagementJobRun, *, dry_run: bool) -> UndoResult:
     name = admin_log.account_of(request).get_username()
     undo = UndoRequest(job_id=run.pk, now=now_of(request), dry_run=dry_run, performed_by=name)
-    return undo_run(request=undo, stop=StopAfter(SECONDS))
+    # A pooler without a session to spare would let a statement wait longer.
+    with statement_deadline(timedelta(seconds=SECONDS)):
+        return undo_run(request=undo, stop=StopAfter(SECONDS))
 
 
 def _numbers(counts: UndoCounts) -> str:
@@ -146,17 +159,13 @@ def _not_undone(counts: UndoCounts) -> Iterator[tuple[int, str]]:
             yield number, str(reason.label)
 
 
-def _report(
-    model_admin: EngagementJobRunAdmin, request: HttpRequest, run: EngagementJobRun, result: UndoResult
-) -> None:
-    """Say what was done, and record it in the admin's log of the run."""
-    counts = result.counts
+def _record(request: HttpRequest, run: EngagementJobRun, counts: UndoCounts) -> None:
+    """Record it in the admin's log, if the database can be reached; the audit log has it as well."""
     sentence = admin_log.english(
         admin_log.RUN_UNDONE, number=counts.undone, cancelled=counts.messages_cancelled
     )
-    admin_log.record(run, sentence, account=admin_log.account_of(request), now=now_of(request))
-    for level, text in _sentences(request, result):
-        model_admin.message_user(request, text, level)
+    with suppress(DatabaseError):
+        admin_log.record(run, sentence, account=admin_log.account_of(request), now=now_of(request))
 
 
 def _sentences(request: HttpRequest, result: UndoResult) -> Iterator[tuple[int, str]]:

@@ -151,6 +151,11 @@ class RetryPolicy:
         return retrying(step)
 
 
+def retry_outages(step: Callable[[], T]) -> T:
+    """Call `step`, and retry it while the database is away, as long as the settings say."""
+    return RetryPolicy.of(engagement_settings(), stop=StopRequest()).retry_outages(step)
+
+
 def retry_own_transaction(service: Callable[P, T]) -> Callable[P, T]:
     """Decorate a service that opens a transaction: retry it after conflicts with other sessions.
 

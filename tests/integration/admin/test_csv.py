@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils.html import format_html
 from freezegun import freeze_time
@@ -24,6 +24,7 @@ from engagement.models import (
     UserEngagementState,
     UserProfile,
 )
+from tests.database import another_connection
 from tests.factories import NOW, make_user, make_users, queue_for
 from tests.integration.admin.many_rows import fill_tables
 from tests.integration.admin.pages import (
@@ -40,10 +41,11 @@ from tests.integration.admin.pages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from django.db.models import Model
     from django.test import Client
+    from pytest_django.fixtures import Settings
 
 pytestmark = pytest.mark.django_db
 
@@ -200,6 +202,39 @@ def test_interrupted_export_is_logged_as_such(support: Client, monkeypatch: pyte
     for _ in range(3):
         next(stream)
     vars(response)["_iterator"].close()
+    assert LogEntry.objects.get().change_message == (
+        "Exported 2 rows of the list users. The export was interrupted."
+    )
+
+
+def begun_export(support: Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[bytes]:
+    """The rest of an export of five users after its first rows, whose session the server has ended."""
+    monkeypatch.setattr(export_module.in_chunks, "__kwdefaults__", {"size": 2})
+    make_users(5)
+    response: Any = support.post(export_url(UserProfile))
+    stream: Iterator[bytes] = response.streaming_content
+    assert len((next(stream) + next(stream)).splitlines()) == 3
+    with another_connection() as other:
+        other.execute("SELECT pg_terminate_backend(%s)", [connection.connection.info.backend_pid])
+    return stream
+
+
+@pytest.mark.django_db(transaction=True)
+def test_export_goes_on_after_its_session_has_ended(support: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = begun_export(support, monkeypatch)
+    assert len(b"".join(stream).splitlines()) == 3
+    assert LogEntry.objects.get().change_message == "Exported 5 rows of the list users."
+
+
+@pytest.mark.django_db(transaction=True)
+def test_export_that_cannot_go_on_says_so_in_the_file(
+    support: Client, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    settings.ENGAGEMENT_RECONNECT_LIMIT_SECONDS = 0
+    stream = begun_export(support, monkeypatch)
+    assert next(stream).startswith(b'"This export is incomplete,')
+    with pytest.raises(OperationalError):
+        next(stream)
     assert LogEntry.objects.get().change_message == (
         "Exported 2 rows of the list users. The export was interrupted."
     )

@@ -20,7 +20,7 @@ from engagement.models import (
 )
 from engagement.services.resilience.stop import StopAfter, StopRequest
 from engagement.services.support import bring_back
-from tests.database import execute, fail_moves_of
+from tests.database import execute, fail_moves_of, on_every_move
 from tests.factories import NOW, make_run, make_user, make_users
 from tests.integration.admin.pages import page_url, reports, text_of
 from tests.integration.operation.undoing import count_undone, undo
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from django.test import Client
+    from pytest_django.fixtures import Settings
 
 pytestmark = pytest.mark.django_db
 
@@ -116,6 +117,22 @@ def test_numbers_that_have_changed_are_shown_again(support: Client, run: Engagem
     assert count_undone() == 0
     support.post(undo_url(run), {"confirmed": confirmed(page)})
     assert count_undone() == 1
+
+
+@pytest.mark.usefixtures("committed")
+def test_outage_in_the_middle_is_reported_with_what_was_done(
+    support: Client, run: EngagementJobRun, settings: Settings
+) -> None:
+    settings.ENGAGEMENT_BATCH_SIZE = 1
+    settings.ENGAGEMENT_RECONNECT_LIMIT_SECONDS = 0
+    execute("CREATE SEQUENCE faults")
+    on_every_move("IF nextval('faults') > 1 THEN RAISE 'full' USING ERRCODE = 'disk_full'; END IF;")
+    response = confirm(support, run)
+    page = response.content.decode()
+    assert "1 user went back to the state before the run. 1 unsent goodbye was cancelled." in page
+    assert "The database is not available: full (SQLSTATE 53100)." in page
+    assert count_undone() == 1
+    assert LogEntry.objects.get().change_message == "Undone for 1 user; unsent goodbyes cancelled: 1."
 
 
 @pytest.mark.parametrize("form", [{}, {"confirmed": ""}, {"confirmed": "2"}, {"confirmed": "0 0"}])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.db.migrations.recorder import MigrationRecorder
 
-from tests.database import execute
+from engagement.services.resilience import deadline
+from tests.database import another_connection, execute
 
 if TYPE_CHECKING:
     from django.test import Client
@@ -61,6 +63,20 @@ def test_a_missing_table_is_no_outage(client: Client) -> None:
     assert answer.json()["reason"] == (
         "The database user lacks a privilege, or a table is missing: see the log."
     )
+
+
+@pytest.mark.usefixtures("committed")
+def test_a_probe_does_not_wait_as_long_as_a_statement_may(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deadline, "MARGIN", timedelta(seconds=0.5))
+    with another_connection(autocommit=False) as other:
+        other.execute("LOCK TABLE django_migrations IN ACCESS EXCLUSIVE MODE")
+        answer = client.get("/readyz")
+        other.rollback()
+    # The test's client keeps a connection that is lost.
+    connection.close()
+    assert (answer.status_code, answer.json()["reason"]) == (503, "The database is not available.")
 
 
 def test_a_wrong_setting_is_no_reason_to_restart_the_process(client: Client, settings: Settings) -> None:
