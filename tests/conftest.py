@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import hypothesis
 import pytest
 from django.db import connection
-from django.test import TransactionTestCase
+from django.test import TransactionTestCase, override_settings
 
 # Before a test changes settings or stops the clock: the import adds settings of django-axes, and makes the
 # schemas of the API, for which pydantic needs the real `datetime`.
@@ -73,6 +73,13 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_passwords() -> Iterator[None]:
+    """A password that takes a quarter of a second to check proves nothing more."""
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        yield
 
 
 @pytest.fixture

@@ -33,12 +33,6 @@ FORGOT: Final = "/admin/forgot-password/"
 LINK: Final = re.compile(r"https?://testserver(/admin/set-password/[\w-]+/[\w-]+/)")
 
 
-@pytest.fixture(autouse=True)
-def quick_passwords(settings: Settings) -> None:
-    """Slow password hashes would make these tests slow."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 @pytest.fixture
 def with_mail(settings: Settings) -> None:
     """A mail server is configured."""

@@ -28,12 +28,6 @@ LIMIT: Final = 5
 START: Final = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
 
 
-@pytest.fixture(autouse=True)
-def quick_passwords(settings: Settings) -> None:
-    """Slow password hashes would make these tests slow."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 @pytest.fixture
 def ada() -> User:
     return User.objects.create_superuser("ada", password=PASSWORD)

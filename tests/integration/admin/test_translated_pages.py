@@ -62,7 +62,7 @@ DATA: Final = (
     r"[\w.+•-]+@[\w.]+",
     r"[A-Z]\w+/[A-Z][\w/+-]+",
     r"Salvador|Fortaleza|Recife|Belém|Manaus|Cuiabá|Campo Grande|Porto Velho|Boa Vista|Rio Branco",
-    r"Fernando de Noronha|pbkdf2_sha256|[\w/+=]+\*{5,}",
+    r"Fernando de Noronha|md5|[\w/+=]+\*{5,}",
     r"Group-permission relationships?|Group_permissions object",
     r"[Ee]ngagement\.\w+\.\w+(/[\w-]+)?",
     r"\b[0-9a-f]{8}\b",
@@ -188,12 +188,15 @@ class Crawler:
 
     def _send_forms(self, url: str, html: str) -> None:
         for form in Forms(html).forms:
-            kind = ("form", form["id"], *shape(url))
+            has_actions = "action" in form["menus"]
+            # The actions of a list are the same whatever its filters.
+            kind = ("form", form["id"], *(shape(url)[:1] if has_actions else shape(url)))
             self.seen[kind] += 1
-            if form["method"].lower() != "post" or "logout" in form["action"] or self.seen[kind] > PER_SHAPE:
+            most = 1 if has_actions else PER_SHAPE
+            if form["method"].lower() != "post" or "logout" in form["action"] or self.seen[kind] > most:
                 continue
             target = urljoin(url, form["action"])
-            if "action" in form["menus"]:
+            if has_actions:
                 self._act_on_rows(target, form)
             else:
                 self.look(self.client.post(target, form["hidden"], follow=True), where=f"form of {url}")
