@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from django.db.models import F
@@ -18,6 +17,7 @@ from engagement.services.delivery.receipts import callback_ids
 from tests.acceptance.runs import RUN_SECONDS, start
 from tests.factories import make_users
 from tests.running import Outcome, run_command, run_job
+from tests.times import DAY, MINUTE
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from engagement.models import UserEngagementState
     from engagement.sandbox.server import SandboxMessage, WhatsAppSandbox
 
-DAY: Final = timedelta(days=1)
-HOUR: Final = timedelta(hours=1)
-MINUTE: Final = timedelta(minutes=1)
 CLOUD: Final = "engagement.message_backends.whatsapp_cloud.WhatsAppCloudBackend"
 DYING: Final = "tests.acceptance.dying.DyingBackend"
 

@@ -26,10 +26,7 @@ from engagement.services.support import retry_message
 from engagement.services.undo.undo_batch import UndoRequest
 from engagement.services.undo.undo_run import undo_run
 from tests.acceptance.deliveries import (
-    DAY,
     DYING,
-    HOUR,
-    MINUTE,
     Refusals,
     assert_at_most_once,
     end_of,
@@ -45,6 +42,7 @@ from tests.acceptance.pooler import PROGRAM, pooler_in
 from tests.acceptance.runs import kill
 from tests.database import GATE, closed_gate, execute, other_sessions, wait_for_somebody_at_the_gate
 from tests.factories import make_users
+from tests.times import DAY, HOUR, MINUTE
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:

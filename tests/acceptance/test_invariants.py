@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -12,14 +11,15 @@ from tests.acceptance.invariants import Run, broken_invariants
 from tests.acceptance.rows import COLUMNS, Message, Profile, Snapshot, Transition, UserState
 from tests.factories import NOW
 from tests.reference.rules import DAY
+from tests.times import HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     import psycopg
 
 JOB: Final = "00000000-0000-7000-8000-000000000000"
-HOUR: Final = timedelta(hours=1)
 SILENT, EXPIRED, OPTED_OUT, ACTIVE = USERS = [UUID(int=number) for number in range(1, 5)]
 SENT, TIMED_OUT, GOODBYE, NEW, OLD = (UUID(int=number) for number in (10, 11, 12, 13, 90))
 """The two transitions of the run and its message, a row that a test adds, and the rows of earlier."""

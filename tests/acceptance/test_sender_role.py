@@ -12,7 +12,6 @@ from engagement.models import EngagementMessage, MessageStatus, UserProfile
 from engagement.selectors.deliveries import database_now
 from tests.acceptance.deliveries import (
     CLOUD,
-    HOUR,
     Refusals,
     assert_at_most_once,
     backend_environment,
@@ -21,6 +20,7 @@ from tests.acceptance.deliveries import (
 )
 from tests.acceptance.roles import is_allowed, role_of
 from tests.running import connected_to, run_main
+from tests.times import HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, timedelta, timezone
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from hypothesis import strategies as st
 
@@ -11,8 +11,7 @@ from tests.factories import TICK
 from tests.reference.model import TEXTS
 from tests.reference.rows import Newcomer
 from tests.reference.rules import DAY
-
-HOUR: Final = timedelta(hours=1)
+from tests.times import HOUR
 
 
 class Moment(NamedTuple):

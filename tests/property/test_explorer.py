@@ -24,15 +24,13 @@ from engagement.services.undo.undo_result import NotUndoneReason
 from tests.factories import NOW, make_user
 from tests.integration.operation.undoing import undo
 from tests.running import run_job
+from tests.times import DAY, HOUR, SECOND
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from engagement.services.inbound_messages import InboundResult
 
-SECOND: Final = timedelta(seconds=1)
-HOUR: Final = timedelta(hours=1)
-DAY: Final = timedelta(days=1)
 STEPS: Final = 30
 LIVES: Final = {"quick": 16, "middle": 80, "full": 1000}
 """Of STEPS steps each: the full size takes 30,000."""

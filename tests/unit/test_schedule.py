@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from engagement.schedule import DEFAULT_RUN_TIME, coming_runs, first_run_after, first_run_from, utc_timestamp
 from tests.factories import NOW, TICK
+from tests.times import DAY
 
-DAY = timedelta(days=1)
 instants = st.datetimes(
     min_value=datetime(1990, 1, 1),  # noqa: DTZ001  Hypothesis adds the zone
     max_value=datetime(2100, 1, 1),  # noqa: DTZ001

@@ -8,12 +8,12 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from engagement.sending_hours import SendingHours, messages_that_fit, zone_named
+from tests.times import HOUR
 
 DAYTIME = SendingHours.parse("09:00-20:00")
 NIGHT = SendingHours.parse("22:00-06:00")
 SAO_PAULO = ZoneInfo("America/Sao_Paulo")
 NEW_YORK = ZoneInfo("America/New_York")
-HOUR = timedelta(hours=1)
 
 
 def at(text: str, zone: ZoneInfo = SAO_PAULO, *, fold: int = 0) -> datetime:

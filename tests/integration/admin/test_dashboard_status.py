@@ -12,6 +12,7 @@ from freezegun import freeze_time
 from engagement.models import EngagementJobRun, MessageType, SendingChannel
 from tests.factories import NOW, make_run, make_user, queue_for
 from tests.integration.admin.pages import rows_of, text_of
+from tests.times import HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.django_db
 
 DASHBOARD = "/admin/"
-HOUR = timedelta(hours=1)
 
 
 @pytest.fixture(autouse=True)

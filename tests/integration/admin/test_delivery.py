@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +13,7 @@ from engagement.services.delivery.channels import WITHOUT_END, pause_sending
 from tests.factories import NOW, make_user, queue_for
 from tests.integration.admin.pages import act_url, choose, download, list_url, page_url, sentences, text_of
 from tests.running import run_command
+from tests.times import HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.django_db
 
-HOUR = timedelta(hours=1)
 WAMID = "wamid.HBgNNTUxMTk4NzY1NDMyMQ=="
 
 

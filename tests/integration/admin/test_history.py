@@ -17,6 +17,7 @@ from engagement.states import State, Trigger
 from tests.factories import NOW, TICK, make_user, queue_for
 from tests.integration.admin.pages import act_url, actions_url, link_to, page_url, text_of
 from tests.running import run_job
+from tests.times import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.django_db
 
-DAY: Final = timedelta(days=1)
 ACTIVE, WAITING, DORMANT = (state.label for state in (State.ACTIVE, State.GOODBYE_SENT, State.DORMANT))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -11,6 +10,7 @@ from freezegun import freeze_time
 from engagement.models import EngagementMessage, MessageType
 from tests.factories import NOW, make_user, queue_for
 from tests.integration.admin.pages import list_url, page_url, rows_of, text_of
+from tests.times import HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.django_db
 
-HOUR: Final = timedelta(hours=1)
 MESSAGES: Final = list_url(EngagementMessage)
 NUMBER: Final = "5511999990042"
 

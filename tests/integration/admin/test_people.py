@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -21,6 +20,7 @@ from engagement.states import State, Trigger
 from tests.database import execute
 from tests.factories import NOW, make_user, make_users, queue_for
 from tests.integration.admin.pages import act_url, cell, choose, list_url, page_url, rows_of, text_of
+from tests.times import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.django_db
 
-DAY: Final = timedelta(days=1)
 JID: Final = "5511999990042@s.whatsapp.net"
 MASKED: Final = "5511•••••0042"
 USERS: Final = list_url(UserProfile)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -16,10 +16,9 @@ from engagement.services.message_queue import mark_expired_claims
 from tests.factories import make_user, queue_for
 from tests.integration.adoption.sql_functions import call, claim, create_functions, report
 from tests.integration.delivery.sending import active_user, goodbye_of, told_user
+from tests.times import HOUR
 
 pytestmark = pytest.mark.django_db
-
-HOUR: Final = timedelta(hours=1)
 
 
 @pytest.fixture(autouse=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
@@ -21,11 +20,12 @@ from engagement.selectors.goodbyes import goodbye_key
 from engagement.services.inbound_messages import receive_message
 from tests.factories import UserProfileFactory, make_user, queue_for
 from tests.integration.adoption.sql_functions import TEXTS, call, comparable, create_functions
+from tests.times import DAY, HOUR
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 pytestmark = pytest.mark.django_db
-
-DAY: Final = timedelta(days=1)
-HOUR: Final = timedelta(hours=1)
 
 
 @pytest.fixture(autouse=True)

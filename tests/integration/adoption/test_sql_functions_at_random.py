@@ -35,6 +35,7 @@ from tests.integration.adoption.sql_functions import (
 from tests.integration.api.clients import ApiClient
 from tests.integration.delivery.sending import ScriptedBackend, send
 from tests.integration.operation.random_users import compared_with_the_job, taken_back
+from tests.times import DAY, HOUR, MINUTE, SECOND
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -43,11 +44,6 @@ if TYPE_CHECKING:
     from pytest_django.fixtures import Settings
 
 pytestmark = pytest.mark.django_db
-
-DAY: Final = timedelta(days=1)
-HOUR: Final = timedelta(hours=1)
-MINUTE: Final = timedelta(minutes=1)
-SECOND: Final = timedelta(seconds=1)
 
 
 @pytest.fixture(autouse=True)

@@ -26,6 +26,7 @@ from tests.factories import make_user
 from tests.integration.api.clients import ApiClient
 from tests.integration.delivery.sending import goodbye_of, told_user
 from tests.integration.services.users import state_of
+from tests.times import HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.django_db
 
-HOUR = timedelta(hours=1)
 NOBODY = "00000000-0000-7000-8000-000000000000"
 
 

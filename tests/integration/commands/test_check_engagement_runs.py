@@ -14,12 +14,11 @@ from engagement.states import CHECKS, Check
 from tests.database import execute
 from tests.factories import NOW, TICK, EngagementJobRunFactory, make_run, make_user
 from tests.running import Outcome, run_command, run_job
+from tests.times import DAY, HOUR
 
 pytestmark = pytest.mark.django_db
 
 NAME = "check_engagement_runs: "
-HOUR = timedelta(hours=1)
-DAY = timedelta(days=1)
 CHECK_NAMES = [check.name for check in CHECKS]
 
 

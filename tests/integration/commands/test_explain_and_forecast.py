@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 
 import pytest
 from freezegun import freeze_time
@@ -13,10 +13,9 @@ from engagement.services.state_machine import transition_state
 from engagement.states import Trigger
 from tests.factories import NOW, UserProfileFactory, make_user, make_users
 from tests.running import Outcome, run_command, run_job
+from tests.times import DAY
 
 pytestmark = pytest.mark.django_db
-
-DAY: Final = timedelta(days=1)
 
 
 def explain(user: UserEngagementState | UserProfile, *arguments: str) -> Outcome:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from engagement.message_backends.base import Accepted, MessageBackend
 from engagement.models import EngagementMessage, MessageStatus, MessageType, UserEngagementState
@@ -11,6 +11,7 @@ from engagement.selectors.deliveries import database_now
 from engagement.services.delivery.sender import SendRequest, send_messages
 from tests.factories import make_user
 from tests.running import run_job
+from tests.times import DAY, MINUTE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
 
     from engagement.message_backends.base import OutgoingMessage, SendOutcome
     from engagement.services.delivery.result import SendResult
-
-DAY: Final = timedelta(days=1)
-HOUR: Final = timedelta(hours=1)
-MINUTE: Final = timedelta(minutes=1)
 
 
 class ScriptedBackend(MessageBackend):

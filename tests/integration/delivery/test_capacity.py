@@ -8,8 +8,8 @@ import pytest
 
 from engagement.selectors.deliveries import database_now
 from tests.factories import make_users
-from tests.integration.delivery.sending import DAY
 from tests.running import run_command
+from tests.times import DAY
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings

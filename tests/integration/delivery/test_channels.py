@@ -25,12 +25,11 @@ from engagement.services.delivery.channels import (
 from engagement.services.delivery.sender import SendRequest, send_messages
 from engagement.services.resilience.stop import StopRequest
 from tests.factories import NOW
-from tests.integration.delivery.sending import HOUR, MINUTE, ScriptedBackend, goodbye_of, send, told_user
+from tests.integration.delivery.sending import ScriptedBackend, goodbye_of, send, told_user
+from tests.times import HOUR, MINUTE, SECOND
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings
-
-SECOND = timedelta(seconds=1)
 
 
 def reserve(*, jitter: bool = False) -> Slot | Paused:

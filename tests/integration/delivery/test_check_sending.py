@@ -10,15 +10,9 @@ from engagement.models import MessageStatus, MessageType
 from engagement.selectors.deliveries import database_now
 from engagement.services.delivery.channels import pause_sending, slow_down
 from tests.factories import queue_for
-from tests.integration.delivery.sending import (
-    HOUR,
-    MINUTE,
-    active_user,
-    goodbye_of,
-    send,
-    told_user,
-)
+from tests.integration.delivery.sending import active_user, goodbye_of, send, told_user
 from tests.running import run_command
+from tests.times import HOUR, MINUTE
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings

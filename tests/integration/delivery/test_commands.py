@@ -23,9 +23,6 @@ from engagement.models import (
 from engagement.selectors.deliveries import database_now
 from tests.factories import queue_for
 from tests.integration.delivery.sending import (
-    DAY,
-    HOUR,
-    MINUTE,
     ScriptedBackend,
     active_user,
     goodbye_of,
@@ -34,6 +31,7 @@ from tests.integration.delivery.sending import (
     unknown_goodbye,
 )
 from tests.running import run_command, start_process
+from tests.times import DAY, HOUR, MINUTE
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from engagement.services.delivery.sender import SendRequest, send_messages
 from tests.acceptance.runs import wait_until_waiting
 from tests.database import another_connection
 from tests.factories import make_users
-from tests.integration.delivery.sending import DAY, MINUTE, ScriptedBackend, send, statuses, told_user
+from tests.integration.delivery.sending import ScriptedBackend, send, statuses, told_user
 from tests.running import run_job
+from tests.times import DAY, MINUTE
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings

@@ -12,7 +12,8 @@ from engagement.selectors.deliveries import database_now
 from engagement.services.delivery.channels import resume_sending
 from engagement.services.delivery.claim import Attempt
 from engagement.services.delivery.outcomes import AttemptOutcome, Ending, record_outcome
-from tests.integration.delivery.sending import HOUR, goodbye_of, statuses, told_user
+from tests.integration.delivery.sending import goodbye_of, statuses, told_user
+from tests.times import HOUR
 
 pytestmark = pytest.mark.django_db
 

@@ -26,17 +26,9 @@ from engagement.services.delivery.receipts import (
 from engagement.services.preferences import opt_in
 from engagement.services.support import Retry, retry_message
 from engagement.states import State
-from tests.integration.delivery.sending import (
-    DAY,
-    HOUR,
-    MINUTE,
-    ScriptedBackend,
-    goodbye_of,
-    send,
-    told_user,
-    unknown_goodbye,
-)
+from tests.integration.delivery.sending import ScriptedBackend, goodbye_of, send, told_user, unknown_goodbye
 from tests.running import run_job
+from tests.times import DAY, HOUR, MINUTE
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -17,9 +17,6 @@ from engagement.services.message_queue import EXPIRED_CLAIM
 from engagement.services.preferences import opt_out
 from tests.factories import queue_for
 from tests.integration.delivery.sending import (
-    DAY,
-    HOUR,
-    MINUTE,
     ScriptedBackend,
     active_user,
     goodbye_of,
@@ -28,6 +25,7 @@ from tests.integration.delivery.sending import (
     told_user,
 )
 from tests.running import run_job
+from tests.times import DAY, HOUR, MINUTE
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings

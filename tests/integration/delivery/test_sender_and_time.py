@@ -23,8 +23,6 @@ from engagement.services.delivery.result import SendStatus
 from engagement.services.resilience.stop import StopRequest
 from tests.factories import queue_for
 from tests.integration.delivery.sending import (
-    HOUR,
-    MINUTE,
     ScriptedBackend,
     active_user,
     goodbye_of,
@@ -32,6 +30,7 @@ from tests.integration.delivery.sending import (
     statuses,
     told_user,
 )
+from tests.times import HOUR, MINUTE
 
 if TYPE_CHECKING:
     from datetime import datetime

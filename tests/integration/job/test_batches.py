@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,13 +14,13 @@ from engagement.states import CHECKS, State
 from tests.database import execute, fail_moves_of, heal
 from tests.factories import NOW, make_user, make_users
 from tests.running import run_job
+from tests.times import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 pytestmark = pytest.mark.django_db
 
-DAY = timedelta(days=1)
 LEDGER = 2 * 4
 """Statements of the ledger: at the start and at the end, in a transaction each."""
 EXPIRED_CLAIMS = 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,13 +15,13 @@ from engagement.states import CHECKS, State
 from tests.database import execute
 from tests.factories import NOW, make_run, make_user, make_users
 from tests.running import Outcome, run_command, run_job
+from tests.times import DAY
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings
 
 pytestmark = pytest.mark.django_db
 
-DAY = timedelta(days=1)
 INACTIVITY, TIMEOUT, REMINDER = CHECKS
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import pytest
 from django.db import connection
@@ -16,13 +16,12 @@ from engagement.services.message_queue import queue_messages
 from tests.database import another_connection
 from tests.factories import NOW, make_users
 from tests.running import run_job
+from tests.times import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-DAY: Final = timedelta(days=1)
 
 
 @pytest.fixture

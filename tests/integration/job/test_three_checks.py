@@ -11,11 +11,9 @@ from engagement.states import State
 from tests.database import fail_moves_of
 from tests.factories import NOW, TICK, make_user, make_users
 from tests.running import run_job
+from tests.times import DAY, HOUR
 
 pytestmark = pytest.mark.django_db
-
-DAY = timedelta(days=1)
-HOUR = timedelta(hours=1)
 
 
 COLUMNS = ("state", "last_activity_at", "goodbye_sent_at", "goodbye_expires_at", "remind_at", "updated_at")

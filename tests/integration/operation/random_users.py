@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from hypothesis import HealthCheck, settings
@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 
 from engagement.states import State
 from tests.factories import NOW, TICK, make_user
+from tests.times import DAY, HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from engagement.models import UserEngagementState
 
-DAY: Final = timedelta(days=1)
-HOUR: Final = timedelta(hours=1)
 
 compared_with_the_job = settings(
     max_examples=min(60, settings().max_examples),

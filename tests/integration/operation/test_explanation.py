@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -20,7 +20,6 @@ from engagement.states import SkipReason, Trigger
 from tests.database import all_rows
 from tests.factories import NOW, TICK, UserProfileFactory, make_user
 from tests.integration.operation.random_users import (
-    HOUR,
     compared_with_the_job,
     instants,
     make_all,
@@ -28,13 +27,12 @@ from tests.integration.operation.random_users import (
     users,
 )
 from tests.running import run_job
+from tests.times import DAY, HOUR
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings
 
 pytestmark = pytest.mark.django_db
-
-DAY: Final = timedelta(days=1)
 
 
 def explain(user: UserEngagementState, *, now: datetime = NOW) -> Explanation:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.db import connection
@@ -22,16 +21,16 @@ from tests.integration.operation.random_users import (
     users,
 )
 from tests.running import run_job
+from tests.times import DAY, HOUR
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from pytest_django.fixtures import Settings
 
     from engagement.services.job.result import RunResult
 
 pytestmark = pytest.mark.django_db
-
-DAY: Final = timedelta(days=1)
-HOUR: Final = timedelta(hours=1)
 
 
 def moved(result: RunResult) -> RunForecast:

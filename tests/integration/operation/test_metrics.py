@@ -21,13 +21,13 @@ from engagement.services.delivery.channels import pause_sending
 from engagement.services.metrics import write_metrics
 from tests.factories import make_user, make_users, queue_for
 from tests.running import run_command
+from tests.times import HOUR
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings
 
 pytestmark = pytest.mark.django_db
 
-HOUR: Final = timedelta(hours=1)
 ALERTS: Final = Path(__file__).parents[3] / "docs" / "deploy" / "alerts.yaml"
 
 

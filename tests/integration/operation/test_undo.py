@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 from zoneinfo import ZoneInfo
@@ -32,14 +31,16 @@ from tests.integration.operation.random_users import (
 )
 from tests.integration.operation.undoing import LATER, all_users, not_undone, stored, undo
 from tests.running import run_job
+from tests.times import DAY
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from pytest_django.fixtures import Settings
 
 
 pytestmark = pytest.mark.django_db
 
-DAY: Final = timedelta(days=1)
 MOVED: Final = {"quick": 2_500, "middle": 10_000, "full": 10_000}
 """More than two batches of the default size."""
 

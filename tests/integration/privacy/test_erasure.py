@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -34,6 +33,7 @@ from engagement.services.suppression import is_suppressed
 from tests.factories import make_run, make_user, queue_for
 from tests.integration.delivery.sending import ScriptedBackend, goodbye_of, send, told_user
 from tests.running import run_command, run_job
+from tests.times import DAY
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings
@@ -42,7 +42,6 @@ pytestmark = pytest.mark.django_db
 
 NUMBER: Final = "5511987654321"
 ADDRESS: Final = f"{NUMBER}@s.whatsapp.net"
-DAY: Final = timedelta(days=1)
 
 
 @pytest.fixture(autouse=True)

@@ -22,10 +22,10 @@ from engagement.services.purge import purge_history
 from engagement.services.resilience.stop import StopRequest
 from tests.factories import make_run, make_user, queue_for
 from tests.running import run_command
+from tests.times import DAY
 
 pytestmark = pytest.mark.django_db
 
-DAY: Final = timedelta(days=1)
 YEAR: Final = timedelta(days=365)
 
 

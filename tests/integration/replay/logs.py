@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 MIDNIGHT: Final = datetime(2026, 3, 2, tzinfo=UTC)
 """The beginning of most logs' first day."""
 
-DAY: Final = timedelta(days=1)
-HOUR: Final = timedelta(hours=1)
 TICK: Final = timedelta(microseconds=1)
 
 

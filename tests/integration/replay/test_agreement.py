@@ -18,8 +18,9 @@ from engagement.replies import preference_in
 from engagement.schedule import DEFAULT_RUN_TIME
 from engagement.selectors import due_users
 from engagement.states import CHECKS, RESPONSE_TYPES
-from tests.integration.replay.logs import DAY, HOUR, MIDNIGHT, TICK, Row, write_log
+from tests.integration.replay.logs import MIDNIGHT, TICK, Row, write_log
 from tests.running import run_job
+from tests.times import DAY, HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,8 @@ from uuid import UUID
 import pytest
 
 from engagement.replay.comparison import SOON, Comparison, Counts, DayResult, Goodbye, compare
-from tests.integration.replay.logs import DAY, HOUR, MIDNIGHT, TICK
+from tests.integration.replay.logs import MIDNIGHT, TICK
+from tests.times import DAY, HOUR
 
 if TYPE_CHECKING:
     from datetime import datetime

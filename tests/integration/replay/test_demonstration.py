@@ -16,7 +16,8 @@ from engagement.models import (
 from engagement.replay import demo
 from engagement.replay.demo import Demonstration, play_demonstration
 from engagement.replay.loading import user_id_of
-from tests.integration.replay.logs import DAY, HOUR, MIDNIGHT, TICK, Row, write_log
+from tests.integration.replay.logs import MIDNIGHT, TICK, Row, write_log
+from tests.times import DAY, HOUR
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta

@@ -15,7 +15,8 @@ from engagement.admin.admin_log import shown_sentence
 from engagement.models import EngagementJobRun, EngagementMessage, EngagementStateTransition, UserProfile
 from engagement.replay.demo import DAYS, TEAM, UNDONE_DAYS_AGO, play_demonstration
 from engagement.replay.loading import user_id_of
-from tests.integration.replay.logs import DAY, HOUR, MIDNIGHT, Row, write_log
+from tests.integration.replay.logs import MIDNIGHT, Row, write_log
+from tests.times import DAY, HOUR
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -17,7 +17,8 @@ from engagement.replay.period import (
     read_replay_log,
 )
 from engagement.schedule import DEFAULT_RUN_TIME
-from tests.integration.replay.logs import DAY, HOUR, MIDNIGHT, TICK, Row, write_log
+from tests.integration.replay.logs import MIDNIGHT, TICK, Row, write_log
+from tests.times import DAY, HOUR
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,8 +17,9 @@ from engagement.management.output import replay_plot, replay_report
 from engagement.replay.comparison import Comparison, Counts, DayResult, PolicyResult, ReplayResult
 from engagement.replay.period import Period
 from engagement.states import State
-from tests.integration.replay.logs import DAY, MIDNIGHT, Row, write_log
+from tests.integration.replay.logs import MIDNIGHT, Row, write_log
 from tests.running import PROJECT, run_command
+from tests.times import DAY
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,8 @@ import pytest
 from engagement.replay.simulation import ORDINARY_TEXT, ReplayInterrupted, replay_activity_log
 from engagement.replies import REPLIES, plain_words, preference_in
 from engagement.services.resilience.stop import StopRequest
-from tests.integration.replay.logs import DAY, HOUR, MIDNIGHT, TICK, Row, replay, write_log
+from tests.integration.replay.logs import MIDNIGHT, TICK, Row, replay, write_log
+from tests.times import DAY, HOUR
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,8 @@ from engagement.services.state_machine import lock_states, transition_state
 from engagement.states import Trigger
 from tests.database import all_rows
 from tests.factories import NOW, UserProfileFactory, make_user
-from tests.integration.services.users import SECOND, state_of
+from tests.integration.services.users import state_of
+from tests.times import SECOND
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,15 +15,15 @@ from engagement.services.support import Retry, retry_message
 from engagement.services.undo.undo_result import NotUndoneReason
 from tests.factories import NOW, make_user
 from tests.integration.operation.undoing import not_undone, undo
-from tests.integration.services.users import DAY, SECOND, hear, state_of
+from tests.integration.services.users import hear, state_of
 from tests.running import run_job
+from tests.times import DAY, MINUTE, SECOND
 
 if TYPE_CHECKING:
     from engagement.models import UserEngagementState
 
 pytestmark = pytest.mark.django_db
 
-MINUTE: Final = timedelta(minutes=1)
 TIMEOUT: Final = NOW + 2 * DAY + SECOND
 
 

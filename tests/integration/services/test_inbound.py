@@ -22,16 +22,8 @@ from engagement.services.state_machine import EngagementStateNotFound
 from engagement.states import State
 from tests.database import all_rows
 from tests.factories import NOW, UserProfileFactory, make_user, queue_for
-from tests.integration.services.users import (
-    DAY,
-    SECOND,
-    STATES,
-    a_user_in,
-    hear,
-    state_of,
-    status_of_messages,
-    stored,
-)
+from tests.integration.services.users import STATES, a_user_in, hear, state_of, status_of_messages, stored
+from tests.times import DAY, SECOND
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings

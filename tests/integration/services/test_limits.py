@@ -18,7 +18,7 @@ from engagement.services.resilience import deadline
 from engagement.services.resilience.retries import retry_own_transaction
 from tests.database import another_connection, execute, on_every_move
 from tests.factories import NOW, make_user, queue_for
-from tests.integration.services.users import SECOND
+from tests.times import SECOND
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,7 +19,8 @@ from engagement.services.inbound_messages import InboundResult, receive_and_repl
 from engagement.services.state_machine import EngagementStateNotFound
 from tests.database import all_rows
 from tests.factories import NOW, UserProfileFactory, make_user, queue_for
-from tests.integration.services.users import DAY, SECOND, state_of, stored
+from tests.integration.services.users import state_of, stored
+from tests.times import DAY, SECOND
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings

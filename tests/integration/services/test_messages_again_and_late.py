@@ -13,17 +13,9 @@ from engagement.models import (
 )
 from tests.database import all_rows
 from tests.factories import NOW, TICK, make_user, queue_for
-from tests.integration.services.users import (
-    DAY,
-    SECOND,
-    STATES,
-    a_user_in,
-    hear,
-    state_of,
-    status_of_messages,
-    stored,
-)
+from tests.integration.services.users import STATES, a_user_in, hear, state_of, status_of_messages, stored
 from tests.running import run_job
+from tests.times import DAY, SECOND
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings

@@ -15,6 +15,7 @@ from engagement.states import Trigger
 from tests.database import another_connection, execute, wait_for_somebody_at_a_row
 from tests.factories import NOW, UserProfileFactory, make_user
 from tests.integration.services.users import count_audit_rows, move, stored
+from tests.times import DAY
 from tests.waiting import DEADLINE_SECONDS
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-DAY = timedelta(days=1)
 LATER = NOW + timedelta(seconds=7)
 
 

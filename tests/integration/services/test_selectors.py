@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -13,14 +12,13 @@ from uuid_utils.compat import uuid7
 from engagement.selectors import audit_log
 from tests.factories import NOW, make_user
 from tests.integration.services.users import move
+from tests.times import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from uuid import UUID
 
 pytestmark = pytest.mark.django_db
-
-DAY = timedelta(days=1)
 
 
 def test_dormancy_lasts_since_the_last_move_there_of_those_asked_for() -> None:

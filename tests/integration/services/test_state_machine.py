@@ -16,6 +16,7 @@ from engagement.states import InvalidTransition, Policy, Trigger
 from tests.database import execute
 from tests.factories import NOW, TICK, UserProfileFactory, make_user
 from tests.integration.services.users import count_audit_rows, move, stored
+from tests.times import DAY
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.django_db
 
 JOB: Final = UUID("0197f3a0-0000-7000-8000-00000000000b")
-DAY: Final = timedelta(days=1)
 
 GOODBYE: Final = {"goodbye_sent_at": NOW, "goodbye_expires_at": NOW + timedelta(hours=48)}
 NO_DATES: Final = dict.fromkeys(("goodbye_sent_at", "goodbye_expires_at", "remind_at"))

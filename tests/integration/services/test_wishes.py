@@ -13,12 +13,8 @@ from engagement.models import (
 )
 from engagement.services.preferences import opt_in, opt_out
 from tests.factories import NOW, make_user, queue_for
-from tests.integration.services.users import (
-    DAY,
-    SECOND,
-    hear,
-    status_of_messages,
-)
+from tests.integration.services.users import hear, status_of_messages
+from tests.times import DAY, SECOND
 
 if TYPE_CHECKING:
     from collections.abc import Callable

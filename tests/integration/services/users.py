@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from engagement.models import (
@@ -17,10 +16,10 @@ from engagement.states import Trigger
 from tests.factories import NOW, make_user
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from engagement.states import Transition
 
-SECOND: Final = timedelta(seconds=1)
-DAY: Final = timedelta(days=1)
 STATES: Final = ["active", "goodbye_sent", "help_flow", "remind_later", "dormant"]
 
 
