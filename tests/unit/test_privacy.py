@@ -81,16 +81,16 @@ SETTINGS: Final = (
 texts: Final = st.text(alphabet="0159 +-.()@:'\"[]T\nazé")
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_address_is_redacted_anywhere_in_a_text(setting: str, address: str) -> None:
-    assert redact(setting.format(address)) == setting.format("[address]")
+def test_address_is_redacted_anywhere_in_a_text(address: str) -> None:
+    for setting in SETTINGS:
+        assert redact(setting.format(address)) == setting.format("[address]")
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("number", NUMBERS)
-def test_phone_number_is_redacted_anywhere_in_a_text(setting: str, number: str) -> None:
-    assert redact(setting.format(number)) == setting.format("[number]")
+def test_phone_number_is_redacted_anywhere_in_a_text(number: str) -> None:
+    for setting in SETTINGS:
+        assert redact(setting.format(number)) == setting.format("[number]")
 
 
 @pytest.mark.parametrize("text", KEPT)
