@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +19,7 @@ from tests.running import database_url
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 MODELS: Final = (UserProfile, UserEngagementState, EngagementStateTransition, EngagementMessage)
 
@@ -69,6 +70,20 @@ def another_connection(**options: Any) -> Iterator[psycopg.Connection]:
     """The connection of another program, in autocommit unless `autocommit=False`."""
     with psycopg.connect(database_url(), **{"autocommit": True, **options}) as other:
         yield other
+
+
+def in_thread(work: Callable[[], object]) -> threading.Thread:
+    """Begin the work in a thread with a connection of its own."""
+
+    def do() -> None:
+        try:
+            work()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=do)
+    thread.start()
+    return thread
 
 
 def other_sessions() -> set[int]:

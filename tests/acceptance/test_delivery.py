@@ -9,7 +9,6 @@ from time import sleep
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
@@ -40,13 +39,19 @@ from tests.acceptance.deliveries import (
 )
 from tests.acceptance.pooler import PROGRAM, pooler_in
 from tests.acceptance.runs import kill
-from tests.database import GATE, closed_gate, execute, other_sessions, wait_for_somebody_at_the_gate
+from tests.database import (
+    GATE,
+    closed_gate,
+    execute,
+    in_thread,
+    other_sessions,
+    wait_for_somebody_at_the_gate,
+)
 from tests.factories import make_users
 from tests.times import DAY, HOUR, MINUTE
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from random import Random
     from uuid import UUID
 
@@ -256,7 +261,8 @@ def test_an_error_of_the_account_that_comes_as_a_receipt_pauses_as_well(sandbox:
 
     def report_failure(message: SandboxMessage) -> None:
         if message.number == 40:
-            in_thread(partial(take_receipt, failure_of(message, Scope.ACCOUNT, "131031"), now=timezone.now()))
+            failure = failure_of(message, Scope.ACCOUNT, "131031")
+            in_thread(partial(take_receipt, failure, now=timezone.now())).join()
 
     sandbox.respond = report_failure
     outcome = send_to_the_end(sandbox, "--workers", "2")
@@ -281,20 +287,6 @@ def failure_of(message: SandboxMessage, scope: Scope, code: str) -> Receipt:
     )
 
 
-def in_thread(work: Callable[[], object]) -> None:
-    """Do the work with a connection of its own, and wait for its end."""
-
-    def do() -> None:
-        try:
-            work()
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=do)
-    thread.start()
-    thread.join()
-
-
 def test_receipts_in_any_order_before_the_answer(
     sandbox: WhatsAppSandbox, goodbyes: int, chance: Random
 ) -> None:
@@ -303,7 +295,7 @@ def test_receipts_in_any_order_before_the_answer(
     def report_all(message: SandboxMessage) -> None:
         kinds = [ReceiptKind.SENT, ReceiptKind.DELIVERED, ReceiptKind.READ] * 3
         chance.shuffle(kinds)
-        in_thread(lambda: [people.report(message, kind) for kind in kinds])
+        in_thread(lambda: [people.report(message, kind) for kind in kinds]).join()
 
     sandbox.respond = report_all
     assert send_to_the_end(sandbox, "--workers", "2").code == 0
@@ -345,7 +337,7 @@ def test_nobody_who_had_written_or_opted_out_is_told_goodbye(
     sandbox.respond = lambda _message: sleep(0.01)
     process = start_sender(sandbox, "--workers", "2")
     wait_for_messages(sandbox, goodbyes // 10, of=process)
-    in_thread(interfere)
+    in_thread(interfere).join()
     assert end_of(process).code == 0
     finish(sandbox)
     assert_at_most_once(sandbox, pending=0, unknown=0, failed=0)
@@ -373,7 +365,7 @@ def test_timeouts_undo_and_retries_beside_the_senders(
 
     process = start_sender(sandbox, "--workers", "2", "--limit", str(goodbyes // 2))
     wait_for_messages(sandbox, goodbyes // 4, of=process)
-    in_thread(interfere)
+    in_thread(interfere).join()
     end_of(process)
     let_claims_expire()
     send_here(sandbox)

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
+from freezegun import freeze_time
 
 from engagement.groups import SUPPORT, VIEWERS
+from tests.factories import NOW
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 def logged_in(name: str) -> tuple[User, Client]:
@@ -46,3 +48,10 @@ def viewer(account_with: Callable[..., Client]) -> Client:
 def support(account_with: Callable[..., Client]) -> Client:
     """Sees everything, and may perform all support actions."""
     return account_with(group=SUPPORT)
+
+
+@pytest.fixture
+def frozen() -> Iterator[None]:
+    """The clock stands still at NOW."""
+    with freeze_time(NOW):
+        yield

@@ -21,7 +21,7 @@ from tests.integration.operation.undoing import LATER, undo
 from tests.running import run_job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from django.test import Client
 
@@ -36,12 +36,6 @@ ALL = (
     "view_engagementmessage",
     "view_engagementjobrun",
 )
-
-
-@pytest.fixture
-def frozen() -> Iterator[None]:
-    with freeze_time(NOW):
-        yield
 
 
 def context(client: Client) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from freezegun import freeze_time
 
 from engagement.models import MessageType, SendingChannel
 from engagement.services.delivery.channels import WITHOUT_END, pause_sending
@@ -16,21 +15,15 @@ from tests.running import run_command
 from tests.times import HOUR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from django.test import Client
 
     from engagement.models import EngagementMessage
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("frozen")]
 
 WAMID = "wamid.HBgNNTUxMTk4NzY1NDMyMQ=="
-
-
-@pytest.fixture(autouse=True)
-def frozen() -> Iterator[None]:
-    with freeze_time(NOW):
-        yield
 
 
 def goodbye(status: str, **fields: object) -> EngagementMessage:

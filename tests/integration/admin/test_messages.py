@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from freezegun import freeze_time
 
 from engagement.models import EngagementMessage, MessageType
 from tests.factories import NOW, make_user, queue_for
@@ -13,20 +12,12 @@ from tests.integration.admin.pages import list_url, page_url, rows_of, text_of
 from tests.times import HOUR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from django.test import Client
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("frozen")]
 
 MESSAGES: Final = list_url(EngagementMessage)
 NUMBER: Final = "5511999990042"
-
-
-@pytest.fixture(autouse=True)
-def frozen() -> Iterator[None]:
-    with freeze_time(NOW):
-        yield
 
 
 def failed(**fields: object) -> EngagementMessage:

@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from freezegun import freeze_time
 
 from engagement.models import (
     EngagementMessage,
@@ -23,11 +22,11 @@ from tests.integration.admin.pages import act_url, cell, choose, list_url, page_
 from tests.times import DAY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from django.test import Client
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("frozen")]
 
 JID: Final = "5511999990042@s.whatsapp.net"
 MASKED: Final = "5511•••••0042"
@@ -35,12 +34,6 @@ USERS: Final = list_url(UserProfile)
 BY_LAST_MESSAGE: Final = "4"
 """The number of the column."""
 STATE: Final = "engagement_state__state__exact"
-
-
-@pytest.fixture(autouse=True)
-def frozen() -> Iterator[None]:
-    with freeze_time(NOW):
-        yield
 
 
 def quick_links(client: Client) -> dict[str, str]:

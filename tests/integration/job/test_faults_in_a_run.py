@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from django.db import OperationalError, connection, connections
+from django.db import OperationalError, connection
 
 from engagement.models import UserEngagementState
 from engagement.states import State
@@ -17,6 +16,7 @@ from tests.database import (
     closed_gate,
     execute,
     fail_first_moves,
+    in_thread,
     lose_connection_at_first_move,
     wait_at_gate,
     wait_for_somebody_at_the_gate,
@@ -35,18 +35,6 @@ pytestmark = pytest.mark.usefixtures("committed")
 CONFLICTS = {"deadlock": "40P01", "serialization failure": "40001", "lock timeout": "55P03"}
 OUTAGES = {"disk full": "53100", "shutdown": "57P01", "connection failure": "08006", "standby": "25006"}
 FAULTS = CONFLICTS | OUTAGES
-
-
-def run_in_thread(results: list[RunResult], **request: Any) -> threading.Thread:
-    def body() -> None:
-        try:
-            results.append(run_job(**request))
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=body)
-    thread.start()
-    return thread
 
 
 @pytest.mark.parametrize("code", FAULTS.values(), ids=FAULTS.keys())
@@ -165,7 +153,7 @@ def test_opt_out_waits_for_the_batch_that_says_goodbye_to_the_user() -> None:
     wait_at_gate()
     results: list[RunResult] = []
     with closed_gate() as gate:
-        thread = run_in_thread(results)
+        thread = in_thread(lambda: results.append(run_job()))
         wait_for_somebody_at_the_gate(gate)
         with another_connection(options="-c lock_timeout=50ms") as other:
             opt_out = "UPDATE user_profiles SET reengagement_opt_out = true WHERE user_id = %s"
@@ -180,7 +168,7 @@ def test_two_runs_at_once_move_everybody_once() -> None:
     results: list[RunResult] = []
     wait_at_gate()
     with closed_gate() as gate:
-        threads = [run_in_thread(results, batch_size=7, workers=2) for _ in range(2)]
+        threads = [in_thread(lambda: results.append(run_job(batch_size=7, workers=2))) for _ in range(2)]
         wait_for_somebody_at_the_gate(gate, count=4)
     for thread in threads:
         thread.join()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
-import threading
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from django.db import OperationalError, connection, connections
+from django.db import OperationalError, connection
 
 from engagement.models import EngagementMessage, UserEngagementState
 from tests.database import (
@@ -18,6 +17,7 @@ from tests.database import (
     fail_first_moves,
     fail_moves_of,
     heal,
+    in_thread,
     lose_connection_at_first_move,
     wait_at_gate,
     wait_for_somebody_at_the_gate,
@@ -27,8 +27,6 @@ from tests.integration.operation.undoing import all_users, count_undone, undo
 from tests.running import run_command, run_job, start_process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pytest_django.fixtures import Settings
 
     from engagement.services.undo.undo_result import UndoResult
@@ -38,18 +36,6 @@ pytestmark = pytest.mark.usefixtures("committed")
 ONE_BY_ONE: Final = {"ENGAGEMENT_BATCH_SIZE": "3", "ENGAGEMENT_WORKERS": "1"}
 """One small batch after the other."""
 CODES: Final = {"deadlock": "40P01", "lock timeout": "55P03", "disk full": "53100", "shutdown": "57P01"}
-
-
-def in_thread(body: Callable[[], object]) -> threading.Thread:
-    def work() -> None:
-        try:
-            body()
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    return thread
 
 
 def assert_every_goodbye_can_be_sent() -> None:
