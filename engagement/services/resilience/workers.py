@@ -73,7 +73,7 @@ class _Worker(Thread):
 
     def run(self) -> None:
         try:
-            self._context.run(self._connect)
+            self._context.run(_wait_for_a_session, self._waiting)
             self.has_begun = True
             self.result = self._context.run(self.work, self._inbox.put)
         except BaseException as error:  # noqa: BLE001  run_workers raises it
@@ -82,11 +82,11 @@ class _Worker(Thread):
             connections.close_all()
             self._inbox.put(self)
 
-    def _connect(self) -> None:
-        """Wait for a session of the server. A pooler accepts connections also while it has none."""
-        policy = RetryPolicy.of(engagement_settings(), stop=self._waiting)
-        with statement_deadline(statement_timeout()):
-            policy.retry_outages(_ask_anything)
+
+def _wait_for_a_session(stop: StopRequest) -> None:
+    """Wait for a session of the server. A pooler accepts connections also while it has none."""
+    with statement_deadline(statement_timeout()):
+        RetryPolicy.of(engagement_settings(), stop=stop).retry_outages(_ask_anything)
 
 
 def _ask_anything() -> None:
@@ -103,7 +103,7 @@ def run_workers(
     `on_poll` is called there as well, several times a second. Works must check `stop` themselves; this
     function only logs the request. If the system has no more threads, or the database no more sessions,
     the remaining works run in the calling thread afterwards.
-    Raises what a work raised.
+    Raises what a work raised, or an error of the database if the calling thread has no session either.
     """
     inbox: SimpleQueue[Any] = SimpleQueue()
     waiting = StopTogether(stop)
@@ -127,6 +127,8 @@ def run_workers(
     for worker in workers:
         if worker.has_begun and worker.error:
             raise worker.error
+    if not all(worker.has_begun for worker in workers):
+        _wait_for_a_session(stop)
     return [worker.result if worker.has_begun else worker.work(tell_at_once) for worker in workers]
 
 

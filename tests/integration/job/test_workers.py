@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.db import OperationalError
 
 from engagement.models import (
     EngagementMessage,
@@ -213,6 +214,20 @@ def test_run_without_any_thread_moves_everybody_in_its_own(monkeypatch: pytest.M
     with threads_that_start(monkeypatch, 0):
         result = run_job(workers=8)
     assert (result.status, result.succeeded) == ("succeeded", 8)
+
+
+def test_run_begins_nothing_while_the_database_is_away(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    def away() -> None:
+        raise OperationalError("connection refused")
+
+    settings.ENGAGEMENT_RECONNECT_LIMIT_SECONDS = 0
+    monkeypatch.setattr(workers, "_ask_anything", away)
+    make_users(8, "silent")
+    result = run_job(workers=3)
+    assert (result.status, result.succeeded) == ("failed", 0)
+    assert "The database is not available: connection refused" in str(result.failure)
 
 
 def workers_taken(monkeypatch: pytest.MonkeyPatch, **request: Any) -> int:
