@@ -154,7 +154,8 @@ def record_export(
         )
 
     with suppress(DatabaseError):
-        retry_outages(add)
+        # After an outage the export has waited long enough.
+        retry_outages(add) if is_complete else add()
 
 
 def exported(*, rows: int, name: str, filters: str, is_complete: bool) -> str:

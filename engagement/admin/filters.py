@@ -85,8 +85,8 @@ class RunStatusFilter(CheckboxFilter):
     title = _("status")
     parameter_name = "status__exact"
 
-    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:  # noqa: ARG002
-        return [(status, str(text)) for status, text in RUN_STATUS_TEXTS.items()]
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, Any]]:  # noqa: ARG002
+        return [*RUN_STATUS_TEXTS.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         statuses = self.value()
@@ -99,8 +99,8 @@ class CheckFilter(CheckboxFilter):
     title = _("check")
     parameter_name = "check"
 
-    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:  # noqa: ARG002
-        return [(check.name, str(check.trigger.label)) for check in CHECKS]
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, Any]]:  # noqa: ARG002
+        return [(check.name, check.trigger.label) for check in CHECKS]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
         names = [check.name for check in CHECKS if check.name in (self.value() or ())]
@@ -162,7 +162,7 @@ class DueFilter(RadioFilter):
     ANY = "any"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, Any]]:  # noqa: ARG002
-        return [(self.ANY, _("by any check")), *((check.name, str(check.trigger.label)) for check in CHECKS)]
+        return [(self.ANY, _("by any check")), *((check.name, check.trigger.label) for check in CHECKS)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         checks = [check for check in CHECKS if self.value() in {self.ANY, check.name}]

@@ -181,6 +181,14 @@ class ReadOnlyAdmin(ExportAdmin):
         changelist.full_result_count = changelist.result_count
         return changelist
 
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **options: Any) -> Any:  # noqa: FBT001, FBT002
+        """With the help texts of the model's fields that columns show."""
+        fields = {name: getattr(getattr(self, name, None), "of_field", None) for name in self.fields or ()}
+        help_texts = {
+            name: self.opts.get_field(field).help_text for name, field in fields.items() if field is not None
+        }
+        return super().get_form(request, obj, change, help_texts=help_texts, **options)
+
     def order_help(self, request: HttpRequest) -> str:  # noqa: ARG002
         """The order of the rows."""
         return str(_("Newest first."))
@@ -249,6 +257,7 @@ def time_column(field: str, description: Any) -> Any:
         instant = getattr(row, field)
         return shown_time(instant) if instant else None
 
+    shown.of_field = field
     return shown
 
 

@@ -105,7 +105,7 @@ class SentenceCommand(BaseCommand):
 
 
 def refuse(problem: str) -> NoReturn:
-    """End the command because of arguments that each are right but do not go together."""
+    """End the command because of arguments that are missing, or do not go together."""
     raise CommandError(f"{problem}. Try --help.", returncode=WRONG_ARGUMENTS)
 
 

@@ -61,13 +61,15 @@ def _write_configuration(folder: Path, **settings: str) -> None:
     server = " ".join(f"{key}='{value}'" for key, value in _server().items() if value)
     configuration["databases"] = {NAME: server}
     configuration["pgbouncer"].update(
-        listen_addr="",
-        listen_port=str(PORT),
-        unix_socket_dir=str(folder),
-        logfile=str(folder / "log"),
-        auth_type="any",
-        default_pool_size=str(POOL_SIZE),
-        **settings,
+        {
+            "listen_addr": "",
+            "listen_port": str(PORT),
+            "unix_socket_dir": str(folder),
+            "logfile": str(folder / "log"),
+            "auth_type": "any",
+            "default_pool_size": str(POOL_SIZE),
+            **settings,
+        }
     )
     del configuration["pgbouncer"]["auth_file"]
     with (folder / "pgbouncer.ini").open("w") as file:

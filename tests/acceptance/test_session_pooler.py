@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -46,6 +47,19 @@ pytestmark = pytest.mark.skipif(
 def pooler(onlooker: psycopg.Connection) -> Iterator[str]:
     with pooler_in("session", query_wait_timeout="1") as url:
         yield url
+
+
+def test_a_single_session_is_enough_for_a_run(onlooker: psycopg.Connection, size: Size) -> None:
+    """The pooler would let the workers wait for two minutes: the run holds the session itself."""
+    seed(onlooker, due=size.due)
+    before = take_snapshot(onlooker)
+    with pooler_in("session", default_pool_size="1") as pooler:
+        began = monotonic()
+        run = start_run("--workers", "4", DATABASE_URL=pooler, ENGAGEMENT_RECONNECT_LIMIT_SECONDS="1")
+        outcome = end_of(run)
+    assert outcome.code == 0, outcome
+    assert monotonic() - began < 60
+    assert_invariants(before, take_snapshot(onlooker), [run_of(outcome)])
 
 
 def test_workers_without_a_session_of_the_pool_cost_nothing(

@@ -61,6 +61,12 @@ def test_an_error_is_sent_without_its_number_or_variables(monkeypatch: pytest.Mo
     assert all("vars" not in frame for frame in exception["stacktrace"]["frames"])
 
 
+def test_the_ids_of_an_event_stay() -> None:
+    event_id, trace = "9f12345678901234567890123456abcd", {"trace_id": "12345678901234567890123456789012"}
+    event = {"event_id": event_id, "contexts": {"trace": trace, "runtime": {"name": "CPython"}}}
+    assert scrubbed(dict(event)) == event
+
+
 def fail_for(address: str) -> None:
     raise ValueError(f"cannot reach {address}")
 

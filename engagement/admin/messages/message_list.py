@@ -49,9 +49,8 @@ class ReasonFilter(CheckboxFilter):
     title = _("reason")
     parameter_name = "outcome_reason"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
-        reasons = [(reason, str(text)) for reason, text in OUTCOME_REASONS.items()]
-        return sorted(reasons, key=lambda reason: reason[1])
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:  # noqa: ARG002
+        return sorted(OUTCOME_REASONS.items(), key=lambda reason: str(reason[1]))
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
         # A program may have stored a number as a reason. Nobody may find it out by guessing.

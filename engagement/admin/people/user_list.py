@@ -118,12 +118,11 @@ class UserProfileAdmin(SupportActionsAdmin):
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         changelist: Any = super().get_changelist_instance(request)
+        if changelist.sorted_by:
+            changelist.order_help = ""
         if changelist.sorted_by == LAST_MESSAGE:
             changelist.notes.append(WITHOUT_MESSAGES)
         return changelist
-
-    def order_help(self, request: HttpRequest) -> str:
-        return "" if request.GET.get(ORDER_VAR) else super().order_help(request)
 
     def quick_links(self, request: HttpRequest) -> list[QuickLink]:
         return quick_links_to(request, _quick_filters(request))

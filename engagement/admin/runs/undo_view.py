@@ -102,7 +102,7 @@ def _numbers(counts: UndoCounts) -> str:
 def _failure(request: HttpRequest, result: UndoResult) -> str:
     if result.failure:
         return shown_text(result.failure, unmasked=may_see_contacts(request))
-    return _("This takes too long for a web page at the moment. Try again later, or use the command.")
+    return _("This takes too long for a web page. Use the command.")
 
 
 def _page(
@@ -185,7 +185,7 @@ def _sentences(request: HttpRequest, result: UndoResult) -> Iterator[tuple[int, 
         )
         yield messages.ERROR, text % {"count": number_text(counts.failed)}
     if result.status is RunStatus.INTERRUPTED:
-        yield messages.WARNING, _("The time for a web page was over. Undo again for the other users.")
+        yield messages.WARNING, _("The time for a web page was over. Use the command for the other users.")
     if result.failure:
         yield messages.ERROR, _failure(request, result)
 

@@ -19,7 +19,7 @@ from uuid_utils.compat import uuid7
 from engagement import message_catalogue
 from engagement.message_backends.base import OutgoingMessage
 from engagement.models import MessageStatus, MessageType
-from engagement.models.choices import EARLIEST, LATEST
+from engagement.models.choices import LATEST
 from engagement.selectors import deliveries, goodbyes
 from engagement.selectors.audit_log import TIME_ORDERED
 from engagement.services.delivery.recheck import Cancel, Facts, Hold, Limits, recheck
@@ -68,7 +68,7 @@ class Attempt:
     def at(cls, instant: datetime) -> Attempt:
         """A new attempt, with the time in whole milliseconds, as a version 7 UUID holds it."""
         instant = instant.replace(microsecond=instant.microsecond // 1000 * 1000)
-        nanoseconds = (instant - EARLIEST) // timedelta(milliseconds=1) * 1_000_000
+        nanoseconds = (instant - _EPOCH) // timedelta(milliseconds=1) * 1_000_000
         return cls(UUID(bytes=uuid7(nanoseconds=nanoseconds).bytes), instant)
 
 
@@ -291,6 +291,7 @@ def _record(message: EngagementMessage, verdict: Cancel | Hold | Failed) -> None
     message.save(update_fields=["status", "outcome_reason", "next_attempt_at"])
 
 
+_EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00Z")
 _CLOCK_SKEW: Final = timedelta(minutes=1)
 _LATEST: Final = int(LATEST.timestamp() * 1000)
 _RENDERING_ERRORS: Final = (
@@ -318,7 +319,7 @@ def attempt_time(attempt_id: UUID | None) -> datetime | None:
     if attempt_id is None or attempt_id.version != TIME_ORDERED:
         return None
     milliseconds = attempt_id.int >> 80
-    return EARLIEST + timedelta(milliseconds=milliseconds) if milliseconds < _LATEST else None
+    return _EPOCH + timedelta(milliseconds=milliseconds) if milliseconds < _LATEST else None
 
 
 def is_plausible(attempt_id: UUID, message: EngagementMessage, *, now: datetime) -> bool:

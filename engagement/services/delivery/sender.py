@@ -150,7 +150,11 @@ class _Sender:
         results: list[tuple[Outcome, Paused | None]] = []
 
         def send() -> bool:
-            results.extend(run_workers(works, stop=self._stop, on_poll=self._write_metrics))
+            # A sender that watches must not go on with one worker for ever: what watches it starts it again.
+            finish_here = not self._request.watch
+            results.extend(
+                run_workers(works, stop=self._stop, on_poll=self._write_metrics, finish_here=finish_here)
+            )
             return all(outcome.is_complete for outcome, _ in results)
 
         together = outcome_of(send, stop=self._stop)

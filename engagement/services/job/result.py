@@ -216,8 +216,8 @@ def _outcome_after(error: BaseException, *, stop: StopRequest) -> Outcome:
         )
     return Outcome(
         is_complete=False,
-        failure=sentence_about(cause),
-        failure_summary=sentence_about(cause, with_cause=False),
+        failure=sentence_about(cause, is_repeatable=True),
+        failure_summary=sentence_about(cause, with_cause=False, is_repeatable=True),
     )
 
 

@@ -1,4 +1,4 @@
-"""Classifies database errors. What a run does after an error depends on its kind alone."""
+"""Classifies database errors, and says in words what they mean. What a run does depends on the kind alone."""
 
 from __future__ import annotations
 
@@ -37,19 +37,20 @@ class BatchError(Exception):
 
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
+_READ_ONLY: Final = "25006"
+_CANCELLED: Final = "57014"
 _CONFLICT_STATES: Final = frozenset(
     {
         "40001",  # serialization_failure
         "40P01",  # deadlock_detected
         "55P03",  # lock_not_available: lock_timeout
-        "57014",  # query_canceled: statement_timeout, or pg_cancel_backend
+        _CANCELLED,  # query_canceled: statement_timeout, or pg_cancel_backend
         "25P04",  # transaction_timeout: a smaller part of the batch may fit
     }
 )
-_READ_ONLY_STATE: Final = "25006"
 _OUTAGE_STATES: Final = frozenset(
     {
-        _READ_ONLY_STATE,  # read_only_sql_transaction: the primary has become a standby
+        _READ_ONLY,  # read_only_sql_transaction: the primary has become a standby
         "25P03",  # idle_in_transaction_session_timeout: the server has closed the connection
     }
 )
@@ -63,17 +64,28 @@ _OUTAGE_CLASSES: Final = (
 )
 _CONFIGURATION_CLASSES: Final = ("42",)  # syntax error or access rule violation
 _DATA_CLASS: Final = "22"  # data exception
+_AGAIN: Final = " Run the command again."
 _SENTENCES: Final = {
-    ErrorKind.CONFLICT: "Other programs kept the database busy for too long{cause}. Run the command again.",
-    ErrorKind.OUTAGE: "The database is not available{cause}. Run the command again when it is.",
-    ErrorKind.CONFIGURATION: "The database cannot be used like this{cause}."
-    " Check DATABASE_URL and the privileges of its user, and run `manage.py migrate`.",
-    ErrorKind.DATA: "The database refused this{cause}.",
+    ErrorKind.CONFLICT: ("Other programs kept the database busy for too long{cause}.", _AGAIN),
+    ErrorKind.OUTAGE: ("The database is not available{cause}.", " Run the command again when it is."),
+    ErrorKind.CONFIGURATION: (
+        (
+            "The database cannot be used like this{cause}."
+            " Check DATABASE_URL and the privileges of its user, and run `manage.py migrate`."
+        ),
+        "",
+    ),
+    ErrorKind.DATA: ("The database refused this{cause}.", ""),
+    _CANCELLED: ("A statement took too long, or somebody cancelled it{cause}.", _AGAIN),
+    _READ_ONLY: (
+        (
+            "The database server is read-only{cause}."
+            " It may be a standby: let DATABASE_URL name a server that accepts writes."
+        ),
+        "",
+    ),
 }
-_READ_ONLY: Final = (
-    "The database server is read-only{cause}."
-    " It may be a standby: let DATABASE_URL name a server that accepts writes."
-)
+"""By SQLSTATE, or else by kind: what has happened, and what to do if the work may be repeated."""
 _QUOTED: Final = re.compile(r'".*"|".*$')
 
 
@@ -134,15 +146,15 @@ def first_line(error: BaseException) -> str:
     return redact(line)
 
 
-def sentence_about(error: BaseException, *, with_cause: bool = True) -> str:
-    """What an error of the database means for the operator, and what to do.
+def sentence_about(error: BaseException, *, with_cause: bool = True, is_repeatable: bool = False) -> str:
+    """What an error of the database means for the operator.
 
     The cause is in the words of the database, which may name its host and role.
     """
     error = cause_of(error)
-    is_read_only = sqlstate_of(error) == _READ_ONLY_STATE
-    sentence = _READ_ONLY if is_read_only else _SENTENCES[error_kind(error)]
-    return sentence.format(cause=f": {describe(error).rstrip('.')}" if with_cause else "")
+    sentence, advice = _SENTENCES.get(sqlstate_of(error) or "", _SENTENCES[error_kind(error)])
+    text = sentence.format(cause=f": {describe(error).rstrip('.')}" if with_cause else "")
+    return f"{text}{advice}" if is_repeatable else text
 
 
 def describe(error: BaseException) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from contextlib import suppress
 from contextvars import copy_context
+from datetime import timedelta
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
+from django.db import Error as DatabaseError
 from django.db import connection, connections
 
-from engagement.conf import engagement_settings, statement_timeout
+from engagement.conf import engagement_settings
 from engagement.services.resilience.deadline import statement_deadline
 from engagement.services.resilience.errors import describe
 from engagement.services.resilience.retries import RetryPolicy
@@ -84,26 +86,30 @@ class _Worker(Thread):
 
 
 def _wait_for_a_session(stop: StopRequest) -> None:
-    """Wait for a session of the server. A pooler accepts connections also while it has none."""
-    with statement_deadline(statement_timeout()):
-        RetryPolicy.of(engagement_settings(), stop=stop).retry_outages(_ask_anything)
+    """Wait for a session of the server, as long as for a database that is away."""
+    RetryPolicy.of(engagement_settings(), stop=stop).retry_outages(_ask_anything)
 
 
 def _ask_anything() -> None:
-    with connection.cursor() as cursor:
+    """A pooler accepts connections also while it has no session; the answer then takes long."""
+    with statement_deadline(timedelta()), connection.cursor() as cursor:
         cursor.execute("SELECT")
 
 
 def run_workers(
-    works: Sequence[Work], *, stop: StopRequest, on_poll: Callable[[], None] = lambda: None
+    works: Sequence[Work],
+    *,
+    stop: StopRequest,
+    on_poll: Callable[[], None] = lambda: None,
+    finish_here: bool = True,
 ) -> list[Any]:
     """Call each of `works` in a thread of its own; returns what they returned when all have ended.
 
     Each work gets a function `tell`, which takes a callable and has it called in the calling thread.
     `on_poll` is called there as well, several times a second. Works must check `stop` themselves; this
     function only logs the request. If the system has no more threads, or the database no more sessions,
-    the remaining works run in the calling thread afterwards.
-    Raises what a work raised, or an error of the database if the calling thread has no session either.
+    the remaining works run in the calling thread afterwards; without `finish_here` they are left out.
+    Raises what a work raised, and what kept the works from beginning if none of them could run at all.
     """
     inbox: SimpleQueue[Any] = SimpleQueue()
     waiting = StopTogether(stop)
@@ -124,12 +130,25 @@ def run_workers(
             waiting.is_over = waiting.is_over or told.has_begun
             if not (told.has_begun or stop.is_set()):
                 log.warning("engagement_workers_missing", workers=running, error=_reason(told))
-    for worker in workers:
-        if worker.has_begun and worker.error:
+    begun = [worker for worker in workers if worker.has_begun]
+    missing = [worker for worker in workers if not worker.has_begun]
+    for worker in begun:
+        if worker.error:
             raise worker.error
-    if not all(worker.has_begun for worker in workers):
-        _wait_for_a_session(stop)
-    return [worker.result if worker.has_begun else worker.work(tell_at_once) for worker in workers]
+    if missing and not begun and not (finish_here and _caller_has_a_session()):
+        raise missing[0].error or RuntimeError("no worker has begun")
+    rest = missing if finish_here else []
+    return [*(worker.result for worker in begun), *(worker.work(tell_at_once) for worker in rest)]
+
+
+def _caller_has_a_session() -> bool:
+    """Whether the database answers now: the workers have waited for it long enough."""
+    connection.close()
+    try:
+        _ask_anything()
+    except DatabaseError:
+        return False
+    return True
 
 
 def _reason(worker: _Worker) -> str:
@@ -143,5 +162,7 @@ def _start(workers: Sequence[_Worker]) -> int:
             worker.start()
         except RuntimeError as error:
             log.warning("engagement_workers_missing", workers=number, error=str(error))
+            for missing in workers[number:]:
+                missing.error = error
             return number
     return len(workers)

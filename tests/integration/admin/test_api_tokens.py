@@ -60,6 +60,11 @@ def test_a_wrong_form_makes_nothing(client: Client, values: dict[str, Any]) -> N
     answer = client.post(f"{LIST}add/", values)
     assert (answer.status_code, b"Make the token" in answer.content) == (200, True)
     assert not ApiToken.objects.exists()
+    # A screen reader reads the help and the errors of a field with it.
+    page = answer.content.decode()
+    described = {name for names in re.findall(r'aria-describedby="([^"]*)"', page) for name in names.split()}
+    assert described
+    assert described <= set(re.findall(r' id="([^"]*)"', page))
 
 
 def test_a_token_is_revoked_with_a_name(client: Client) -> None:

@@ -194,6 +194,22 @@ def test_export_is_logged_with_a_name(support: Client, caplog: pytest.LogCapture
     assert (event["account"], event["list"], event["rows"], event["complete"]) == (SUPPORT, "users", 3, True)
 
 
+@pytest.mark.parametrize(
+    ("model", "query", "filters"),
+    [
+        (EngagementJobRun, "status__exact=failed", "Filtered by status: failed."),
+        (EngagementJobRun, "check=goodbye_timeout", "Filtered by check: no reply to the goodbye."),
+        (UserProfile, "due=goodbye_timeout", "Filtered by due at the next run: no reply to the goodbye."),
+        (EngagementMessage, "outcome_reason=waiting_cap", "Filtered by reason: the daily cap is reached."),
+    ],
+)
+def test_filters_of_an_export_are_logged_in_english(
+    support: Client, model: type[Model], query: str, filters: str
+) -> None:
+    content_of(support.post(f"{export_url(model)}?{query}", headers={"accept-language": "pt-br"}))
+    assert LogEntry.objects.get().change_message.endswith(filters)
+
+
 def test_interrupted_export_is_logged_as_such(support: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export_module.in_chunks, "__kwdefaults__", {"size": 2})
     make_users(5)

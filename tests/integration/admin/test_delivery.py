@@ -168,6 +168,12 @@ def test_pause_is_shown_where_everybody_looks_and_can_be_ended(support: Client) 
     assert report == ["Resume sending: skipped because sending is not paused."]
 
 
+def test_page_of_a_pause_explains_its_times(support: Client) -> None:
+    page = text_of(support, page_url(paused()))
+    assert "Before this time no further message is sent." in page
+    assert "Failures from before do not pause it again." in page
+
+
 def test_pauses_are_counted_in_the_language_of_the_reader(support: Client) -> None:
     paused()
     page = support.get(list_url(SendingChannel), headers={"accept-language": "pt-BR"}).content.decode()

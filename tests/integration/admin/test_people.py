@@ -102,7 +102,9 @@ def test_users_are_sorted_by_their_last_message(viewer: Client) -> None:
     for order, users in (("", [never, new.user, old.user]), ("-", [new.user, old.user])):
         assert rows_of(viewer, USERS, **({"o": f"{order}{BY_LAST_MESSAGE}"} if order else {})) == users
     assert rows_of(viewer, USERS, o=BY_LAST_MESSAGE) == [old.user, new.user]
-    assert "users who have not written yet are not in the list" in text_of(viewer, USERS, o=BY_LAST_MESSAGE)
+    page = text_of(viewer, USERS, o=BY_LAST_MESSAGE)
+    assert "users who have not written yet are not in the list" in page
+    assert "Newest first." not in page
 
 
 def test_headers_of_the_list_sort_it(viewer: Client) -> None:
@@ -120,6 +122,7 @@ def test_list_is_not_sorted_where_no_index_has_the_order(viewer: Client, query: 
     make_user("silent")
     page = text_of(viewer, USERS, **query, o=BY_LAST_MESSAGE)
     assert "have not written yet" not in page
+    assert "Newest first." in page
     assert "column-last_message" in page
     assert not re.search(r'<th[^>]*sortable[^"]*column-last_message', page)
 

@@ -183,7 +183,7 @@ def test_preview_that_takes_too_long_is_given_up(
 ) -> None:
     monkeypatch.setattr(undo_view, "StopAfter", lambda _seconds: StopAfter(0))
     page = support.post(undo_url(run), {"confirmed": "2 2"}).content.decode()
-    assert "This takes too long for a web page at the moment." in page
+    assert "This takes too long for a web page. Use the command." in page
     assert count_undone() == 0
 
 
@@ -195,7 +195,7 @@ def test_undo_that_takes_too_long_says_that_more_is_to_do(
     monkeypatch.setattr(undo_view, "StopAfter", lambda _seconds: next(stops))
     response = support.post(undo_url(run), {"confirmed": confirmed(page)}, follow=True)
     assert reports(response) == [
-        ("warning", "The time for a web page was over. Undo again for the other users.")
+        ("warning", "The time for a web page was over. Use the command for the other users.")
     ]
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 
 from engagement.message_backends.base import Accepted
 from engagement.models import EngagementMessage, UserEngagementState, UserProfile
 from engagement.selectors.deliveries import database_now
 from engagement.services.delivery import claim
 from engagement.services.delivery.sender import SendRequest, send_messages
+from engagement.services.resilience import workers
 from tests.acceptance.runs import wait_until_waiting
 from tests.database import another_connection
 from tests.factories import make_users
@@ -133,3 +135,22 @@ def test_claims_under_a_cap_wait_for_each_other(settings: Settings) -> None:
         other.rollback()
     sender.join()
     assert len(backend.received) == 1
+
+
+@pytest.mark.parametrize(("watch", "status", "sent"), [(True, "failed", 0), (False, "succeeded", 2)])
+def test_workers_that_all_miss_the_database_end_a_watching_sender(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, *, watch: bool, status: str, sent: int
+) -> None:
+    """What watches it starts it again, with all workers. One that sends what is due goes on without them."""
+    told_user()
+    told_user()
+    attempts = count()
+
+    def away_at_first() -> None:
+        if next(attempts) < 2:
+            raise OperationalError("connection refused")
+
+    settings.ENGAGEMENT_RECONNECT_LIMIT_SECONDS = 0
+    monkeypatch.setattr(workers, "_ask_anything", away_at_first)
+    result = send(workers=2, watch=watch)
+    assert (result.status, result.counts.sent) == (status, sent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,12 +68,15 @@ def test_a_missing_table_is_no_outage(client: Client) -> None:
 
 @pytest.mark.usefixtures("committed")
 def test_a_probe_does_not_wait_as_long_as_a_statement_may(
-    client: Client, monkeypatch: pytest.MonkeyPatch
+    client: Client, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
     monkeypatch.setattr(deadline, "MARGIN", timedelta(seconds=0.5))
+    settings.ENGAGEMENT_STATEMENT_TIMEOUT_SECONDS = 20
     with another_connection(autocommit=False) as other:
         other.execute("LOCK TABLE django_migrations IN ACCESS EXCLUSIVE MODE")
+        began = monotonic()
         answer = client.get("/readyz")
+        assert monotonic() - began < 15
         other.rollback()
     # The test's client keeps a connection that is lost.
     connection.close()
