@@ -108,40 +108,22 @@ class ExportAdmin(ModelAdmin):
         self, request: HttpRequest, chunks: Iterable[list[Any]], *, filters: str = ""
     ) -> StreamingHttpResponse:
         """The rows as a stream, and afterwards an entry in the logs."""
-        account, now = account_of(request), now_of(request)
-        columns = self.export_columns(request)
+        now = now_of(request)
+        pieces = csv_chunks(self.export_columns(request), self._prepared(request, chunks))
+        record = partial(record_export, self.model, filters=filters, account=account_of(request), now=now)
         incomplete = _("This export is incomplete, because an error ended it. Export the list again.")
-
-        def prepared() -> Iterator[list[Any]]:
-            for rows in chunks:
-                retry_outages(partial(self.prepare, request, rows))
-                yield rows
-
-        def content() -> Iterator[str]:
-            count, is_complete = 0, False
-            with request_deadline():
-                try:
-                    for text, rows in csv_chunks(columns, prepared()):
-                        yield text
-                        count += rows
-                    is_complete = True
-                except Exception:
-                    # A proxy may end a file that is cut off as if it were whole.
-                    yield _written([[incomplete]])
-                    raise
-                finally:
-                    record_export(
-                        self.model,
-                        rows=count,
-                        filters=filters,
-                        is_complete=is_complete,
-                        account=account,
-                        now=now,
-                    )
-
         name = f"{slugify(self.opts.verbose_name_plural)}-{now:%Y-%m-%d}.csv"
         headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
-        return StreamingHttpResponse(content(), content_type="text/csv; charset=utf-8", headers=headers)
+        return StreamingHttpResponse(
+            _recorded(pieces, record=record, incomplete=incomplete),
+            content_type="text/csv; charset=utf-8",
+            headers=headers,
+        )
+
+    def _prepared(self, request: HttpRequest, chunks: Iterable[list[Any]]) -> Iterator[list[Any]]:
+        for rows in chunks:
+            retry_outages(partial(self.prepare, request, rows))
+            yield rows
 
     def export_label(self, changelist: Any) -> str:
         """What the button says; empty where there is nothing to export."""
@@ -150,6 +132,25 @@ class ExportAdmin(ModelAdmin):
         if changelist.paginator.has_more:
             return _("Export all as CSV")
         return _("Export all %(count)s as CSV") % {"count": changelist.count_in_words}
+
+
+def _recorded(
+    pieces: Iterable[tuple[str, int]], *, record: Callable[..., None], incomplete: str
+) -> Iterator[str]:
+    """The pieces of a file; at its end, however it comes, `record` is called."""
+    count, is_complete = 0, False
+    with request_deadline():
+        try:
+            for text, rows in pieces:
+                yield text
+                count += rows
+            is_complete = True
+        except Exception:
+            # A proxy may end a file that is cut off as if it were whole.
+            yield _written([[incomplete]])
+            raise
+        finally:
+            record(rows=count, is_complete=is_complete)
 
 
 def csv_chunks(columns: Sequence[ExportColumn], chunks: Iterable[Sequence[Any]]) -> Iterator[tuple[str, int]]:

@@ -126,10 +126,15 @@ def run_workers(
                 told()
                 continue
             running -= 1
-            # The others need not wait for a connection any longer: its work is done.
+            # The others need not wait for a session any longer: its work is done.
             waiting.is_over = waiting.is_over or told.has_begun
             if not (told.has_begun or stop.is_set()):
                 log.warning("engagement_workers_missing", workers=running, error=_reason(told))
+    return _results(workers, finish_here=finish_here)
+
+
+def _results(workers: Sequence[_Worker], *, finish_here: bool) -> list[Any]:
+    """What the workers returned, and the results of the works that this thread does for them."""
     begun = [worker for worker in workers if worker.has_begun]
     missing = [worker for worker in workers if not worker.has_begun]
     for worker in begun:
