@@ -64,28 +64,23 @@ _OUTAGE_CLASSES: Final = (
 )
 _CONFIGURATION_CLASSES: Final = ("42",)  # syntax error or access rule violation
 _DATA_CLASS: Final = "22"  # data exception
-_AGAIN: Final = " Run the command again."
 _SENTENCES: Final = {
-    ErrorKind.CONFLICT: ("Other programs kept the database busy for too long{cause}.", _AGAIN),
-    ErrorKind.OUTAGE: ("The database is not available{cause}.", " Run the command again when it is."),
-    ErrorKind.CONFIGURATION: (
-        (
-            "The database cannot be used like this{cause}."
-            " Check DATABASE_URL and the privileges of its user, and run `manage.py migrate`."
-        ),
-        "",
-    ),
-    ErrorKind.DATA: ("The database refused this{cause}.", ""),
-    _CANCELLED: ("A statement took too long, or somebody cancelled it{cause}.", _AGAIN),
-    _READ_ONLY: (
-        (
-            "The database server is read-only{cause}."
-            " It may be a standby: let DATABASE_URL name a server that accepts writes."
-        ),
-        "",
-    ),
+    ErrorKind.CONFLICT: "Other programs kept the database busy for too long{cause}.",
+    ErrorKind.OUTAGE: "The database is not available{cause}.",
+    ErrorKind.CONFIGURATION: "The database cannot be used like this{cause}."
+    " Check DATABASE_URL and the privileges of its user, and run `manage.py migrate`.",
+    ErrorKind.DATA: "The database refused this{cause}.",
+    _CANCELLED: "A statement took too long, or somebody cancelled it{cause}.",
+    _READ_ONLY: "The database server is read-only{cause}."
+    " It may be a standby: let DATABASE_URL name a server that accepts writes.",
 }
-"""By SQLSTATE, or else by kind: what has happened, and what to do if the work may be repeated."""
+"""What has happened, by SQLSTATE, or else by kind."""
+_ADVICE: Final = {
+    ErrorKind.CONFLICT: " Run the command again.",
+    ErrorKind.OUTAGE: " Run the command again when it is.",
+    _CANCELLED: " Run the command again.",
+}
+"""What to do about it, if the work may be repeated."""
 _QUOTED: Final = re.compile(r'".*"|".*$')
 
 
@@ -152,9 +147,10 @@ def sentence_about(error: BaseException, *, with_cause: bool = True, is_repeatab
     The cause is in the words of the database, which may name its host and role.
     """
     error = cause_of(error)
-    sentence, advice = _SENTENCES.get(sqlstate_of(error) or "", _SENTENCES[error_kind(error)])
-    text = sentence.format(cause=f": {describe(error).rstrip('.')}" if with_cause else "")
-    return f"{text}{advice}" if is_repeatable else text
+    state = sqlstate_of(error)
+    key = state if state in _SENTENCES else error_kind(error)
+    text = _SENTENCES[key].format(cause=f": {describe(error).rstrip('.')}" if with_cause else "")
+    return text + _ADVICE.get(key, "") if is_repeatable else text
 
 
 def describe(error: BaseException) -> str:
