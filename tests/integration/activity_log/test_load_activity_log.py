@@ -19,7 +19,14 @@ from engagement.models import (
 from engagement.replay.activity_log import MalformedActivityLog
 from engagement.replay.loading import LoadedActivityLog, load_activity_log, user_id_of
 from engagement.states import State
-from tests.database import another_connection, execute, rows_read, seem_empty, wait_for_somebody_at_a_row
+from tests.database import (
+    another_connection,
+    execute,
+    rows_read,
+    seem_empty,
+    truncate_users,
+    wait_for_somebody_at_a_row,
+)
 from tests.factories import make_users
 from tests.integration.activity_log.logs import HEADER, MICROSECOND, NOON, SAMPLE, event, state_of
 from tests.running import run_job
@@ -46,6 +53,7 @@ def all_rows() -> tuple[list[object], list[object]]:
 @pytest.mark.django_db
 def test_run_after_a_load_reads_few_rows_whatever_the_statistics_said(settings: Settings) -> None:
     settings.ENGAGEMENT_BATCH_SIZE = 50
+    truncate_users()
     make_users(2_500)
     seem_empty("user_profiles", "user_engagement_states")
     load_activity_log(path=SAMPLE, as_of=AFTER_THE_SAMPLE, now=CLOCK)

@@ -8,6 +8,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 
 from engagement.models import EngagementMessage, EngagementStateTransition, UserProfile
+from tests.database import truncate_users
 from tests.factories import make_user
 from tests.integration.admin.many_rows import RUN_ID, fill_history_of, fill_tables
 from tests.integration.admin.pages import MODELS, act_url, actions_url, cost_of, list_url, page_url
@@ -57,6 +58,7 @@ def costs(client: Client) -> dict[str, int]:
 
 
 def test_pages_cost_the_same_with_10_000_rows(support: Client) -> None:
+    truncate_users()
     fill_tables(10)
     few = costs(support)
     fill_tables(9_990)

@@ -20,7 +20,7 @@ from engagement.selectors.run_transitions import transition_ids_after
 from engagement.services.state_machine import transition_state
 from engagement.services.undo.undo_run import UnknownRun
 from engagement.states import Trigger
-from tests.database import all_rows, fail_moves_of, rows_read, seem_empty
+from tests.database import all_rows, fail_moves_of, rows_read, seem_empty, truncate_users
 from tests.factories import NOW, TICK, make_user, make_users
 from tests.integration.operation.random_users import (
     compared_with_the_job,
@@ -69,6 +69,7 @@ def test_undo_of_a_large_run_leaves_every_user_and_message_as_before(request: py
 
 
 def test_undo_reads_few_rows_for_each_user_whatever_the_statistics_say() -> None:
+    truncate_users()
     make_users(2_000, "silent")
     run_job()
     seem_empty("user_engagement_states", "engagement_state_transitions", "engagement_message_queue")
