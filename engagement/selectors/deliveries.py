@@ -296,6 +296,13 @@ def claimed_since(since: datetime, *, types: Collection[MessageType]) -> int:
     return EngagementMessage.objects.filter(claimed_at__gte=since, message_type__in=types).count()
 
 
+def backends_since(since: datetime) -> list[str]:
+    """The names of the backends that have claimed messages since then."""
+    claimed = EngagementMessage.objects.filter(claimed_at__gte=since)
+    names = claimed.values_list("backend", flat=True).order_by().distinct()
+    return sorted(name for name in names if name)
+
+
 def last_sent_at() -> datetime | None:
     """When a message that was sent was last claimed."""
     sent = EngagementMessage.objects.filter(claimed_at__isnull=False, status=MessageStatus.SENT)

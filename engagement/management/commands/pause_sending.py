@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 from engagement.delivery_wording import until_text
 from engagement.management.base import SentenceCommand
 from engagement.management.options import add_backend, duration, words
 from engagement.message_backends.base import named_backend
-from engagement.selectors.deliveries import database_now
+from engagement.selectors.deliveries import backends_since, database_now
 from engagement.services.delivery.channels import WITHOUT_END, Paused, pause_sending
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
+    from datetime import datetime
+
+LATELY: Final = timedelta(days=7)
+"""A backend that has claimed no message for so long, while others have, may be a mistake."""
 
 
 class Command(SentenceCommand):
@@ -44,4 +49,14 @@ class Command(SentenceCommand):
             self.write_result(
                 f"It was paused before, and that pause stays: {paused.reason.rstrip('.')}."
                 " To replace it, call resume_sending first."
+            )
+        self._doubt(backend, now=now)
+
+    def _doubt(self, backend: str, *, now: datetime) -> None:
+        """Say so if others send and this one does not: who mistypes a name believes that nothing leaves."""
+        senders = backends_since(now - LATELY)
+        if senders and backend not in senders:
+            self.say(
+                f"{backend} has claimed no message in the last {LATELY.days} days. If that is not the backend"
+                f" to pause, name it with --backend; these have: {', '.join(senders)}."
             )

@@ -243,6 +243,20 @@ def test_another_backend_is_paused_watched_and_resumed(settings: Settings) -> No
     assert run_command("check_sending").code == 0
 
 
+def test_a_pause_of_a_backend_that_sends_nothing_is_doubted_if_others_send() -> None:
+    wrong = ("pause_sending", "--backend", "consol", "--reason", "number under review")
+    assert run_command(*wrong).err == ""
+    told_user()
+    run_command("send_messages")
+    doubted = run_command(*wrong)
+    assert (doubted.code, doubted.out) == (0, "Sending by consol is paused until it is resumed.\n")
+    assert doubted.err == (
+        "pause_sending: consol has claimed no message in the last 7 days. If that is not the backend to"
+        " pause, name it with --backend; these have: console.\n"
+    )
+    assert run_command("pause_sending", "--reason", "number under review").err == ""
+
+
 def test_a_pause_may_have_an_end() -> None:
     run_command("pause_sending", "--reason", "holiday", "--for", "6h")
     until = SendingChannel.objects.get().paused_until
