@@ -24,6 +24,31 @@ RETURNS SETOF engagement_message_queue LANGUAGE sql STABLE AS $$
     LIMIT 1
 $$;
 
+-- Whether a user was, or may have been, sent the goodbye of a wait that began then. Without a row, its sender may have
+-- deleted it.
+CREATE OR REPLACE FUNCTION engagement_goodbye_was_sent(the_user uuid, began_at timestamptz)
+RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT coalesce((
+        SELECT CASE
+            WHEN status = 'sent' THEN failed_at IS NULL OR coalesce(delivered_at, read_at) IS NOT NULL
+            WHEN status IN ('pending', 'cancelled') THEN retry_count > 0
+            ELSE status <> 'failed'
+        END
+        FROM engagement_goodbye_of_wait(the_user, began_at)
+    ), true)
+$$;
+
+-- When a user last came to a state, by a transition that was not undone.
+CREATE OR REPLACE FUNCTION engagement_entered_at(the_user uuid, the_state text)
+RETURNS timestamptz LANGUAGE sql STABLE AS $$
+    SELECT max(created_at) FROM engagement_state_transitions AS transition
+    WHERE user_id = the_user AND to_state = the_state AND NOT EXISTS (
+        SELECT FROM engagement_state_transitions AS undoing
+        WHERE undoing.user_id = the_user AND undoing.trigger = 'run_undone'
+            AND undoing.metadata ->> 'undone_transition_id' = transition.id::text
+    )
+$$;
+
 -- The time that a text holds in ISO 8601 with an offset; NULL for any other text.
 CREATE OR REPLACE FUNCTION engagement_time(written text)
 RETURNS timestamptz LANGUAGE plpgsql STABLE AS $$
@@ -50,6 +75,8 @@ DECLARE
     entered_at timestamptz;
     last_heard_at timestamptz;
     dormant_since timestamptz;
+    goodbye_at timestamptz;
+    active_at timestamptz;
     facts jsonb;
 BEGIN
     IF the_trigger IS NULL
@@ -85,12 +112,19 @@ BEGIN
     SELECT least(received_at, created_at) INTO last_heard_at
         FROM engagement_state_transitions, engagement_time(metadata ->> 'received_at') AS received_at
         WHERE user_id = the_user AND received_at IS NOT NULL ORDER BY created_at DESC, id DESC LIMIT 1;
-    SELECT coalesce(was.goodbye_sent_at, max(created_at), was.last_activity_at) INTO entered_at
-        FROM engagement_state_transitions WHERE user_id = the_user AND to_state = was.state;
+    entered_at := coalesce(was.goodbye_sent_at, engagement_entered_at(the_user, was.state), was.last_activity_at);
     IF heard_at < last_heard_at
         OR was.state <> 'active' AND heard_at <= was.last_activity_at AND heard_at < entered_at
     THEN
         RETURN was.state;
+    END IF;
+    active_at := heard_at;
+    IF was.state <> 'active' THEN
+        -- If the message was under way when the user was sent a goodbye, the silence counts from that one.
+        goodbye_at := coalesce(was.goodbye_sent_at, engagement_entered_at(the_user, 'goodbye_sent'));
+        IF goodbye_at > heard_at AND engagement_goodbye_was_sent(the_user, goodbye_at) THEN
+            active_at := least(goodbye_at, moment);
+        END IF;
     END IF;
     IF was.state <> 'active' OR becomes <> 'active' THEN
         -- Never before the user entered their state.
@@ -112,8 +146,7 @@ BEGIN
             );
         END IF;
         IF was.state = 'dormant' THEN
-            SELECT max(created_at) INTO dormant_since FROM engagement_state_transitions
-                WHERE user_id = the_user AND to_state = 'dormant';
+            dormant_since := engagement_entered_at(the_user, 'dormant');
             IF moment - coalesce(dormant_since, was.last_activity_at) >= interval '3 days' THEN
                 facts := facts || '{"unprompted_return": true}';
             END IF;
@@ -132,7 +165,7 @@ BEGIN
     UPDATE user_engagement_states
     SET state = becomes,
         last_activity_at = CASE becomes
-            WHEN 'active' THEN greatest(last_activity_at, heard_at) ELSE last_activity_at
+            WHEN 'active' THEN greatest(last_activity_at, active_at) ELSE last_activity_at
         END,
         goodbye_sent_at = NULL,
         goodbye_expires_at = NULL,

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID
 
-from django.db.models import Count, Max, OuterRef, Q, Subquery, TextField
+from django.db.models import Count, Exists, Max, OuterRef, Q, Subquery, TextField
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast
 from django.db.models.lookups import Exact
@@ -38,7 +38,7 @@ def first_id_of(since: datetime) -> UUID:
 
 def dormant_since(user_ids: Collection[UUID]) -> dict[UUID, datetime]:
     """When each of the users last became dormant, as far as the audit log knows."""
-    transitions = EngagementStateTransition.objects.filter(user_id__any_of=user_ids, to_state=State.DORMANT)
+    transitions = not_undone().filter(user_id__any_of=user_ids, to_state=State.DORMANT)
     return dict(transitions.order_by("user_id", "created_at").values_list("user_id", "created_at"))
 
 
@@ -66,7 +66,7 @@ def transition_with_id(transition_id: UUID) -> Transition | None:
 
 def entered_at(user_id: UUID, state: str) -> datetime | None:
     """When the user last came to this state, as far as the audit log knows."""
-    transitions = EngagementStateTransition.objects.filter(user_id=user_id, to_state=state)
+    transitions = not_undone().filter(user_id=user_id, to_state=state)
     return transitions.order_by("-created_at").values_list("created_at", flat=True).first()
 
 
@@ -104,13 +104,24 @@ def by_person(name: str) -> Q:
 
 def with_undoing(transitions: QuerySet[EngagementStateTransition]) -> QuerySet[EngagementStateTransition]:
     """The transitions, each with `undone_at`, if it was undone. Costs something for the rows read only."""
+    return transitions.annotate(undone_at=Subquery(_undoing_of_outer_row().values("created_at")[:1]))
+
+
+def not_undone() -> QuerySet[EngagementStateTransition]:
+    """The transitions that were not undone.
+
+    An undone one of a run whose clock was ahead would seem to be the latest.
+    """
+    return EngagementStateTransition.objects.exclude(Exists(_undoing_of_outer_row()))
+
+
+def _undoing_of_outer_row() -> QuerySet[EngagementStateTransition]:
     undoing = EngagementStateTransition.objects.filter(
         user_id=OuterRef("user_id"), trigger=Trigger.RUN_UNDONE
     )
-    of_transition = undoing.alias(undone_id=KT("metadata__undone_transition_id")).filter(
+    return undoing.alias(undone_id=KT("metadata__undone_transition_id")).filter(
         undone_id=Cast(OuterRef("pk"), TextField())
     )
-    return transitions.annotate(undone_at=Subquery(of_transition.values("created_at")[:1]))
 
 
 class Undoing(NamedTuple):

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from engagement.models import EngagementMessage, MessageStatus, MessageType
 from engagement.postgres import native_times
+from engagement.selectors import audit_log
+from engagement.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -160,6 +162,16 @@ def fate_of(goodbye: Goodbye | None) -> GoodbyeFate:
         return GoodbyeFate.NEVER_SENT if goodbye.failed_after_sending else GoodbyeFate.SENT
     is_in_doubt = goodbye.status != MessageStatus.FAILED and goodbye.retry_count > 0
     return GoodbyeFate.PERHAPS_SENT if is_in_doubt else GoodbyeFate.NEVER_SENT
+
+
+def sent_since(moment: datetime, user_state: UserState) -> datetime | None:
+    """When the wait of the user's last goodbye began, if that is after `moment` and they were sent it."""
+    began_at = user_state.goodbye_sent_at or audit_log.entered_at(user_state.user_id, State.GOODBYE_SENT)
+    if began_at is None or began_at <= moment:
+        return None
+    goodbyes = goodbyes_of_waits([user_state._replace(goodbye_sent_at=began_at)])
+    was_sent = fate_of(goodbyes.get(user_state.user_id)) is not GoodbyeFate.NEVER_SENT
+    return began_at if was_sent else None
 
 
 def answerable_from(user_state: UserState, goodbye: Goodbye | None) -> datetime | None:

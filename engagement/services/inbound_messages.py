@@ -129,7 +129,8 @@ def receive_message(
     a goodbye only if the user is active; it sets a preference only if no later one is known.
     Time: the transition is dated `now`, but never before the user entered their state. The user was
     active at `received_at`, or at `now` if the clock behind `received_at` is ahead. A message received
-    before the goodbye was sent is not a reply to it.
+    before the goodbye was sent is not a reply to it; the user counts as active since that goodbye, so that
+    the next one does not come too soon.
     Raises EngagementStateNotFound for a user without a profile; ValueError for a `user_id` that is no UUID,
     a `text` that is no string, an empty `message_id`, and a time that is naive or not from 1970 to 2999.
     Changes nothing then.
@@ -289,9 +290,19 @@ def _move(
         now=moved_at,
         policy=engagement_settings().policy,
         message=message,
-        heard_at=message.heard_at(now=now),
+        heard_at=_active_at(user_state, heard_at=message.heard_at(now=now), now=now),
     )
     return transitions[0] if transitions else None
+
+
+def _active_at(user_state: UserState, *, heard_at: datetime, now: datetime) -> datetime:
+    """From when the user's silence counts.
+
+    That is a goodbye that they were sent while the message was under way: the next one keeps its distance.
+    """
+    if user_state.state == State.ACTIVE:
+        return heard_at
+    return min(goodbyes.sent_since(heard_at, user_state) or heard_at, now)
 
 
 def _set_preference(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -271,7 +271,8 @@ class World:
             was_told = goodbye is None or goodbye.status == "sent"
             trigger = _trigger(user.status, text, heard_at, was_told=was_told)
             if trigger:
-                self.move(user_id, user.status, trigger, at=now, heard_at=heard_at, received_at=received_at)
+                active_at = self._active_at(user_id, user.status, heard_at=heard_at, now=now)
+                self.move(user_id, user.status, trigger, at=now, heard_at=active_at, received_at=received_at)
                 user.moving_message = MovingMessage(received_at, text, heard_at, trigger)
             else:
                 user.status.set_timestamps(since=now)
@@ -280,6 +281,15 @@ class World:
         if novelty == "new":
             cancelled += self.cancel(user_id, ["goodbye"])
         return Heard(novelty, trigger, opted_out, _reply_key(trigger, opted_out=opted_out), cancelled)
+
+    def _active_at(self, user_id: UUID, status: Status, *, heard_at: datetime, now: datetime) -> datetime:
+        """From when the silence counts: two goodbyes are 14 days apart, whenever a message arrives."""
+        own = [row for row in self.audit_log if row.user_id == user_id and row.to_state == "goodbye_sent"]
+        began_at = status.goodbye_sent_at or max((row.created_at for row in own), default=None)
+        if began_at is None or began_at <= heard_at:
+            return heard_at
+        goodbye = self._goodbye_of_wait(user_id, replace(status, goodbye_sent_at=began_at))
+        return min(began_at, now) if goodbye is None or goodbye.status == "sent" else heard_at
 
     def wish(
         self, user_id: UUID, *, opted_out: bool | None, said_at: datetime, now: datetime

@@ -20,6 +20,8 @@ from engagement.selectors.goodbyes import goodbye_key
 from engagement.services.inbound_messages import receive_message
 from tests.factories import UserProfileFactory, make_user, queue_for
 from tests.integration.adoption.sql_functions import TEXTS, call, comparable, create_functions
+from tests.integration.operation.undoing import undo
+from tests.running import run_job
 from tests.times import DAY, HOUR
 
 if TYPE_CHECKING:
@@ -52,14 +54,18 @@ def user_in(
             claimed_at=None if goodbye == MessageStatus.PENDING else since,
         )
     if state == "dormant":
-        EngagementStateTransition.objects.create(
-            user_id=user.user_id,
-            from_state="goodbye_sent",
-            to_state="dormant",
-            trigger="goodbye_timeout",
-            created_at=since,
-        )
+        came_into(user, "dormant", since)
     return user
+
+
+def came_into(user: UserEngagementState, state: str, at: datetime) -> None:
+    EngagementStateTransition.objects.create(
+        user_id=user.user_id,
+        from_state="active",
+        to_state=state,
+        trigger="inactivity_14d",
+        created_at=at,
+    )
 
 
 @pytest.mark.parametrize("goodbye", [MessageStatus.SENT, MessageStatus.PENDING, MessageStatus.FAILED])
@@ -75,6 +81,39 @@ def test_a_message_does_what_receive_message_does(state: str, trigger: str, good
 
 def stored(user: UserEngagementState) -> dict[str, Any]:
     return dict(UserEngagementState.objects.filter(pk=user.pk).values().get())
+
+
+@pytest.mark.parametrize("is_timed_out", [False, True])
+@pytest.mark.parametrize("goodbye", ["sent", "failed", "deleted"])
+def test_a_message_under_way_when_a_goodbye_was_sent_does_what_it_does_there(
+    goodbye: str, *, is_timed_out: bool
+) -> None:
+    now = database_now()
+    since = now - 5 * DAY
+    status = MessageStatus.FAILED if goodbye == "failed" else MessageStatus.SENT
+    users = [user_in("goodbye_sent", since=since, goodbye=status) for _ in range(2)]
+    if goodbye == "deleted":
+        EngagementMessage.objects.all().delete()
+    if is_timed_out:
+        for user in users:
+            came_into(user, "goodbye_sent", since)
+        run_job(now=now - DAY)
+    receive_message(user_id=users[0].user_id, text="oi", received_at=now - 6 * DAY, now=now)
+    call("engagement_user_wrote", users[1].user_id, "user_message", now - 6 * DAY)
+    active_at = now - 6 * DAY if goodbye == "failed" else since
+    assert [stored(user)["last_activity_at"] for user in users] == [active_at] * 2
+
+
+def test_a_state_from_a_run_that_was_undone_dates_nothing_there_either() -> None:
+    now = database_now()
+    users = [user_in("goodbye_sent", since=now - 5 * DAY, goodbye=MessageStatus.PENDING) for _ in range(2)]
+    undo(run_job(now=now + 365 * DAY).job_id, now=now)
+    run_job(now=now - DAY)
+    assert {stored(user)["state"] for user in users} == {"dormant"}
+    receive_message(user_id=users[0].user_id, text="oi", received_at=now, now=now)
+    call("engagement_user_wrote", users[1].user_id, "user_message", now)
+    returns = EngagementStateTransition.objects.filter(trigger="user_message")
+    assert [abs(move.created_at - now) < HOUR for move in returns] == [True, True]
 
 
 @pytest.mark.parametrize("state", ["active", "goodbye_sent", "help_flow", "remind_later", "dormant"])

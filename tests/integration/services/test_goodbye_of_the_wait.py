@@ -190,7 +190,6 @@ def test_user_whose_key_of_the_day_is_dead_stays_due(
 
 @pytest.mark.parametrize("status", ["pending", "sending", "unknown", "sent"])
 def test_living_goodbye_of_the_day_is_that_of_the_wait(user: UserEngagementState, status: str) -> None:
-    set_goodbye(status=status)
     hear(user, "oi", NOW - 14 * DAY - MINUTE, now=NOW + MINUTE)
     set_goodbye(status=status)
     assert run_job(now=NOW + 2 * MINUTE).succeeded == 1

@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from engagement.models import (
+    EngagementMessage,
     EngagementStateTransition,
     MessageType,
+    UserEngagementState,
 )
 from tests.database import all_rows
 from tests.factories import NOW, TICK, make_user, queue_for
+from tests.integration.operation.undoing import undo
 from tests.integration.services.users import STATES, a_user_in, hear, state_of, status_of_messages, stored
 from tests.running import run_job
-from tests.times import DAY, SECOND
+from tests.times import DAY, HOUR, SECOND
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings
-
-    from engagement.models import UserEngagementState
 
 pytestmark = pytest.mark.django_db
 
@@ -225,6 +226,67 @@ def test_repetition_is_recognised_after_a_change_of_the_secret_key(
     hear(user, "2")
     settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "new", fallbacks
     assert hear(user, "2", now=NOW + DAY).novelty == novelty
+
+
+def user_sent_a_goodbye(how: str) -> UserEngagementState:
+    """A user to whom a run has said goodbye now."""
+    user = make_user("silent")
+    run_job()
+    goodbye = EngagementMessage.objects.filter(user_id=user.user_id)
+    if how == "deleted":
+        goodbye.delete()
+    elif how != "pending":
+        failed_at = NOW + HOUR if how == "failed" else None
+        goodbye.update(status="sent", claimed_at=NOW + SECOND, failed_at=failed_at)
+    return user
+
+
+@pytest.mark.parametrize("state", ["goodbye_sent", "dormant", "help_flow"])
+@pytest.mark.parametrize(
+    ("how", "counts_from"),
+    [("sent", NOW), ("deleted", NOW), ("pending", NOW - 6 * DAY), ("failed", NOW - 6 * DAY)],
+)
+def test_message_under_way_when_the_goodbye_was_sent_counts_from_the_goodbye(
+    state: str, how: str, counts_from: datetime
+) -> None:
+    """Two goodbyes are 14 days apart, however late the messages between them arrive."""
+    user = user_sent_a_goodbye(how)
+    if state == "dormant":
+        run_job(now=NOW + 3 * DAY)
+    if state == "help_flow":
+        UserEngagementState.objects.update(state=state, goodbye_sent_at=None, goodbye_expires_at=None)
+    assert hear(user, "oi", NOW - 6 * DAY, now=NOW + 4 * DAY).novelty == "new"
+    assert (state_of(user), stored(user)["last_activity_at"]) == ("active", counts_from)
+    for days in range(4, 30):
+        if run_job(now=NOW + days * DAY + SECOND).succeeded:
+            assert days == (counts_from - NOW).days + 14
+            break
+
+
+def test_message_after_the_goodbye_counts_from_its_own_time_though_it_arrives_after_the_timeout() -> None:
+    user = user_sent_a_goodbye("sent")
+    run_job(now=NOW + 3 * DAY)
+    hear(user, "oi", NOW + DAY, now=NOW + 4 * DAY)
+    assert (state_of(user), stored(user)["last_activity_at"]) == ("active", NOW + DAY)
+
+
+def test_goodbye_of_a_clock_that_was_ahead_makes_nobody_active_in_the_future() -> None:
+    user = make_user("silent")
+    run_job(now=NOW + 30 * DAY)
+    EngagementMessage.objects.update(status="sent", claimed_at=NOW)
+    hear(user, "oi", NOW - SECOND, now=NOW)
+    assert stored(user)["last_activity_at"] == NOW
+
+
+def test_state_from_a_run_that_was_undone_does_not_date_what_follows() -> None:
+    """Its clock was a year ahead."""
+    user = make_user("goodbye_sent")
+    undo(run_job(now=NOW + 365 * DAY).job_id, now=NOW)
+    run_job()
+    assert state_of(user) == "dormant"
+    move = hear(user, "oi", NOW + 5 * DAY, now=NOW + 5 * DAY).transition
+    assert move
+    assert (move.created_at, move.metadata["unprompted_return"]) == (NOW + 5 * DAY, True)
 
 
 def test_clock_of_a_run_that_was_ahead_does_not_let_a_message_be_of_the_future() -> None:
