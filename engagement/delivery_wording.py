@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from engagement.formatting import date_text, fill
-from engagement.message_backends.base import Scope
+from engagement.message_backends import base as backends
 from engagement.models import MessageStatus
 from engagement.privacy import redact
 from engagement.selectors import deliveries
@@ -33,18 +33,27 @@ OUTCOME_REASONS: Final = {
     outcomes.WAITING_RETRY: gettext_lazy("refused, will be retried"),
     recheck.NO_PROFILE: gettext_lazy("the user has no profile"),
     recheck.NO_ADDRESS: gettext_lazy("the user has no address"),
-    recheck.OPTED_OUT: gettext_lazy("the user has opted out"),
+    message_queue.OPTED_OUT: gettext_lazy("the user has opted out"),
     recheck.NOT_THIS_WAIT: gettext_lazy("the user no longer waits for it"),
     recheck.TOO_OLD: gettext_lazy("it expired before it was sent"),
+    message_queue.USER_WROTE: gettext_lazy("the user has written"),
+    message_queue.BY_STAFF: gettext_lazy("a member of the team did it"),
+    message_queue.RUN_UNDONE: gettext_lazy("the run was undone"),
+    message_queue.ERASED: gettext_lazy("the user was erased"),
     message_queue.WAIT_OVER: gettext_lazy("the wait for a reply ended before it was sent"),
     message_queue.EXPIRED_CLAIM: gettext_lazy("the sender stopped before it knew the outcome"),
     claim.CANNOT_BE_RENDERED: gettext_lazy("there is no text for this key"),
+    backends.TIMEOUT: gettext_lazy("the provider did not answer in time"),
+    backends.TOO_LARGE: gettext_lazy("the answer was too large"),
+    backends.NO_MESSAGE_ID: gettext_lazy("the answer did not name the message"),
+    backends.NOT_RECORDED: gettext_lazy("the outcome could not be stored"),
+    backends.BACKEND_CRASHED: gettext_lazy("an error in the backend"),
     outcomes.DID_NOT_ARRIVE: gettext_lazy("marked as not arrived"),
-    Scope.RECIPIENT.value: gettext_lazy("the provider cannot deliver to this number"),
-    Scope.RECIPIENT_LATER.value: gettext_lazy(
+    backends.Scope.RECIPIENT.value: gettext_lazy("the provider cannot deliver to this number"),
+    backends.Scope.RECIPIENT_LATER.value: gettext_lazy(
         "the provider could not deliver to this number, after several attempts"
     ),
-    Scope.PLATFORM.value: gettext_lazy("the provider was unavailable, after several attempts"),
+    backends.Scope.PLATFORM.value: gettext_lazy("the provider was unavailable, after several attempts"),
 }
 """What the `outcome_reason` of a message means. Others are the words of a backend."""
 
@@ -93,6 +102,9 @@ def _pending_text(message: Message, reason: str, *, now: datetime, date: DateFor
 
 def outcome_text(reason: str) -> str:
     """What an `outcome_reason` means, without anything that looks like an address."""
+    kind, _number, number = reason.partition("_")
+    if kind in {"http", "code"} and number.isdecimal():
+        return fill(_("the provider answered %(code)s"), code=number)
     return str(OUTCOME_REASONS.get(reason) or redact(reason))
 
 

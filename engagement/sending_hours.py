@@ -36,18 +36,18 @@ class SendingHours(NamedTuple):
             raise ValueError("must not begin and end at the same time; leave it empty for all hours")
         return hours
 
-    @property
-    def length(self) -> timedelta:
-        """How long they last on a day without a clock change."""
-        day = datetime(2000, 1, 1, tzinfo=UTC)
-        return (datetime.combine(day, self.ends) - datetime.combine(day, self.begins)) % DAY
-
     def include(self, instant: datetime, *, zone: tzinfo) -> bool:
         """Whether `instant` (aware) is within the hours in `zone`."""
         local = instant.astimezone(zone).time()
         if self.begins < self.ends:
             return self.begins <= local < self.ends
         return local >= self.begins or local < self.ends
+
+    def open_within(self, period: timedelta, *, after: datetime, zone: tzinfo) -> timedelta:
+        """How long they are open in the time `period` after `after` (aware), by whole minutes."""
+        minutes = range(max(int(period / MINUTE), 0))
+        begin = after.astimezone(UTC)
+        return sum(self.include(begin + number * MINUTE, zone=zone) for number in minutes) * MINUTE
 
     def closes_by(self, instant: datetime, *, within: timedelta, zone: tzinfo) -> datetime | None:
         """When they end, if they do so in the time `within` after `instant` (aware).
@@ -83,17 +83,17 @@ def zone_named(name: str | None) -> ZoneInfo | None:
 
 
 def messages_that_fit(
-    *,
-    within: timedelta,
-    hours: SendingHours | None,
-    seconds_per_message: float,
-    daily_cap: int,
+    *, within: timedelta, open_time: timedelta, seconds_per_message: float, daily_cap: int
 ) -> int | None:
-    """About how many messages can be sent in the time `within`; None if nothing limits them."""
-    share = hours.length / DAY if hours else 1.0
+    """About how many messages can be sent in the time `within`, of which `open_time` is within the hours.
+
+    None if nothing limits them.
+    """
+    if open_time <= timedelta():
+        return 0
     limits = []
     if seconds_per_message:
-        limits.append(within.total_seconds() * share / seconds_per_message)
+        limits.append(open_time.total_seconds() / seconds_per_message)
     if daily_cap:
         limits.append(daily_cap * max(within / DAY, 1.0))
-    return int(min(limits)) if limits else None
+    return round(min(limits)) if limits else None

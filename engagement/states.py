@@ -135,8 +135,11 @@ CHECKS: Final[tuple[Check, ...]] = (
 CHECK_OF: Final[Mapping[State, Check]] = MappingProxyType({check.state: check for check in CHECKS})
 """The check that ends a state. A state without one ends only with a message from the user."""
 
+OPERATOR: Final = "operator"
+"""The `trigger_source` where a person acted."""
+
 TRIGGER_SOURCES: Final[Mapping[Trigger, str]] = MappingProxyType(
-    {check.trigger: "scheduler" for check in CHECKS} | {Trigger.RUN_UNDONE: "operator"}
+    {check.trigger: "scheduler" for check in CHECKS} | {Trigger.RUN_UNDONE: OPERATOR}
 )
 """The `trigger_source` of a trigger; `user_message` for the others."""
 

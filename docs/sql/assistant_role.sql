@@ -38,3 +38,7 @@ GRANT SELECT, INSERT,
         claimed_at, claim_expires_at, next_attempt_at, sent_at, delivered_at, read_at, failed_at, retry_count,
         error_code, error_message, lease_request_id)
     ON engagement_message_queue TO engagement_assistant;
+
+-- A receipt may pause sending; a sender of your own keeps the pace.
+GRANT SELECT, INSERT, UPDATE (paused_until, pause_reason, next_slot_at, slowed_until, resumed_at, updated_at)
+    ON engagement_sending_channels TO engagement_assistant;

@@ -177,7 +177,7 @@ BEGIN
         WHERE user_id = the_user AND message_type = 'goodbye' AND status = 'pending'
         ORDER BY id FOR NO KEY UPDATE
     )
-    UPDATE engagement_message_queue SET status = 'cancelled', outcome_reason = NULL
+    UPDATE engagement_message_queue SET status = 'cancelled', outcome_reason = 'user_wrote'
     WHERE id IN (SELECT id FROM pending);
     RETURN becomes;
 END $$;

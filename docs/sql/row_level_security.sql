@@ -37,7 +37,7 @@ COMMIT;
 BEGIN;
 DROP POLICY IF EXISTS engagement_programs ON engagement_sending_channels;
 CREATE POLICY engagement_programs ON engagement_sending_channels
-    TO engagement_job, engagement_sender USING (true) WITH CHECK (true);
+    TO engagement_job, engagement_assistant, engagement_sender USING (true) WITH CHECK (true);
 COMMIT;
 BEGIN;
 DROP POLICY IF EXISTS engagement_programs ON engagement_inbound_messages;

@@ -19,7 +19,7 @@ from engagement.selectors.user_search import MARKED_AS_ACTIVE
 from engagement.services import support
 from engagement.services.delivery.channels import resume_sending
 from engagement.services.delivery.outcomes import resolve_unknown
-from engagement.services.message_queue import cancel_messages, cancel_pending
+from engagement.services.message_queue import BY_STAFF, cancel_messages, cancel_pending
 from engagement.services.preferences import UserProfileNotFound
 from engagement.services.state_machine import EngagementStateNotFound
 from engagement.services.support import Retry
@@ -75,7 +75,7 @@ def _set_preference(
 
 
 def _cancel_all(request: ActionRequest) -> ActionResult:
-    cancelled = cancel_pending(user_id=request.target_id)
+    cancelled = cancel_pending(user_id=request.target_id, reason=BY_STAFF)
     if not cancelled:
         return skipped(_("no message is pending"))
     _record(request, request.target_id, admin_log.english(admin_log.CANCELLED_ALL, number=cancelled))
@@ -83,7 +83,7 @@ def _cancel_all(request: ActionRequest) -> ActionResult:
 
 
 def _cancel(request: ActionRequest) -> ActionResult:
-    if not cancel_messages(message_ids=[request.target_id]):
+    if not cancel_messages(message_ids=[request.target_id], reason=BY_STAFF):
         return skipped(_("the message is not pending"))
     _record_for_message(request, admin_log.CANCELLED)
     return ActionResult(_("cancelled"))

@@ -21,17 +21,19 @@ from engagement.api.whatsapp_events import Effect, PreferenceChange, UserMessage
 from engagement.conf import text_setting
 from engagement.selectors.addresses import user_with_number, wants_messages_in_group
 from engagement.services.delivery.receipts import Receipt, ReceiptEffect, take_receipt
-from engagement.services.inbound_messages import Novelty, receive_and_reply
+from engagement.services.inbound_messages import Novelty, receive_and_reply, receive_message
 from engagement.services.preferences import PreferenceSource, UserProfileNotFound, set_preference
-from engagement.services.resilience.errors import first_line
+from engagement.services.resilience.errors import describe, first_line
 from engagement.services.state_machine import EngagementStateNotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from django.http import HttpRequest
 
     from engagement.api.whatsapp_events import Event
+    from engagement.services.inbound_messages import InboundResult
 
 PREFIX: Final = "sha256="
 
@@ -112,7 +114,8 @@ def _effect_of(event: Event, *, now: datetime) -> Effect:
         return _take_event(event, now=now)
     except (DataError, IntegrityError, UnicodeError) as error:
         # An event that can never be recorded must not keep WhatsApp repeating the others for a week.
-        log.error("engagement_webhook_event_failed", error=type(error).__name__)  # noqa: TRY400
+        cause = describe(error) if isinstance(error, DatabaseError) else type(error).__name__
+        log.error("engagement_webhook_event_failed", error=cause)  # noqa: TRY400
         return Effect.FAILED
     except DatabaseError as error:
         log.warning("engagement_webhook_database_away", error=first_line(error))
@@ -129,8 +132,9 @@ def _take_message(message: UserMessage, *, now: datetime) -> Effect:
         return Effect.UNKNOWN
     # What is said in a group is said to others, unless the group is where the user wants our messages.
     is_for_us = not message.is_in_group or wants_messages_in_group(user_id)
-    try:
-        result = receive_and_reply(
+
+    def take_by(service: Callable[..., InboundResult]) -> InboundResult:
+        return service(
             user_id=user_id,
             text=message.text if is_for_us else "",
             received_at=message.received_at,
@@ -138,8 +142,15 @@ def _take_message(message: UserMessage, *, now: datetime) -> Effect:
             message_id=message.message_id,
             button_of=message.button_of,
         )
+
+    try:
+        result = take_by(receive_and_reply)
     except EngagementStateNotFound:  # deleted a moment ago
         return Effect.UNKNOWN
+    except (DataError, IntegrityError) as error:
+        # A constraint of the assistant's own may refuse the reply. What the user said counts all the same.
+        log.error("engagement_reply_not_queued", error=describe(error))  # noqa: TRY400
+        result = take_by(receive_message)
     return Effect.REPEATED if result.novelty is Novelty.REPEAT else Effect.RECORDED
 
 

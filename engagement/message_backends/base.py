@@ -88,6 +88,14 @@ class Unknown:
     reason: str
 
 
+TIMEOUT: Final = "timeout"
+TOO_LARGE: Final = "answer_too_large"
+NO_MESSAGE_ID: Final = "no_message_id"
+NOT_RECORDED: Final = "not_recorded"
+BACKEND_CRASHED: Final = "backend_crashed"
+"""Reasons of outcomes that are unknown."""
+
+
 SendOutcome: TypeAlias = Accepted | Refused | Unknown
 
 

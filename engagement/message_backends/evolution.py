@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from engagement.conf import SEND_TIMEOUT, is_printable, is_web_address, text_setting, whole_number
-from engagement.message_backends.base import Accepted, MessageBackend, Refused, Scope, SendOutcome, Unknown
+from engagement.message_backends.base import (
+    NO_MESSAGE_ID,
+    Accepted,
+    MessageBackend,
+    Refused,
+    Scope,
+    SendOutcome,
+    Unknown,
+)
 from engagement.message_backends.http import Lost, NotSent, post
 
 if TYPE_CHECKING:
@@ -23,6 +31,8 @@ _CONFIGURATION: Final = {301, 307, 308, 401, 403, 404}
 """Also redirects that ask for the same request elsewhere: they are not followed, so nothing was sent."""
 _ACCEPTED: Final = {200, 201}
 _BAD_REQUEST: Final = 400
+_SCHEMA_ERROR: Final = "instance"
+"""How the gateway begins what it says of a body that does not fit its schema."""
 
 
 class EvolutionBackend(MessageBackend):
@@ -77,19 +87,20 @@ def _outcome(status: int, answer: Any) -> SendOutcome:
         key = answer.get("key")
         found = key.get("id") if isinstance(key, dict) else None
         if not isinstance(found, str):
-            return Unknown("no_message_id")
+            return Unknown(NO_MESSAGE_ID)
         return Accepted(found if is_printable(found) else None)
-    if status == _BAD_REQUEST and _says_that_the_number_does_not_exist(answer):
+    problems = _problems_in(answer) if status == _BAD_REQUEST else []
+    if any(isinstance(each, dict) and each.get("exists") is False for each in problems):
         return Refused(Scope.RECIPIENT, "not_on_whatsapp")
+    if any(str(each).lstrip("['\"").startswith(_SCHEMA_ERROR) for each in problems):
+        return Refused(Scope.PLATFORM, "invalid_request")
     return Unknown(f"http_{status}")
 
 
-def _says_that_the_number_does_not_exist(answer: Any) -> bool:
+def _problems_in(answer: Any) -> list[Any]:
     response = answer.get("response") if isinstance(answer, dict) else None
-    found = response.get("message") if isinstance(response, dict) else None
-    return isinstance(found, list) and any(
-        isinstance(each, dict) and each.get("exists") is False for each in found
-    )
+    problems = response.get("message") if isinstance(response, dict) else None
+    return problems if isinstance(problems, list) else []
 
 
 def _parsed(body: bytes) -> Any:

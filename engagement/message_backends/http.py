@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import urllib3
 from urllib3.exceptions import HTTPError, MaxRetryError, ReadTimeoutError, SSLError
 
+from engagement.message_backends.base import TIMEOUT, TOO_LARGE
 from engagement.web_requests import new_pool, within
 
 if TYPE_CHECKING:
@@ -48,8 +49,6 @@ class Lost:
 
     reason: str
 
-
-TIMEOUT: Final = "timeout"
 
 Exchange: TypeAlias = Answer | NotSent | Lost
 
@@ -116,7 +115,7 @@ def _exchange(url: str, *, content: _Content, headers: Mapping[str, str], second
         reason = _reason_of(error)
         return Lost(reason) if content.has_begun else NotSent(reason)
     if not is_whole:
-        return Lost("answer_too_large")
+        return Lost(TOO_LARGE)
     return Answer(response.status, answer, response.headers.get("Retry-After"))
 
 

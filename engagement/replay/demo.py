@@ -38,7 +38,7 @@ from engagement.services.delivery.outcomes import resolve_unknown
 from engagement.services.delivery.settings import delivery_settings
 from engagement.services.inbound_messages import receive_and_reply
 from engagement.services.job.daily_job import RunRequest, run_daily_job
-from engagement.services.message_queue import cancel_messages
+from engagement.services.message_queue import BY_STAFF, cancel_messages
 from engagement.services.support import Retry, bring_back, retry_message, set_preference_manually
 from engagement.services.undo.undo_batch import UndoRequest
 from engagement.services.undo.undo_run import undo_run
@@ -255,7 +255,7 @@ class _Play:
 
     def _cancel(self, now: datetime) -> None:
         message = self._pending().first()
-        if message and cancel_messages(message_ids=[message.id]):
+        if message and cancel_messages(message_ids=[message.id], reason=BY_STAFF):
             sentence = f"Cancelled message {message.id} (goodbye)."
             _record(message.user_id, sentence, account=next(self._team), at=now)
 

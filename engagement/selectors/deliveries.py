@@ -278,11 +278,11 @@ def people_sent_to(*, since: datetime) -> int:
     return people
 
 
-def count_pending_goodbyes() -> int:
-    """Goodbyes that wait to be sent."""
-    return EngagementMessage.objects.filter(
-        status=MessageStatus.PENDING, message_type=MessageType.GOODBYE
-    ).count()
+def pending_goodbyes() -> tuple[int, datetime | None]:
+    """How many goodbyes wait to be sent, and when the newest of them was queued."""
+    pending = EngagementMessage.objects.filter(status=MessageStatus.PENDING, message_type=MessageType.GOODBYE)
+    found = pending.aggregate(number=Count("id"), newest=Max("scheduled_for"))
+    return found["number"], found["newest"]
 
 
 def oldest_due_at(types: Collection[MessageType], *, now: datetime) -> datetime | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import (
+    Case,
     Count,
     DateTimeField,
     Exists,
@@ -18,8 +19,9 @@ from django.db.models import (
     Q,
     TextField,
     Value,
+    When,
 )
-from django.db.models.functions import Cast, Concat
+from django.db.models.functions import Cast, Concat, Greatest
 
 from engagement.models import VISIBLE, EngagementMessage, UserEngagementState
 from engagement.postgres import native_times
@@ -167,12 +169,18 @@ def _due_counts(
 ) -> QuerySet[UserEngagementState, Any]:
     cutoffs = [check.cutoff_at(now=now, policy=policy) for now in runs]
     # The number of cut-offs at or before the user's time is the number of runs that come too early.
-    number = Func(
+    number: Func | Greatest = Func(
         F(check.due_column),
         Value(cutoffs, output_field=ArrayField(DateTimeField())),
         function="width_bucket",
         output_field=IntegerField(),
     )
+    if check.sends_goodbye:
+        # A key that is dead lets no run of its day move the user.
+        later = sum(goodbye_key("", now=now) == goodbye_key("", now=runs[0]) for now in runs)
+        is_due_today = Q(**{f"{check.due_column}__lt": cutoffs[0]})
+        held_back = Case(When(is_due_today & Q(_has_dead_key(runs[0])), then=later), default=0)
+        number = Greatest(number, held_back)
     counts: dict[str, Any] = dict.fromkeys(Skipped._fields, Value(0))
     if check.sends_goodbye:
         counts = _skip_counts()

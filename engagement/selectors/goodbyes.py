@@ -66,6 +66,12 @@ def goodbye_key(user_id: UUID | str, *, now: datetime) -> str:
     return f"{user_id}:goodbye_sent:{now.astimezone(UTC).date().isoformat()}"
 
 
+def has_dead_key(user_id: UUID, *, now: datetime) -> bool:
+    """Whether the key of a goodbye at `now` belongs to a cancelled or failed message."""
+    taken = EngagementMessage.objects.filter(idempotency_key=goodbye_key(user_id, now=now))
+    return taken.exclude(status__in=LIVING).exists()
+
+
 def goodbyes_with_keys(keys: Collection[str], *, lock: bool = False) -> list[Goodbye]:
     """The goodbyes that have these idempotency keys, in the order of their ids.
 
@@ -136,22 +142,22 @@ def _newest_since(waiting: Mapping[UUID, UserState], *, lock: bool) -> dict[UUID
     return newest
 
 
-def is_another_message(provider_message_id: str, goodbye: Goodbye | None) -> bool:
-    """Whether the provider's id names another message than this goodbye: ours, or the assistant's own.
+def is_id_of(provider_message_id: str, goodbye: Goodbye | None) -> bool | None:
+    """Whether the provider's id names this goodbye, or another message: ours, or the assistant's own.
 
-    An id that no row has may be the goodbye's, if its own is unknown because the answer was lost, or if it
-    was tried more than once: a row keeps the id of one attempt.
+    None if nobody knows: an id that no row has may be the goodbye's, if its own is unknown because the answer
+    was lost, or if it was tried more than once; a row keeps the id of one attempt.
     """
     named = EngagementMessage.objects.filter(provider_message_id=provider_message_id)
     ids = set(named.values_list("id", flat=True))
-    if goodbye is None:
-        return bool(ids)
     if ids:
-        return goodbye.id not in ids
+        return goodbye is not None and goodbye.id in ids
+    if goodbye is None:
+        return None
     tried_once = EngagementMessage.objects.filter(
         pk=goodbye.id, provider_message_id__isnull=False, retry_count=0
     )
-    return tried_once.exists()
+    return False if tried_once.exists() else None
 
 
 def fate_of(goodbye: Goodbye | None) -> GoodbyeFate:

@@ -91,7 +91,8 @@ def goodbyes_of_good_runs(*, count: int) -> list[int]:
     names = [check.name for check in CHECKS if check.sends_goodbye]
     runs = latest_runs().filter(status__in=GOOD, checks__has_any_keys=names)[:count]
     every = runs.values_list("checks", flat=True)
-    return [sum(checks[name]["succeeded"] for name in names if name in checks) for checks in every]
+    # Another program may have written a row without these counts.
+    return [sum(checks.get(name, {}).get("succeeded", 0) for name in names) for checks in every]
 
 
 def with_undone(runs: QuerySet[EngagementJobRun]) -> QuerySet[EngagementJobRun]:

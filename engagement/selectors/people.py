@@ -63,7 +63,7 @@ def users_who_came_back(*, since: datetime) -> QuerySet[EngagementStateTransitio
     """
     returns = EngagementStateTransition.objects.filter(
         id__gte=first_id_of(since), created_at__gte=since, trigger=Trigger.USER_MESSAGE
-    )
+    ).exclude(metadata__has_key="performed_by")
     return returns.values_list("user_id", flat=True)
 
 

@@ -25,7 +25,7 @@ from engagement.models import (
 )
 from engagement.selectors.job_runs import runs_with_status
 from engagement.services import suppression
-from engagement.services.message_queue import ERASED_KEY
+from engagement.services.message_queue import ERASED, ERASED_KEY
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.services.state_machine import lock_known_states
 from engagement.states import require_aware
@@ -200,7 +200,7 @@ _ERASE: Final = (
         error_message = NULL,
         next_attempt_at = NULL,
         status = CASE status WHEN 'pending' THEN 'cancelled' ELSE status END,
-        outcome_reason = CASE status WHEN 'pending' THEN 'erased' ELSE outcome_reason END
+        outcome_reason = CASE status WHEN 'pending' THEN '{ERASED}' ELSE outcome_reason END
     WHERE user_id = %(old)s::uuid
     """,
     """

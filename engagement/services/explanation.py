@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Any, Final
 
 from engagement.conf import engagement_settings
 from engagement.privacy import redact
 from engagement.schedule import NextStep, NextStepKind, first_run_after, first_run_from, iso_text
-from engagement.selectors import user_history
-from engagement.states import CHECK_OF, SkipReason, State, require_aware
+from engagement.selectors import goodbyes, user_history
+from engagement.states import CHECK_OF, DAY, SkipReason, State, require_aware
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from uuid import UUID
 
     from engagement.selectors.user_history import MessageRecord, TransitionRecord, UserStatus
@@ -93,10 +93,20 @@ def explain_user(*, user_id: UUID, now: datetime) -> Explanation:
         has_profile=has_profile,
         user_status=user_status,
         since=user_history.in_state_since(user_status, transitions) if user_status else None,
-        next_step=next_step_of(user_status=user_status, now=now),
+        next_step=_next_step_today(user_id, next_step_of(user_status=user_status, now=now), now=now),
         transitions=tuple(row._replace(metadata=_shown_metadata(row.metadata)) for row in transitions),
         messages=tuple(_without_numbers(row) for row in messages),
     )
+
+
+def _next_step_today(user_id: UUID, step: NextStep, *, now: datetime) -> NextStep:
+    """A due user whose goodbye key of today is taken by a message that is not sent waits until tomorrow."""
+    sends_goodbye = step.verdict is NextStepKind.DUE and step.check and step.check.sends_goodbye
+    if not (sends_goodbye and goodbyes.has_dead_key(user_id, now=now)):
+        return step
+    tomorrow = datetime.combine(now.astimezone(UTC) + DAY, time.min, tzinfo=UTC)
+    next_run_at = first_run_from(tomorrow, run_time=engagement_settings().run_time)
+    return step._replace(verdict=NextStepKind.NOT_YET, next_run_at=next_run_at)
 
 
 def next_step_of(*, user_status: UserStatus | None, now: datetime) -> NextStep:

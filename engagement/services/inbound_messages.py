@@ -24,7 +24,7 @@ from engagement.replies import (
 from engagement.selectors import audit_log, goodbyes
 from engagement.selectors.addresses import address_of
 from engagement.services.arguments import as_user_id, require_storable, require_text
-from engagement.services.message_queue import NewMessage, cancel_pending, queue_message
+from engagement.services.message_queue import USER_WROTE, NewMessage, cancel_pending, queue_message
 from engagement.services.preferences import PreferenceSource, set_preference
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.services.state_machine import (
@@ -155,8 +155,11 @@ def receive_message(
         if novelty is Novelty.NEW:
             transition = _move(known, text, message=message, button_of=button_of, now=now)
         preference, cancelled = _set_preference(user_id, text, said_at=heard_at, now=now)
-        if novelty is Novelty.NEW:
-            cancelled += cancel_pending(user_id=user_id, message_types=[MessageType.GOODBYE])
+        is_active = known.user_state.state == State.ACTIVE
+        if novelty is Novelty.NEW or (novelty is Novelty.OLD and is_active):
+            cancelled += cancel_pending(
+                user_id=user_id, message_types=[MessageType.GOODBYE], reason=USER_WROTE
+            )
         reply_key, reply_params = _reply(transition, preference)
         result = InboundResult(
             novelty=novelty,
@@ -275,13 +278,16 @@ def _move(
 ) -> Transition | None:
     user_state = known.user_state
     goodbye = goodbyes.goodbyes_of_waits([user_state]).get(user_state.user_id)
-    is_of_another = button_of is not None and goodbyes.is_another_message(button_of, goodbye)
-    trigger = trigger_of(
-        text,
-        state=user_state.state,
-        heard_at=message.heard_at(now=now),
-        answerable_from=None if is_of_another else goodbyes.answerable_from(user_state, goodbye),
-    )
+    heard_at = message.heard_at(now=now)
+    answerable_from = goodbyes.answerable_from(user_state, goodbye)
+    if button_of is not None and answerable_from:
+        is_of_goodbye = goodbyes.is_id_of(button_of, goodbye)
+        if is_of_goodbye:
+            # The button was there to be pressed, whatever the clocks say.
+            answerable_from = min(answerable_from, heard_at)
+        elif is_of_goodbye is False:
+            answerable_from = None
+    trigger = trigger_of(text, state=user_state.state, heard_at=heard_at, answerable_from=answerable_from)
     # The clock was read before the lock was there: the user may have entered their state since.
     moved_at = max(now, known.entered_at or now)
     transitions = transition_states(
@@ -290,7 +296,7 @@ def _move(
         now=moved_at,
         policy=engagement_settings().policy,
         message=message,
-        heard_at=_active_at(user_state, heard_at=message.heard_at(now=now), now=now),
+        heard_at=_active_at(user_state, heard_at=heard_at, now=now),
     )
     return transitions[0] if transitions else None
 

@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 
 WAIT_OVER: Final = "wait_over"
 """Why a timeout cancels a goodbye that is still pending."""
+USER_WROTE: Final = "user_wrote"
+OPTED_OUT: Final = "opted_out"
+BY_STAFF: Final = "by_staff"
+RUN_UNDONE: Final = "run_undone"
+ERASED: Final = "erased"
+"""Why else a pending message is cancelled."""
 ERASED_KEY: Final = "erased:"
 """The beginning of the key of a message whose user was erased. The id of the message follows."""
 EXPIRED_CLAIM: Final = "claim_expired"
@@ -45,9 +51,9 @@ class Queued(NamedTuple):
     """The result of queueing messages."""
 
     ids: list[str]
-    """An id for each message, in their order; that of its row if it was queued."""
+    """An id for each message, in their order; that of its row, if it was queued."""
     rows: int
-    """How many were queued. The keys of the others were taken."""
+    """How many were queued. The keys of the others were taken: no row has their ids."""
 
 
 class NewMessage(NamedTuple):
@@ -95,13 +101,17 @@ def queue_messages(*, messages: Iterable[NewMessage], now: datetime) -> Queued:
     return _insert(list(messages), now=now)
 
 
-def cancel_pending(*, user_id: UUID, message_types: Collection[MessageType] = tuple(MessageType)) -> int:
-    """Cancel the user's pending messages of these types; returns how many.
+def cancel_pending(
+    *, user_id: UUID, message_types: Collection[MessageType] = tuple(MessageType), reason: str | None = None
+) -> int:
+    """Cancel the user's pending messages of these types, for this reason; returns how many.
 
     Transaction: joins the caller's, or opens one. Waits for a sender that has one of them locked, and
     does not change what it has sent. Repeatable. A cancelled message keeps its key.
     """
-    return _cancel(EngagementMessage.objects.filter(user_id=user_id, message_type__in=message_types))
+    return _cancel(
+        EngagementMessage.objects.filter(user_id=user_id, message_type__in=message_types), reason=reason
+    )
 
 
 def cancel_and_free_keys(*, message_ids: Collection[UUID]) -> None:
@@ -113,7 +123,7 @@ def cancel_and_free_keys(*, message_ids: Collection[UUID]) -> None:
     """
     key = Concat(F("idempotency_key"), Value(":undone:"), F("id"), output_field=TextField())
     EngagementMessage.objects.filter(pk__any_of=message_ids).update(
-        status=MessageStatus.CANCELLED, idempotency_key=key
+        status=MessageStatus.CANCELLED, outcome_reason=RUN_UNDONE, idempotency_key=key
     )
 
 
@@ -159,12 +169,12 @@ def revive_unanswered(*, message_ids: Collection[UUID]) -> None:
     )
 
 
-def cancel_messages(*, message_ids: Collection[UUID]) -> int:
-    """Cancel those of the messages that are pending; returns how many.
+def cancel_messages(*, message_ids: Collection[UUID], reason: str | None = None) -> int:
+    """Cancel those of the messages that are pending, for this reason; returns how many.
 
     Transaction and repetition as for `cancel_pending`.
     """
-    return _cancel(EngagementMessage.objects.filter(pk__any_of=message_ids))
+    return _cancel(EngagementMessage.objects.filter(pk__any_of=message_ids), reason=reason)
 
 
 def retry_messages(*, message_ids: Collection[UUID], now: datetime) -> int:
@@ -187,13 +197,12 @@ def retry_messages(*, message_ids: Collection[UUID], now: datetime) -> int:
     )
 
 
-def _cancel(messages: QuerySet[EngagementMessage]) -> int:
-    # Without the reason why it was held back until now.
+def _cancel(messages: QuerySet[EngagementMessage], *, reason: str | None) -> int:
     pending = messages.filter(status=MessageStatus.PENDING).order_by("id")
     with transaction.atomic(savepoint=False):
         ids = list(pending.select_for_update(no_key=True).values_list("id", flat=True))
         cancelled = EngagementMessage.objects.filter(pk__any_of=ids)
-        return cancelled.update(status=MessageStatus.CANCELLED, outcome_reason=None) if ids else 0
+        return cancelled.update(status=MessageStatus.CANCELLED, outcome_reason=reason) if ids else 0
 
 
 def _insert(messages: Sequence[NewMessage], *, now: datetime) -> Queued:

@@ -12,7 +12,7 @@ from django.db.models import Q
 from engagement.models import MessageType, UserProfile
 from engagement.replies import Preference
 from engagement.services.arguments import as_user_id, require_storable
-from engagement.services.message_queue import cancel_pending
+from engagement.services.message_queue import OPTED_OUT, cancel_pending
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.services.state_machine import lock_known_states
 from engagement.services.suppression import lift
@@ -117,7 +117,9 @@ def set_preference(
             # A person who was erased once wants messages again.
             lift(profiles.values_list("whatsapp_jid", flat=True).first())
         stops = is_applied and opts_out
-        cancelled = cancel_pending(user_id=user_id, message_types=REENGAGEMENT) if stops else 0
+        cancelled = 0
+        if stops:
+            cancelled = cancel_pending(user_id=user_id, message_types=REENGAGEMENT, reason=OPTED_OUT)
     return PreferenceChange(bool(is_applied), cancelled)
 
 

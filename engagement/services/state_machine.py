@@ -20,6 +20,7 @@ from engagement.services.arguments import as_user_id, require_storable
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.states import (
     ANY_POLICY,
+    OPERATOR,
     TARGETS,
     Policy,
     State,
@@ -342,7 +343,11 @@ def _restore_states(undoing: Sequence[RunTransition], *, now: datetime) -> None:
 
 def _origin(*, job_id: UUID | None, performed_by: str | None) -> Mapping[str, str]:
     """The run or person behind a transition, for its audit row."""
-    origin = {"job_id": job_id, "performed_by": performed_by}
+    origin = {
+        "job_id": job_id,
+        "performed_by": performed_by,
+        "trigger_source": OPERATOR if performed_by else None,
+    }
     return {key: str(value) for key, value in origin.items() if value is not None}
 
 

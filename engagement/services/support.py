@@ -13,7 +13,7 @@ from engagement.models import EngagementMessage, MessageStatus, MessageType, Use
 from engagement.replies import Preference
 from engagement.selectors import goodbyes
 from engagement.selectors.due_users import read_user_states, states_of
-from engagement.services.message_queue import cancel_pending, retry_messages
+from engagement.services.message_queue import BY_STAFF, cancel_pending, retry_messages
 from engagement.services.preferences import REENGAGEMENT, PreferenceSource, set_preference
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.services.state_machine import (
@@ -79,9 +79,8 @@ def bring_back(*, user_id: UUID, performed_by: str, now: datetime) -> MarkedActi
             policy=engagement_settings().policy,
             performed_by=performed_by,
         )
-        return MarkedActive(
-            transitions[0], cancel_pending(user_id=user_id, message_types=[MessageType.GOODBYE])
-        )
+        cancelled = cancel_pending(user_id=user_id, message_types=[MessageType.GOODBYE], reason=BY_STAFF)
+        return MarkedActive(transitions[0], cancelled)
 
 
 @retry_own_transaction

@@ -8,8 +8,10 @@ import psycopg
 import pytest
 from django.test import override_settings
 
-from engagement.models import EngagementMessage, MessageStatus, UserProfile
+from engagement.message_backends.base import Refused, Scope
+from engagement.models import EngagementMessage, MessageStatus, SendingChannel, UserProfile
 from engagement.selectors.deliveries import database_now
+from engagement.services.delivery.receipts import Receipt, ReceiptEffect, ReceiptKind, take_receipt
 from tests.acceptance.deliveries import (
     CLOUD,
     Refusals,
@@ -115,6 +117,21 @@ def test_the_assistant_may_mark_a_message_as_sent(
         assert not is_allowed(assistant, "UPDATE engagement_message_queue SET message_key = 'other'")
     assert send_to_the_end(sandbox, ENGAGEMENT_MESSAGE_BACKEND=CLOUD).json["due"] == 0
     assert sandbox.messages == []
+
+
+def test_the_assistant_may_take_a_receipt_that_pauses(onlooker: psycopg.Connection) -> None:
+    queue_goodbyes(1)
+    EngagementMessage.objects.update(status="sent", claimed_at=database_now(), backend="whatsapp_cloud")
+    blocked = Refused(Scope.ACCOUNT, "131031")
+    receipt = Receipt(
+        kind=ReceiptKind.FAILED,
+        occurred_at=database_now(),
+        message_id=EngagementMessage.objects.get().id,
+        refusal=blocked,
+    )
+    with role_of(onlooker, "engagement_assistant") as url, connected_to(url):
+        assert take_receipt(receipt, now=database_now()) is ReceiptEffect.RECORDED
+    assert SendingChannel.objects.get().paused_until
 
 
 def test_delivery_by_the_role_is_at_most_once(sandbox: WhatsAppSandbox, url_of_role: str) -> None:

@@ -93,18 +93,41 @@ def test_unknown_time_zone_is_none(name: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hours", "seconds", "cap", "fit"),
+    ("open_hours", "seconds", "cap", "fit"),
     [
-        (None, 0, 0, None),
-        (None, 45, 0, 3840),
-        (SendingHours.parse("08:00-20:00"), 45, 0, 1920),
-        (None, 0, 250, 500),
-        (DAYTIME, 45, 250, 500),
+        (48, 0, 0, None),
+        (48, 45, 0, 3840),
+        (24, 45, 0, 1920),
+        (48, 0, 250, 500),
+        (22, 45, 250, 500),
+        (0, 0, 0, 0),
+        (-1, 0, 250, 0),
     ],
 )
 def test_rate_hours_and_cap_limit_what_fits(
-    hours: SendingHours | None, seconds: float, cap: int, fit: int | None
+    open_hours: int, seconds: float, cap: int, fit: int | None
 ) -> None:
-    within = timedelta(hours=48)
-    found = messages_that_fit(within=within, hours=hours, seconds_per_message=seconds, daily_cap=cap)
+    found = messages_that_fit(
+        within=timedelta(hours=48),
+        open_time=timedelta(hours=open_hours),
+        seconds_per_message=seconds,
+        daily_cap=cap,
+    )
     assert found == fit
+
+
+@pytest.mark.parametrize(
+    ("hours", "after", "period", "open_hours"),
+    [
+        ("09:00-20:00", "2026-03-02T06:00:00-03:00", 48, 22),
+        ("09:00-20:00", "2026-03-02T06:00:00-03:00", 2, 0),
+        ("09:00-20:00", "2026-03-02T19:00:00-03:00", 2, 1),
+        ("20:00-02:00", "2026-03-02T23:00:00-03:00", 24, 6),
+        ("09:00-20:00", "2026-03-02T10:00:00-03:00", -5, 0),
+    ],
+)
+def test_hours_are_open_for_a_part_of_a_period(hours: str, after: str, period: int, open_hours: int) -> None:
+    found = SendingHours.parse(hours).open_within(
+        timedelta(hours=period), after=datetime.fromisoformat(after), zone=ZoneInfo("America/Sao_Paulo")
+    )
+    assert found == timedelta(hours=open_hours)

@@ -26,7 +26,7 @@ from engagement.admin.messages.texts import error_text
 from engagement.admin.read_only_admin import reader_of
 from engagement.admin.rows_of_users import RowsOfUsersAdmin
 from engagement.admin.support_actions import ARRIVED, CANCEL, NOT_ARRIVED, RETRY
-from engagement.delivery_wording import OUTCOME_REASONS
+from engagement.delivery_wording import OUTCOME_REASONS, outcome_text
 from engagement.models import EngagementMessage, MessageStatus
 from engagement.privacy import redact
 from engagement.selectors.deliveries import DUE_AT
@@ -177,7 +177,7 @@ class EngagementMessageAdmin(MessageTextsAdmin, RowsOfUsersAdmin, SupportActions
     def reason(self, row: EngagementMessage) -> str | None:
         """Reason, error and code. The code is a link to the messages with the same."""
         unmasked = reader_of(row).unmasked
-        known = OUTCOME_REASONS.get(row.outcome_reason or "", row.outcome_reason)
+        known = row.outcome_reason and outcome_text(row.outcome_reason)
         texts = [shown_text(str(text), unmasked=unmasked) for text in (known, error_text(row)) if text]
         code = shown_text(row.error_code, unmasked=unmasked)
         if not (code or texts):

@@ -11,7 +11,7 @@ from engagement.admin.labels import MESSAGE_COLORS, dated
 from engagement.admin.masking import shown_address, shown_json, shown_secret, shown_text
 from engagement.admin.messages.texts import error_text, message_text
 from engagement.admin.people.names import short_id
-from engagement.delivery_wording import OUTCOME_REASONS, delivery_text
+from engagement.delivery_wording import delivery_text, outcome_text
 from engagement.local_times import shown_time
 from engagement.models import MessageStatus, MessageType
 from engagement.selectors.user_search import locale_of
@@ -73,11 +73,11 @@ def _has_failed(message: EngagementMessage) -> bool:
 def _facts(message: EngagementMessage, *, now: datetime, unmasked: bool) -> Iterator[tuple[str, str]]:
     yield _("Why"), str(WHY[message.message_type])
     address = shown_address(message.destination_jid, unmasked=unmasked)
-    yield _("Sent to"), f"{address} ({message.get_destination_display()})"
+    yield _("To"), f"{address} ({message.get_destination_display()})"
     for name, instant in (
         (_("Queued"), message.created_at),
         (_("Scheduled for"), message.scheduled_for),
-        (_("Held back until"), message.next_attempt_at),
+        (_("Held back until"), message.next_attempt_at if message.status == MessageStatus.PENDING else None),
         (_("Taken by the sender"), message.claimed_at),
         (_("Sent"), message.sent_at),
         (_("Delivered"), message.delivered_at),
@@ -89,7 +89,7 @@ def _facts(message: EngagementMessage, *, now: datetime, unmasked: bool) -> Iter
     if message.retry_count:
         yield _("Failed attempts"), str(message.retry_count)
     if reason := message.outcome_reason:
-        yield _("Reason"), shown_text(str(OUTCOME_REASONS.get(reason, reason)), unmasked=unmasked)
+        yield _("Reason"), shown_text(outcome_text(reason), unmasked=unmasked)
     if error := error_text(message):
         yield _("Error"), shown_text(error, unmasked=unmasked)
     if message.error_code:

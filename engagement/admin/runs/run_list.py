@@ -21,7 +21,7 @@ from engagement.admin.runs.run_report import run_report
 from engagement.admin.runs.undo_view import UNDO_PERMISSION, undo_command, undo_view
 from engagement.formatting import duration_text, number_text
 from engagement.local_times import local_text
-from engagement.models import EngagementJobRun
+from engagement.models import EngagementJobRun, RunStatus
 from engagement.selectors.job_runs import duration_of, status_of_run, with_undone
 
 if TYPE_CHECKING:
@@ -113,7 +113,9 @@ class EngagementJobRunAdmin(ReadOnlyAdmin):
         }
 
     def _undo_url(self, request: HttpRequest, run: EngagementJobRun) -> str:
-        if not (request.user.has_perm(UNDO_PERMISSION) and run.succeeded):
+        # A run that was killed may have moved more users than the ledger knows.
+        may_have_moved = run.succeeded or run.status == RunStatus.RUNNING
+        if not (request.user.has_perm(UNDO_PERMISSION) and may_have_moved):
             return ""
         return reverse(f"{self.admin_site.name}:engagement_engagementjobrun_undo", args=(run.pk,))
 

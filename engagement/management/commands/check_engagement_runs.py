@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from django.utils import timezone
 
@@ -53,6 +53,14 @@ class Command(SentenceCommand):
             sys.exit(1)
 
 
+_ENDINGS: Final = {
+    RunStatus.SUCCEEDED: "succeeded",
+    RunStatus.PARTIAL: "finished, but some users failed,",
+    RunStatus.FAILED: "failed",
+    RunStatus.INTERRUPTED: "was interrupted",
+}
+
+
 def _sentence(watch: RunWatch) -> str:
     """How old the last good run is; if it is too old, also what the runs since then did."""
     of_check = f" of {watch.check.name}" if watch.check else ""
@@ -76,11 +84,12 @@ def _outcome(seen: SeenRun) -> str:
     if seen.outcome == RunStatus.RUNNING:
         return f"{started} is still running ({_counts(run)})"
     reason = f" ({run.failure.rstrip('.')})" if run.failure else f" as of {_time(run.now)}, {_counts(run)}"
-    return f"{started} {RunStatus(seen.outcome).value}{reason}"
+    return f"{started} {_ENDINGS[RunStatus(seen.outcome)]}{reason}"
 
 
 def _counts(run: EngagementJobRun) -> str:
-    return f"{run.succeeded:,} moved" + (f", {run.failed:,} failed" if run.failed else "")
+    others = ((run.failed, "failed"), (run.still_due or 0, "still due"))
+    return ", ".join([f"{run.succeeded:,} moved", *(f"{n:,} {what}" for n, what in others if n)])
 
 
 def _time(instant: datetime) -> str:

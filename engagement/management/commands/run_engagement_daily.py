@@ -35,6 +35,7 @@ from engagement.states import CHECKS
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
+    from datetime import datetime
 
     from engagement.services.job.result import RunResult
 
@@ -107,7 +108,7 @@ class Command(SentenceCommand):
             result = run_daily_job(request=request, stop=stop, listeners=[progress] if progress else [])
         self._print(result, as_json=options["json"])
         self.write_metrics()
-        if not (request.dry_run or result.failure) and (hint := _hint()):
+        if not (request.dry_run or result.failure) and (hint := _hint(request.now)):
             self.say(hint)
         if result.exit_code:
             sys.exit(result.exit_code)
@@ -119,16 +120,17 @@ class Command(SentenceCommand):
             self.say(sentence)
 
 
-def _hint() -> str | None:
+def _hint(now: datetime) -> str | None:
     """What the operator should know of the queue, if this installation sends. Raises nothing."""
     if not raw_setting(MESSAGE_BACKEND):
         return None
     # Here, so that a run that does not send does not load the sender.
-    from engagement.message_backends.base import configured_backend
+    from engagement.message_backends.base import named_backend
     from engagement.services.delivery.capacity import queue_hint
 
     with suppress(ImproperlyConfigured, DatabaseError):
-        return queue_hint(configured_backend())
+        # Its secrets may be the sender's alone.
+        return queue_hint(named_backend(), now=now)
     return None
 
 

@@ -57,16 +57,19 @@ def _keeps_pace(
     return deliveries.claimed_since(now - period, types=types) >= KEEPS_PACE * (period / interval)
 
 
-def queue_hint(backend: MessageBackend | None) -> str | None:
+def queue_hint(backend: MessageBackend | None, *, now: datetime) -> str | None:
     """A sentence if more goodbyes are queued than can be sent before their wait ends, else None.
 
-    Reads alone. Raises a DatabaseError as Django does.
+    The hours are those of users without a time zone. Reads alone. Raises a DatabaseError as Django does.
     """
     delivery = delivery_settings()
-    queued = deliveries.count_pending_goodbyes()
+    queued, newest = deliveries.pending_goodbyes()
+    if newest is None:
+        return None
+    within = newest + engagement_settings().policy.goodbye_wait - now
     fit = messages_that_fit(
-        within=engagement_settings().policy.goodbye_wait,
-        hours=delivery.hours,
+        within=within,
+        open_time=_open_time(delivery, within, now=now),
         seconds_per_message=interval_of(backend, delivery).total_seconds(),
         daily_cap=delivery.daily_cap,
     )
@@ -76,3 +79,9 @@ def queue_hint(backend: MessageBackend | None) -> str | None:
         f"{queued:,} goodbyes are queued, but only about {fit:,} can be sent before their wait ends; the"
         " others will be cancelled. Raise the rate or the cap, or lower ENGAGEMENT_MAX_GOODBYES_PER_RUN."
     )
+
+
+def _open_time(delivery: DeliverySettings, within: timedelta, *, now: datetime) -> timedelta:
+    if delivery.hours is None:
+        return within
+    return delivery.hours.open_within(within, after=now, zone=delivery.time_zone)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 WITHOUT_END: Final = datetime(2099, 12, 31, tzinfo=UTC)
 """The end of a pause that only `resume` ends."""
+FAR: Final = timedelta(minutes=2)
+"""The next slot is nearer than this, unless many are reserved, the pace was slower, or a clock was wrong."""
 JITTER: Final = 0.2
 """Slots of a gateway are up to this share longer or shorter."""
 
@@ -57,7 +59,7 @@ class Resumed:
 
     pauses: int
     waited_until: datetime | None
-    """The end of the wait that a refusal had asked for, if there was one."""
+    """The end of the wait that a refusal had asked for, or of reserved slots, if there was one."""
 
     def __bool__(self) -> bool:
         return bool(self.pauses or self.waited_until)
@@ -137,7 +139,7 @@ def pause_sending(*, backend: str, until: datetime, reason: str, now: datetime, 
 
 @retry_own_transaction
 def resume_sending(*, backend: str, now: datetime) -> Resumed:
-    """End all pauses of a backend, and the wait that a refusal asked for; make due what the pauses held back.
+    """End all pauses of a backend and its waits, and make due what the pauses held back.
 
     `was_resumed` then keeps what happened before from pausing it again; for that the database's clock counts.
     Transaction: opens one for the channels, then one for the messages. Repeatable.
@@ -190,8 +192,10 @@ def lock_channel(backend: str, scope: str) -> SendingChannel:
 
 
 def wait_of(channel: SendingChannel, *, now: datetime) -> datetime | None:
-    """Until when a refusal has asked to wait, if that is later than `now`."""
-    return channel.slowed_until if channel.slowed_until and channel.slowed_until > now else None
+    """Until when nothing leaves, if that is later than `now`: a refusal asked for it, or slots are far."""
+    slot = channel.next_slot_at if channel.next_slot_at and channel.next_slot_at > now + FAR else None
+    until = max(filter(None, (channel.slowed_until, slot)), default=now)
+    return until if until > now else None
 
 
 def pause_of(channel: SendingChannel | None, *, now: datetime) -> Paused | None:

@@ -112,7 +112,7 @@ def claim_message(
 
     With a slot a message that may be sent is committed as `sending`, and the wait of a goodbye is extended
     from the claim; without one nothing is written then. A message that must not be sent any more is
-    cancelled; one that must wait gets `next_attempt_at`.
+    cancelled; one that must wait gets `next_attempt_at`, unless `now` is another time than the clock's.
     `pauses` has the paused templates of the backend, by their scope.
     `now` decides what is due and open; the attempt has the database's clock.
     Transaction: opens one, which must be the outermost. Repeatable with the same attempt: a claim that was
@@ -164,6 +164,9 @@ def _decide(
         if isinstance(claim, Failed):
             _record(message, claim)
         return claim
+    if isinstance(verdict, Hold) and abs(now - attempt.claimed_at) > _CLOCK_SKEW:
+        # What another time holds back may leave by the clock.
+        return verdict
     _record(message, verdict)
     if facts.is_suppressed:
         # So that the next run skips the user. Other pending messages meet the same recheck.

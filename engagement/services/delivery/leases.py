@@ -229,6 +229,7 @@ def extend_lease(*, client: str, message_id: UUID, attempt_id: UUID, length: tim
     Raises NoLease if the message is not leased in this attempt, or not any more.
     """
     now = deliveries.database_now()
+    mark_expired_claims(now=now)
     with transaction.atomic():
         message = locked(message_id)
         if message is None or not _is_leased(message, client, attempt_id) or message.claim_expires_at is None:

@@ -103,7 +103,7 @@ def watch_sending(
         max_age=max_age,
         counts=deliveries.sent_counts(delivery_settings().types, now=now),
         late_since=late_since(backend=backend, max_age=max_age, now=now),
-        hint=queue_hint(backend),
+        hint=queue_hint(backend, now=now),
         stale=stale,
         pauses=[channel for channel in pauses if only in {None, channel.backend}],
         waits=[channel for channel in waits if only in {None, channel.backend}],

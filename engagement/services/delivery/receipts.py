@@ -16,6 +16,7 @@ from django.db import transaction
 from engagement.conf import engagement_settings
 from engagement.message_backends.base import Refused, Scope, Unknown
 from engagement.models import EngagementMessage, MessageType, UserProfile
+from engagement.selectors.goodbyes import is_goodbye_of_wait
 from engagement.services.delivery.claim import is_plausible, template_scope
 from engagement.services.delivery.outcomes import become_sent, hold_back, lock_user, locked, opt_out_known
 from engagement.services.resilience.retries import retry_own_transaction
@@ -120,13 +121,12 @@ def _take(receipt: Receipt, found: EngagementMessage, *, now: datetime) -> Recei
     with transaction.atomic():
         if opts_out:
             lock_user(found.user_id)
-        elif extends:
-            lock_known_states(user_ids=[found.user_id])
+        waiting = lock_known_states(user_ids=[found.user_id]) if extends else []
         message = locked(found.id)
         if message is None:
             return ReceiptEffect.UNKNOWN_MESSAGE
         effect = _apply(receipt, message, now=now)
-        if extends and message.delivered_at:
+        if message.delivered_at and any(is_goodbye_of_wait(message, user_state) for user_state in waiting):
             wait = engagement_settings().policy.goodbye_wait
             extend_wait(user_id=message.user_id, until=message.delivered_at + wait)
         if opts_out and effect is ReceiptEffect.RECORDED:
@@ -154,8 +154,9 @@ def _apply(receipt: Receipt, message: EngagementMessage, *, now: datetime) -> Re
         case ReceiptKind.READ:
             message.read_at = message.read_at or at
         case ReceiptKind.FAILED:
+            known = message.error_code if message.failed_at else None
             message.failed_at = message.failed_at or at
-            message.error_code = _code_of(receipt.refusal) or message.error_code
+            message.error_code = known or _code_of(receipt.refusal) or message.error_code
     message.save(update_fields=["sent_at", "delivered_at", "read_at", "failed_at", "error_code"])
     return ReceiptEffect.REPEATED if _facts(message) == before else ReceiptEffect.RECORDED
 

@@ -14,7 +14,7 @@ import structlog
 from engagement.models import MessageType, is_address
 from engagement.selectors.deliveries import WAITING_ALLOW_LIST, WAITING_CAP, WAITING_HOURS, WAITING_PAUSE
 from engagement.sending_hours import zone_named
-from engagement.services.message_queue import WAIT_OVER
+from engagement.services.message_queue import OPTED_OUT, WAIT_OVER
 from engagement.services.preferences import REENGAGEMENT
 from engagement.states import State
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 NO_PROFILE: Final = "no_profile"
 NO_ADDRESS: Final = "no_address"
-OPTED_OUT: Final = "opted_out"
 NOT_THIS_WAIT: Final = "not_this_wait"
 TOO_OLD: Final = "too_old"
 

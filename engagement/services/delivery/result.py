@@ -25,7 +25,7 @@ class SendStatus(StrEnum):
 
     SUCCEEDED = "succeeded"
     PARTIAL = "partial"
-    """Some messages failed, or their outcome is unknown."""
+    """Some messages failed, could not be claimed, or their outcome is unknown."""
     PAUSED = "paused"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
@@ -41,7 +41,7 @@ EXIT_CODES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class SendError:
-    """A message that failed, or whose outcome is unknown."""
+    """A message that failed or could not be claimed, or whose outcome is unknown."""
 
     message_id: UUID
     status: str

@@ -101,6 +101,7 @@ class _Sender:
         self._paused: Paused | None = None
         self._due = 0
         self._now: datetime | None = request.now
+        self._shift = timedelta()
 
     def carry_out(self) -> SendResult:
         outcome = outcome_of(self._begin, stop=self._stop)
@@ -273,13 +274,13 @@ class _Sender:
             return SendStatus.INTERRUPTED
         if self._paused:
             return SendStatus.PAUSED
-        has_errors = self._counts.failed or self._counts.unknown
-        return SendStatus.PARTIAL if has_errors else SendStatus.SUCCEEDED
+        return SendStatus.PARTIAL if self._counts.errors else SendStatus.SUCCEEDED
 
     def _hint(self) -> str | None:
         """A sentence if more goodbyes are queued than can be sent before their wait ends."""
         with suppress(DatabaseError):
-            return self._retries.read(partial(queue_hint, self._request.backend))
+            now = deliveries.database_now() + self._shift
+            return self._retries.read(partial(queue_hint, self._request.backend, now=now))
         return None
 
 

@@ -11,8 +11,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
+from django.db import Error as DatabaseError
 
-from engagement.message_backends.base import Refused, Scope, Unknown
+from engagement.message_backends.base import BACKEND_CRASHED, NOT_RECORDED, Refused, Scope, Unknown
 from engagement.models import MessageStatus
 from engagement.selectors import deliveries
 from engagement.services.delivery.capacity import interval_of
@@ -25,11 +26,11 @@ from engagement.services.delivery.channels import (
     reserve_slot,
 )
 from engagement.services.delivery.claim import Attempt, Claim, Eligible, Failed, claim_message, template_name
-from engagement.services.delivery.outcomes import AttemptOutcome, Ending, record_outcome
-from engagement.services.delivery.recheck import Cancel, Hold
+from engagement.services.delivery.outcomes import AttemptOutcome, Ending, put_off, record_outcome
+from engagement.services.delivery.recheck import LONGEST_HOLD, Cancel, Hold
 from engagement.services.delivery.result import MessageEnding, SendError
 from engagement.services.message_queue import mark_expired_claims
-from engagement.services.resilience.errors import ErrorKind, cause_of, error_kind
+from engagement.services.resilience.errors import ErrorKind, cause_of, describe, error_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -132,7 +133,8 @@ class Worker:
                 raise
             self._crashed.add(candidate.id)
             reason = _log_crash("engagement_message_crashed", candidate.id, cause_of(error))
-            self._report(MessageEnding("failed", SendError(candidate.id, "pending", reason)))
+            self._put_off(candidate.id)
+            self._report(MessageEnding("waiting", SendError(candidate.id, "pending", reason)))
             return False
         match verdict:
             case Claim():
@@ -145,6 +147,14 @@ class Worker:
             case Failed(reason):
                 self._report(MessageEnding("failed", SendError(candidate.id, "failed", reason)))
         return False
+
+    def _put_off(self, message_id: UUID) -> None:
+        """Let a message that cannot be claimed wait, if its row can be written at all."""
+        try:
+            self._retries.retry(lambda: put_off(message_id, until=self._clock() + LONGEST_HOLD))
+        except Exception as error:
+            if error_kind(error) is not ErrorKind.DATA:
+                raise
 
     def _verdict_on(self, candidate: Candidate) -> Verdict | None:
         """Claim the message when its time has come. None if sending is paused, or a stop was asked for."""
@@ -230,7 +240,7 @@ class Worker:
             if error_kind(error) is not ErrorKind.DATA:
                 raise
             _log_crash("engagement_outcome_not_recorded", message.message_id, error)
-            ending, result = Ending.UNKNOWN, Unknown("not_recorded")
+            ending, result = Ending.UNKNOWN, Unknown(NOT_RECORDED)
         name = self._name_of(ending, message.message_id)
         self._report(_ending_as_reported(message, name, result))
         self._brake_after(is_unknown=name == Ending.UNKNOWN)
@@ -259,7 +269,7 @@ class Worker:
             return self._backend.send(message)
         except Exception as error:  # noqa: BLE001  a backend must not raise; the message may have left
             _log_crash("engagement_backend_crashed", message.message_id, error)
-            return Unknown("backend_crashed")
+            return Unknown(BACKEND_CRASHED)
 
     def _read_clock(self) -> None:
         """Read the database's clock, and the channels, once for each message."""
@@ -287,6 +297,7 @@ def _ending_as_reported(message: OutgoingMessage, name: str, result: SendOutcome
 
 
 def _log_crash(event: str, message_id: UUID, error: BaseException) -> str:
-    """Log an unexpected error by its type: its text may hold the message or the address."""
-    log.error(event, message_id=str(message_id), error=type(error).__name__)
-    return type(error).__name__
+    """Log an unexpected error: by its type, unless it is the database's; its text may hold the message."""
+    cause = describe(error) if isinstance(error, DatabaseError) else type(error).__name__
+    log.error(event, message_id=str(message_id), error=cause)
+    return cause

@@ -211,4 +211,5 @@ def move_users(check_runs: Sequence[CheckRun], *, limit: int | None) -> bool:
         at_most = None if limit is None else limit - moved
         if not check_run.move(at_most=at_most):
             return False
+        check_run.progress.check_ended()
     return True

@@ -67,6 +67,8 @@ class RunLedger(RunListener):
         self._request = request
         self._lock_timeout = settings.lock_timeout
         self._started_at = self._next_write_at = time.monotonic()
+        self._processed = 0
+        """How many users the row had when a check ended last."""
         self._has_warned = False
 
     def run_started(self, progress: RunProgress) -> None:
@@ -75,6 +77,13 @@ class RunLedger(RunListener):
     def still_working(self, progress: RunProgress) -> None:
         """Write how far the run has come, if the last write was a while ago."""
         if time.monotonic() >= self._next_write_at:
+            self._write(self._row(progress), lock_timeout=SHORT_LOCK_TIMEOUT)
+
+    def check_ended(self, progress: RunProgress) -> None:
+        """Write what the checks have done so far, if that is news and the last write did not fail."""
+        processed = progress.total.processed
+        if processed > self._processed and not self._has_warned:
+            self._processed = processed
             self._write(self._row(progress), lock_timeout=SHORT_LOCK_TIMEOUT)
 
     def run_ended(self, progress: RunProgress, result: RunResult) -> None:

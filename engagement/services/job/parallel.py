@@ -40,6 +40,9 @@ class WorkerProgress:
     def failed(self, failure: UserFailure) -> None:
         self._failures[failure.user_id] = failure
 
+    def check_ended(self) -> None:
+        self._tell(self._progress.check_ended)
+
 
 def move_with_workers(
     request: RunRequest,

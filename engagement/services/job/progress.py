@@ -31,6 +31,8 @@ class RunListener:
 
     def still_working(self, progress: RunProgress) -> None: ...
 
+    def check_ended(self, progress: RunProgress) -> None: ...
+
     def run_ended(self, progress: RunProgress, result: RunResult) -> None: ...
 
 
@@ -59,6 +61,11 @@ class RunProgress:
         if len(self.failures) < MAX_ERRORS:
             self.failures.append(failure)
         self._users_done(1)
+
+    def check_ended(self) -> None:
+        """A worker has come to the end of a check; others may still be at work on it."""
+        for listener in self.listeners:
+            listener.check_ended(self)
 
     def still_working(self) -> None:
         for listener in self.listeners:

@@ -202,8 +202,9 @@ def _outcome_after(error: BaseException, *, stop: StopRequest) -> Outcome:
     if isinstance(error, EveryUserFails):
         return Outcome(
             is_complete=False,
-            failure=f"{str(error).rstrip('.')}. No user was moved. Correct the cause and run it again.",
-            failure_summary="All users failed with the same error; none was moved. The log has the error.",
+            failure=f"{str(error).rstrip('.')}. No user had been moved by then. Correct the cause and run it"
+            " again.",
+            failure_summary="The first users failed with the same error. The log has the error.",
         )
     if isinstance(error, ImproperlyConfigured):
         return Outcome(is_complete=False, failure=str(error), failure_summary="A setting is wrong.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
@@ -63,6 +64,8 @@ _OUTAGE_CLASSES: Final = (
     "58",  # system error: input and output
 )
 _CONFIGURATION_CLASSES: Final = ("42",)  # syntax error or access rule violation
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Of the process or its machine: no user's row is at fault."""
 _DATA_CLASS: Final = "22"  # data exception
 _SENTENCES: Final = {
     ErrorKind.CONFLICT: "Other programs kept the database busy for too long{cause}.",
@@ -107,6 +110,8 @@ def _kind_without_code(error: BaseException) -> ErrorKind:
     # InternalError: a pooler in session mode passes on that an idle session was ended, and psycopg then gets
     # one answer too many.
     if isinstance(error, OperationalError | InterfaceError | InternalError):
+        return ErrorKind.OUTAGE
+    if isinstance(error, OSError) and error.errno in _EXHAUSTED:
         return ErrorKind.OUTAGE
     # libpq reports an unknown connection option like this.
     return ErrorKind.CONFIGURATION if isinstance(error, ProgrammingError) else ErrorKind.DATA

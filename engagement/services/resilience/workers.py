@@ -147,13 +147,16 @@ def _results(workers: Sequence[_Worker], *, finish_here: bool) -> list[Any]:
 
 
 def _caller_has_a_session() -> bool:
-    """Whether the database answers now: the workers have waited for it long enough."""
-    connection.close()
-    try:
-        _ask_anything()
-    except DatabaseError:
-        return False
-    return True
+    """Whether the database answers now: the workers have waited for it long enough.
+
+    The session that is there is asked first, as there may be no other.
+    """
+    for _ in range(2):
+        with suppress(DatabaseError, OSError):
+            _ask_anything()
+            return True
+        connection.close()
+    return False
 
 
 def _reason(worker: _Worker) -> str:

@@ -126,8 +126,11 @@ class _Claim:
             or (move.cancelled_message_id and move.cancelled_message_id not in self.revivable)
         ):
             return NotUndoneReason.MOVED_ON
+        if move.to_state != State.GOODBYE_SENT:
+            return None
         goodbye = self.goodbyes.get(move.user_id)
-        return self._reason_of(goodbye) if goodbye else None
+        # Without a row, a sender may have deleted what it sent.
+        return self._reason_of(goodbye) if goodbye else NotUndoneReason.GOODBYE_UNKNOWN
 
     def _reason_of(self, goodbye: Goodbye) -> NotUndoneReason | None:
         if goodbye.was_tried:

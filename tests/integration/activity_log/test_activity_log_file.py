@@ -80,6 +80,11 @@ MALFORMED: Final = {
         2,
         "occurred_at must lie in the years",
     ),
+    "a year too far ahead": (
+        HEADER + row(occurred_at="9999-01-01T00:00:00Z"),
+        2,
+        "occurred_at must lie in the years 1970 to 2999, not '9999-01-01T00:00:00Z'.",
+    ),
     "an address for a time": (
         HEADER + row(occurred_at="99900000001@s.whatsapp.net"),
         2,

@@ -58,7 +58,7 @@ def goodbye(status: str, **fields: object) -> EngagementMessage:
         (
             "unknown",
             {"claimed_at": NOW, "outcome_reason": "timeout"},
-            "perhaps sent on 2 March 2026, 06:00 UTC; the outcome is unknown (timeout)",
+            "perhaps sent on 2 March 2026, 06:00 UTC; the outcome is unknown (the provider did not answer in time)",
         ),
         (
             "sent",
@@ -82,7 +82,7 @@ def goodbye(status: str, **fields: object) -> EngagementMessage:
         (
             "unknown",
             {"claimed_at": NOW, "outcome_reason": "timeout", "error_code": "130429"},
-            "the outcome is unknown (timeout)",
+            "the outcome is unknown (the provider did not answer in time)",
         ),
         (
             "cancelled",

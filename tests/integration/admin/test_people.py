@@ -15,6 +15,7 @@ from engagement.models import (
     UserProfile,
 )
 from engagement.services.state_machine import transition_state
+from engagement.services.support import bring_back
 from engagement.states import State, Trigger
 from tests.database import execute
 from tests.factories import NOW, make_user, make_users, queue_for
@@ -138,6 +139,14 @@ def test_order_by_last_message_uses_an_index(viewer: Client, query: dict[str, st
     response = viewer.get(USERS, {**query, "o": f"-{BY_LAST_MESSAGE}"})
     plan = response.context["cl"].queryset[:50].explain()
     assert "Sort Key" not in plan or "Presorted" in plan, plan
+
+
+def test_who_was_marked_as_active_by_the_team_did_not_come_back(viewer: Client) -> None:
+    came_back, brought_back = make_users(2, "dormant")
+    transition_state(user_id=came_back.user_id, trigger=Trigger.USER_MESSAGE, now=NOW)
+    bring_back(user_id=brought_back.user_id, performed_by="ada", now=NOW)
+    rows = rows_of(viewer, USERS, came_back="7")
+    assert len(rows) == 1
 
 
 def test_quick_filters_find_their_users(viewer: Client) -> None:

@@ -75,7 +75,7 @@ def test_user_is_marked_as_active(support: Client, waiting: UserEngagementState)
     transition = EngagementStateTransition.objects.get()
     assert (transition.trigger, transition.created_at) == ("user_message", NOW)
     assert transition.metadata["performed_by"] == SUPPORT
-    assert transition.metadata["trigger_source"] == "user_message"
+    assert transition.metadata["trigger_source"] == "operator"
     page = text_of(support, page_url(waiting.user))
     assert page.count(f"by {SUPPORT}") == page.count("Marked as active") == 1
 

@@ -295,7 +295,6 @@ def test_after_a_lease_has_expired_only_an_outcome_is_accepted() -> None:
     (leased,) = lease(client)["leases"]
     EngagementMessage.objects.update(claim_expires_at=database_now())
     assert extend(client, leased)[0] == 409
-    lease(client)
     assert goodbye_of(user).status == "unknown"
     assert report(client, leased, outcome="accepted")[1]["ending"] == "sent"
 

@@ -23,9 +23,10 @@ from engagement.models import (
 )
 from engagement.selectors.goodbyes import goodbye_key
 from engagement.services.delivery.claim import Attempt
-from tests.database import all_rows
+from tests.database import all_rows, execute
 from tests.factories import make_user, queue_for
 from tests.integration.services.users import state_of, stored
+from tests.times import MINUTE
 
 if TYPE_CHECKING:
     from django.test import Client
@@ -196,6 +197,41 @@ def test_a_reply_to_the_goodbye_moves_the_user_and_queues_the_answer(client: Cli
     reply = EngagementMessage.objects.get(message_type=MessageType.REPLY)
     assert (reply.message_key, reply.status) == ("engagement.reply.help", "pending")
     assert InboundMessage.objects.count() == 1
+
+
+@pytest.mark.parametrize(("words", "state"), [("2", "remind_later"), ("sair", "active")])
+def test_what_a_user_says_counts_also_where_the_reply_cannot_be_queued(
+    client: Client, words: str, state: str
+) -> None:
+    """A constraint of the assistant's own may know no replies. WhatsApp never repeats what got a 200."""
+    user = told()
+    execute(
+        "ALTER TABLE engagement_message_queue ADD CONSTRAINT of_the_assistant"
+        " CHECK (message_type <> 'reply') NOT VALID"
+    )
+    assert post(client, body_of(messages=[written(words)])) == (200, "Taken.")
+    user.user.refresh_from_db()
+    assert (state_of(user), user.user.reengagement_opt_out) == (state, words == "sair")
+    assert not EngagementMessage.objects.filter(message_type=MessageType.REPLY).exists()
+
+
+@pytest.mark.parametrize(
+    ("answered", "state"), [("wamid.goodbye", "remind_later"), ("wamid.unheard", "active")]
+)
+def test_a_button_of_the_goodbye_counts_although_the_clocks_differ(
+    client: Client, answered: str, state: str
+) -> None:
+    user = told(retry_count=1)
+    claimed_at = goodbye().claimed_at
+    assert claimed_at
+    earlier = unix(claimed_at - MINUTE)
+    button: dict[str, Any] = {
+        **BUTTON,
+        "context": {"from": "15550783881", "id": answered},
+        "timestamp": earlier,
+    }
+    post(client, body_of(messages=[written(**button)]))
+    assert state_of(user) == state
 
 
 BUTTON: Final = {"type": "button", "text": None, "button": {"payload": "2", "text": "Ando sem tempo"}}

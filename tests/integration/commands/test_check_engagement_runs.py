@@ -111,6 +111,15 @@ def test_run_in_which_some_users_failed_is_good_and_reports_them() -> None:
     assert (outcome.code, outcome.out.endswith("9 moved, 1 failed.\n")) == (0, True)
 
 
+def test_run_that_moved_nobody_of_those_due_says_so() -> None:
+    make_run(still_due=30)
+    outcome = check_runs()
+    assert outcome.err.endswith(
+        "There is no good run: the run of 2026-03-02 06:00 UTC succeeded as of 2026-03-02 06:00 UTC, 0 moved,"
+        " 30 still due.\n"
+    )
+
+
 @pytest.mark.parametrize("status", ["failed", "interrupted", "running"])
 def test_run_that_did_not_finish_is_not_good(status: str) -> None:
     make_run(status=status)

@@ -118,4 +118,4 @@ def test_explanation_lists_the_undone_run() -> None:
         "- 2 March 2026, 08:00 UTC: goodbye_sent -> active, run undone,"
         f" silent for 14 days, run {job_id}." in lines
     )
-    assert "- goodbye, queued on 2 March 2026, 06:00 UTC: cancelled." in lines
+    assert "- goodbye, queued on 2 March 2026, 06:00 UTC: cancelled (the run was undone)." in lines

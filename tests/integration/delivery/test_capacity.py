@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 import pytest
 
+from engagement.models import EngagementMessage, UserEngagementState
 from engagement.selectors.deliveries import database_now
 from tests.factories import make_users
 from tests.running import run_command
-from tests.times import DAY
+from tests.times import DAY, HOUR
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings
@@ -48,6 +50,27 @@ def test_nothing_is_said_when_all_can_be_sent(settings: Settings) -> None:
 def test_run_says_nothing_where_another_program_sends(settings: Settings) -> None:
     settings.ENGAGEMENT_MESSAGE_BACKEND = ""
     assert "can be sent" not in run()
+
+
+def test_run_says_so_without_the_secrets_of_the_sender(settings: Settings) -> None:
+    settings.ENGAGEMENT_MESSAGE_BACKEND = "engagement.message_backends.whatsapp_cloud.WhatsAppCloudBackend"
+    assert HINT in run()
+
+
+def test_hours_that_do_not_open_before_the_wait_is_over_let_nothing_through(settings: Settings) -> None:
+    settings.ENGAGEMENT_SEND_DAILY_CAP = ""
+    settings.ENGAGEMENT_GOODBYE_WAIT_HOURS = 2
+    opens = database_now().astimezone(UTC) + 5 * HOUR
+    settings.ENGAGEMENT_SEND_TIME_ZONE = "UTC"
+    settings.ENGAGEMENT_SEND_HOURS = f"{opens:%H:%M}-{opens + HOUR:%H:%M}"
+    assert "5 goodbyes are queued, but only about 0 can be sent before their wait ends" in run()
+
+
+def test_what_is_left_of_the_wait_counts(settings: Settings) -> None:
+    run()
+    EngagementMessage.objects.update(scheduled_for=database_now() - 47 * HOUR)
+    UserEngagementState.objects.update(goodbye_expires_at=database_now() + HOUR)
+    assert "only about 2 can be sent" in run_command("send_messages", "--dry-run").out
 
 
 def test_wrong_backend_does_not_spoil_a_run(settings: Settings) -> None:

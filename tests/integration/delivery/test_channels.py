@@ -130,6 +130,14 @@ def test_resume_ends_the_wait_that_a_refusal_asked_for() -> None:
 
 
 @pytest.mark.django_db
+def test_resume_ends_the_wait_for_slots_that_lie_far_ahead() -> None:
+    """A slower pace reserved them, or a clock that was wrong."""
+    reserve_slot(backend="b", interval=HOUR, has_jitter=False, now=NOW)
+    assert resume_sending(backend="b", now=NOW + MINUTE).waited_until == NOW + HOUR
+    assert begin_of(reserve()) == timedelta()
+
+
+@pytest.mark.django_db
 def test_resume_keeps_the_ordinary_pace() -> None:
     reserve()
     assert not resume_sending(backend="b", now=NOW)

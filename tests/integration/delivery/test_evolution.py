@@ -77,6 +77,18 @@ def test_a_number_without_whatsapp_is_refused_for_good(settings: Settings) -> No
 
 
 @pytest.mark.parametrize(
+    "message",
+    [[['instance requires property "number"']], ["instance.text does not meet minimum length of 1"]],
+)
+def test_a_body_that_the_gateway_does_not_understand_was_certainly_not_sent(
+    settings: Settings, message: object
+) -> None:
+    answer = {"status": 400, "error": "Bad Request", "response": {"message": message}}
+    outcome, _ = outcome_of(settings, whole("400 Bad Request", json.dumps(answer).encode()))
+    assert outcome == Refused(Scope.PLATFORM, "invalid_request")
+
+
+@pytest.mark.parametrize(
     ("status", "body"),
     [
         ("400 Bad Request", b'{"response": {"message": ["Error: Connection Closed"]}}'),

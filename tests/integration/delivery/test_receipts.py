@@ -11,7 +11,7 @@ import pytest
 
 from engagement.message_backends.base import Accepted, Refused, Scope, Unknown
 from engagement.message_backends.whatsapp_cloud import refusal_of
-from engagement.models import EngagementMessage, MessageStatus, SendingChannel
+from engagement.models import EngagementMessage, MessageStatus, MessageType, SendingChannel
 from engagement.selectors.deliveries import database_now
 from engagement.services.delivery.channels import pause_sending, resume_sending
 from engagement.services.delivery.claim import Attempt
@@ -26,6 +26,7 @@ from engagement.services.delivery.receipts import (
 from engagement.services.preferences import opt_in
 from engagement.services.support import Retry, retry_message
 from engagement.states import State
+from tests.factories import queue_for
 from tests.integration.delivery.sending import ScriptedBackend, goodbye_of, send, told_user, unknown_goodbye
 from tests.running import run_job
 from tests.times import DAY, HOUR, MINUTE
@@ -249,6 +250,26 @@ def test_delivery_extends_the_wait_from_its_own_time(
         )
     user.refresh_from_db()
     assert user.goodbye_expires_at == delivered_at + 2 * DAY
+
+
+def test_delivery_of_a_former_goodbye_extends_no_wait(
+    user: UserEngagementState, sent: EngagementMessage
+) -> None:
+    former = queue_for(
+        user, MessageType.GOODBYE, status=MessageStatus.SENT, created_at=database_now() - 60 * DAY
+    )
+    take(former, ReceiptKind.DELIVERED, attempt_id=None, occurred_at=database_now() + MINUTE)
+    user.refresh_from_db()
+    assert sent.claimed_at
+    assert user.goodbye_expires_at == sent.claimed_at + 2 * DAY
+
+
+def test_repeated_failure_with_another_code_changes_nothing(sent: EngagementMessage) -> None:
+    first, other = (Refused(Scope.RECIPIENT, code) for code in ("131026", "131049"))
+    assert take(sent, ReceiptKind.FAILED, refusal=first) is ReceiptEffect.RECORDED
+    assert take(sent, ReceiptKind.FAILED, refusal=other) is ReceiptEffect.REPEATED
+    sent.refresh_from_db()
+    assert sent.error_code == "131026"
 
 
 def test_late_acceptance_wins_over_an_unknown_outcome(user: UserEngagementState) -> None:

@@ -21,6 +21,7 @@ from engagement.services.delivery.monitor import watch_sending
 from engagement.services.delivery.receipts import Receipt, ReceiptKind, take_receipt
 from engagement.services.delivery.result import SendStatus
 from engagement.services.resilience.stop import StopRequest
+from tests.database import execute
 from tests.factories import queue_for
 from tests.integration.delivery.sending import (
     ScriptedBackend,
@@ -118,6 +119,35 @@ def test_a_reply_that_was_refused_is_tried_again_in_the_same_pass_after_a_while(
     assert [message.message_type for message in backend.received] == ["reply"] * replies + ["goodbye"]
 
 
+def test_a_message_that_the_database_does_not_let_us_claim_waits_and_keeps_no_other_from_leaving() -> None:
+    """A constraint of the assistant's own may know no status `sending`."""
+    refused, other = told_user(), told_user()
+    execute(
+        "ALTER TABLE engagement_message_queue ADD CONSTRAINT of_the_assistant"
+        f" CHECK (user_id <> '{refused.user_id}' OR status <> 'sending')"
+    )
+    result = send()
+    assert (result.counts.sent, result.counts.waiting, result.exit_code) == (1, 1, 3)
+    (error,) = result.counts.errors
+    assert (error.status, "of_the_assistant" in error.reason) == ("pending", True)
+    waiting = goodbye_of(refused)
+    assert (waiting.status, waiting.outcome_reason) == ("pending", "waiting_retry")
+    assert waiting.next_attempt_at
+    assert abs(waiting.next_attempt_at - database_now() - HOUR) < MINUTE
+    assert goodbye_of(other).status == "sent"
+    assert send().counts.waiting == 0
+
+
+def test_what_another_time_holds_back_may_leave_by_the_clock(settings: Settings) -> None:
+    now = database_now()
+    settings.ENGAGEMENT_SEND_TIME_ZONE = "UTC"
+    settings.ENGAGEMENT_SEND_HOURS = f"{now - 2 * HOUR:%H:%M}-{now + 2 * HOUR:%H:%M}"
+    user = told_user()
+    assert send(now=now + 20 * HOUR).counts.waiting == 1
+    assert goodbye_of(user).next_attempt_at is None
+    assert send().counts.sent == 1
+
+
 def test_a_reply_that_cannot_be_read_is_reported_once_in_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     told_user()
     at = database_now() - HOUR
@@ -132,7 +162,8 @@ def test_a_reply_that_cannot_be_read_is_reported_once_in_a_pass(monkeypatch: pyt
 
     monkeypatch.setattr(worker, "claim_message", crash)
     result = send()
-    assert (result.counts.sent, result.counts.failed) == (1, 1)
+    assert (result.counts.sent, result.counts.waiting) == (1, 1)
+    assert (result.exit_code, [error.status for error in result.counts.errors]) == (3, ["pending"])
 
 
 def test_a_retry_does_not_put_the_clock_ahead(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,13 +16,16 @@ from engagement.selectors.job_runs import VANISHED, VANISHED_AFTER, status_of_ru
 from engagement.services.job import ledger
 from tests.database import (
     AT_THE_GATE,
+    GATE,
     closed_gate,
     fail_moves_of,
+    on_every_move,
     wait_at_gate,
     wait_for_somebody_at_the_gate,
 )
 from tests.factories import NOW, make_users
 from tests.running import run_command, run_job, start_process
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     import subprocess
@@ -85,13 +88,27 @@ def test_run_with_workers_has_one_row_with_all_that_they_did() -> None:
     assert row.options["workers"] == 3
 
 
+def test_row_is_brought_up_to_date_when_a_check_ends_whoever_works_on_it() -> None:
+    make_users(12, "silent")
+    make_users(12, "goodbye_sent")
+    in_second_check = "OLD.state = 'goodbye_sent'"
+    on_every_move(f"IF {in_second_check} THEN PERFORM pg_advisory_xact_lock_shared({GATE}); END IF;")
+    with closed_gate() as gate:
+        process = start_process(*RUN, "--workers", "3")
+        wait_for_somebody_at_the_gate(gate, count=3)
+        wait_until(lambda: EngagementJobRun.objects.get().succeeded == 12, "the ledger does not hear of it")
+        assert EngagementJobRun.objects.get().status == "running"
+    assert end(process) == 0
+    assert EngagementJobRun.objects.get().succeeded == 24
+
+
 def test_workers_cost_the_ledger_no_more_statements_than_one(monkeypatch: pytest.MonkeyPatch) -> None:
     make_users(12, "silent")
     monkeypatch.setattr(ledger, "REFRESH_SECONDS", 3600)
     with CaptureQueriesContext(connection) as queries:
         assert run_job(workers=3, batch_size=2).succeeded == 12
-    # At the start and at the end.
-    assert sum("engagement_job_runs" in query["sql"] for query in queries) == 2
+    # At the start, when the first of them has ended a check, perhaps when others have, and at the end.
+    assert 3 <= sum("engagement_job_runs" in query["sql"] for query in queries) <= 2 + 3
 
 
 def test_two_runs_at_once_have_a_row_each() -> None:

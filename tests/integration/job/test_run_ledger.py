@@ -127,14 +127,23 @@ def test_row_is_there_before_anybody_moves() -> None:
     assert remembered("status") == ["running"]
 
 
-def test_row_is_brought_up_to_date_while_a_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_is_brought_up_to_date_when_a_check_ends() -> None:
+    remember_the_ledger_at_every_move()
+    make_users(2, "silent")
+    make_user("goodbye_sent")
+    make_user("remind_later")
+    with freeze_time(NOW):
+        run_job()
+    assert remembered("succeeded") == [0, 0, 2, 3]
+    assert remembered("checks -> 'inactivity_14d' ->> 'succeeded'") == ["0", "0", "2", "2"]
+
+
+def test_row_is_brought_up_to_date_while_a_check_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "REFRESH_SECONDS", 0)
     remember_the_ledger_at_every_move()
-    make_users(3, "silent")
-    make_user("goodbye_sent")
+    make_users(4, "silent")
     run_job(batch_size=1)
     assert remembered("succeeded") == [0, 1, 2, 3]
-    assert remembered("checks -> 'inactivity_14d' ->> 'succeeded'") == ["0", "1", "2", "3"]
 
 
 def statements_about_the_ledger(batch_size: int) -> int:
@@ -144,11 +153,13 @@ def statements_about_the_ledger(batch_size: int) -> int:
     return sum("engagement_job_runs" in query["sql"] for query in queries)
 
 
-def test_ledger_costs_two_statements_however_many_batches_there_are() -> None:
-    make_users(20, "silent")
+def test_ledger_costs_a_statement_for_each_check_however_many_batches_there_are() -> None:
+    """And one at the start, and one at the end; none for a check that found nobody."""
     assert statements_about_the_ledger(1) == 2
     make_users(20, "silent")
-    assert statements_about_the_ledger(20) == 2
+    assert statements_about_the_ledger(1) == 3
+    make_users(20, "silent")
+    assert statements_about_the_ledger(20) == 3
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +14,7 @@ import pytest
 from django.db import OperationalError
 
 from engagement.models import (
+    EngagementJobRun,
     EngagementMessage,
     EngagementStateTransition,
     UserEngagementState,
@@ -30,7 +34,7 @@ from tests.database import (
 )
 from tests.factories import NOW, make_users
 from tests.integration.job.outcomes import assert_all_moved_once
-from tests.running import run_command, run_job, start_process
+from tests.running import PROJECT, database_url, run_command, run_job, start_process
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -272,3 +276,23 @@ def test_connections_of_workers_are_closed(monkeypatch: pytest.MonkeyPatch) -> N
     before = other_sessions()
     assert workers_taken(monkeypatch, workers=4, batch_size=3) == 4
     wait_until(lambda: other_sessions() <= before, "a worker has left its connection open")
+
+
+@pytest.mark.parametrize("descriptors", [8, 10, 12])
+def test_run_that_may_open_few_files_goes_on_with_fewer_workers(descriptors: int) -> None:
+    users = make_users(300, "silent")
+    process = subprocess.run(
+        [
+            *("bash", "-c", f'ulimit -n {descriptors}; exec "$@"', "bash"),
+            *(sys.executable, "manage.py", *RUN[:-3], "100", "--workers", "8"),
+        ],
+        check=False,
+        cwd=PROJECT,
+        env={**os.environ, "DATABASE_URL": database_url(), "LOG_FORMAT": "json"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert process.returncode == 0, process.stderr
+    assert json.loads(process.stdout)["succeeded"] == len(users)
+    assert EngagementJobRun.objects.get().status == "succeeded"

@@ -11,14 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engagement.models import EngagementMessage, EngagementStateTransition, UserEngagementState, UserProfile
+from engagement.models import (
+    EngagementMessage,
+    EngagementStateTransition,
+    MessageType,
+    UserEngagementState,
+    UserProfile,
+)
 from engagement.schedule import NextStep, NextStepKind
+from engagement.selectors.goodbyes import goodbye_key
 from engagement.selectors.user_history import STATE_TIMES
 from engagement.services.explanation import Explanation, UnknownUser, explain_user
 from engagement.services.state_machine import transition_state
 from engagement.states import SkipReason, Trigger
 from tests.database import all_rows
-from tests.factories import NOW, TICK, UserProfileFactory, make_user
+from tests.factories import NOW, TICK, UserProfileFactory, make_user, queue_for
 from tests.integration.operation.random_users import (
     compared_with_the_job,
     instants,
@@ -129,6 +136,19 @@ def test_next_run_of_a_due_user_is_the_next_scheduled_run(
 ) -> None:
     user = make_user(last_activity_at=NOW - 20 * DAY)
     assert explain(user, now=NOW + since_six).next_step.next_run_at == next_run_at
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"), [("failed", ("not_yet", NOW + DAY)), ("pending", ("due", NOW + DAY))]
+)
+def test_user_whose_key_of_today_is_taken_is_moved_tomorrow(
+    status: str, expected: tuple[str, datetime]
+) -> None:
+    user = make_user("silent")
+    now = NOW + HOUR
+    queue_for(user, MessageType.GOODBYE, status=status, idempotency_key=goodbye_key(user.user_id, now=now))
+    next_step = explain(user, now=now).next_step
+    assert (next_step.verdict, next_step.next_run_at) == expected
 
 
 def test_next_run_follows_the_run_time_setting(settings: Settings) -> None:

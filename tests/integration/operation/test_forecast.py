@@ -10,9 +10,11 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engagement.models import MessageType
 from engagement.schedule import DEFAULT_RUN_TIME, coming_runs
+from engagement.selectors.goodbyes import goodbye_key
 from engagement.services.forecast import RunForecast, forecast
-from tests.factories import NOW, TICK, make_user, make_users
+from tests.factories import NOW, TICK, make_user, make_users, queue_for
 from tests.integration.operation.random_users import (
     compared_with_the_job,
     instants,
@@ -80,6 +82,18 @@ def test_skipped_users_are_counted_by_every_run() -> None:
     make_user("silent", user__reengagement_opt_out=True)
     make_user(last_activity_at=NOW - 13 * DAY, user__whatsapp_jid="")
     assert [run.skipped.total for run in forecast(now=NOW, days=3)] == [1, 1, 2]
+
+
+@pytest.mark.parametrize("status", ["cancelled", "failed"])
+def test_user_whose_key_of_today_is_taken_is_moved_tomorrow(status: str) -> None:
+    user, _ = make_users(2, last_activity_at=NOW - 20 * DAY)
+    queue_for(user, MessageType.GOODBYE, status=status, idempotency_key=goodbye_key(user.user_id, now=NOW))
+    early = NOW - HOUR
+    forecasts = forecast(now=early, days=5)
+    assert [run.checks["inactivity_14d"] for run in forecasts] == [1, 0, 1, 0, 0]
+    assert forecasts == [
+        moved(run_job(now=run_at)) for run_at in coming_runs(early, count=5, run_time=DEFAULT_RUN_TIME)
+    ]
 
 
 def test_forecast_without_users_is_zero() -> None:

@@ -47,12 +47,21 @@ def test_user_whose_goodbye_the_operator_has_cancelled_already_goes_back() -> No
     assert EngagementMessage.objects.filter(status="pending").count() == 1
 
 
-def test_user_whose_goodbye_was_deleted_goes_back() -> None:
+def test_message_that_an_undo_cancels_says_so() -> None:
+    make_user("silent")
+    job_id = run_job().job_id
+    EngagementMessage.objects.update(outcome_reason="waiting_hours")
+    undo(job_id)
+    assert EngagementMessage.objects.get().outcome_reason == "run_undone"
+
+
+def test_user_whose_goodbye_was_deleted_does_not_go_back() -> None:
+    """A sender may delete what it has sent. A second goodbye would follow."""
     make_user("silent")
     job_id = run_job().job_id
     EngagementMessage.objects.all().delete()
     result = undo(job_id)
-    assert (result.counts.undone, result.counts.messages_cancelled) == (1, 0)
+    assert (result.counts.undone, not_undone(result)) == (0, {"goodbye_unknown": 1})
 
 
 def test_messages_of_others_and_of_other_days_are_left_alone() -> None:

@@ -159,6 +159,15 @@ def test_goodbye_queued_for_an_active_user_is_cancelled_by_the_very_message_that
     assert hear(user, "oi", NOW).cancelled == 1
 
 
+def test_goodbye_queued_for_an_active_user_is_cancelled_by_a_message_that_comes_after_newer_ones() -> None:
+    user = make_user("dormant")
+    hear(user, "oi")
+    queue_for(user, MessageType.GOODBYE)
+    late = hear(user, "oi?", NOW - HOUR)
+    assert (late.novelty, late.cancelled) == ("old", 1)
+    assert EngagementMessage.objects.get().outcome_reason == "user_wrote"
+
+
 def test_message_from_before_an_answer_does_not_undo_the_answer() -> None:
     user = make_user("goodbye_sent")
     hear(user, "2")
