@@ -9,7 +9,7 @@
 -- `migrate`: the first row then says so, and what the migrations made is not reported.
 --
 -- The first result is about tables and columns, the second about rows. Correct the first one first: if a
--- column is missing, the second query ends with an error that names the column.
+-- column is missing or cannot be read as its type, the second query ends with an error.
 
 WITH expected (table_name, column_name, data_type, is_required, default_value) AS (VALUES
     ('user_profiles', 'user_id', 'uuid', true, NULL),
@@ -84,6 +84,22 @@ name (taken) AS (VALUES
     ('transition_undone_run_idx'), ('profile_opted_out_idx'), ('state_last_activity_idx'), ('state_others_idx'),
     ('message_created_idx')
 ),
+-- All values that the engine may write into columns that often have a CHECK.
+written (table_name, column_name, written_values) AS (VALUES
+    ('user_engagement_states', 'state', ARRAY['active', 'goodbye_sent', 'help_flow', 'remind_later', 'dormant']),
+    ('engagement_state_transitions', 'from_state',
+        ARRAY['active', 'goodbye_sent', 'help_flow', 'remind_later', 'dormant']),
+    ('engagement_state_transitions', 'to_state',
+        ARRAY['active', 'goodbye_sent', 'help_flow', 'remind_later', 'dormant']),
+    ('engagement_state_transitions', 'trigger', ARRAY[
+        'inactivity_14d', 'user_message', 'goodbye_response_1', 'goodbye_response_2', 'goodbye_response_3',
+        'goodbye_timeout', 'reminder_due', 'run_undone']),
+    ('engagement_message_queue', 'message_type', ARRAY[
+        'welcome', 'tier_unlock', 'goodbye', 'weekly_review', 'reminder', 'help_restart', 'reply']),
+    ('engagement_message_queue', 'status',
+        ARRAY['pending', 'sending', 'sent', 'failed', 'cancelled', 'unknown']),
+    ('engagement_message_queue', 'destination', ARRAY['individual', 'group'])
+),
 migrated AS (
     SELECT FROM pg_constraint
     WHERE conrelid = to_regclass('engagement_message_queue') AND conname = 'message_idempotency_key_unique'
@@ -93,8 +109,9 @@ found_table AS (
     SELECT table_name, to_regclass(table_name) AS oid FROM (SELECT DISTINCT table_name FROM expected) AS names
 ),
 found_column AS (
-    SELECT table_name, attname::text AS column_name, format_type(atttypid, atttypmod) AS data_type,
-        attnotnull AS is_required, atthasdef OR attidentity <> '' AS has_default
+    SELECT table_name, oid AS table_oid, attnum, attname::text AS column_name,
+        format_type(atttypid, atttypmod) AS data_type, attnotnull AS is_required,
+        atthasdef OR attidentity <> '' AS has_default
     FROM found_table JOIN pg_attribute ON attrelid = oid
     WHERE attnum > 0 AND NOT attisdropped
 ),
@@ -125,6 +142,26 @@ another_key AS (
 needed_key (table_name, column_name) AS (VALUES
     ('user_profiles', 'user_id'), ('user_engagement_states', 'id'), ('user_engagement_states', 'user_id'),
     ('engagement_state_transitions', 'id'), ('engagement_message_queue', 'id')
+),
+wrong_type AS (
+    SELECT found_column.*, expected.data_type AS expected_type, default_value,
+        expected.data_type = 'uuid' AND found_column.data_type IN ('smallint', 'integer', 'bigint') AS is_number,
+        found_column.data_type LIKE 'timestamp%without time zone' AS is_without_zone
+    FROM expected JOIN found_column USING (table_name, column_name)
+    WHERE found_column.data_type <> expected.data_type
+),
+-- CHECKs with texts in them that do not name all that the engine may write.
+narrow_check AS (
+    SELECT table_name, column_name, conname, missing
+    FROM written JOIN found_column USING (table_name, column_name)
+    JOIN pg_constraint ON conrelid = table_oid AND attnum = ANY (conkey)
+    CROSS JOIN pg_get_constraintdef(pg_constraint.oid) AS constraint_text
+    CROSS JOIN LATERAL (
+        SELECT string_agg(value, ', ') AS missing FROM unnest(written_values) AS value
+        WHERE strpos(constraint_text, quote_literal(value)) = 0
+    ) AS unnamed
+    WHERE contype = 'c' AND constraint_text ~ '''[^'']+''' AND missing IS NOT NULL
+        AND conname NOT IN (SELECT taken FROM name)
 )
 
 SELECT 'migrate' AS concerns, format('%s does not exist', table_name) AS problem,
@@ -136,7 +173,12 @@ FROM migrated
 UNION ALL
 SELECT 'migrate', format('%s is not an ordinary table (a view, for example)', table_name),
     'rename it, or put the tables into a schema of their own'
-FROM found_table JOIN pg_class USING (oid) WHERE relkind <> 'r'
+FROM found_table JOIN pg_class USING (oid) WHERE relkind NOT IN ('r', 'p')
+UNION ALL
+SELECT 'migrate', format('%s is partitioned, which is not supported', table_name),
+    'copy its rows into an ordinary table of this name: the keys that the job needs and indexes without locks'
+    ' do not exist for partitioned tables'
+FROM found_table JOIN pg_class USING (oid) WHERE relkind = 'p'
 UNION ALL
 SELECT 'migrate', format('%s does not belong to this user, %s', table_name, current_user),
     format('ALTER TABLE %s OWNER TO %I; or migrate as its owner', table_name, current_user)
@@ -154,17 +196,39 @@ SELECT 'migrate', format('%s.%s does not exist', table_name, expected.column_nam
 FROM expected LEFT JOIN found_column USING (table_name, column_name)
 WHERE to_regclass(table_name) IS NOT NULL AND found_column.data_type IS NULL
 UNION ALL
-SELECT 'job',
-    format('%s.%s is %s, not %s', table_name, column_name, found_column.data_type, expected.data_type),
+SELECT 'job', format('%s.%s is %s, not %s', table_name, column_name, data_type, expected_type),
     format(
-        'ALTER TABLE %1$s ALTER COLUMN %2$s DROP DEFAULT, ALTER COLUMN %2$s TYPE %3$s USING %2$s%4$s%5$s;',
-        table_name, column_name, expected.data_type,
-        CASE WHEN found_column.data_type LIKE 'timestamp%without time zone' THEN ' AT TIME ZONE ''UTC'''
-             ELSE '::' || expected.data_type END,
-        format(', ALTER COLUMN %s SET DEFAULT ', column_name) || default_value
+        '%1$sALTER TABLE %2$s ALTER COLUMN %3$s DROP DEFAULT, ALTER COLUMN %3$s TYPE %4$s USING %5$s%6$s;%7$s',
+        CASE WHEN is_number
+             THEN format('ALTER TABLE %s ALTER COLUMN %s DROP IDENTITY IF EXISTS; ', table_name, column_name) END,
+        table_name, column_name, expected_type,
+        -- The same number becomes the same id in each table.
+        CASE WHEN is_number THEN format('lpad(to_hex(%s::bigint), 32, ''0'')::uuid', column_name)
+             WHEN is_without_zone THEN column_name || ' AT TIME ZONE ''UTC'''
+             ELSE column_name || '::' || expected_type END,
+        format(', ALTER COLUMN %s SET DEFAULT ', column_name) || default_value,
+        CASE WHEN is_without_zone THEN
+            format(' -- if its times are not in UTC, name their zone instead (TimeZone is %s)',
+                current_setting('TimeZone'))
+        END
     )
-FROM expected JOIN found_column USING (table_name, column_name)
-WHERE found_column.data_type <> expected.data_type
+FROM wrong_type
+UNION ALL
+SELECT DISTINCT 'job',
+    format('the foreign key %s of %s is on a column whose type must change', conname, conrelid::regclass),
+    format('in one transaction: ALTER TABLE %1$s DROP CONSTRAINT %2$I; then change the columns on both sides;'
+        ' then ALTER TABLE %1$s ADD CONSTRAINT %2$I %3$s;',
+        conrelid::regclass, conname, pg_get_constraintdef(pg_constraint.oid))
+FROM wrong_type JOIN pg_constraint
+    ON conrelid = table_oid AND attnum = ANY (conkey) OR confrelid = table_oid AND attnum = ANY (confkey)
+WHERE contype = 'f' AND expected_type = 'uuid'
+UNION ALL
+SELECT DISTINCT 'job', format('%s.%s, whose type must change, is used by the %s', table_name, column_name, used_by),
+    'drop it, change the type, and create it again'
+FROM wrong_type
+JOIN pg_depend ON refclassid = 'pg_class'::regclass AND refobjid = table_oid AND refobjsubid = attnum
+CROSS JOIN replace(pg_describe_object(classid, objid, 0), 'rule _RETURN on ', '') AS used_by
+WHERE classid IN ('pg_rewrite'::regclass, 'pg_policy'::regclass, 'pg_trigger'::regclass)
 UNION ALL
 SELECT 'job', format('%s.%s may be NULL', table_name, column_name),
     format('ALTER TABLE %s ALTER COLUMN %s SET NOT NULL;', table_name, column_name)
@@ -185,6 +249,14 @@ SELECT 'job', format('%s.%s must have a value and has no default: no row could b
     format('ALTER TABLE %s ALTER COLUMN %I DROP NOT NULL;', table_name, column_name)
 FROM found_column LEFT JOIN expected USING (table_name, column_name)
 WHERE expected.data_type IS NULL AND found_column.is_required AND NOT has_default
+    -- Only load_activity_log adds profiles.
+    AND table_name <> 'user_profiles'
+UNION ALL
+SELECT 'job',
+    format('%s.%s has a CHECK, %s, that does not name all values that the engine writes: %s',
+        table_name, column_name, conname, missing),
+    format('ALTER TABLE %s DROP CONSTRAINT %I; -- or keep it, if you see that it accepts them', table_name, conname)
+FROM narrow_check
 UNION ALL
 SELECT 'job', format('%s.%s is not unique', table_name, column_name),
     format('ALTER TABLE %s ADD UNIQUE (%s);', table_name, column_name)
@@ -316,15 +388,24 @@ FROM (
     SELECT 'migrate', 'engagement_message_queue', 'an unknown message_type',
         'UPDATE each to a known type, or move the rows to a table of your own',
         count(*) FILTER (WHERE message_type::text NOT IN
-            ('welcome', 'tier_unlock', 'goodbye', 'weekly_review', 'reminder', 'help_restart'))
+            ('welcome', 'tier_unlock', 'goodbye', 'weekly_review', 'reminder', 'help_restart', 'reply'))
     FROM engagement_message_queue
     UNION ALL
     SELECT 'migrate', 'engagement_message_queue', 'destination is neither individual nor group',
         'UPDATE each to individual or group',
         count(*) FILTER (WHERE destination::text NOT IN ('individual', 'group')) FROM engagement_message_queue
     UNION ALL
-    SELECT 'migrate', 'engagement_message_queue', 'an unknown status', 'UPDATE each to one of the four',
-        count(*) FILTER (WHERE status::text NOT IN ('pending', 'sent', 'failed', 'cancelled'))
+    SELECT 'migrate', 'engagement_message_queue', 'an unknown status',
+        'UPDATE each to pending, sent, failed or cancelled',
+        count(*) FILTER (WHERE status::text NOT IN
+            ('pending', 'sending', 'sent', 'failed', 'cancelled', 'unknown'))
+    FROM engagement_message_queue
+    UNION ALL
+    -- Left by an earlier adoption, or by another sender. What was known about the attempts is not in these columns.
+    SELECT 'migrate', 'engagement_message_queue', 'sending or unknown: nobody knows whether it arrived',
+        'UPDATE engagement_message_queue SET status = ''failed'' WHERE status IN (''sending'', ''unknown'');'
+        ' -- never to pending: it would be sent again',
+        count(*) FILTER (WHERE status::text IN ('sending', 'unknown'))
     FROM engagement_message_queue
     UNION ALL
     SELECT 'migrate', 'engagement_message_queue', 'another message has the same idempotency key',
@@ -346,24 +427,30 @@ FROM (
     WHERE whatsapp_jid ~ '[^[:space:]]'
     UNION ALL
     SELECT 'migrate', table_name, format('%s is before 1970 or after 2999', column_name),
-        format('UPDATE %1$s SET %2$s = least(greatest(%2$s, ''1970-01-01Z''), ''2999-12-31Z'')'
-            ' WHERE %2$s < ''1970-01-01Z'' OR %2$s >= ''3000-01-01Z'';', table_name, column_name),
+        format('UPDATE %1$s SET %2$s = least(greatest(%2$s, ''1970-01-01Z''), %3$s)'
+            ' WHERE %2$s < ''1970-01-01Z'' OR %2$s >= ''3000-01-01Z'';', table_name, column_name,
+            -- With a time far ahead the user would wait in this state for ever.
+            CASE WHEN column_name IN ('last_activity_at', 'goodbye_sent_at', 'goodbye_expires_at', 'remind_at')
+                 THEN 'now()' ELSE '''2999-12-31Z''' END),
         count(*)
     FROM (
         SELECT 'user_profiles', time.*
-        FROM user_profiles, LATERAL (VALUES ('created_at', created_at), ('updated_at', updated_at)) AS time
+        FROM user_profiles, LATERAL (VALUES
+            ('created_at', created_at::timestamptz), ('updated_at', updated_at::timestamptz)) AS time
         UNION ALL
         SELECT 'user_engagement_states', time.*
         FROM user_engagement_states, LATERAL (VALUES
-            ('last_activity_at', last_activity_at), ('goodbye_sent_at', goodbye_sent_at),
-            ('goodbye_expires_at', goodbye_expires_at), ('remind_at', remind_at),
-            ('created_at', created_at), ('updated_at', updated_at)) AS time
+            ('last_activity_at', last_activity_at::timestamptz), ('goodbye_sent_at', goodbye_sent_at::timestamptz),
+            ('goodbye_expires_at', goodbye_expires_at::timestamptz), ('remind_at', remind_at::timestamptz),
+            ('created_at', created_at::timestamptz), ('updated_at', updated_at::timestamptz)) AS time
         UNION ALL
-        SELECT 'engagement_state_transitions', 'created_at', created_at FROM engagement_state_transitions
+        SELECT 'engagement_state_transitions', 'created_at', created_at::timestamptz
+        FROM engagement_state_transitions
         UNION ALL
         SELECT 'engagement_message_queue', time.*
         FROM engagement_message_queue, LATERAL (VALUES
-            ('scheduled_for', scheduled_for), ('sent_at', sent_at), ('created_at', created_at)) AS time
+            ('scheduled_for', scheduled_for::timestamptz), ('sent_at', sent_at::timestamptz),
+            ('created_at', created_at::timestamptz)) AS time
     ) AS stored (table_name, column_name, value)
     WHERE value < '1970-01-01Z' OR value >= '3000-01-01Z'
     GROUP BY table_name, column_name

@@ -57,7 +57,16 @@ class Migration(migrations.Migration):
                 condition=models.Q(
                     (
                         "message_type__in",
-                        ["welcome", "tier_unlock", "goodbye", "weekly_review", "reminder", "help_restart"],
+                        [
+                            "welcome",
+                            "tier_unlock",
+                            "goodbye",
+                            "weekly_review",
+                            "reminder",
+                            "help_restart",
+                            # Not written before 0015, but there when somebody comes back from it.
+                            "reply",
+                        ],
                     )
                 ),
                 name="message_type_known",

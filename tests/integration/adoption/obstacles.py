@@ -26,6 +26,23 @@ SHAPES: Final = {
         "job",
         "user_engagement_states.remind_at is timestamp without time zone, not timestamp with time zone",
     ),
+    "last activity as text": Obstacle(
+        "ALTER TABLE user_engagement_states ALTER COLUMN last_activity_at TYPE text",
+        "job",
+        "user_engagement_states.last_activity_at is text, not timestamp with time zone",
+    ),
+    "numbered rows": Obstacle(
+        "ALTER TABLE engagement_message_queue DROP COLUMN id;"
+        "ALTER TABLE engagement_message_queue ADD COLUMN id bigserial PRIMARY KEY",
+        "job",
+        "engagement_message_queue.id is bigint, not uuid",
+    ),
+    "identity": Obstacle(
+        "ALTER TABLE engagement_state_transitions DROP COLUMN id;"
+        "ALTER TABLE engagement_state_transitions ADD COLUMN id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+        "job",
+        "engagement_state_transitions.id is integer, not uuid",
+    ),
     "short text": Obstacle(
         "ALTER TABLE engagement_message_queue ALTER COLUMN status TYPE varchar(20)",
         "job",
@@ -66,6 +83,20 @@ SHAPES: Final = {
         "ALTER TABLE engagement_message_queue ALTER COLUMN tenant_id DROP DEFAULT",
         "job",
         "engagement_message_queue.tenant_id must have a value and has no default: no row could be added",
+    ),
+    "older statuses": Obstacle(
+        "ALTER TABLE engagement_message_queue ADD CONSTRAINT ck_status"
+        " CHECK (status IN ('pending', 'sent', 'failed', 'cancelled'))",
+        "job",
+        "engagement_message_queue.status has a CHECK, ck_status, that does not name all values that the"
+        " engine writes: sending, unknown",
+    ),
+    "older types in varchar": Obstacle(
+        "ALTER TABLE engagement_message_queue ADD CONSTRAINT ck_type CHECK (message_type::varchar(20) IN"
+        " ('welcome', 'tier_unlock', 'goodbye', 'weekly_review', 'reminder', 'help_restart')) NOT VALID",
+        "job",
+        "engagement_message_queue.message_type has a CHECK, ck_type, that does not name all values that the"
+        " engine writes: reply",
     ),
     "two states of a user": Obstacle(
         "ALTER TABLE user_engagement_states DROP CONSTRAINT uq_user_engagement_states_user",
@@ -174,6 +205,11 @@ CONTENTS: Final = {
         "migrate",
         "1 of engagement_message_queue: destination is neither individual nor group",
     ),
+    "outcome in doubt": Obstacle(
+        "UPDATE engagement_message_queue SET status = 'unknown'",
+        "migrate",
+        "1 of engagement_message_queue: sending or unknown: nobody knows whether it arrived",
+    ),
     "unknown status": Obstacle(
         "UPDATE engagement_message_queue SET status = 'lost'",
         "migrate",
@@ -239,3 +275,22 @@ TIMES: Final = (
     "engagement_message_queue.created_at",
 )
 """Columns with a time, which must be from 1970 to 2999."""
+
+OTHER_IDS: Final = """
+    DROP POLICY own_rows ON user_profiles;
+    DROP POLICY own_rows ON user_engagement_states;
+    DROP POLICY own_rows ON engagement_state_transitions;
+    DROP POLICY own_rows ON engagement_message_queue;
+    ALTER TABLE user_profiles DROP CONSTRAINT fk_user_profiles_users;
+    ALTER TABLE user_engagement_states DROP CONSTRAINT fk_user_engagement_states_users,
+        DROP CONSTRAINT fk_user_engagement_states_profiles;
+    ALTER TABLE engagement_state_transitions DROP CONSTRAINT fk_engagement_state_transitions_users;
+    ALTER TABLE engagement_message_queue DROP CONSTRAINT fk_engagement_message_queue_users;
+    ALTER TABLE user_profiles ALTER user_id TYPE {type} USING {value};
+    ALTER TABLE user_engagement_states ALTER user_id TYPE {type} USING {value};
+    ALTER TABLE engagement_state_transitions ALTER user_id TYPE {type} USING {value};
+    ALTER TABLE engagement_message_queue ALTER user_id TYPE {type} USING {value};
+    ALTER TABLE user_engagement_states ADD CONSTRAINT fk_profiles
+        FOREIGN KEY (user_id) REFERENCES user_profiles (user_id) ON DELETE CASCADE;
+"""
+"""Users with ids of another type."""

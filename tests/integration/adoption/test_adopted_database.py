@@ -18,6 +18,7 @@ from tests.integration.adoption.foreign_database import (
     ASSISTANT,
     JOB,
     OPERATOR,
+    OWNER,
     SCRIPTS,
     TABLES,
     ForeignDatabase,
@@ -291,11 +292,18 @@ def test_adoption_can_be_reversed(foreign: ForeignDatabase) -> None:
     assert foreign.rows(RULES, list(TABLES)) == []
 
 
-def test_queue_has_a_unique_key_on_the_way_back_if_the_guide_is_followed(unguarded: ForeignDatabase) -> None:
+def test_way_back_and_forth_by_the_guide_keeps_what_it_says(unguarded: ForeignDatabase) -> None:
+    settle(unguarded, due=4)
+    assert unguarded.manage(*FIRST_RUN, role=OWNER).code == 0
     unguarded.execute(f"ALTER TABLE engagement_message_queue DROP CONSTRAINT {KEY_CONSTRAINT}")
-    first, then = code_blocks(section(DOCS / "adopting.md", "Roll back"))
-    unguarded.execute(first)
-    program, *arguments = then.split()
+    unguarded.execute((SCRIPTS / "functions.sql").read_text())
+    unguarded.execute("INSERT INTO engagement_suppressed_addresses (digest) VALUES ('digest')")
+    unguarded.execute("UPDATE engagement_state_transitions SET trigger = 'run_undone'")
+    unguarded.execute("UPDATE engagement_message_queue SET message_type = 'reply', status = 'unknown'")
+    *before, way_back, restoration = code_blocks(section(DOCS / "adopting.md", "Roll back"))
+    for statement in before:
+        unguarded.execute(statement)
+    program, *arguments = way_back.split()
     assert program == "manage.py"
     assert unguarded.manage(*arguments, "--verbosity", "0").code == 0
     keys = unguarded.rows(
@@ -303,3 +311,10 @@ def test_queue_has_a_unique_key_on_the_way_back_if_the_guide_is_followed(unguard
         " WHERE contype = 'u' AND conrelid = 'engagement_message_queue'::regclass"
     )
     assert keys == [(KEY_CONSTRAINT,)]
+    outcome = unguarded.manage("migrate", "--verbosity", "0")
+    assert (outcome.code, outcome.err) == (0, "")
+    unguarded.execute(restoration)
+    assert unguarded.rows("SELECT digest FROM engagement_suppressed_addresses") == [("digest",)]
+    assert unguarded.rows("SELECT DISTINCT message_type, status FROM engagement_message_queue") == [
+        ("reply", "failed")
+    ]

@@ -8,9 +8,12 @@ import psycopg
 import pytest
 from django.db import connection
 
+from engagement.models import Destination, MessageStatus, MessageType
+from engagement.states import State, Trigger
 from tests.integration.adoption.foreign_database import OWNER, SCRIPTS, TABLES, ForeignDatabase
 from tests.integration.adoption.obstacles import (
     CONTENTS,
+    OTHER_IDS,
     SHAPES,
     TIMES,
     UNSEEN_BY_MIGRATE,
@@ -21,6 +24,8 @@ from tests.running import run_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from django.db.models import TextChoices
 
 AFTERWARDS: Final = "afterwards"
 """Work for after `migrate`: the only findings for the unchanged tables of these tests."""
@@ -59,6 +64,17 @@ NAMES: Final = """
         WHERE contype = 'c' AND relname = ANY (%s)
 """
 """Of tables, indexes and CHECKs of the later migrations. PostgreSQL finds free names for primary keys."""
+
+WRITTEN: Final[dict[str, type[TextChoices]]] = {
+    "user_engagement_states.state": State,
+    "engagement_state_transitions.from_state": State,
+    "engagement_state_transitions.to_state": State,
+    "engagement_state_transitions.trigger": Trigger,
+    "engagement_message_queue.message_type": MessageType,
+    "engagement_message_queue.status": MessageStatus,
+    "engagement_message_queue.destination": Destination,
+}
+"""Columns with a list of values, and all that may be written into them."""
 
 
 class Finding(NamedTuple):
@@ -165,6 +181,102 @@ def test_view_is_not_accepted_as_a_table(tables: psycopg.Connection) -> None:
     assert "engagement_message_queue is not an ordinary table (a view, for example)" in problems
 
 
+def test_partitioned_table_is_not_supported(tables: psycopg.Connection) -> None:
+    tables.execute("ALTER TABLE engagement_message_queue RENAME TO queue")
+    tables.execute(
+        "CREATE TABLE engagement_message_queue (LIKE queue INCLUDING DEFAULTS) PARTITION BY LIST (status)"
+    )
+    problems = [row.problem for row in findings(tables, ABOUT_SHAPES) if row.concerns == "migrate"]
+    assert problems == ["engagement_message_queue is partitioned, which is not supported"]
+
+
+@pytest.mark.parametrize("column", WRITTEN)
+def test_check_of_the_assistant_must_name_each_value(tables: psycopg.Connection, column: str) -> None:
+    table, name = column.split(".")
+    add = f"ALTER TABLE {table} ADD CONSTRAINT own CHECK ({name} <> '' AND ({{}})) NOT VALID"
+    values = WRITTEN[column].values
+    tables.execute(add.format(f"{name} IN ({', '.join(map(repr, values))})").encode())
+    assert findings(tables, ABOUT_SHAPES) == []
+    for value in values:
+        others = [other for other in values if other != value]
+        tables.execute(f"ALTER TABLE {table} DROP CONSTRAINT own".encode())
+        tables.execute(add.format(" OR ".join(f"{name} = '{other}'" for other in others)).encode())
+        (finding,) = findings(tables, ABOUT_SHAPES)
+        assert finding.concerns == "job"
+        assert finding.problem == (
+            f"{column} has a CHECK, own, that does not name all values that the engine writes: {value}"
+        )
+
+
+@pytest.mark.parametrize("check", ["status <> ''", "length(status) < 20", "retry_count < 9"])
+def test_check_that_lists_no_values_is_accepted(tables: psycopg.Connection, check: str) -> None:
+    tables.execute(f"ALTER TABLE engagement_message_queue ADD CHECK ({check})".encode())
+    assert findings(tables) == []
+
+
+@pytest.mark.parametrize(
+    ("type_name", "value"), [("varchar(36)", "user_id::text"), ("bigint", "right(user_id::text, 4)::bigint")]
+)
+def test_ids_of_users_are_changed_with_their_foreign_keys(
+    tables: psycopg.Connection, type_name: str, value: str
+) -> None:
+    tables.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    tables.execute(OTHER_IDS.format(type=type_name, value=value).encode())
+    found = findings(tables, ABOUT_SHAPES)
+    ((tie, remedy),) = [(row.problem, row.remedy) for row in found if "foreign key" in row.problem]
+    assert (
+        tie == "the foreign key fk_profiles of user_engagement_states is on a column whose type must change"
+    )
+    drop, _, add = remedy.removeprefix("in one transaction: ").split("; ", maxsplit=2)
+    types = [
+        row.remedy for row in found if " is character varying" in row.problem or " is bigint" in row.problem
+    ]
+    assert len(types) == len(found) - 1 == len(TABLES)
+    for statement in (drop, *types, add.removeprefix("then ")):
+        tables.execute(statement.encode())
+    assert findings(tables) == []
+    assert (
+        tables.execute("SELECT FROM user_profiles JOIN user_engagement_states USING (user_id)").rowcount == 1
+    )
+
+
+def test_what_keeps_a_column_from_changing_its_type_is_named(tables: psycopg.Connection) -> None:
+    tables.execute(
+        "ALTER TABLE user_engagement_states ALTER remind_at TYPE timestamp;"
+        "CREATE VIEW reminders AS SELECT id, remind_at FROM user_engagement_states WHERE remind_at < now();"
+        "CREATE POLICY reminded ON user_engagement_states USING (remind_at IS NULL)"
+    )
+    wrong, *users = findings(tables)
+    assert wrong.problem.startswith("user_engagement_states.remind_at is timestamp without time zone")
+    used = "user_engagement_states.remind_at, whose type must change, is used by the"
+    assert [row.problem for row in users] == [
+        f"{used} policy reminded on table user_engagement_states",
+        f"{used} view reminders",
+    ]
+
+
+def test_remedy_for_a_time_without_zone_says_which_zone_it_reads(tables: psycopg.Connection) -> None:
+    tables.execute("ALTER TABLE user_engagement_states ALTER COLUMN remind_at TYPE timestamp")
+    tables.execute("SET TimeZone = 'America/Bahia'")
+    (finding,) = findings(tables)
+    assert finding.remedy.endswith(
+        "-- if its times are not in UTC, name their zone instead (TimeZone is America/Bahia)"
+    )
+
+
+def test_rows_are_counted_though_a_time_is_text(tables: psycopg.Connection) -> None:
+    tables.execute("ALTER TABLE user_engagement_states ALTER COLUMN last_activity_at TYPE text")
+    tables.execute("UPDATE user_engagement_states SET last_activity_at = 'infinity'")
+    problems = [finding.problem for finding in findings(tables)]
+    assert "1 of user_engagement_states: last_activity_at is before 1970 or after 2999" in problems
+
+
+def test_columns_of_the_assistant_in_profiles_do_not_concern_the_job(tables: psycopg.Connection) -> None:
+    tables.execute("ALTER TABLE user_profiles ADD COLUMN tenant_id int NOT NULL DEFAULT 1")
+    tables.execute("ALTER TABLE user_profiles ALTER COLUMN tenant_id DROP DEFAULT")
+    assert findings(tables) == []
+
+
 def test_policies_that_hide_rows_from_the_owner_are_named(tables: psycopg.Connection) -> None:
     tables.execute("ALTER TABLE user_profiles FORCE ROW LEVEL SECURITY")
     (finding,) = findings(tables, ABOUT_SHAPES)
@@ -210,8 +322,12 @@ def test_remedy_for_a_time_out_of_range_corrects_it(
     assert finding[:2] == ("migrate", f"1 of {table}: {name} is before 1970 or after 2999")
     tables.execute(finding.remedy.encode())
     assert findings(tables) == []
+    ahead = tables.execute(f"SELECT FROM {table} WHERE {name} > now() + interval '1 hour'".encode()).rowcount
+    is_waited_for = name in ("last_activity_at", "goodbye_sent_at", "goodbye_expires_at", "remind_at")
+    assert ahead == (value in ("infinity", "3000-01-01Z") and not is_waited_for)
 
 
-def test_transitions_of_an_earlier_undo_are_accepted(tables: psycopg.Connection) -> None:
+def test_what_an_earlier_adoption_wrote_is_accepted(tables: psycopg.Connection) -> None:
     tables.execute("UPDATE engagement_state_transitions SET trigger = 'run_undone'")
+    tables.execute("UPDATE engagement_message_queue SET message_type = 'reply'")
     assert findings(tables) == []
