@@ -144,6 +144,8 @@ def test_variables_of_the_environment_file_are_settings_and_readable_by_the_shel
     lines = [line.removeprefix("#") for line in path.read_text().splitlines()]
     written = {match[1]: shlex.split(match[2])[0] for line in lines if (match := VARIABLE.fullmatch(line))}
     assert set(written) <= named_in(section(REFERENCE, "Settings"), first_column="variable")
+    # Behind nginx.conf the web server needs both.
+    assert {"ALLOWED_HOSTS", "BEHIND_TLS_PROXY"} <= set(written)
     # docker and kubectl take quotes literally.
     assert not any({"'", '"'} & set(line.partition("=")[2]) for line in lines if VARIABLE.fullmatch(line))
     shell = run(f"set -a && . {path} && env").stdout.splitlines()
