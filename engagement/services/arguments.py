@@ -36,13 +36,13 @@ def require_text(text: str) -> None:
 
 
 def require_storable(instant: datetime) -> None:
-    """Raise ValueError for a time that no column holds: without an offset, not from 1970 to 2999, or no time."""
+    """Raise ValueError for what no column of times holds: without an offset, or not from 1970 to 2999."""
     require_aware(instant)
     if not EARLIEST <= instant < LATEST:
         raise ValueError(f"{instant!r} is out of range; pass a time from 1970 to 2999.")
 
 
-def require_storable_text(text: str, *, name: str) -> None:
+def require_storable_text(text: object, *, name: str) -> None:
     """Raise ValueError for a text that no column holds, and do not repeat it: it may be a number."""
     if not isinstance(text, str) or _UNSTORABLE.search(text):
         raise ValueError(f"{name} must be a string without NUL and without half an emoji.")

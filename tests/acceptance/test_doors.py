@@ -199,7 +199,7 @@ def test_the_example_for_node_reports_a_message_when_it_is_run(server: WebServer
 
     answer = json.loads(run(number_of(user.user), "2").stdout)
     assert answer["transition"]["to_state"] == "remind_later"
-    wrong = run(number_of(user.user), "oi", secret="wrong")
+    wrong = run(number_of(user.user), "oi", secret=secret[:-1])
     assert (wrong.returncode, wrong.stdout, wrong.stderr[:22]) == (1, "", "inbound-messages: 401 ")
     usage = run()
     assert (usage.returncode, usage.stderr[:7]) == (2, "usage: ")
