@@ -59,7 +59,7 @@ run: install ## Load the sample of customer activity and run the daily job on it
 	@echo "Loading the sample: who was active when, up to $(SAMPLE_NOW)."
 	@$(MANAGE) load_activity_log $(SAMPLE) --as-of $(SAMPLE_NOW)
 	@echo "Running the daily job as if it were $(SAMPLE_NOW)."
-	@$(MANAGE) run_engagement_daily --now $(SAMPLE_NOW) $(ARGS)
+	@LOG_LEVEL=ERROR $(MANAGE) run_engagement_daily --now $(SAMPLE_NOW) $(ARGS)
 
 demo: install ## Show a goodbye from start to finish in a database of its own, with a stand-in for WhatsApp
 	@$(MANAGE) dbshell -- --quiet -c 'DROP DATABASE IF EXISTS $(DEMO) WITH (FORCE)' -c 'CREATE DATABASE $(DEMO)'

@@ -103,8 +103,10 @@ def moment_text(instant: datetime) -> str:
     return _date(instant, pgettext("date and time, in Django's format", "j F Y, H:i"))
 
 
-def short_moment_text(instant: datetime) -> str:
-    """`Wed 1 Jul, 06:00`, in the time zone of `instant`."""
+def short_moment_text(instant: datetime, *, now: datetime) -> str:
+    """`Wed 1 Jul, 06:00`, or `Wed 1 Jul 1998, 06:00` of another year than `now`, in the same zone."""
+    if instant.year != now.year:
+        return _date(instant, pgettext("weekday, date and time, in Django's format", "D j M Y, H:i"))
     return _date(instant, pgettext("weekday, day and time, in Django's format", "D j M, H:i"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from django.utils import timezone
@@ -34,8 +35,8 @@ def shown_as(instant: datetime, text: str) -> str:
 
 
 def shown_short_time(instant: datetime) -> str:
-    """`Wed 1 Jul, 03:00`; the tooltip says UTC."""
-    return _in_words(instant, short_moment_text)
+    """`Wed 1 Jul, 03:00`, with the year if it is not the present one; the tooltip says UTC."""
+    return _in_words(instant, partial(short_moment_text, now=timezone.localtime()))
 
 
 def local_text(instant: datetime) -> str:

@@ -150,7 +150,9 @@ TARGETS: Final[Mapping[Trigger, State]] = MappingProxyType(
 
 
 def require_aware(now: datetime) -> None:
-    """Raise ValueError for a datetime without an offset."""
+    """Raise ValueError for a datetime without an offset, and for what is no datetime."""
+    if not isinstance(now, datetime):
+        raise ValueError(f"A time must be a datetime, not a {type(now).__name__}.")  # noqa: TRY004
     if now.utcoffset() is None:
         raise ValueError(f"{now!r} has no offset; pass an aware datetime, such as timezone.now().")
 

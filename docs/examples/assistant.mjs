@@ -1,6 +1,9 @@
 // An assistant in Node.js that uses the HTTP API: it reports what users write, answers, and sends what is due.
-// Node 20 or newer, no packages. Run it with: ENGAGEMENT_URL=… ENGAGEMENT_TOKEN=… node assistant.mjs
+// Node 20 or newer, no packages. Import onMessage and sendWhatIsDue, with ENGAGEMENT_URL and ENGAGEMENT_TOKEN in the
+// environment. Run directly, it reports one message and prints the answer: node assistant.mjs 5511987654321 "2"
 import { randomUUID } from "node:crypto";
+import { realpathSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 
 const BASE = `${process.env.ENGAGEMENT_URL}/api/v1`;
 const TOKEN = process.env.ENGAGEMENT_TOKEN;
@@ -87,4 +90,24 @@ async function outcomeOf(lease, send) {
       ? { outcome: "refused", scope: error.scope ?? "connection", code: error.code ?? "error" }
       : { outcome: "unknown", code: "error" };
   }
+}
+
+async function main([number, text]) {
+  if (!process.env.ENGAGEMENT_URL || !TOKEN || !number || text === undefined) {
+    console.error("usage: ENGAGEMENT_URL=https://… ENGAGEMENT_TOKEN=… node assistant.mjs NUMBER TEXT");
+    return 2;
+  }
+  const message = { number, text, messageId: randomUUID(), receivedAt: new Date().toISOString() };
+  try {
+    console.log(JSON.stringify(await onMessage(message, () => {}), null, 2));
+    return 0;
+  } catch (error) {
+    console.error(error.message);
+    return 1;
+  }
+}
+
+// Not if it is imported.
+if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  process.exitCode = await main(process.argv.slice(2));
 }

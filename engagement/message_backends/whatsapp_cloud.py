@@ -26,7 +26,7 @@ from engagement.message_backends.base import (
     Unknown,
 )
 from engagement.message_backends.http import Answer, Lost, NotSent, post
-from engagement.message_catalogue import GOODBYE
+from engagement.message_catalogue import DEFAULT_LANGUAGE, GOODBYE
 from engagement.states import DAY
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 DEFAULT_URL: Final = "https://graph.facebook.com"
 DEFAULT_VERSION: Final = "v23.0"
-LANGUAGES: Final = ("pt-BR", "en")
 MESSAGES: Final = "messages"
 ENDPOINTS: Final = (MESSAGES, "marketing_messages")
 REPLY: Final = "reply"
@@ -114,8 +113,11 @@ class WhatsAppCloudBackend(MessageBackend):
             )
         if self._problem:
             problems.append(self._problem)
-        else:
-            problems.extend(self._missing_templates())
+        elif self.template_of(key=GOODBYE, language=DEFAULT_LANGUAGE) is None:
+            problems.append(
+                f"WHATSAPP_TEMPLATES must have a template of {GOODBYE} for the language pt-BR, which users"
+                " of other languages than English get."
+            )
         return problems
 
     def template_of(self, *, key: str, language: str) -> Template | None:
@@ -149,11 +151,6 @@ class WhatsAppCloudBackend(MessageBackend):
                 seconds=self._seconds,
             )
         )
-
-    def _missing_templates(self) -> Iterator[str]:
-        for language in LANGUAGES:
-            if language.lower() not in self._templates.get(GOODBYE, {}):
-                yield f"WHATSAPP_TEMPLATES must have a template of {GOODBYE} for the language {language}."
 
 
 def outcome_of(exchange: Answer | NotSent | Lost) -> SendOutcome:

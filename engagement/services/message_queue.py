@@ -14,9 +14,15 @@ from django.db.models.functions import Concat, Greatest
 from uuid_utils import uuid7
 
 from engagement.message_catalogue import check_message
-from engagement.models import EngagementMessage, MessageInsert, MessageStatus, MessageType
+from engagement.models import Destination, EngagementMessage, MessageInsert, MessageStatus, MessageType
 from engagement.postgres import TextArrays
-from engagement.services.arguments import as_user_id
+from engagement.services.arguments import (
+    as_user_id,
+    require_choice,
+    require_storable,
+    require_storable_params,
+    require_storable_text,
+)
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.states import require_aware
 
@@ -26,8 +32,6 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from django.db.models import QuerySet
-
-    from engagement.models import Destination
 
 
 WAIT_OVER: Final = "wait_over"
@@ -79,13 +83,14 @@ def queue_message(*, message: NewMessage, now: datetime) -> EngagementMessage | 
     The user and the address are not checked: the sender takes the address that the profile has then, and
     cancels a message to a user without one.
     Raises UnknownMessageKey, WrongMessageParameters and WrongTranslation for a message that could not
-    be rendered when it is sent; ValueError for a user's id that is no UUID, an empty idempotency key, a
-    naive time and a parameter that is no JSON; TypeError for a parameter of a type that JSON lacks;
-    IntegrityError and DataError for what the database refuses, such as an unknown type.
+    be rendered when it is sent; ValueError for a user's id that is no UUID, an empty idempotency key, an
+    unknown type or destination, a time that is naive or not from 1970 to 2999, a parameter that is no JSON,
+    and a text with NUL or half an emoji; TypeError for a parameter of a type that JSON lacks.
     """
     if not message.idempotency_key:
         raise ValueError("idempotency_key is empty; only one message could ever have it. Pass one for each.")
     message = message._replace(user_id=as_user_id(message.user_id))
+    _require_storable(message, now=now)
     with transaction.atomic(savepoint=False):
         queued = _insert([message], now=now)
         return EngagementMessage.objects.get(pk=queued.ids[0]) if queued.rows else None
@@ -95,8 +100,9 @@ def queue_message(*, message: NewMessage, now: datetime) -> EngagementMessage | 
 def queue_messages(*, messages: Iterable[NewMessage], now: datetime) -> Queued:
     """Queue many messages in one statement, except those whose idempotency key is taken.
 
-    Transaction, repetition and errors as for `queue_message`. Of two messages with one key, the first
-    is queued.
+    Transaction and repetition as for `queue_message`. Of two messages with one key, the first is queued.
+    Raises what `queue_message` does, but IntegrityError and DataError for what only the database refuses,
+    such as an unknown type.
     """
     return _insert(list(messages), now=now)
 
@@ -230,6 +236,16 @@ def _insert(messages: Sequence[NewMessage], *, now: datetime) -> Queued:
     with connection.execute_wrapper(written_rows):
         MessageInsert.objects.bulk_create(rows, ignore_conflicts=True)
     return Queued(ids, written_rows.rows)
+
+
+def _require_storable(message: NewMessage, *, now: datetime) -> None:
+    require_choice(message.message_type, MessageType, name="message_type")
+    require_choice(message.destination, Destination, name="destination")
+    require_storable_text(message.destination_jid, name="destination_jid")
+    require_storable_text(message.idempotency_key, name="idempotency_key")
+    require_storable_params(message.message_params)
+    require_storable(message.scheduled_for)
+    require_storable(now)
 
 
 def _written(moment: datetime) -> str:

@@ -129,22 +129,28 @@ def test_malformed_chunks_get_400(server: WebServer) -> None:
             assert client.recv(1_000).startswith(b"HTTP/1.1 400 ")
 
 
-def node(script: str, folder: Path, *, url: str, secret: str) -> dict[str, Any]:
-    """What a script prints that uses the example."""
+def run_node(*arguments: str, folder: Path, url: str, secret: str) -> subprocess.CompletedProcess[str]:
+    """Run a file of a folder that has the example."""
     # A proxy says that TLS was used; without one the address would be https. Seconds are shortened.
     example = EXAMPLE.read_text().replace("headers: {", 'headers: { "x-forwarded-proto": "https",')
     (folder / "assistant.mjs").write_text(example.replace("* 1000)", "* 10)"))
-    (folder / "run.mjs").write_text(
-        f'import {{ ask, onMessage, sendWhatIsDue }} from "./assistant.mjs";{script}'
-    )
-    ended = subprocess.run(
-        ["node", str(folder / "run.mjs")],
+    return subprocess.run(
+        ["node", *arguments],
+        cwd=folder,
         env={"ENGAGEMENT_URL": url, "ENGAGEMENT_TOKEN": secret, "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
+
+
+def node(script: str, folder: Path, *, url: str, secret: str) -> dict[str, Any]:
+    """What a script prints that uses the example."""
+    (folder / "run.mjs").write_text(
+        f'import {{ ask, onMessage, sendWhatIsDue }} from "./assistant.mjs";{script}'
+    )
+    ended = run_node("run.mjs", folder=folder, url=url, secret=secret)
     assert ended.returncode == 0, ended.stderr
     printed: dict[str, Any] = json.loads(ended.stdout)
     return printed
@@ -180,6 +186,23 @@ def test_the_example_for_node(server: WebServer, tmp_path: Path) -> None:
     assert "409 The message is not leased" in result["failure"]
     message = EngagementMessage.objects.get()
     assert (message.status, message.backend, message.provider_message_id) == ("sent", "api:node", "wamid.1")
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is the client")
+def test_the_example_for_node_reports_a_message_when_it_is_run(server: WebServer, tmp_path: Path) -> None:
+    user = told_user()
+    EngagementMessage.objects.update(status="sent", sent_at=timezone.now(), claimed_at=timezone.now())
+    _, secret = make_token(client="node", scopes=ApiScope.values, now=timezone.now())
+
+    def run(*arguments: str, secret: str = secret) -> subprocess.CompletedProcess[str]:
+        return run_node("assistant.mjs", *arguments, folder=tmp_path, url=server.url, secret=secret)
+
+    answer = json.loads(run(number_of(user.user), "2").stdout)
+    assert answer["transition"]["to_state"] == "remind_later"
+    wrong = run(number_of(user.user), "oi", secret=secret[:-1])
+    assert (wrong.returncode, wrong.stdout, wrong.stderr[:22]) == (1, "", "inbound-messages: 401 ")
+    usage = run()
+    assert (usage.returncode, usage.stderr[:7]) == (2, "usage: ")
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is the client")

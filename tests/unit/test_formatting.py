@@ -5,8 +5,15 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from django.utils import translation
 
-from engagement.formatting import count_text, date_text, duration_text, next_step_sentence
+from engagement.formatting import (
+    count_text,
+    date_text,
+    duration_text,
+    next_step_sentence,
+    short_moment_text,
+)
 from engagement.schedule import NextStep, NextStepKind
 from engagement.states import CHECKS, SkipReason
 from tests.factories import NOW
@@ -24,6 +31,19 @@ def test_date_is_in_utc_whatever_the_offset() -> None:
     there = datetime(2026, 3, 3, 1, tzinfo=timezone(timedelta(hours=2)))
     assert date_text(there) == "2 March 2026, 23:00 UTC"
     assert date_text(None) == "an unknown date"
+
+
+@pytest.mark.parametrize(
+    ("language", "this_year", "another_year"),
+    [
+        ("en", "Mon 2 Mar, 06:00", "Mon 2 Mar 2026, 06:00"),
+        ("pt-br", "seg 2 mar, 06:00", "seg 2 mar 2026, 06:00"),
+    ],
+)
+def test_short_moment_has_its_year_in_another_year(language: str, this_year: str, another_year: str) -> None:
+    with translation.override(language):
+        assert short_moment_text(NOW, now=NOW.replace(month=12, day=31)) == this_year
+        assert short_moment_text(NOW, now=NOW.replace(year=2027)) == another_year
 
 
 @pytest.mark.parametrize(

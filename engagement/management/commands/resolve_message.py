@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from django.core.management.base import CommandError
+
 from engagement.formatting import count_text
 from engagement.management.base import SentenceCommand, refuse
 from engagement.management.options import identifier, timestamp
+from engagement.selectors.deliveries import status_of
 from engagement.services.delivery.outcomes import resolve_unknown, unknown_messages
 
 if TYPE_CHECKING:
@@ -35,6 +38,9 @@ class Command(SentenceCommand):
     def handle(self, **options: Any) -> None:
         ids: list[UUID] = options["ids"]
         _refuse_contradictions(options)
+        for each in ids:
+            if status_of(each) is None:
+                raise CommandError(f"There is no message {each}; nothing was changed.")
         if options["backend"]:
             ids = unknown_messages(backend=options["backend"], claimed_before=options["claimed_before"])
             if not options["yes"]:

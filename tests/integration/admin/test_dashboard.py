@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -237,6 +237,12 @@ def test_runs_are_shown_with_status_and_counts(viewer: Client) -> None:
     assert "3 hours ago" in page
     assert "vanished" in page
     assert ">Mon 2 Mar, 06:00 UTC</a>" in page
+
+
+@pytest.mark.usefixtures("frozen")
+def test_run_as_of_another_year_is_shown_with_it(viewer: Client) -> None:
+    make_run(now=datetime(1998, 7, 1, 6, tzinfo=UTC))
+    assert "Wed 1 Jul 1998, 06:00 UTC" in text_of(viewer, DASHBOARD)
 
 
 @freeze_time(LATER)

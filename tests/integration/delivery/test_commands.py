@@ -294,10 +294,18 @@ def test_a_person_resolves_an_unknown_outcome(option: str, status: str) -> None:
 
 def test_only_unknown_outcomes_are_resolved() -> None:
     message = goodbye_of(told_user())
-    outcome = run_command("resolve_message", str(message.id), str(uuid7()), "--arrived")
+    outcome = run_command("resolve_message", str(message.id), "--arrived")
     assert outcome.code == 3
-    assert "2 messages had no unknown outcome; unchanged." in outcome.err
+    assert "1 message had no unknown outcome; unchanged." in outcome.err
     assert statuses() == ["pending"]
+
+
+def test_an_id_without_a_message_resolves_nothing() -> None:
+    message, missing = unknown_goodbye(claimed_at=database_now() - HOUR), uuid7()
+    outcome = run_command("resolve_message", str(message.id), str(missing), "--arrived")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert f"There is no message {missing}; nothing was changed." in outcome.err
+    assert statuses() == ["unknown"]
 
 
 def test_many_are_counted_first() -> None:

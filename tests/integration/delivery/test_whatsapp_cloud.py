@@ -270,6 +270,14 @@ def test_complete_settings_are_accepted(settings: Settings) -> None:
     assert isinstance(configured_backend(), WhatsAppCloudBackend)
 
 
+def test_a_start_needs_the_goodbye_in_the_default_language_alone(settings: Settings) -> None:
+    complete(settings)
+    portuguese = {"pt-BR": {"name": "goodbye_v1", "language": "pt_BR"}}
+    settings.WHATSAPP_TEMPLATES = json.dumps({GOODBYE: portuguese})
+    backend = configured_backend()
+    assert backend.send(outgoing(language="en")) == Refused(Scope.TEMPLATE, "no_template")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "problem"),
     [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -28,6 +28,7 @@ pytestmark = pytest.mark.django_db
 
 ANA: Final = UUID("12345678-1234-4234-8234-123456789012")
 TOMORROW: Final = NOW + timedelta(days=1)
+HALF_AN_EMOJI: Final = "\ud83d"
 
 
 @pytest.fixture(autouse=True)
@@ -109,12 +110,31 @@ def test_new_message_is_stored_whole() -> None:
     [
         ({"idempotency_key": ""}, "idempotency_key is empty"),
         ({"message_params": {"name": "Ana", "days": float("nan")}}, "not JSON compliant"),
+        ({"message_params": {"name": "Ana", "days": [HALF_AN_EMOJI]}}, "message_params must have no NUL"),
+        ({"message_params": {"name": "Ana", "days": {"\0": 1}}}, "message_params must have no NUL"),
+        ({"message_params": {"name": r"\\" + "\0", "days": 1}}, "message_params must have no NUL"),
+        ({"destination_jid": HALF_AN_EMOJI}, "destination_jid must be a string without NUL"),
+        ({"destination_jid": "5511\0"}, "destination_jid must be a string without NUL"),
+        ({"destination_jid": None}, "destination_jid must be a string without NUL"),
+        ({"idempotency_key": HALF_AN_EMOJI}, "idempotency_key must be a string without NUL"),
+        ({"destination": "5511999990042"}, "destination must be one of individual, group"),
+        ({"message_type": None}, "message_type must be one of welcome, "),
+        ({"scheduled_for": "2026-03-02"}, "A time must be a datetime, not a str"),
+        ({"scheduled_for": datetime(3000, 1, 1, tzinfo=UTC)}, "pass a time from 1970 to 2999"),
     ],
 )
 def test_what_cannot_be_queued_is_refused(fields: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(ValueError, match=sentence), transaction.atomic():
+    with pytest.raises(ValueError, match=sentence) as refusal, transaction.atomic():
         queue_message(message=a_message(**fields), now=NOW)
+    assert "5511" not in str(refusal.value)
     assert queued() == []
+
+
+@pytest.mark.parametrize("name", ["😀", r"\u0000", r"\\u0000", "\n"])
+def test_parameters_may_have_emoji_and_escapes(name: str) -> None:
+    message = queue_message(message=a_message(message_params={"name": name, "days": 1}), now=NOW)
+    assert message is not None
+    assert message.message_params["name"] == name
 
 
 def test_message_needs_no_parameters() -> None:

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
 
-from engagement.models import EngagementMessage
-from tests.factories import make_user
+from engagement.models import EngagementMessage, MessageType
+from engagement.selectors.deliveries import database_now
+from tests.factories import make_user, queue_for
 from tests.project.deploy.sample_files import CRON_SCHEDULE, DEPLOY, is_too_old_for, sample
 from tests.project.docs.markdown import REFERENCE, named_in, section
 from tests.running import database_url
+from tests.times import HOUR
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,17 +44,24 @@ def entries(text: str) -> list[Entry]:
 
 
 @pytest.fixture
-def daily(tmp_path: Path) -> str:
-    """The command of the daily run, with the paths of this machine."""
+def commands(tmp_path: Path) -> list[str]:
+    """The command of each line, with the paths of this machine."""
     environment = tmp_path / "engagement.env"
-    settings = {"SECRET_KEY": "for this test; it's secret", "DATABASE_URL": database_url()}
+    settings = {"DEBUG": "off", "SECRET_KEY": "for this test; it's secret", "DATABASE_URL": database_url()}
     environment.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in settings.items()))
     here = {
         "/etc/engagement/engagement.env": str(environment),
+        "/etc/engagement/sender.env": str(tmp_path / "sender.env"),
         "/var/log/engagement": str(tmp_path),
         ".venv/bin/python": "$PYTHON",
     }
-    return entries(sample("engagement.cron", here=here))[0].command
+    return [entry.command for entry in entries(sample("engagement.cron", here=here))]
+
+
+@pytest.fixture
+def daily(commands: list[str]) -> str:
+    """The command of the daily run."""
+    return commands[0]
 
 
 def run(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -72,6 +81,7 @@ def test_lines_are_entries_of_a_system_crontab() -> None:
     assert [(entry.schedule, entry.account) for entry in entries(text)] == [
         (CRON_SCHEDULE, "engagement"),
         ("0 9 * * *", "engagement"),
+        ("*/15 * * * *", "engagement"),
     ]
     assert "CRON_TZ=UTC" in text.splitlines()
     # cron replaces % by a newline.
@@ -110,11 +120,32 @@ def test_run_that_cannot_start_blames_no_run(daily: str) -> None:
     assert "/missing/" in done.stderr
 
 
+@pytest.mark.django_db(transaction=True)
+def test_check_of_the_sending_prints_what_is_wrong(commands: list[str]) -> None:
+    check = commands[2]
+    done = run(check)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    queue_for(make_user(), MessageType.WELCOME, scheduled_for=database_now() - HOUR)
+    done = run(check)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("check_sending: The oldest due message is ")
+
+
+@pytest.mark.django_db
+def test_check_of_the_sending_has_the_database_user_of_the_sender(
+    commands: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "sender.env").write_text("DATABASE_URL=\n")
+    assert "DATABASE_URL is not set" in run(commands[2]).stderr
+
+
 def test_variables_of_the_environment_file_are_settings_and_readable_by_the_shell() -> None:
     path = DEPLOY / "engagement.env"
     lines = [line.removeprefix("#") for line in path.read_text().splitlines()]
     written = {match[1]: shlex.split(match[2])[0] for line in lines if (match := VARIABLE.fullmatch(line))}
     assert set(written) <= named_in(section(REFERENCE, "Settings"), first_column="variable")
+    # Behind nginx.conf the web server needs both.
+    assert {"ALLOWED_HOSTS", "BEHIND_TLS_PROXY"} <= set(written)
     # docker and kubectl take quotes literally.
     assert not any({"'", '"'} & set(line.partition("=")[2]) for line in lines if VARIABLE.fullmatch(line))
     shell = run(f"set -a && . {path} && env").stdout.splitlines()

@@ -101,6 +101,11 @@ def test_check_is_late_enough_for_the_run_of_yesterday_to_be_too_old() -> None:
     assert is_too_old_for(time.fromisoformat(check_at), late_by=retries * pause)
 
 
+def test_sending_is_checked_every_quarter_of_an_hour() -> None:
+    assert ("OnCalendar", "*:0/15") in directives("engagement-check-sending.timer")
+    assert "every quarter of an hour" in section(DEPLOY.parent / "delivery.md", "Monitoring")
+
+
 def test_service_retries_only_what_a_retry_can_change() -> None:
     name = "engagement-daily.service"
     fine = exit_codes(name, "SuccessExitStatus")
@@ -118,7 +123,9 @@ def test_services_have_the_same_sandbox() -> None:
     }
 
 
-@pytest.mark.parametrize(("name", "own"), [("send", "sender.env"), ("web", "web.env")])
+@pytest.mark.parametrize(
+    ("name", "own"), [("send", "sender.env"), ("check-sending", "sender.env"), ("web", "web.env")]
+)
 def test_sender_and_web_server_may_have_a_database_user_of_their_own(name: str, own: str) -> None:
     files = [value for key, value in directives(f"engagement-{name}.service") if key == "EnvironmentFile"]
     # The last file wins; a minus sign allows it to be missing.
