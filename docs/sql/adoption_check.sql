@@ -391,6 +391,13 @@ FROM (
             ('welcome', 'tier_unlock', 'goodbye', 'weekly_review', 'reminder', 'help_restart', 'reply'))
     FROM engagement_message_queue
     UNION ALL
+    -- Left by an earlier adoption. Its first migrations do not know the type yet.
+    SELECT 'migrate', 'engagement_message_queue', 'of the type reply',
+        'CREATE TABLE former_replies AS SELECT * FROM engagement_message_queue WHERE message_type = ''reply'';'
+        ' DELETE FROM engagement_message_queue WHERE message_type = ''reply'';',
+        count(*) FILTER (WHERE message_type::text = 'reply')
+    FROM engagement_message_queue
+    UNION ALL
     SELECT 'migrate', 'engagement_message_queue', 'destination is neither individual nor group',
         'UPDATE each to individual or group',
         count(*) FILTER (WHERE destination::text NOT IN ('individual', 'group')) FROM engagement_message_queue

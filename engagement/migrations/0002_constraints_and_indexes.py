@@ -57,16 +57,7 @@ class Migration(migrations.Migration):
                 condition=models.Q(
                     (
                         "message_type__in",
-                        [
-                            "welcome",
-                            "tier_unlock",
-                            "goodbye",
-                            "weekly_review",
-                            "reminder",
-                            "help_restart",
-                            # Not written before 0015, but there when somebody comes back from it.
-                            "reply",
-                        ],
+                        ["welcome", "tier_unlock", "goodbye", "weekly_review", "reminder", "help_restart"],
                     )
                 ),
                 name="message_type_known",

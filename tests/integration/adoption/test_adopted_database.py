@@ -300,7 +300,7 @@ def test_way_back_and_forth_by_the_guide_keeps_what_it_says(unguarded: ForeignDa
     unguarded.execute("INSERT INTO engagement_suppressed_addresses (digest) VALUES ('digest')")
     unguarded.execute("UPDATE engagement_state_transitions SET trigger = 'run_undone'")
     unguarded.execute("UPDATE engagement_message_queue SET message_type = 'reply', status = 'unknown'")
-    *before, way_back, restoration = code_blocks(section(DOCS / "adopting.md", "Roll back"))
+    *before, way_back, replies, restoration = code_blocks(section(DOCS / "adopting.md", "Roll back"))
     for statement in before:
         unguarded.execute(statement)
     program, *arguments = way_back.split()
@@ -311,10 +311,9 @@ def test_way_back_and_forth_by_the_guide_keeps_what_it_says(unguarded: ForeignDa
         " WHERE contype = 'u' AND conrelid = 'engagement_message_queue'::regclass"
     )
     assert keys == [(KEY_CONSTRAINT,)]
+    unguarded.execute(replies)
     outcome = unguarded.manage("migrate", "--verbosity", "0")
     assert (outcome.code, outcome.err) == (0, "")
     unguarded.execute(restoration)
     assert unguarded.rows("SELECT digest FROM engagement_suppressed_addresses") == [("digest",)]
-    assert unguarded.rows("SELECT DISTINCT message_type, status FROM engagement_message_queue") == [
-        ("reply", "failed")
-    ]
+    assert unguarded.rows("SELECT DISTINCT message_type, status FROM former_replies") == [("reply", "failed")]

@@ -329,5 +329,4 @@ def test_remedy_for_a_time_out_of_range_corrects_it(
 
 def test_what_an_earlier_adoption_wrote_is_accepted(tables: psycopg.Connection) -> None:
     tables.execute("UPDATE engagement_state_transitions SET trigger = 'run_undone'")
-    tables.execute("UPDATE engagement_message_queue SET message_type = 'reply'")
     assert findings(tables) == []
