@@ -58,8 +58,10 @@ def goodbye(status: str, **fields: object) -> EngagementMessage:
         (
             "unknown",
             {"claimed_at": NOW, "outcome_reason": "timeout"},
-            "perhaps sent on 2 March 2026, 06:00 UTC; the outcome is unknown"
-            " (the provider did not answer in time)",
+            (
+                "perhaps sent on 2 March 2026, 06:00 UTC; the outcome is unknown"
+                " (the provider did not answer in time)"
+            ),
         ),
         (
             "sent",
