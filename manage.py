@@ -6,6 +6,8 @@ import os
 import sys
 
 INSUFFICIENT_PRIVILEGE = "42501"
+REFUSED = ("23", "42701", "42710", "42P07")
+"""The beginnings of the SQLSTATEs of rows that violate a constraint, and of names that are taken."""
 INTERRUPTED = 130
 """The exit code that shells report for a program ended by SIGINT."""
 
@@ -37,13 +39,18 @@ def main() -> None:
     except DatabaseError as error:
         # `migrate` has an error of its own, raised while it handles that of the database.
         cause = error.__cause__ or getattr(error.__context__, "__cause__", None)
-        if getattr(cause, "sqlstate", None) != INSUFFICIENT_PRIVILEGE:
-            raise
-        first_line = str(cause).partition("\n")[0]
-        sys.exit(
-            f"manage.py: the database user lacks a privilege ({first_line}); `migrate` needs the owner of the"
-            " tables, who may create tables in the schema."
-        )
+        first_line, state = str(cause).partition("\n")[0], getattr(cause, "sqlstate", None) or ""
+        if state == INSUFFICIENT_PRIVILEGE:
+            sys.exit(
+                f"manage.py: the database user lacks a privilege ({first_line}); `migrate` needs the owner of"
+                " the tables, who may create tables in the schema."
+            )
+        if "migrate" in sys.argv and state.startswith(REFUSED):
+            sys.exit(
+                f"manage.py: the tables are not as the migrations need them ({first_line});"
+                " docs/sql/adoption_check.sql lists what to correct, with the SQL for it."
+            )
+        raise
     except KeyboardInterrupt:
         sys.stderr.write("manage.py: interrupted; what was not committed is undone.\n")
         sys.exit(INTERRUPTED)

@@ -89,7 +89,7 @@ def transition_state(
 def lock_known_states(*, user_ids: Collection[UUID]) -> list[UserState]:
     """Lock and read the state rows of the users who have one, in the order of their ids.
 
-    Transaction: needs the caller's, and the rows stay locked until it ends. Waits for locks.
+    Transaction: needs the caller's, and the rows stay locked until it ends. Waits for locks. Repeatable.
     """
     rows = due_users.states_of(user_ids).select_for_update(no_key=True)
     return due_users.read_user_states(rows)
@@ -98,7 +98,7 @@ def lock_known_states(*, user_ids: Collection[UUID]) -> list[UserState]:
 def lock_states(*, user_ids: Collection[UUID | str], trigger: Trigger, now: datetime) -> list[UserState]:
     """Lock users' state rows for `trigger` and read them, in the order of their ids.
 
-    Transaction: needs the caller's, and the rows stay locked until it ends. Waits for locks.
+    Transaction: needs the caller's, and the rows stay locked until it ends. Waits for locks. Repeatable.
     For `user_message` a user who has a profile but no state row gets one, active since `now`.
     Raises EngagementStateNotFound if any row is missing; ValueError as `transition_state` does.
     """
@@ -225,7 +225,7 @@ def was_committed(*, transition_id: UUID | None, user_ids: Collection[UUID]) -> 
     """Whether the transaction that wrote this audit row, and moved these users, was committed.
 
     Transaction: needs the caller's, and waits for sessions that have the users locked: the one whose
-    connection broke may still be committing.
+    connection broke may still be committing. Repeatable.
     """
     _require_transaction("was_committed()")
     lock_known_states(user_ids=user_ids)

@@ -158,16 +158,10 @@ def _decide(
         return Busy()
     verdict = recheck(facts, limits=_limits(facts, terms=terms, pauses=pauses), now=now)
     if verdict is None:
-        if not has_slot:
-            return Eligible()
-        claim = _claim(facts, terms=terms, attempt=attempt)
-        if isinstance(claim, Failed):
-            _record(message, claim)
-        return claim
-    if isinstance(verdict, Hold) and abs(now - attempt.claimed_at) > _CLOCK_SKEW:
-        # What another time holds back may leave by the clock.
-        return verdict
-    _record(message, verdict)
+        return _claim(facts, terms=terms, attempt=attempt) if has_slot else Eligible()
+    # What another time than the clock's holds back may leave by the clock.
+    if not isinstance(verdict, Hold) or abs(now - attempt.claimed_at) <= _CLOCK_SKEW:
+        _record(message, verdict)
     if facts.is_suppressed:
         # So that the next run skips the user. Other pending messages meet the same recheck.
         remember_opt_out(user_id=message.user_id, now=now)
@@ -234,12 +228,12 @@ def _claim(facts: Facts, *, terms: ClaimTerms, attempt: Attempt) -> Claim | Fail
     if profile is None:
         raise AssertionError("the recheck refuses a message without a profile")
     if not isinstance(message.message_params, dict):
-        return Failed(CANNOT_BE_RENDERED)
+        return _not_rendered(message)
     try:
         outgoing = outgoing_message(message, profile, attempt_id=attempt.id)
     except _RENDERING_ERRORS as error:
         log.warning("engagement_message_not_rendered", message_id=str(message.id), error=str(error))
-        return Failed(CANNOT_BE_RENDERED)
+        return _not_rendered(message)
     expires_at = _expiry(attempt, terms)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -252,6 +246,12 @@ def _claim(facts: Facts, *, terms: ClaimTerms, attempt: Attempt) -> Claim | Fail
     if message.message_type == MessageType.GOODBYE:
         extend_wait(user_id=message.user_id, until=attempt.claimed_at + terms.goodbye_wait)
     return Claim(outgoing, expires_at)
+
+
+def _not_rendered(message: EngagementMessage) -> Failed:
+    failed = Failed(CANNOT_BE_RENDERED)
+    _record(message, failed)
+    return failed
 
 
 def _expiry(attempt: Attempt, terms: ClaimTerms) -> datetime:

@@ -111,11 +111,22 @@ def test_migrate_without_rights_is_one_sentence(foreign: ForeignDatabase) -> Non
     assert outcome.err.startswith("manage.py: the database user lacks a privilege (permission denied for ")
 
 
+def test_rows_that_the_migrations_refuse_are_one_sentence(foreign: ForeignDatabase) -> None:
+    settle(foreign, due=10)
+    foreign.execute("UPDATE user_engagement_states SET state = 'goodbye_sent', goodbye_sent_at = NULL")
+    outcome = foreign.manage("migrate", "--fake-initial", "--verbosity", "0")
+    assert (outcome.code, outcome.out, len(outcome.err.splitlines())) == (1, "", 1)
+    assert "(check constraint " in outcome.err
+    assert outcome.err.endswith("docs/sql/adoption_check.sql lists what to correct, with the SQL for it.\n")
+
+
 def test_three_tables_of_four_are_not_adopted(foreign: ForeignDatabase) -> None:
     foreign.execute("DROP TABLE engagement_message_queue")
     outcome = foreign.manage_in_a_process("migrate", "--fake-initial", "--verbosity", "0")
     assert outcome.code == 1
     assert 'relation "user_profiles" already exists' in outcome.err
+    assert outcome.err.startswith("manage.py: the tables are not as the migrations need them (")
+    assert "Traceback" not in outcome.err
     assert foreign.rows("SELECT to_regclass('engagement_message_queue')") == [(None,)]
 
 
