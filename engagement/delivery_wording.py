@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from django.utils.translation import gettext as _
@@ -57,6 +58,8 @@ OUTCOME_REASONS: Final = {
 }
 """What the `outcome_reason` of a message means. Others are the words of a backend."""
 
+_ANSWER: Final = re.compile(r"(?:http|code)_(\d{1,6})", re.ASCII)
+"""A status or a code of the provider, after which the outcome is unknown."""
 _RECEIPTS: Final = (
     ("sent_at", gettext_lazy("sent on %(date)s")),
     ("delivered_at", gettext_lazy("delivered on %(date)s")),
@@ -102,9 +105,8 @@ def _pending_text(message: Message, reason: str, *, now: datetime, date: DateFor
 
 def outcome_text(reason: str) -> str:
     """What an `outcome_reason` means, without anything that looks like an address."""
-    kind, _number, number = reason.partition("_")
-    if kind in {"http", "code"} and number.isdecimal():
-        return fill(_("the provider answered %(code)s"), code=number)
+    if answer := _ANSWER.fullmatch(reason):
+        return fill(_("the provider answered %(code)s"), code=answer[1])
     return str(OUTCOME_REASONS.get(reason) or redact(reason))
 
 

@@ -36,6 +36,12 @@ class SendingHours(NamedTuple):
             raise ValueError("must not begin and end at the same time; leave it empty for all hours")
         return hours
 
+    @property
+    def length(self) -> timedelta:
+        """How long they last on a day without a clock change."""
+        day = datetime(2000, 1, 1, tzinfo=UTC)
+        return (datetime.combine(day, self.ends) - datetime.combine(day, self.begins)) % DAY
+
     def include(self, instant: datetime, *, zone: tzinfo) -> bool:
         """Whether `instant` (aware) is within the hours in `zone`."""
         local = instant.astimezone(zone).time()
@@ -45,9 +51,11 @@ class SendingHours(NamedTuple):
 
     def open_within(self, period: timedelta, *, after: datetime, zone: tzinfo) -> timedelta:
         """How long they are open in the time `period` after `after` (aware), by whole minutes."""
-        minutes = range(max(int(period / MINUTE), 0))
+        days, rest = divmod(max(period, timedelta()), DAY)
         begin = after.astimezone(UTC)
-        return sum(self.include(begin + number * MINUTE, zone=zone) for number in minutes) * MINUTE
+        minutes = range(rest // MINUTE)
+        open_minutes = sum(self.include(begin + number * MINUTE, zone=zone) for number in minutes)
+        return days * self.length + open_minutes * MINUTE
 
     def closes_by(self, instant: datetime, *, within: timedelta, zone: tzinfo) -> datetime | None:
         """When they end, if they do so in the time `within` after `instant` (aware).

@@ -24,18 +24,31 @@ RETURNS SETOF engagement_message_queue LANGUAGE sql STABLE AS $$
     LIMIT 1
 $$;
 
--- Whether a user was, or may have been, sent the goodbye of a wait that began then. Without a row, its sender may have
--- deleted it.
-CREATE OR REPLACE FUNCTION engagement_goodbye_was_sent(the_user uuid, began_at timestamptz)
-RETURNS boolean LANGUAGE sql STABLE AS $$
-    SELECT coalesce((
+-- The second in which a user was, or may have been, sent the goodbye of a wait that began then; -infinity if they were
+-- not. Without a row, its sender may have deleted it: then it counts from the begin of the wait.
+CREATE OR REPLACE FUNCTION engagement_goodbye_sent_at(the_user uuid, began_at timestamptz)
+RETURNS timestamptz LANGUAGE sql STABLE AS $$
+    SELECT date_trunc('second', coalesce((
         SELECT CASE
-            WHEN status = 'sent' THEN failed_at IS NULL OR coalesce(delivered_at, read_at) IS NOT NULL
-            WHEN status IN ('pending', 'cancelled') THEN retry_count > 0
-            ELSE status <> 'failed'
+            WHEN status = 'sent' AND (failed_at IS NULL OR coalesce(delivered_at, read_at) IS NOT NULL)
+                OR status IN ('sending', 'unknown')
+                OR status IN ('pending', 'cancelled') AND retry_count > 0
+            THEN coalesce(claimed_at, sent_at, began_at)
+            ELSE '-infinity'
         END
         FROM engagement_goodbye_of_wait(the_user, began_at)
-    ), true)
+    ), began_at))
+$$;
+
+-- Cancel the pending goodbyes of a user who has written.
+CREATE OR REPLACE FUNCTION engagement_cancel_goodbyes(the_user uuid) RETURNS void LANGUAGE sql AS $$
+    WITH pending AS (
+        SELECT id FROM engagement_message_queue
+        WHERE user_id = the_user AND message_type = 'goodbye' AND status = 'pending'
+        ORDER BY id FOR NO KEY UPDATE
+    )
+    UPDATE engagement_message_queue SET status = 'cancelled', outcome_reason = 'user_wrote'
+    WHERE id IN (SELECT id FROM pending)
 $$;
 
 -- When a user last came to a state, by a transition that was not undone.
@@ -75,7 +88,6 @@ DECLARE
     entered_at timestamptz;
     last_heard_at timestamptz;
     dormant_since timestamptz;
-    goodbye_at timestamptz;
     active_at timestamptz;
     facts jsonb;
 BEGIN
@@ -116,15 +128,17 @@ BEGIN
     IF heard_at < last_heard_at
         OR was.state <> 'active' AND heard_at <= was.last_activity_at AND heard_at < entered_at
     THEN
+        IF was.state = 'active' THEN
+            PERFORM engagement_cancel_goodbyes(the_user);
+        END IF;
         RETURN was.state;
     END IF;
     active_at := heard_at;
     IF was.state <> 'active' THEN
         -- If the message was under way when the user was sent a goodbye, the silence counts from that one.
-        goodbye_at := coalesce(was.goodbye_sent_at, engagement_entered_at(the_user, 'goodbye_sent'));
-        IF goodbye_at > heard_at AND engagement_goodbye_was_sent(the_user, goodbye_at) THEN
-            active_at := least(goodbye_at, moment);
-        END IF;
+        active_at := least(moment, greatest(heard_at, engagement_goodbye_sent_at(
+            the_user, coalesce(was.goodbye_sent_at, engagement_entered_at(the_user, 'goodbye_sent'))
+        )));
     END IF;
     IF was.state <> 'active' OR becomes <> 'active' THEN
         -- Never before the user entered their state.
@@ -172,13 +186,7 @@ BEGIN
         remind_at = CASE becomes WHEN 'remind_later' THEN moment + interval '14 days' END,
         updated_at = moment
     WHERE user_id = the_user;
-    WITH pending AS (
-        SELECT id FROM engagement_message_queue
-        WHERE user_id = the_user AND message_type = 'goodbye' AND status = 'pending'
-        ORDER BY id FOR NO KEY UPDATE
-    )
-    UPDATE engagement_message_queue SET status = 'cancelled', outcome_reason = 'user_wrote'
-    WHERE id IN (SELECT id FROM pending);
+    PERFORM engagement_cancel_goodbyes(the_user);
     RETURN becomes;
 END $$;
 

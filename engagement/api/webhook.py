@@ -144,13 +144,14 @@ def _take_message(message: UserMessage, *, now: datetime) -> Effect:
         )
 
     try:
-        result = take_by(receive_and_reply)
+        try:
+            result = take_by(receive_and_reply)
+        except (DataError, IntegrityError) as error:
+            # A constraint of the assistant's may refuse the reply. What the user said counts all the same.
+            result = take_by(receive_message)
+            log.error("engagement_reply_not_queued", error=describe(error))  # noqa: TRY400
     except EngagementStateNotFound:  # deleted a moment ago
         return Effect.UNKNOWN
-    except (DataError, IntegrityError) as error:
-        # A constraint of the assistant's own may refuse the reply. What the user said counts all the same.
-        log.error("engagement_reply_not_queued", error=describe(error))  # noqa: TRY400
-        result = take_by(receive_message)
     return Effect.REPEATED if result.novelty is Novelty.REPEAT else Effect.RECORDED
 
 

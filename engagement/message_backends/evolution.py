@@ -7,6 +7,7 @@ are definite. Numbers that send fast are banned, hence one message in 45 seconds
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -31,8 +32,10 @@ _CONFIGURATION: Final = {301, 307, 308, 401, 403, 404}
 """Also redirects that ask for the same request elsewhere: they are not followed, so nothing was sent."""
 _ACCEPTED: Final = {200, 201}
 _BAD_REQUEST: Final = 400
-_SCHEMA_ERROR: Final = "instance"
-"""How the gateway begins what it says of a body that does not fit its schema."""
+_SCHEMA_ERROR: Final = re.compile(
+    r"\W*instance(\.\w+)* (requires|does not|is not (of a type|one of|allowed|exactly)|additionalProperty)"
+)
+"""What the gateway says of a body that does not fit its schema, perhaps in a list."""
 
 
 class EvolutionBackend(MessageBackend):
@@ -92,8 +95,8 @@ def _outcome(status: int, answer: Any) -> SendOutcome:
     problems = _problems_in(answer) if status == _BAD_REQUEST else []
     if any(isinstance(each, dict) and each.get("exists") is False for each in problems):
         return Refused(Scope.RECIPIENT, "not_on_whatsapp")
-    if any(str(each).lstrip("['\"").startswith(_SCHEMA_ERROR) for each in problems):
-        return Refused(Scope.PLATFORM, "invalid_request")
+    if any(_SCHEMA_ERROR.match(str(each)) for each in problems):
+        return Refused(Scope.RECIPIENT_LATER, "invalid_request")
     return Unknown(f"http_{status}")
 
 

@@ -18,9 +18,10 @@ from engagement.models import (
     MessageStatus,
     MessageType,
     SendingChannel,
+    UserEngagementState,
     UserProfile,
 )
-from engagement.states import UserState
+from engagement.states import State, UserState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -278,11 +279,18 @@ def people_sent_to(*, since: datetime) -> int:
     return people
 
 
-def pending_goodbyes() -> tuple[int, datetime | None]:
-    """How many goodbyes wait to be sent, and when the newest of them was queued."""
-    pending = EngagementMessage.objects.filter(status=MessageStatus.PENDING, message_type=MessageType.GOODBYE)
-    found = pending.aggregate(number=Count("id"), newest=Max("scheduled_for"))
-    return found["number"], found["newest"]
+def count_pending_goodbyes() -> int:
+    """Goodbyes that wait to be sent."""
+    return EngagementMessage.objects.filter(
+        status=MessageStatus.PENDING, message_type=MessageType.GOODBYE
+    ).count()
+
+
+def last_end_of_waits() -> datetime | None:
+    """When the last of all waits for an answer ends. From the index of the timeouts."""
+    waiting = UserEngagementState.objects.filter(state=State.GOODBYE_SENT)
+    last: datetime | None = waiting.aggregate(last=Max("goodbye_expires_at"))["last"]
+    return last
 
 
 def oldest_due_at(types: Collection[MessageType], *, now: datetime) -> datetime | None:

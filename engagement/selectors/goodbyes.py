@@ -170,14 +170,20 @@ def fate_of(goodbye: Goodbye | None) -> GoodbyeFate:
     return GoodbyeFate.PERHAPS_SENT if is_in_doubt else GoodbyeFate.NEVER_SENT
 
 
-def sent_since(moment: datetime, user_state: UserState) -> datetime | None:
-    """When the wait of the user's last goodbye began, if that is after `moment` and they were sent it."""
+def last_sent_at(user_state: UserState) -> datetime | None:
+    """The second in which the user was sent their last goodbye; None if they were not.
+
+    Without a row, a sender may have deleted what it sent: then it counts from the begin of the wait.
+    """
     began_at = user_state.goodbye_sent_at or audit_log.entered_at(user_state.user_id, State.GOODBYE_SENT)
-    if began_at is None or began_at <= moment:
+    if began_at is None:
         return None
-    goodbyes = goodbyes_of_waits([user_state._replace(goodbye_sent_at=began_at)])
-    was_sent = fate_of(goodbyes.get(user_state.user_id)) is not GoodbyeFate.NEVER_SENT
-    return began_at if was_sent else None
+    waiting = user_state._replace(goodbye_sent_at=began_at)
+    goodbye = goodbyes_of_waits([waiting]).get(user_state.user_id)
+    if fate_of(goodbye) is GoodbyeFate.NEVER_SENT:
+        return None
+    sent_at = (goodbye and (goodbye.claimed_at or goodbye.sent_at)) or began_at
+    return sent_at.replace(microsecond=0)
 
 
 def answerable_from(user_state: UserState, goodbye: Goodbye | None) -> datetime | None:

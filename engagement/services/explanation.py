@@ -93,26 +93,17 @@ def explain_user(*, user_id: UUID, now: datetime) -> Explanation:
         has_profile=has_profile,
         user_status=user_status,
         since=user_history.in_state_since(user_status, transitions) if user_status else None,
-        next_step=_next_step_today(user_id, next_step_of(user_status=user_status, now=now), now=now),
+        next_step=next_step_of(user_status=user_status, user_id=user_id, now=now),
         transitions=tuple(row._replace(metadata=_shown_metadata(row.metadata)) for row in transitions),
         messages=tuple(_without_numbers(row) for row in messages),
     )
 
 
-def _next_step_today(user_id: UUID, step: NextStep, *, now: datetime) -> NextStep:
-    """A due user whose goodbye key of today is taken by a message that is not sent waits until tomorrow."""
-    sends_goodbye = step.verdict is NextStepKind.DUE and step.check and step.check.sends_goodbye
-    if not (sends_goodbye and goodbyes.has_dead_key(user_id, now=now)):
-        return step
-    tomorrow = datetime.combine(now.astimezone(UTC) + DAY, time.min, tzinfo=UTC)
-    next_run_at = first_run_from(tomorrow, run_time=engagement_settings().run_time)
-    return step._replace(verdict=NextStepKind.NOT_YET, next_run_at=next_run_at)
-
-
-def next_step_of(*, user_status: UserStatus | None, now: datetime) -> NextStep:
+def next_step_of(*, user_status: UserStatus | None, user_id: UUID, now: datetime) -> NextStep:
     """What the daily job does next with a user who has this status at `now` (aware), by the job's own rules.
 
-    Transaction: none. Reads the settings, but no table.
+    A user who is due, but whose goodbye key of today is taken by a message that is not sent, waits for the
+    next day. Transaction: none. Reads the settings, and that key. Read only, so repeatable.
     """
     if user_status is None:
         return NextStep(NextStepKind.NO_STATE)
@@ -122,12 +113,16 @@ def next_step_of(*, user_status: UserStatus | None, now: datetime) -> NextStep:
     settings = engagement_settings()
     due_after = check.due_after(getattr(user_status, check.due_column), policy=settings.policy)
     obstacles = user_status.obstacles if check.sends_goodbye else ()
-    verdict = NextStepKind.NOT_YET
-    if due_after < now:
-        verdict = NextStepKind.SKIPPED if obstacles else NextStepKind.DUE
     run_time = settings.run_time
     next_run_at = max(first_run_after(due_after, run_time=run_time), first_run_from(now, run_time=run_time))
-    return NextStep(verdict, check, obstacles, next_run_at)
+    if due_after >= now:
+        return NextStep(NextStepKind.NOT_YET, check, obstacles, next_run_at)
+    if obstacles:
+        return NextStep(NextStepKind.SKIPPED, check, obstacles, next_run_at)
+    if check.sends_goodbye and goodbyes.has_dead_key(user_id, now=now):
+        tomorrow = datetime.combine(now.astimezone(UTC) + DAY, time.min, tzinfo=UTC)
+        return NextStep(NextStepKind.NOT_YET, check, (), first_run_from(tomorrow, run_time=run_time))
+    return NextStep(NextStepKind.DUE, check, (), next_run_at)
 
 
 def _shown_metadata(metadata: Any) -> dict[str, Any]:

@@ -129,8 +129,8 @@ def receive_message(
     a goodbye only if the user is active; it sets a preference only if no later one is known.
     Time: the transition is dated `now`, but never before the user entered their state. The user was
     active at `received_at`, or at `now` if the clock behind `received_at` is ahead. A message received
-    before the goodbye was sent is not a reply to it; the user counts as active since that goodbye, so that
-    the next one does not come too soon.
+    before the goodbye was sent is not a reply to it, unless it is its button; the user counts as active since
+    that goodbye, so that the next one does not come too soon.
     Raises EngagementStateNotFound for a user without a profile; ValueError for a `user_id` that is no UUID,
     a `text` that is no string, an empty `message_id`, and a time that is naive or not from 1970 to 2999.
     Changes nothing then.
@@ -308,7 +308,8 @@ def _active_at(user_state: UserState, *, heard_at: datetime, now: datetime) -> d
     """
     if user_state.state == State.ACTIVE:
         return heard_at
-    return min(goodbyes.sent_since(heard_at, user_state) or heard_at, now)
+    sent_at = goodbyes.last_sent_at(user_state) or heard_at
+    return min(max(sent_at, heard_at), now)
 
 
 def _set_preference(

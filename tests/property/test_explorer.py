@@ -97,7 +97,7 @@ class Truth:
     sent: dict[date, list[UUID]] = field(default_factory=dict)
     """By day on which a wait began: the goodbyes that were surely sent."""
     last_goodbye_at: datetime | None = None
-    """When the wait of the last goodbye began that the user may have seen; no later than they saw it."""
+    """From when on the user may have seen the last goodbye that was sent."""
     opted_out_at: datetime | None = None
     heard: list[tuple[str, datetime]] = field(default_factory=list)
 
@@ -137,7 +137,7 @@ class Explorer:
                 queued = EngagementMessage.objects.get(pk=move.metadata["goodbye_message_id"])
                 assert queued.status not in {"failed", "cancelled"}, "moved without a goodbye"
                 last = self.truths[self.ids.index(move.user_id)].last_goodbye_at
-                assert last is None or move.created_at - last > 14 * DAY, "a goodbye too soon"
+                assert last is None or move.created_at - last > 14 * DAY - SECOND, "a goodbye too soon"
         if is_undone and result.succeeded:
             # Nothing has happened to its users, whatever its clock said; but a goodbye may have been sent.
             counts = undo(result.job_id, now=self.now).counts
@@ -163,7 +163,7 @@ class Explorer:
         if how not in {"failed", "tried"}:
             told_at = wait_began_at if how in {"sent without time", "deleted"} else self.now
             self.truths[number].told_at.setdefault(wait_began_at.date(), told_at)
-            self.truths[number].last_goodbye_at = min(wait_began_at, self.now)
+            self.truths[number].last_goodbye_at = min(told_at, self.now)
         if how in {"sent", "sent without time", "deleted"}:
             self.truths[number].sent.setdefault(wait_began_at.date(), []).append(message.id)
         if how == "deleted":

@@ -286,10 +286,12 @@ class World:
         """From when the silence counts: two goodbyes are 14 days apart, whenever a message arrives."""
         own = [row for row in self.audit_log if row.user_id == user_id and row.to_state == "goodbye_sent"]
         began_at = status.goodbye_sent_at or max((row.created_at for row in own), default=None)
-        if began_at is None or began_at <= heard_at:
+        if began_at is None:
             return heard_at
         goodbye = self._goodbye_of_wait(user_id, replace(status, goodbye_sent_at=began_at))
-        return min(began_at, now) if goodbye is None or goodbye.status == "sent" else heard_at
+        if goodbye and goodbye.status != "sent":
+            return heard_at
+        return min(max(began_at.replace(microsecond=0), heard_at), now)
 
     def wish(
         self, user_id: UUID, *, opted_out: bool | None, said_at: datetime, now: datetime

@@ -91,7 +91,7 @@ def user_page(profile: UserProfile | None, *, user_id: UUID, now: datetime, visi
         visibility=may,
         headline=_headline(profile, status, now=now, since=since, visibility=may),
         goodbye=_awaited_goodbye(status, messages, user_id=user_id) if may.messages else None,
-        next_step=_next_step(status, now=now) if may.states else "",
+        next_step=_next_step(status, user_id=user_id, now=now) if may.states else "",
         facts=[
             (_("User ID"), str(user_id)),
             *(_profile_facts(profile, now=now, unmasked=may.contacts) if profile else ()),
@@ -136,8 +136,9 @@ def _awaited_goodbye(
     return fate._replace(text=_("Goodbye: %(fate)s") % {"fate": fate.text})
 
 
-def _next_step(status: UserStatus | None, *, now: datetime) -> str:
-    return next_step_sentence(next_step_of(user_status=status, now=now), date=shown_time)
+def _next_step(status: UserStatus | None, *, user_id: UUID, now: datetime) -> str:
+    step = next_step_of(user_status=status, user_id=user_id, now=now)
+    return next_step_sentence(step, date=shown_time)
 
 
 def _may_have_pending(messages: Sequence[EngagementMessage]) -> bool:

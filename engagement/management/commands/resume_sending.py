@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Command(SentenceCommand):
     help = (
         "End all pauses of ENGAGEMENT_MESSAGE_BACKEND, or of another backend, also those of its templates,"
-        " and the wait that its provider has asked for."
+        " and the wait that its provider has asked for or that slots far ahead make."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

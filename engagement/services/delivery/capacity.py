@@ -60,13 +60,14 @@ def _keeps_pace(
 def queue_hint(backend: MessageBackend | None, *, now: datetime) -> str | None:
     """A sentence if more goodbyes are queued than can be sent before their wait ends, else None.
 
-    The hours are those of users without a time zone. Reads alone. Raises a DatabaseError as Django does.
+    The wait is the longest of all, and the hours are those of users without a time zone. Reads alone.
+    Raises a DatabaseError as Django does.
     """
     delivery = delivery_settings()
-    queued, newest = deliveries.pending_goodbyes()
-    if newest is None:
+    queued, last_end = deliveries.count_pending_goodbyes(), deliveries.last_end_of_waits()
+    if not queued or last_end is None:
         return None
-    within = newest + engagement_settings().policy.goodbye_wait - now
+    within = min(last_end - now, engagement_settings().policy.goodbye_wait)
     fit = messages_that_fit(
         within=within,
         open_time=_open_time(delivery, within, now=now),

@@ -264,14 +264,16 @@ def resolve_unknown(*, message_id: UUID, arrived: bool) -> bool:
     return True
 
 
+@retry_own_transaction
 def put_off(message_id: UUID, *, until: datetime) -> None:
     """Let a message that the database does not let a sender claim wait until then.
 
-    Transaction: opens one, or joins the caller's. Repeatable.
+    Transaction: opens one. Repeatable.
     """
-    EngagementMessage.objects.filter(pk=message_id, status=MessageStatus.PENDING).update(
-        next_attempt_at=until, outcome_reason=WAITING_RETRY
-    )
+    with transaction.atomic():
+        EngagementMessage.objects.filter(pk=message_id, status=MessageStatus.PENDING).update(
+            next_attempt_at=until, outcome_reason=WAITING_RETRY
+        )
 
 
 def unknown_messages(*, backend: str, claimed_before: datetime) -> list[UUID]:

@@ -106,7 +106,8 @@ class Worker:
         attempted = 0
         self._read_clock()
         self._retries.retry(partial(mark_expired_claims, now=self._clock()))
-        for share in self._share.passes():
+        # By another time than the clock's, what must wait stays due: each worker takes its share alone.
+        for share in [self._share] if self._shift else self._share.passes():
             for candidate in deliveries.candidates(
                 self._terms.settings.types, clock=self._due_by, read=self._retries.read, share=share
             ):

@@ -80,7 +80,7 @@ class RunLedger(RunListener):
             self._write(self._row(progress), lock_timeout=SHORT_LOCK_TIMEOUT)
 
     def check_ended(self, progress: RunProgress) -> None:
-        """Write what the checks have done so far, if that is news and the last write did not fail."""
+        """Write what the checks have done so far, if that is news and no write has failed."""
         processed = progress.total.processed
         if processed > self._processed and not self._has_warned:
             self._processed = processed

@@ -85,6 +85,11 @@ MALFORMED: Final = {
         2,
         "occurred_at must lie in the years 1970 to 2999, not '9999-01-01T00:00:00Z'.",
     ),
+    "a time with a number behind it": (
+        HEADER + row(occurred_at="2024-01-01T00:00:00Z;5511987654321"),
+        2,
+        f"{TIME}, not '2024-01-01T00:00:00Z;[number]'.",
+    ),
     "an address for a time": (
         HEADER + row(occurred_at="99900000001@s.whatsapp.net"),
         2,

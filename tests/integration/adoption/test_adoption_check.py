@@ -208,7 +208,10 @@ def test_check_of_the_assistant_must_name_each_value(tables: psycopg.Connection,
         )
 
 
-@pytest.mark.parametrize("check", ["status <> ''", "length(status) < 20", "retry_count < 9"])
+@pytest.mark.parametrize(
+    "check",
+    ["status <> ''", "length(status) < 20", "retry_count < 9", "status <> 'sent' OR sent_at IS NOT NULL"],
+)
 def test_check_that_lists_no_values_is_accepted(tables: psycopg.Connection, check: str) -> None:
     tables.execute(f"ALTER TABLE engagement_message_queue ADD CHECK ({check})".encode())
     assert findings(tables) == []

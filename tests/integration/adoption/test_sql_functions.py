@@ -83,6 +83,19 @@ def stored(user: UserEngagementState) -> dict[str, Any]:
     return dict(UserEngagementState.objects.filter(pk=user.pk).values().get())
 
 
+def test_a_late_message_of_an_active_user_cancels_a_goodbye_there_too() -> None:
+    now = database_now()
+    users = [user_in("dormant", since=now - 5 * DAY) for _ in range(2)]
+    for text, trigger, at in (("oi", "user_message", now - HOUR), ("oi?", "user_message", now - 2 * HOUR)):
+        for user in users:
+            queue_for(user, MessageType.GOODBYE)
+        receive_message(user_id=users[0].user_id, text=text, received_at=at, now=now)
+        call("engagement_user_wrote", users[1].user_id, trigger, at)
+    assert set(EngagementMessage.objects.values_list("status", "outcome_reason")) == {
+        ("cancelled", "user_wrote")
+    }
+
+
 @pytest.mark.parametrize("is_timed_out", [False, True])
 @pytest.mark.parametrize("goodbye", ["sent", "failed", "deleted"])
 def test_a_message_under_way_when_a_goodbye_was_sent_does_what_it_does_there(
@@ -100,7 +113,7 @@ def test_a_message_under_way_when_a_goodbye_was_sent_does_what_it_does_there(
         run_job(now=now - DAY)
     receive_message(user_id=users[0].user_id, text="oi", received_at=now - 6 * DAY, now=now)
     call("engagement_user_wrote", users[1].user_id, "user_message", now - 6 * DAY)
-    active_at = now - 6 * DAY if goodbye == "failed" else since
+    active_at = now - 6 * DAY if goodbye == "failed" else since.replace(microsecond=0)
     assert [stored(user)["last_activity_at"] for user in users] == [active_at] * 2
 
 

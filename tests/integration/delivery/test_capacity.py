@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -71,6 +71,13 @@ def test_what_is_left_of_the_wait_counts(settings: Settings) -> None:
     EngagementMessage.objects.update(scheduled_for=database_now() - 47 * HOUR)
     UserEngagementState.objects.update(goodbye_expires_at=database_now() + HOUR)
     assert "only about 2 can be sent" in run_command("send_messages", "--dry-run").out
+
+
+def test_a_message_of_a_far_year_costs_no_time() -> None:
+    run()
+    EngagementMessage.objects.update(scheduled_for=datetime(2999, 12, 31, tzinfo=UTC))
+    UserEngagementState.objects.update(goodbye_expires_at=datetime(2999, 12, 31, tzinfo=UTC))
+    assert HINT in run_command("send_messages", "--dry-run").out
 
 
 def test_wrong_backend_does_not_spoil_a_run(settings: Settings) -> None:

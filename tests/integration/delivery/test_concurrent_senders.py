@@ -21,7 +21,7 @@ from tests.database import another_connection
 from tests.factories import make_users
 from tests.integration.delivery.sending import ScriptedBackend, send, statuses, told_user
 from tests.running import run_job
-from tests.times import DAY, MINUTE
+from tests.times import DAY, HOUR, MINUTE
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import Settings
@@ -154,3 +154,13 @@ def test_workers_that_all_miss_the_database_end_a_watching_sender(
     monkeypatch.setattr(workers, "_ask_anything", away_at_first)
     result = send(workers=2, watch=watch)
     assert (result.status, result.counts.sent) == (status, sent)
+
+
+def test_workers_count_once_what_another_time_holds_back(settings: Settings) -> None:
+    now = database_now()
+    settings.ENGAGEMENT_SEND_TIME_ZONE = "UTC"
+    settings.ENGAGEMENT_SEND_HOURS = f"{now - 2 * HOUR:%H:%M}-{now + 2 * HOUR:%H:%M}"
+    make_users(8, "silent", last_activity_at=now - 20 * DAY)
+    run_job(now=now - MINUTE)
+    assert send(workers=4, now=now + 20 * HOUR).counts.waiting == 8
+    assert send().counts.sent == 8

@@ -85,13 +85,14 @@ def test_a_body_that_the_gateway_does_not_understand_was_certainly_not_sent(
 ) -> None:
     answer = {"status": 400, "error": "Bad Request", "response": {"message": message}}
     outcome, _ = outcome_of(settings, whole("400 Bad Request", json.dumps(answer).encode()))
-    assert outcome == Refused(Scope.PLATFORM, "invalid_request")
+    assert outcome == Refused(Scope.RECIPIENT_LATER, "invalid_request")
 
 
 @pytest.mark.parametrize(
     ("status", "body"),
     [
         ("400 Bad Request", b'{"response": {"message": ["Error: Connection Closed"]}}'),
+        ("400 Bad Request", b'{"response": {"message": ["instance main is not connected"]}}'),
         ("400 Bad Request", b'{"response": {"message": [{"exists": true}]}}'),
         ("400 Bad Request", b"[1]"),
         ("500 Internal Server Error", b"{}"),

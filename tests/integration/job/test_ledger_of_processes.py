@@ -102,7 +102,7 @@ def test_row_is_brought_up_to_date_when_a_check_ends_whoever_works_on_it() -> No
     assert EngagementJobRun.objects.get().succeeded == 24
 
 
-def test_workers_cost_the_ledger_no_more_statements_than_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_cost_the_ledger_few_statements(monkeypatch: pytest.MonkeyPatch) -> None:
     make_users(12, "silent")
     monkeypatch.setattr(ledger, "REFRESH_SECONDS", 3600)
     with CaptureQueriesContext(connection) as queries:
