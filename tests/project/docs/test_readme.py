@@ -22,6 +22,8 @@ def test_make_run_prints_no_log_between_the_lines_of_the_readme() -> None:
     recipe = subprocess.run(
         ["make", "--dry-run", "run", f"IN_VENV={sys.executable}"],
         cwd=PROJECT,
+        # Without what the make that may run the tests puts there.
+        env={"PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
         check=True,
