@@ -157,14 +157,14 @@ narrow_check AS (
     JOIN pg_constraint ON conrelid = table_oid AND attnum = ANY (conkey)
     CROSS JOIN pg_get_constraintdef(pg_constraint.oid) AS constraint_text
     CROSS JOIN LATERAL (
-        SELECT string_agg(value, ', ') FILTER (WHERE NOT is_named) AS missing,
-            count(*) FILTER (WHERE is_named) AS named
-        FROM unnest(written_values) AS value
-        CROSS JOIN LATERAL (SELECT constraint_text ~ ('\m' || value || '\M') AS is_named) AS in_text
-    ) AS values_in_text
-    -- A list of values, or a pattern. With one value it is about a single state.
-    WHERE contype = 'c' AND missing IS NOT NULL
-        AND (named >= least(cardinality(written_values) - 1, 2) OR named = 0 AND constraint_text ~ '''[^'']+''')
+        SELECT string_agg(value, ', ') AS missing FROM unnest(written_values) AS value
+        WHERE constraint_text !~ ('\m' || value || '\M')
+    ) AS unnamed
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS texts FROM regexp_matches(constraint_text, '''[^'']+''', 'g')
+    ) AS named
+    -- With one text and another column it says what a single value needs.
+    WHERE contype = 'c' AND missing IS NOT NULL AND texts > 0 AND NOT (texts = 1 AND cardinality(conkey) > 1)
         AND conname NOT IN (SELECT taken FROM name)
 )
 

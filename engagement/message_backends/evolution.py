@@ -33,7 +33,8 @@ _CONFIGURATION: Final = {301, 307, 308, 401, 403, 404}
 _ACCEPTED: Final = {200, 201}
 _BAD_REQUEST: Final = 400
 _SCHEMA_ERROR: Final = re.compile(
-    r"\W*instance(\.\w+)* (requires|does not|is not (of a type|one of|allowed|exactly)|additionalProperty)"
+    r"\W*instance(\.\w+)* (requires property|does not (match|meet|conform)"
+    r"|is not (of a type|one of|allowed to have|exactly))"
 )
 """What the gateway says of a body that does not fit its schema, perhaps in a list."""
 

@@ -33,7 +33,8 @@ _OPT_OUTS: Final = {"false": False, "0": False, "no": False, "true": True, "1": 
 _LONGEST_SHOWN: Final = 40
 _LONGEST_READ: Final = 1_000_000
 """Characters that are read at once, so that a file without line ends does not fill the memory."""
-_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?", re.ASCII)
+_DATE: Final = re.compile(r"\d{4}-(?:0\d|1[0-2])-(?:[0-2]\d|3[01])(?!\d)", re.ASCII)
+_TIME: Final = re.compile(_DATE.pattern + r"[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
 _NOT_TEXT: Final = re.compile("[\0\udc80-\udcff]")
 """A NUL, or a byte that is not UTF-8, which `surrogateescape` decodes to one of these code points."""
 
@@ -176,6 +177,8 @@ def _event(header: list[str], row: list[str]) -> Event:
 def _shown(text: str) -> str:
     """`text`, short and redacted: if columns have shifted, it may be an address."""
     shown = text[: 5 * _LONGEST_SHOWN]
-    # A time is no phone number, though its digits may look like one.
-    shown = shown if _TIME.fullmatch(shown) else redact(shown)
+    # A time is no phone number, though its digits may look like one. What follows a date may be one.
+    date = _DATE.match(shown)
+    if not _TIME.fullmatch(shown):
+        shown = date[0] + redact(shown[date.end() :]) if date else redact(shown)
     return repr(shown if len(shown) <= _LONGEST_SHOWN else f"{shown[: _LONGEST_SHOWN - 1]}…")

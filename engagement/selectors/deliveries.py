@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from django.db import connection
-from django.db.models import Count, F, Max, Min, Q
+from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q
 from django.db.models.functions import Coalesce
 
 from engagement.models import (
@@ -287,10 +287,13 @@ def count_pending_goodbyes() -> int:
 
 
 def last_end_of_waits() -> datetime | None:
-    """When the last of all waits for an answer ends. From the index of the timeouts."""
-    waiting = UserEngagementState.objects.filter(state=State.GOODBYE_SENT)
-    last: datetime | None = waiting.aggregate(last=Max("goodbye_expires_at"))["last"]
-    return last
+    """When the last of the waits ends whose goodbye is still to be sent."""
+    pending = EngagementMessage.objects.filter(
+        user_id=OuterRef("user_id"), status=MessageStatus.PENDING, message_type=MessageType.GOODBYE
+    )
+    waiting = UserEngagementState.objects.filter(Exists(pending), state=State.GOODBYE_SENT)
+    # The first in the index of the timeouts, read from its end.
+    return waiting.order_by("-goodbye_expires_at").values_list("goodbye_expires_at", flat=True).first()
 
 
 def oldest_due_at(types: Collection[MessageType], *, now: datetime) -> datetime | None:

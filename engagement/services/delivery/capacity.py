@@ -60,8 +60,8 @@ def _keeps_pace(
 def queue_hint(backend: MessageBackend | None, *, now: datetime) -> str | None:
     """A sentence if more goodbyes are queued than can be sent before their wait ends, else None.
 
-    The wait is the longest of all, and the hours are those of users without a time zone. Reads alone.
-    Raises a DatabaseError as Django does.
+    The wait is the longest of those goodbyes, and the hours are those of users without a time zone.
+    Reads alone. Raises a DatabaseError as Django does.
     """
     delivery = delivery_settings()
     queued, last_end = deliveries.count_pending_goodbyes(), deliveries.last_end_of_waits()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 WITHOUT_END: Final = datetime(2099, 12, 31, tzinfo=UTC)
 """The end of a pause that only `resume` ends."""
 FAR: Final = timedelta(minutes=15)
-"""The next slot is nearer than this, unless many are reserved, the pace was slower, or a clock was wrong."""
+"""The next slot is nearer than this, unless the pace is or was slow, or a clock was wrong."""
 JITTER: Final = 0.2
 """Slots of a gateway are up to this share longer or shorter."""
 

@@ -102,6 +102,7 @@ class _Sender:
         self._due = 0
         self._now: datetime | None = request.now
         self._shift = timedelta()
+        self._held: set[UUID] = set()
 
     def carry_out(self) -> SendResult:
         outcome = outcome_of(self._begin, stop=self._stop)
@@ -173,6 +174,7 @@ class _Sender:
             retries=self._retries,
             stop=self._together,
             shift=self._shift,
+            held=self._held,
             report=lambda ending: tell(partial(self._take, ending)),
             tick=tick,
         )

@@ -64,7 +64,7 @@ NAMES: Final[Mapping[str, str]] = {
 class Worker:
     """Sends due messages until none is left, its limit is reached, or sending is paused."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  each says something else
         self,
         *,
         backend: MessageBackend,
@@ -73,11 +73,13 @@ class Worker:
         retries: RetryPolicy,
         stop: StopRequest,
         shift: timedelta,
+        held: set[UUID],
         report: Callable[[MessageEnding], None],
         tick: Callable[[], None],
     ) -> None:
         """Keep the pace of the backend, which all processes share.
 
+        By another time than the clock's, what must wait stays due: all workers put it into `held`.
         `tick` is called before each message, and once a minute while the worker waits for a slot.
         """
         self._backend = backend
@@ -90,6 +92,7 @@ class Worker:
         self._report = report
         self._tick = tick
         self._unknown_in_a_row = 0
+        self._held = held
         self._crashed: set[UUID] = set()
         """The messages of this pass that cannot be read; a reply would come again and again."""
         self._channels: Mapping[str, SendingChannel] = {}
@@ -106,14 +109,13 @@ class Worker:
         attempted = 0
         self._read_clock()
         self._retries.retry(partial(mark_expired_claims, now=self._clock()))
-        # By another time than the clock's, what must wait stays due: each worker takes its share alone.
-        for share in [self._share] if self._shift else self._share.passes():
+        for share in self._share.passes():
             for candidate in deliveries.candidates(
                 self._terms.settings.types, clock=self._due_by, read=self._retries.read, share=share
             ):
                 if self._must_end() or attempted == limit:
                     return attempted
-                if candidate.id not in self._crashed:
+                if candidate.id not in self._crashed and candidate.id not in self._held:
                     attempted += self._try(candidate)
         return attempted
 
@@ -135,6 +137,7 @@ class Worker:
             self._crashed.add(candidate.id)
             reason = _log_crash("engagement_message_crashed", candidate.id, cause_of(error))
             self._put_off(candidate.id)
+            self._hold(candidate.id)
             self._report(MessageEnding("waiting", SendError(candidate.id, "pending", reason)))
             return False
         match verdict:
@@ -144,10 +147,15 @@ class Worker:
             case Cancel():
                 self._report(MessageEnding("cancelled"))
             case Hold():
+                self._hold(candidate.id)
                 self._report(MessageEnding("waiting"))
             case Failed(reason):
                 self._report(MessageEnding("failed", SendError(candidate.id, "failed", reason)))
         return False
+
+    def _hold(self, message_id: UUID) -> None:
+        if self._shift:
+            self._held.add(message_id)
 
     def _put_off(self, message_id: UUID) -> None:
         """Let a message that cannot be claimed wait, if its row can be written at all."""

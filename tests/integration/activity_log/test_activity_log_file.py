@@ -90,6 +90,13 @@ MALFORMED: Final = {
         2,
         f"{TIME}, not '2024-01-01T00:00:00Z;[number]'.",
     ),
+    "a number for a fraction": (
+        HEADER + row(occurred_at="2024-01-01T00:00:00.5511987654321"),
+        2,
+        f"{TIME}, not '2024-01-01T00:00:[number]'.",
+    ),
+    "a number like a date": (HEADER + row(occurred_at="5511-98-7654321"), 2, f"{TIME}, not '[number]'."),
+    "a time without minutes": (HEADER + row(occurred_at="2024-01-01T08"), 2, f"{TIME}, not '2024-01-01T08'."),
     "an address for a time": (
         HEADER + row(occurred_at="99900000001@s.whatsapp.net"),
         2,

@@ -210,6 +210,24 @@ def test_check_of_the_assistant_must_name_each_value(tables: psycopg.Connection,
 
 @pytest.mark.parametrize(
     "check",
+    [
+        "status IN ('pending', 'done')",
+        "status IN ('pending', 'processing', 'delivered', 'error')",
+        "status ~ '^(pending|done)$'",
+        "message_type IN ('goodbye')",
+        "status = ANY ('{pending,sent,failed,cancelled}'::text[])",
+    ],
+)
+def test_check_of_the_assistant_that_refuses_a_value_is_found(tables: psycopg.Connection, check: str) -> None:
+    tables.execute(
+        f"ALTER TABLE engagement_message_queue ADD CONSTRAINT own CHECK ({check}) NOT VALID".encode()
+    )
+    (finding,) = findings(tables, ABOUT_SHAPES)
+    assert "has a CHECK, own, that does not name all values" in finding.problem
+
+
+@pytest.mark.parametrize(
+    "check",
     ["status <> ''", "length(status) < 20", "retry_count < 9", "status <> 'sent' OR sent_at IS NOT NULL"],
 )
 def test_check_that_lists_no_values_is_accepted(tables: psycopg.Connection, check: str) -> None:

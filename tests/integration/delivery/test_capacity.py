@@ -71,6 +71,8 @@ def test_what_is_left_of_the_wait_counts(settings: Settings) -> None:
     EngagementMessage.objects.update(scheduled_for=database_now() - 47 * HOUR)
     UserEngagementState.objects.update(goodbye_expires_at=database_now() + HOUR)
     assert "only about 2 can be sent" in run_command("send_messages", "--dry-run").out
+    # The wait of the one that leaves begins anew.
+    assert "4 goodbyes are queued, but only about 2" in run_command("send_messages", "--limit", "1").out
 
 
 def test_a_message_of_a_far_year_costs_no_time() -> None:

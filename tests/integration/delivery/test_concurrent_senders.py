@@ -163,4 +163,5 @@ def test_workers_count_once_what_another_time_holds_back(settings: Settings) -> 
     make_users(8, "silent", last_activity_at=now - 20 * DAY)
     run_job(now=now - MINUTE)
     assert send(workers=4, now=now + 20 * HOUR).counts.waiting == 8
-    assert send().counts.sent == 8
+    assert send(workers=4, limit=7, now=now + HOUR).counts.sent == 7
+    assert send().counts.sent == 1
