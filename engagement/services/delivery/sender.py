@@ -102,7 +102,7 @@ class _Sender:
         self._due = 0
         self._now: datetime | None = request.now
         self._shift = timedelta()
-        self._held: set[UUID] = set()
+        self._held: dict[UUID, Worker] = {}
 
     def carry_out(self) -> SendResult:
         outcome = outcome_of(self._begin, stop=self._stop)

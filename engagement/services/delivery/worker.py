@@ -73,7 +73,7 @@ class Worker:
         retries: RetryPolicy,
         stop: StopRequest,
         shift: timedelta,
-        held: set[UUID],
+        held: dict[UUID, Worker],
         report: Callable[[MessageEnding], None],
         tick: Callable[[], None],
     ) -> None:
@@ -137,8 +137,7 @@ class Worker:
             self._crashed.add(candidate.id)
             reason = _log_crash("engagement_message_crashed", candidate.id, cause_of(error))
             self._put_off(candidate.id)
-            self._hold(candidate.id)
-            self._report(MessageEnding("waiting", SendError(candidate.id, "pending", reason)))
+            self._report_waiting(candidate.id, SendError(candidate.id, "pending", reason))
             return False
         match verdict:
             case Claim():
@@ -147,15 +146,15 @@ class Worker:
             case Cancel():
                 self._report(MessageEnding("cancelled"))
             case Hold():
-                self._hold(candidate.id)
-                self._report(MessageEnding("waiting"))
+                self._report_waiting(candidate.id)
             case Failed(reason):
                 self._report(MessageEnding("failed", SendError(candidate.id, "failed", reason)))
         return False
 
-    def _hold(self, message_id: UUID) -> None:
-        if self._shift:
-            self._held.add(message_id)
+    def _report_waiting(self, message_id: UUID, error: SendError | None = None) -> None:
+        """Report it, unless another worker has, which may have held the same message at the same time."""
+        if not self._shift or self._held.setdefault(message_id, self) is self:
+            self._report(MessageEnding("waiting", error))
 
     def _put_off(self, message_id: UUID) -> None:
         """Let a message that cannot be claimed wait, if its row can be written at all."""
