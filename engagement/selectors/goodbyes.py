@@ -170,16 +170,19 @@ def fate_of(goodbye: Goodbye | None) -> GoodbyeFate:
     return GoodbyeFate.PERHAPS_SENT if is_in_doubt else GoodbyeFate.NEVER_SENT
 
 
-def last_sent_at(user_state: UserState) -> datetime | None:
+def last_sent_at(user_state: UserState, goodbye: Goodbye | None) -> datetime | None:
     """The second in which the user was sent their last goodbye; None if they were not.
 
-    Without a row, a sender may have deleted what it sent: then it counts from the begin of the wait.
+    `goodbye` is that of the present wait, if they wait. Without a row, a sender may have deleted what it
+    sent: then it counts from the begin of the wait.
     """
-    began_at = user_state.goodbye_sent_at or audit_log.entered_at(user_state.user_id, State.GOODBYE_SENT)
+    began_at = user_state.goodbye_sent_at
     if began_at is None:
-        return None
-    waiting = user_state._replace(goodbye_sent_at=began_at)
-    goodbye = goodbyes_of_waits([waiting]).get(user_state.user_id)
+        began_at = audit_log.entered_at(user_state.user_id, State.GOODBYE_SENT)
+        if began_at is None:
+            return None
+        former = user_state._replace(goodbye_sent_at=began_at)
+        goodbye = goodbyes_of_waits([former]).get(user_state.user_id)
     if fate_of(goodbye) is GoodbyeFate.NEVER_SENT:
         return None
     sent_at = (goodbye and (goodbye.claimed_at or goodbye.sent_at)) or began_at

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from uuid import UUID
 
+    from engagement.selectors.goodbyes import Goodbye
     from engagement.states import UserState
 
 KEPT: Final = timedelta(days=8)
@@ -296,19 +297,21 @@ def _move(
         now=moved_at,
         policy=engagement_settings().policy,
         message=message,
-        heard_at=_active_at(user_state, heard_at=heard_at, now=now),
+        heard_at=_active_at(user_state, goodbye, heard_at=heard_at, now=now),
     )
     return transitions[0] if transitions else None
 
 
-def _active_at(user_state: UserState, *, heard_at: datetime, now: datetime) -> datetime:
+def _active_at(
+    user_state: UserState, goodbye: Goodbye | None, *, heard_at: datetime, now: datetime
+) -> datetime:
     """From when the user's silence counts.
 
     That is a goodbye that they were sent while the message was under way: the next one keeps its distance.
     """
     if user_state.state == State.ACTIVE:
         return heard_at
-    sent_at = goodbyes.last_sent_at(user_state) or heard_at
+    sent_at = goodbyes.last_sent_at(user_state, goodbye) or heard_at
     return min(max(sent_at, heard_at), now)
 
 
