@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 from django.db import connection
 from django.test import TransactionTestCase, override_settings
+from django.utils import timezone, translation
 
 # Before a test changes settings or stops the clock: the import adds settings of django-axes, and makes the
 # schemas of the API, for which pydantic needs the real `datetime`.
@@ -80,6 +81,14 @@ def quick_passwords() -> Iterator[None]:
     """A password that takes a quarter of a second to check proves nothing more."""
     with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
         yield
+
+
+@pytest.fixture(autouse=True)
+def default_language_and_time_zone() -> Iterator[None]:
+    """A page leaves the language and the time zone of its account to what its thread does next."""
+    yield
+    translation.deactivate()
+    timezone.deactivate()
 
 
 @pytest.fixture

@@ -22,8 +22,6 @@ from tests.integration.admin.pages import list_url, page_url, rows_of, text_of
 from tests.running import run_job
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pytest_django.fixtures import Settings
 
 pytestmark = pytest.mark.django_db
@@ -31,13 +29,6 @@ pytestmark = pytest.mark.django_db
 URL = "/admin/preferences/"
 PORTUGUESE = {"accept-language": "pt-BR,pt;q=0.9,en;q=0.5"}
 IN_BRAZIL = {"language": "pt-br", "time_zone": "America/Sao_Paulo"}
-
-
-@pytest.fixture(autouse=True)
-def defaults_afterwards() -> Iterator[None]:
-    yield
-    translation.activate("en")
-    timezone.deactivate()
 
 
 def save(client: Client, **preferences: str) -> Any:

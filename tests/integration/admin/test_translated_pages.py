@@ -17,7 +17,7 @@ from django.contrib.auth.models import Group, User
 from django.template.loader import render_to_string
 from django.test import Client
 from django.urls import Resolver404, resolve
-from django.utils import timezone, translation
+from django.utils import translation
 from freezegun import freeze_time
 
 from engagement.groups import VIEWERS
@@ -118,8 +118,6 @@ def world(settings: Settings) -> None:
 def marks() -> Iterator[None]:
     with marked_translations(), freeze_time(TODAY):
         yield
-    translation.activate("en")
-    timezone.deactivate()
 
 
 def client_of(account: User) -> Client:
