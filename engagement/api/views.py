@@ -35,8 +35,7 @@ from engagement.api.schemas import (
 )
 from engagement.message_backends.whatsapp_cloud import refusal_of
 from engagement.models import ApiScope
-from engagement.selectors.addresses import user_with_number
-from engagement.selectors.user_search import locale_of
+from engagement.selectors.addresses import locale_of, user_with_number
 from engagement.services.api_tokens import valid_token
 from engagement.services.delivery.leases import extend_lease, lease_messages, report_outcome
 from engagement.services.delivery.receipts import Receipt, callback_ids, take_receipt

@@ -27,7 +27,7 @@ from engagement.models import (
     UserEngagementState,
     UserProfile,
 )
-from engagement.replay.fates import FATES, FATES_PER_RUN, MINUTE, READ, Delivery
+from engagement.replay.fates import FATES, FATES_PER_RUN, MINUTE, READ
 from engagement.replay.period import Period, ReplayLog, read_replay_log
 from engagement.replay.receiving import add_profiles, latest, receive_all, settle
 from engagement.replies import Preference
@@ -197,7 +197,7 @@ class _Play:
             at = min(now + number * timedelta(seconds=7), self._now)
             self._send_one(message, next(self._fates), at=at)
         ids = [message.id for message in messages[FATES_PER_RUN:]]
-        times = {column: now + after for column, after in READ.receipts().items()}
+        times = {column: now + after for column, after in READ.delivery.receipts.items()}
         EngagementMessage.objects.filter(pk__any_of=ids).update(
             status=MessageStatus.SENT, backend=BACKEND, claimed_at=now, sent_at=now, **times
         )
@@ -206,12 +206,12 @@ class _Play:
     def _send_one(self, message: EngagementMessage, fate: Fate, *, at: datetime) -> None:
         attempt = Attempt.at(at)
         message.backend, message.attempt_id, message.claimed_at = BACKEND, attempt.id, attempt.claimed_at
-        message.status = fate.status
+        message.status = fate.delivery.status
         message.sent_at = attempt.claimed_at if message.status == MessageStatus.SENT else None
         message.retry_count += message.status == MessageStatus.FAILED
-        times = {column: attempt.claimed_at + after for column, after in fate.receipts().items()}
+        times = {column: attempt.claimed_at + after for column, after in fate.delivery.receipts.items()}
         arrived = {column: instant for column, instant in times.items() if instant <= self._now}
-        for column, value in (fate.columns() | arrived).items():
+        for column, value in {**fate.delivery.columns, **arrived}.items():
             setattr(message, column, value)
         message.save()
         self._plan_consequences(message, fate, at=attempt.claimed_at)
@@ -220,9 +220,9 @@ class _Play:
         if fate.answer:
             answers_at = at + fate.answers_after
             self._timeline.add(answers_at, partial(self._answer, message, fate.answer, at=answers_at))
-        elif fate.delivery is Delivery.REFUSED:
+        elif message.status == MessageStatus.FAILED:
             self._timeline.add(at + RETRIED_AFTER, partial(self._retry, message, at=at + RETRIED_AFTER))
-        elif fate.delivery is Delivery.UNKNOWN and at < self._last_run_at - UNRESOLVED_FOR:
+        elif message.status == MessageStatus.UNKNOWN and at < self._last_run_at - UNRESOLVED_FOR:
             resolved_at = at + RESOLVED_AFTER
             self._timeline.add(resolved_at, partial(self._resolve, message, at=resolved_at))
 

@@ -10,7 +10,7 @@ import time
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from engagement.conf import engagement_settings
 from engagement.replay.comparison import Counts, DayResult, Goodbye, PolicyResult, ReplayResult, compare
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from engagement.conf import EngagementSettings
     from engagement.replay.period import Message, Period, ReplayLog
+    from engagement.services.job.progress import RunListener
     from engagement.states import Check
 
 ORDINARY_TEXT: Final = "oi"
@@ -46,13 +47,6 @@ class ReplayInterrupted(Exception):
     """The replay was asked to stop."""
 
 
-class DayWatcher(Protocol):
-    """Shows the progress of a replay."""
-
-    def due_counted(self, days: int, /) -> None: ...
-    def day_done(self) -> None: ...
-
-
 def replay_activity_log(
     *,
     path: Path,
@@ -60,7 +54,7 @@ def replay_activity_log(
     last_date: date | None = None,
     inactivity_days: Sequence[int] = (),
     stop: StopRequest | None = None,
-    progress: DayWatcher | None = None,
+    progress: RunListener | None = None,
 ) -> ReplayResult:
     """Play the log at `path` once for each of `inactivity_days`, or with the settings' policy.
 
@@ -99,7 +93,7 @@ def _play(
     settings: EngagementSettings,
     *,
     stop: StopRequest,
-    progress: DayWatcher | None,
+    progress: RunListener | None,
 ) -> PolicyResult:
     simulation, days = Simulation(settings), []
     simulation.receive_all(log.until(period.begins_at))
@@ -112,7 +106,7 @@ def _play(
         counts = Counts(*(moved[check.trigger] for check in CHECKS))._replace(returns=returns)
         days.append(DayResult(day.run_at.date(), counts, dict(simulation.count_by_state)))
         if progress:
-            progress.day_done()
+            progress.users_done(1)
     seen_at = defaultdict(list)
     for message in log.messages:
         seen_at[message.user_id].append(message.event.occurred_at)

@@ -28,7 +28,7 @@ from engagement.replay.period import read_replay_log
 from engagement.replay.receiving import add_profiles, latest, receive_all
 from engagement.sandbox import people
 from engagement.sandbox.server import Answer, WhatsAppSandbox
-from engagement.selectors.user_search import locale_of
+from engagement.selectors.addresses import locale_of
 from engagement.sending_hours import SendingHours
 from engagement.services.delivery.receipts import ReceiptKind
 from engagement.services.delivery.sender import SendRequest, send_messages

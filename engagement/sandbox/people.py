@@ -9,7 +9,7 @@ from django.utils import timezone
 from engagement import message_catalogue
 from engagement.message_backends.base import Refused, Scope
 from engagement.models import EngagementMessage
-from engagement.selectors.user_search import locale_of
+from engagement.selectors.addresses import locale_of
 from engagement.services.delivery.receipts import (
     Receipt,
     ReceiptEffect,

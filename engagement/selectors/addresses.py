@@ -1,4 +1,4 @@
-"""Which user a phone number belongs to, and which address a user has. Nothing here writes."""
+"""Which user a phone number belongs to, and a user's address and language. Nothing here writes."""
 
 from __future__ import annotations
 
@@ -34,6 +34,11 @@ def address_of(user_id: UUID) -> str:
     """The address of the user; empty if there is none, or no profile."""
     address = UserProfile.objects.filter(pk=user_id).values_list("whatsapp_jid", flat=True).first()
     return address or ""
+
+
+def locale_of(user_id: UUID) -> str | None:
+    """The user's locale; None without a profile."""
+    return UserProfile.objects.filter(pk=user_id).values_list("locale", flat=True).first()
 
 
 def wants_messages_in_group(user_id: UUID) -> bool:

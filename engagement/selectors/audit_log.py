@@ -70,13 +70,6 @@ def entered_at(user_id: UUID, state: str) -> datetime | None:
     return transitions.order_by("-created_at").values_list("created_at", flat=True).first()
 
 
-def is_in_audit_log(transition_id: UUID | None) -> bool:
-    """Whether this transition is in the audit log."""
-    if transition_id is None:
-        return False
-    return EngagementStateTransition.objects.filter(pk=transition_id).exists()
-
-
 def moved_by_run(job_id: UUID, *, user_ids: Collection[UUID]) -> set[UUID]:
     """The users of `user_ids` whom this run has moved."""
     transitions = transitions_of_run(job_id).filter(user_id__any_of=user_ids)

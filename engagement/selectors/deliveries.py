@@ -314,7 +314,7 @@ def backends_since(since: datetime) -> list[str]:
     return sorted(name for name in names if name)
 
 
-def last_sent_at() -> datetime | None:
+def last_send_at() -> datetime | None:
     """When a message that was sent was last claimed."""
     sent = EngagementMessage.objects.filter(claimed_at__isnull=False, status=MessageStatus.SENT)
     last: datetime | None = sent.aggregate(last=Max("claimed_at"))["last"]
@@ -332,5 +332,5 @@ def sent_counts(types: Collection[MessageType], *, now: datetime) -> SentCounts:
         oldest_due_at=oldest_due_at(types, now=now),
         unknown=unknown.count(),
         not_delivered=sent["not_delivered"],
-        last_sent_at=last_sent_at(),
+        last_sent_at=last_send_at(),
     )

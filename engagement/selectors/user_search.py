@@ -70,11 +70,6 @@ def has_history(user_id: UUID) -> bool:
     return transitions.exists() or EngagementMessage.objects.filter(user_id=user_id).exists()
 
 
-def locale_of(user_id: UUID) -> str | None:
-    """The user's locale; None without a profile."""
-    return UserProfile.objects.filter(pk=user_id).values_list("locale", flat=True).first()
-
-
 def latest_messages(user_id: UUID, *, count: int) -> list[EngagementMessage]:
     """The user's latest messages, the latest first."""
     messages = EngagementMessage.objects.filter(user_id=user_id)

@@ -13,7 +13,7 @@ from django.db import Error as DatabaseError
 from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 
 from engagement.conf import METRICS_FILE, engagement_settings, text_setting
-from engagement.models import MessageStatus, MessageType
+from engagement.models import MessageStatus
 from engagement.selectors import dashboard, deliveries, job_runs
 from engagement.services.resilience.errors import first_line
 from engagement.services.resilience.transactions import in_transaction
@@ -122,7 +122,6 @@ def _fill_messages(metrics: _Metrics, *, now: datetime) -> None:
     for status, number in numbers.items():
         metrics.set("messages", "Messages that have not ended well.", number, status=status.value)
     metrics.set("messages_sent_last_day", "Messages sent in the last 24 hours.", backlog.sent_of_late)
-    oldest = deliveries.oldest_due_at(tuple(MessageType), now=now)
-    waited = (now - oldest).total_seconds() if oldest else 0.0
+    waited = (now - backlog.oldest_due_at).total_seconds() if backlog.oldest_due_at else 0.0
     metrics.set("oldest_waiting_seconds", "How late the oldest due message is; 0 without one.", waited)
-    metrics.set("last_sent_timestamp_seconds", "When a message was last sent.", deliveries.last_sent_at())
+    metrics.set("last_sent_timestamp_seconds", "When a message was last sent.", deliveries.last_send_at())

@@ -230,7 +230,7 @@ def was_committed(*, transition_id: UUID | None, user_ids: Collection[UUID]) -> 
     _require_transaction("was_committed()")
     lock_known_states(user_ids=user_ids)
     # Not by state: another program may have moved the users since.
-    return audit_log.is_in_audit_log(transition_id)
+    return transition_id is not None and audit_log.transition_with_id(transition_id) is not None
 
 
 def _require_transaction(caller: str) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import zipfile
 from typing import TYPE_CHECKING, Final
 
@@ -39,6 +40,17 @@ TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP
         "django.contrib.auth.context_processors.auth",
         "django.contrib.messages.context_processors.messages"]}}]
 urlpatterns = []
+"""
+WITHOUT_ADMIN: Final = """
+import django
+from django.conf import settings
+settings.configure(
+    SECRET_KEY="of a project without the admin",
+    INSTALLED_APPS=["engagement", "django.contrib.contenttypes", "django.contrib.auth"],
+    ROOT_URLCONF="engagement.api.urls",
+)
+django.setup()
+from engagement.api import urls
 """
 
 
@@ -108,3 +120,15 @@ def test_the_wheel_is_whole_and_a_bare_project_runs_the_job(database: dict[str, 
     assert (result["status"], result["checks"]["inactivity_14d"]["skipped"]) == ("succeeded", 1)
     preview = manage("preview_message", "engagement.goodbye.self_select").stdout
     assert preview.startswith("Oi! Faz um tempo")
+
+
+def test_the_api_needs_no_admin() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_ADMIN],
+        check=False,
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"]},
+    )
+    assert ended.returncode == 0, ended.stderr

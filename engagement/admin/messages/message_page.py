@@ -14,7 +14,7 @@ from engagement.admin.people.names import short_id
 from engagement.delivery_wording import delivery_text, outcome_text
 from engagement.local_times import shown_time
 from engagement.models import MessageStatus, MessageType
-from engagement.selectors.user_search import locale_of
+from engagement.selectors.addresses import locale_of
 from engagement.services.support import why_not_retry
 
 if TYPE_CHECKING:

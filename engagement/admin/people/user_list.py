@@ -21,7 +21,7 @@ from engagement.admin.export import ExportColumn
 from engagement.admin.filters import CameBackFilter, DayRangeFilter, DueFilter, UsersMessageFilter, now_of
 from engagement.admin.labels import STATE_COLORS, badge, moment, state_text
 from engagement.admin.masking import may_see_contacts, shown_address, shown_text, visibility_for
-from engagement.admin.people.columns import fate_of_goodbye
+from engagement.admin.people.goodbye_fate import fate_of_goodbye
 from engagement.admin.people.names import person_name
 from engagement.admin.people.user_page import user_page
 from engagement.admin.read_only_admin import reader_of
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from engagement.admin.action_views import SupportAction
     from engagement.admin.change_list import QuickLink
-    from engagement.admin.people.columns import Fate
+    from engagement.admin.people.goodbye_fate import Fate
     from engagement.admin.people.user_page import Page, ShownMessage
     from engagement.models import UserEngagementState
 

@@ -11,7 +11,7 @@ from engagement.admin import links
 from engagement.admin.labels import MESSAGE_COLORS, dated, state_text
 from engagement.admin.masking import shown_address, shown_text
 from engagement.admin.messages.texts import error_text, message_text
-from engagement.admin.people.columns import NOT_QUEUED, Fate, fate_of_goodbye
+from engagement.admin.people.goodbye_fate import NOT_QUEUED, Fate, fate_of_goodbye
 from engagement.admin.people.history import MAX_SHOWN, history
 from engagement.delivery_wording import delivery_text
 from engagement.formatting import count_text, fill, next_step_sentence

@@ -87,9 +87,6 @@ class ProgressBar(RunListener):
     def users_done(self, users: int) -> None:
         self._bar.update(self._task, advance=users, refresh=True)
 
-    def day_done(self) -> None:
-        self.users_done(1)
-
 
 @contextmanager
 def progress_bar(*, shown: bool, description: str = "engagement") -> Iterator[ProgressBar | None]:

@@ -160,14 +160,6 @@ def test_replies_are_sent_first() -> None:
     assert [message.message_type for message in backend.received] == ["reply", "welcome"]
 
 
-def abandon_claims() -> None:
-    """As a sender leaves them that was killed an hour ago."""
-    at = database_now() - HOUR
-    EngagementMessage.objects.update(
-        status=MessageStatus.SENDING, claimed_at=at, claim_expires_at=at + MINUTE
-    )
-
-
 # Outcomes
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from engagement.replay.simulation import ORDINARY_TEXT, ReplayInterrupted, replay_activity_log
 from engagement.replies import REPLIES, plain_words, preference_in
+from engagement.services.job.progress import RunListener
 from engagement.services.resilience.stop import StopRequest
 from tests.integration.replay.logs import MIDNIGHT, TICK, Row, replay, write_log
 from tests.times import DAY, HOUR
@@ -151,14 +152,14 @@ def test_stop_request_ends_the_replay(tmp_path: Path) -> None:
 
 
 def test_progress_counts_the_days_of_all_policies(tmp_path: Path) -> None:
-    class Watcher:
+    class Watcher(RunListener):
         due = done = 0
 
-        def due_counted(self, days: int) -> None:
-            self.due = days
+        def due_counted(self, users: int) -> None:
+            self.due = users
 
-        def day_done(self) -> None:
-            self.done += 1
+        def users_done(self, users: int) -> None:
+            self.done += users
 
     watcher = Watcher()
     path = write_log(tmp_path, [Row("ana", MIDNIGHT), Row("ana", MIDNIGHT + DAY)])

@@ -61,6 +61,5 @@ def test_moves_of_a_run_are_those_with_its_id(new_id: Callable[[], UUID]) -> Non
 def test_move_is_in_the_audit_log_or_it_is_not() -> None:
     audit_row = move(make_user("silent"), "inactivity_14d")
     assert audit_row
-    assert audit_log.is_in_audit_log(audit_row.id)
-    assert not audit_log.is_in_audit_log(uuid7())
-    assert not audit_log.is_in_audit_log(None)
+    assert audit_log.transition_with_id(audit_row.id) == audit_row
+    assert audit_log.transition_with_id(uuid7()) is None
