@@ -238,6 +238,14 @@ def read_user_states(users: QuerySet[UserEngagementState]) -> list[UserState]:
         return [UserState(*row) for row in users.values_list(*UserState._fields)]
 
 
+def lock_states_of(user_ids: Collection[UUID]) -> list[UserState]:
+    """Lock and read the state rows of the users who have one, in the order of their ids.
+
+    Transaction: needs the caller's, and the rows stay locked until it ends. Waits for locks. Repeatable.
+    """
+    return read_user_states(states_of(user_ids).select_for_update(no_key=True))
+
+
 def count_by_state() -> dict[State, int]:
     """How many users are in each state. Empty states are missing."""
     states = UserEngagementState.objects.values_list("state").annotate(Count("pk"))

@@ -23,11 +23,11 @@ from engagement.models import (
     UserProfile,
     is_address,
 )
+from engagement.selectors.due_users import lock_states_of
 from engagement.selectors.job_runs import runs_with_status
 from engagement.services import suppression
 from engagement.services.message_queue import ERASED, ERASED_KEY
 from engagement.services.resilience.retries import retry_own_transaction
-from engagement.services.state_machine import lock_known_states
 from engagement.states import require_aware
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def erase_user(*, user_id: UUID, now: datetime, dry_run: bool = False) -> Erasur
     """
     require_aware(now)
     with transaction.atomic():
-        lock_known_states(user_ids=[user_id])
+        lock_states_of([user_id])
         profile = UserProfile.objects.select_for_update(no_key=False).filter(pk=user_id).first()
         messages = EngagementMessage.objects.filter(user_id=user_id)
         statuses = dict(messages.order_by("id").select_for_update(no_key=False).values_list("id", "status"))

@@ -23,12 +23,12 @@ from engagement.replies import (
 )
 from engagement.selectors import audit_log, goodbyes
 from engagement.selectors.addresses import address_of
+from engagement.selectors.due_users import lock_states_of
 from engagement.services.arguments import as_user_id, require_storable, require_text
 from engagement.services.message_queue import USER_WROTE, NewMessage, cancel_pending, queue_message
 from engagement.services.preferences import PreferenceSource, set_preference
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.services.state_machine import (
-    lock_known_states,
     lock_states,
     transition_states,
 )
@@ -258,7 +258,7 @@ def _remember(
 
 
 def _known(user_id: UUID, *, heard_at: datetime) -> _Knowledge:
-    known = lock_known_states(user_ids=[user_id])
+    known = lock_states_of([user_id])
     (user_state,) = known or lock_states(user_ids=[user_id], trigger=Trigger.USER_MESSAGE, now=heard_at)
     return _Knowledge(
         user_state=user_state,

@@ -11,10 +11,10 @@ from django.db.models import Q
 
 from engagement.models import MessageType, UserProfile
 from engagement.replies import Preference
+from engagement.selectors.due_users import lock_states_of
 from engagement.services.arguments import as_user_id, require_storable
 from engagement.services.message_queue import OPTED_OUT, cancel_pending
 from engagement.services.resilience.retries import retry_own_transaction
-from engagement.services.state_machine import lock_known_states
 from engagement.services.suppression import lift
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def set_preference(
     user_id, preference, source = as_user_id(user_id), Preference(preference), PreferenceSource(source)
     opts_out = preference is Preference.OPTED_OUT
     with transaction.atomic():
-        lock_known_states(user_ids=[user_id])
+        lock_states_of([user_id])
         profiles = UserProfile.objects.filter(pk=user_id)
         is_applied = profiles.filter(_is_latest(preference, said_at)).update(
             reengagement_opt_out=opts_out,

@@ -18,6 +18,7 @@ from engagement.postgres import TextArray
 from engagement.selectors import audit_log, due_users
 from engagement.services.arguments import as_user_id, require_storable
 from engagement.services.resilience.retries import retry_own_transaction
+from engagement.services.resilience.transactions import in_transaction
 from engagement.states import (
     ANY_POLICY,
     OPERATOR,
@@ -34,8 +35,8 @@ from engagement.states import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime, timedelta
     from uuid import UUID
 
     from engagement.selectors.run_transitions import RunTransition
@@ -86,15 +87,6 @@ def transition_state(
     return transitions[0] if transitions else None
 
 
-def lock_known_states(*, user_ids: Collection[UUID]) -> list[UserState]:
-    """Lock and read the state rows of the users who have one, in the order of their ids.
-
-    Transaction: needs the caller's, and the rows stay locked until it ends. Waits for locks. Repeatable.
-    """
-    rows = due_users.states_of(user_ids).select_for_update(no_key=True)
-    return due_users.read_user_states(rows)
-
-
 def lock_states(*, user_ids: Collection[UUID | str], trigger: Trigger, now: datetime) -> list[UserState]:
     """Lock users' state rows for `trigger` and read them, in the order of their ids.
 
@@ -104,11 +96,11 @@ def lock_states(*, user_ids: Collection[UUID | str], trigger: Trigger, now: date
     """
     require_storable(now)
     trigger, wanted = Trigger(trigger), set(map(as_user_id, user_ids))
-    found = lock_known_states(user_ids=wanted)
+    found = due_users.lock_states_of(wanted)
     missing = wanted - {user_state.user_id for user_state in found}
     if missing and trigger is Trigger.USER_MESSAGE:
         _create_states(missing, now=now)
-        found = lock_known_states(user_ids=wanted)
+        found = due_users.lock_states_of(wanted)
         missing = wanted - {user_state.user_id for user_state in found}
     if missing:
         raise EngagementStateNotFound(missing)
@@ -166,16 +158,7 @@ def transition_states(  # noqa: PLR0913  each says something else about the tran
         )
         for user_state in moving
     ]
-    if transitions:
-        _write_audit_log(
-            ids=(transition.id for transition in transitions),
-            user_ids=(transition.user_id for transition in transitions),
-            from_states=(transition.from_state for transition in transitions),
-            to_states=(transition.to_state for transition in transitions),
-            metadata=[transition.metadata for transition in transitions],
-            trigger=trigger,
-            now=now,
-        )
+    _write_audit_log(transitions)
     return transitions
 
 
@@ -186,7 +169,6 @@ def extend_wait(*, user_id: UUID, until: datetime) -> None:
     goodbye is delivered. It writes no audit row.
     Transaction: needs the caller's, in which the state row was locked. Repeatable.
     """
-    _require_transaction("extend_wait()")
     with connection.cursor() as cursor:
         cursor.execute(_EXTEND_WAIT, {"user_id": user_id, "until": until})
 
@@ -208,29 +190,33 @@ def undo_transitions(
     _restore_states(undoing, now=now)
     # Not under the key job_id: the undoing must not count as a transition of the run.
     origin = {"undone_job_id": str(job_id), **_origin(job_id=None, performed_by=performed_by)}
-    ids = [uuid7() for _ in undoing]
-    _write_audit_log(
-        ids=ids,
-        user_ids=(move.user_id for move in undoing),
-        from_states=(move.to_state for move in undoing),
-        to_states=(move.from_state for move in undoing),
-        metadata=[{**_undoing_metadata(move, now=now), **origin} for move in undoing],
-        trigger=Trigger.RUN_UNDONE,
-        now=now,
-    )
-    return ids
+
+    def about(move: RunTransition) -> dict[str, object]:
+        metadata = transition_metadata(move, Trigger.RUN_UNDONE, now=now, policy=ANY_POLICY)
+        goodbye = {"goodbye": move.goodbye} if move.goodbye else {}
+        return {**metadata, "undone_transition_id": move.id, **goodbye, **origin}
+
+    cause = Trigger.RUN_UNDONE.value
+    rows = [
+        (uuid7(), move.user_id, move.to_state, move.from_state, cause, about(move), now) for move in undoing
+    ]
+    _write_audit_log(rows)
+    return [row_id for row_id, *_ in rows]
 
 
-def was_committed(*, transition_id: UUID | None, user_ids: Collection[UUID]) -> bool:
+def was_committed(*, transition_id: UUID | None, user_ids: Collection[UUID], lock_timeout: timedelta) -> bool:
     """Whether the transaction that wrote this audit row, and moved these users, was committed.
 
-    Transaction: needs the caller's, and waits for sessions that have the users locked: the one whose
+    Transaction: opens one, in which it waits for sessions that have the users locked: the one whose
     connection broke may still be committing. Repeatable.
     """
-    _require_transaction("was_committed()")
-    lock_known_states(user_ids=user_ids)
-    # Not by state: another program may have moved the users since.
-    return transition_id is not None and audit_log.transition_with_id(transition_id) is not None
+
+    def ask() -> bool:
+        due_users.lock_states_of(user_ids)
+        # Not by state: another program may have moved the users since.
+        return transition_id is not None and audit_log.transition_with_id(transition_id) is not None
+
+    return in_transaction(ask, lock_timeout=lock_timeout)
 
 
 def _require_transaction(caller: str) -> None:
@@ -296,14 +282,6 @@ def _dormant_since(moving: Sequence[UserState], *, trigger: Trigger) -> Mapping[
     return silent_since | audit_log.dormant_since(silent_since) if silent_since else {}
 
 
-def _undoing_metadata(move: RunTransition, *, now: datetime) -> dict[str, object]:
-    metadata = transition_metadata(move, Trigger.RUN_UNDONE, now=now, policy=ANY_POLICY)
-    metadata["undone_transition_id"] = move.id
-    if move.goodbye:
-        metadata["goodbye"] = move.goodbye
-    return metadata
-
-
 _EXTEND_WAIT: Final = """
     UPDATE user_engagement_states
     SET goodbye_expires_at = %(until)s
@@ -343,12 +321,8 @@ def _restore_states(undoing: Sequence[RunTransition], *, now: datetime) -> None:
 
 def _origin(*, job_id: UUID | None, performed_by: str | None) -> Mapping[str, str]:
     """The run or person behind a transition, for its audit row."""
-    origin = {
-        "job_id": job_id,
-        "performed_by": performed_by,
-        "trigger_source": OPERATOR if performed_by else None,
-    }
-    return {key: str(value) for key, value in origin.items() if value is not None}
+    run = {"job_id": str(job_id)} if job_id else {}
+    return run | ({"performed_by": performed_by, "trigger_source": OPERATOR} if performed_by else {})
 
 
 # One array per column that differs from row to row. bulk_create adapts every value of every row, which
@@ -365,25 +339,12 @@ _INSERT_TRANSITIONS: Final = """
 
 
 def _write_audit_log(
-    *,
-    ids: Iterable[UUID],
-    user_ids: Iterable[UUID | str],
-    from_states: Iterable[str],
-    to_states: Iterable[str],
-    metadata: Sequence[Mapping[str, object]],
-    trigger: Trigger,
-    now: datetime,
+    transitions: Sequence[tuple[UUID, UUID | str, str, str, str, Mapping[str, object], datetime]],
 ) -> None:
+    """Write transitions that have one trigger and one time."""
+    if not transitions:
+        return
+    ids, user_ids, from_states, to_states, (trigger, *_), metadata, (now, *_) = zip(*transitions, strict=True)
+    columns = (map(str, ids), map(str, user_ids), from_states, to_states)
     with connection.cursor() as cursor:
-        cursor.execute(
-            _INSERT_TRANSITIONS,
-            [
-                trigger.value,
-                now,
-                TextArray(map(str, ids)),
-                TextArray(map(str, user_ids)),
-                TextArray(from_states),
-                TextArray(to_states),
-                json.dumps(metadata),
-            ],
-        )
+        cursor.execute(_INSERT_TRANSITIONS, [trigger, now, *map(TextArray, columns), json.dumps(metadata)])

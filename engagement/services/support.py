@@ -12,13 +12,12 @@ from engagement.conf import engagement_settings
 from engagement.models import EngagementMessage, MessageStatus, MessageType, UserProfile
 from engagement.replies import Preference
 from engagement.selectors import goodbyes
-from engagement.selectors.due_users import read_user_states, states_of
+from engagement.selectors.due_users import lock_states_of, read_user_states, states_of
 from engagement.services.message_queue import BY_STAFF, cancel_pending, retry_messages
 from engagement.services.preferences import REENGAGEMENT, PreferenceSource, set_preference
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.services.state_machine import (
     EngagementStateNotFound,
-    lock_known_states,
     transition_states,
 )
 from engagement.states import State, Trigger, require_aware
@@ -67,7 +66,7 @@ def bring_back(*, user_id: UUID, performed_by: str, now: datetime) -> MarkedActi
     """
     require_aware(now)
     with transaction.atomic():
-        user_states = lock_known_states(user_ids=[user_id])
+        user_states = lock_states_of([user_id])
         if not user_states:
             raise EngagementStateNotFound([user_id])
         if user_states[0].state == State.ACTIVE:
@@ -95,7 +94,7 @@ def set_preference_manually(
     require_aware(now)
     wanted = preference is Preference.OPTED_OUT
     with transaction.atomic():
-        lock_known_states(user_ids=[user_id])
+        lock_states_of([user_id])
         profiles = UserProfile.objects.filter(pk=user_id, reengagement_opt_out=wanted)
         if profiles.select_for_update(no_key=True).exists():
             return None
@@ -142,7 +141,7 @@ def why_not_retry(messages: Collection[EngagementMessage], *, now: datetime) -> 
 
 def _reason_against(message: EngagementMessage, *, now: datetime) -> Retry | None:
     """Why the message must not be sent any more, if there is a reason. Locks what that depends on."""
-    user_states = lock_known_states(user_ids=[message.user_id])
+    user_states = lock_states_of([message.user_id])
     profiles = UserProfile.objects.filter(pk=message.user_id).select_for_update(no_key=True)
     opted_out = profiles.values_list("reengagement_opt_out", flat=True).first()
     return _refusal(message, opted_out=opted_out, awaited=_awaited(user_states, now=now))

@@ -20,13 +20,13 @@ from engagement.message_backends.base import Accepted, Refused, Scope, Unknown
 from engagement.models import IN_DOUBT, EngagementMessage, MessageStatus, UserProfile
 from engagement.replies import Preference
 from engagement.selectors.deliveries import status_of
+from engagement.selectors.due_users import lock_states_of
 from engagement.services.delivery.channels import lock_channel, pause_sending, slow_down, was_resumed
 from engagement.services.delivery.claim import attempt_time
 from engagement.services.message_queue import ERASED_KEY, EXPIRED_CLAIM
 from engagement.services.preferences import PreferenceSource, UserProfileNotFound, set_preference
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.services.resilience.transactions import milliseconds
-from engagement.services.state_machine import lock_known_states
 from engagement.states import DAY
 
 if TYPE_CHECKING:
@@ -309,7 +309,7 @@ def _lock_user_of(message_id: UUID) -> None:
 
 def lock_user(user_id: UUID) -> None:
     """Lock the state and the profile, which come before messages; needs the caller's transaction."""
-    lock_known_states(user_ids=[user_id])
+    lock_states_of([user_id])
     UserProfile.objects.select_for_update(no_key=True).filter(pk=user_id).first()
 
 

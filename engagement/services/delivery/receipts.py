@@ -16,11 +16,12 @@ from django.db import transaction
 from engagement.conf import engagement_settings
 from engagement.message_backends.base import Refused, Scope, Unknown
 from engagement.models import EngagementMessage, MessageType, UserProfile
+from engagement.selectors.due_users import lock_states_of
 from engagement.selectors.goodbyes import is_goodbye_of_wait
 from engagement.services.delivery.claim import is_plausible, template_scope
 from engagement.services.delivery.outcomes import become_sent, hold_back, lock_user, locked, opt_out_known
 from engagement.services.resilience.retries import retry_own_transaction
-from engagement.services.state_machine import extend_wait, lock_known_states
+from engagement.services.state_machine import extend_wait
 from engagement.states import require_aware
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def _take(receipt: Receipt, found: EngagementMessage, *, now: datetime) -> Recei
     with transaction.atomic():
         if opts_out:
             lock_user(found.user_id)
-        waiting = lock_known_states(user_ids=[found.user_id]) if extends else []
+        waiting = lock_states_of([found.user_id]) if extends else []
         message = locked(found.id)
         if message is None:
             return ReceiptEffect.UNKNOWN_MESSAGE

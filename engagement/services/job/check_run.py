@@ -22,7 +22,6 @@ from engagement.services.resilience.errors import (
     signature_of,
 )
 from engagement.services.resilience.retries import RetryPolicy
-from engagement.services.resilience.transactions import in_transaction
 from engagement.services.state_machine import was_committed
 
 if TYPE_CHECKING:
@@ -136,8 +135,9 @@ class CheckRun:
 
     def _was_committed(self, batch: MovedBatch) -> bool:
         user_ids = [user.user_state.user_id for user in batch.items]
-        ask = partial(was_committed, transition_id=batch.written_id, user_ids=user_ids)
-        return in_transaction(ask, lock_timeout=self.context.lock_timeout)
+        return was_committed(
+            transition_id=batch.written_id, user_ids=user_ids, lock_timeout=self.context.lock_timeout
+        )
 
     def _position_of(self, user: DueUser) -> Position:
         return Position(getattr(user.user_state, self.check.due_column), user.user_state.user_id)

@@ -17,7 +17,6 @@ from engagement.services.resilience.bisect import bisect_batch
 from engagement.services.resilience.errors import BatchError, ErrorKind, describe
 from engagement.services.resilience.retries import RetryPolicy
 from engagement.services.resilience.stop import StopRequest
-from engagement.services.resilience.transactions import in_transaction
 from engagement.services.resilience.workers import choose_workers, run_workers, tell_at_once
 from engagement.services.state_machine import was_committed
 from engagement.services.undo.undo_batch import undo_batch
@@ -170,8 +169,9 @@ class _Undo:
 
     def _was_committed(self, batch: UndoneBatch) -> bool:
         user_ids = list(map(UUID, batch.undone))
-        ask = partial(was_committed, transition_id=batch.written_id, user_ids=user_ids)
-        return in_transaction(ask, lock_timeout=self._settings.lock_timeout)
+        return was_committed(
+            transition_id=batch.written_id, user_ids=user_ids, lock_timeout=self._settings.lock_timeout
+        )
 
     def _record_failure(self, tell: Tell, transition_id: str, error: BaseException) -> None:
         find = partial(audit_log.transition_with_id, UUID(transition_id))
