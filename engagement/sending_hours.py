@@ -7,7 +7,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from engagement.states import DAY
+from engagement.states import DAY, MINUTE
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -16,7 +16,6 @@ _HOURS: Final = re.compile(
     r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)",
     re.ASCII,
 )
-MINUTE: Final = timedelta(minutes=1)
 
 
 class SendingHours(NamedTuple):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 DAY: Final = timedelta(days=1)
 HOUR: Final = timedelta(hours=1)
+MINUTE: Final = timedelta(minutes=1)
 
 
 class State(TextChoices):

@@ -27,7 +27,7 @@ from engagement.message_backends.base import (
 )
 from engagement.message_backends.http import Answer, Lost, NotSent, post
 from engagement.message_catalogue import DEFAULT_LANGUAGE, GOODBYE
-from engagement.states import DAY
+from engagement.states import DAY, MINUTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,7 +39,6 @@ ENDPOINTS: Final = (MESSAGES, "marketing_messages")
 REPLY: Final = "reply"
 QUICK_REPLIES: Final = ("1", "2", "3")
 
-MINUTE: Final = timedelta(minutes=1)
 
 SCOPES: Final[Mapping[int, Scope]] = MappingProxyType(
     {

@@ -27,13 +27,13 @@ from engagement.models import (
     UserEngagementState,
     UserProfile,
 )
-from engagement.replay.fates import FATES, FATES_PER_RUN, MINUTE, READ
+from engagement.replay.fates import FATES, FATES_PER_RUN, READ
 from engagement.replay.period import Period, ReplayLog, read_replay_log
 from engagement.replay.receiving import add_profiles, latest, receive_all, settle
 from engagement.replies import Preference
 from engagement.schedule import first_run_after
 from engagement.selectors.deliveries import WAITING_CAP, WAITING_HOURS
-from engagement.services.delivery.claim import Attempt
+from engagement.services.delivery.attempts import Attempt
 from engagement.services.delivery.outcomes import resolve_unknown
 from engagement.services.delivery.settings import delivery_settings
 from engagement.services.inbound_messages import receive_and_reply
@@ -42,7 +42,7 @@ from engagement.services.message_queue import BY_STAFF, cancel_messages
 from engagement.services.support import Retry, bring_back, retry_message, set_preference_manually
 from engagement.services.undo.undo_batch import UndoRequest
 from engagement.services.undo.undo_run import undo_run
-from engagement.states import DAY, HOUR, State
+from engagement.states import DAY, HOUR, MINUTE, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from engagement.message_backends.base import TIMEOUT, Scope
 from engagement.models import MessageStatus
-from engagement.states import HOUR
+from engagement.states import HOUR, MINUTE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-MINUTE: Final = timedelta(minutes=1)
 
 REFUSAL_CODE: Final = "131026"
 """WhatsApp's code for a number that cannot get messages."""

@@ -314,6 +314,14 @@ def backends_since(since: datetime) -> list[str]:
     return sorted(name for name in names if name)
 
 
+def unknown_messages(*, backend: str, claimed_before: datetime) -> list[UUID]:
+    """The messages of a backend with an unknown outcome, claimed before then."""
+    unknown = EngagementMessage.objects.filter(
+        status=MessageStatus.UNKNOWN, backend=backend, claimed_at__lt=claimed_before
+    )
+    return list(unknown.order_by("id").values_list("id", flat=True))
+
+
 def last_send_at() -> datetime | None:
     """When a message that was sent was last claimed."""
     sent = EngagementMessage.objects.filter(claimed_at__isnull=False, status=MessageStatus.SENT)

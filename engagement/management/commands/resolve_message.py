@@ -10,8 +10,8 @@ from django.core.management.base import CommandError
 from engagement.formatting import count_text
 from engagement.management.base import SentenceCommand, refuse
 from engagement.management.options import identifier, timestamp
-from engagement.selectors.deliveries import status_of
-from engagement.services.delivery.outcomes import resolve_unknown, unknown_messages
+from engagement.selectors.deliveries import status_of, unknown_messages
+from engagement.services.delivery.outcomes import resolve_unknown
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser

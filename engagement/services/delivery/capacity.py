@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from engagement.conf import engagement_settings
 from engagement.models import MessageType
 from engagement.selectors import deliveries
 from engagement.sending_hours import messages_that_fit
-from engagement.services.delivery.settings import LEASES_PER_SECOND, delivery_settings
+from engagement.services.delivery.settings import delivery_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from engagement.message_backends.base import MessageBackend
     from engagement.services.delivery.settings import DeliverySettings
 
+LEASES_PER_SECOND: Final = 10.0
+"""The rate of a client of the HTTP API, without the setting."""
 FEWEST_COUNTED: Final = 10
 """The pace is measured over the time of at least so many messages."""
 KEEPS_PACE: Final = 0.5
@@ -25,7 +28,10 @@ KEEPS_PACE: Final = 0.5
 
 def interval_of(backend: MessageBackend | None, delivery: DeliverySettings) -> timedelta:
     """The time between two messages, by the settings or the backend's own. None: clients of the API send."""
-    return delivery.interval(default_rate=backend.rate_per_second if backend else LEASES_PER_SECOND)
+    rate = delivery.rate_per_second
+    if rate is None:
+        rate = backend.rate_per_second if backend else LEASES_PER_SECOND
+    return timedelta(seconds=1 / rate if rate else 0)
 
 
 def late_since(*, backend: MessageBackend | None, max_age: timedelta, now: datetime) -> datetime | None:

@@ -1,7 +1,7 @@
 """The pace of sending: slots, pauses. In the database, so that all processes of a backend share them.
 
-Whatever writes a channel locks its row in a transaction of its own, and nothing else. How long a refusal
-pauses is in `outcomes`.
+Whatever writes a channel locks its row in a transaction of its own, and nothing else.
+Rules: docs/delivery.md.
 """
 
 from __future__ import annotations
@@ -14,13 +14,17 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from django.db import transaction
 
+from engagement.message_backends.base import Scope
 from engagement.models import EngagementMessage, MessageStatus, SendingChannel
 from engagement.privacy import redact
 from engagement.selectors.deliveries import WAITING_PAUSE, channels_of, database_now
 from engagement.services.resilience.retries import retry_own_transaction
+from engagement.states import DAY, HOUR, MINUTE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from engagement.message_backends.base import Refused
 
 WITHOUT_END: Final = datetime(2099, 12, 31, tzinfo=UTC)
 """The end of a pause that only `resume` ends."""
@@ -29,14 +33,22 @@ FAR: Final = timedelta(minutes=15)
 JITTER: Final = 0.2
 """Slots of a gateway are up to this share longer or shorter."""
 
+PAUSES: Final[Mapping[Scope, timedelta]] = {
+    Scope.CONFIGURATION: HOUR,
+    Scope.ACCOUNT: 6 * HOUR,
+    Scope.TEMPLATE: 6 * HOUR,
+}
+"""How long a refusal of this scope pauses the backend or the template, unless the answer says more."""
+SLOWER: Final[Mapping[Scope, timedelta]] = {
+    Scope.THROTTLE: MINUTE,
+    Scope.CONNECTION: 0.5 * MINUTE,
+    Scope.PLATFORM: MINUTE,
+}
+"""How long nothing is sent after a refusal of this scope, unless the answer says more."""
+MAX_RETRY_AFTER: Final = DAY
+MAX_SLOWER: Final = HOUR
+
 log = structlog.get_logger("engagement")
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """The right to send one message, not before `begins_at`."""
-
-    begins_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +93,23 @@ def paused_templates(channels: Mapping[str, SendingChannel], *, now: datetime) -
     return {scope: channel for scope, channel in channels.items() if scope and pause_of(channel, now=now)}
 
 
-def next_slot(channels: Mapping[str, SendingChannel], *, now: datetime) -> Slot | Paused:
+def next_slot(channels: Mapping[str, SendingChannel], *, now: datetime) -> datetime | Paused:
     """When the backend may be used, without reserving anything: for a pace without a limit."""
     channel = channels.get("")
     begins_at = channel.next_slot_at if channel else None
-    return pause_of(channel, now=now) or Slot(max(begins_at or now, now))
+    return pause_of(channel, now=now) or max(begins_at or now, now)
 
 
 @retry_own_transaction
-def reserve_slot(*, backend: str, interval: timedelta, has_jitter: bool, now: datetime) -> Slot | Paused:
+def reserve_slot(*, backend: str, interval: timedelta, has_jitter: bool, now: datetime) -> datetime | Paused:
     """Reserve the next slot of the backend, `interval` after the one before, unless it is paused.
+
+    Returns when the slot begins, or the pause.
 
     Transaction: opens one. Not repeatable: each call takes a slot.
     """
     with transaction.atomic():
-        channel = lock_channel(backend, "")
+        channel = _lock_channel(backend, "")
         if paused := pause_of(channel, now=now):
             return paused
         begins_at = max(channel.next_slot_at or now, now)
@@ -103,14 +117,14 @@ def reserve_slot(*, backend: str, interval: timedelta, has_jitter: bool, now: da
         channel.next_slot_at = begins_at + interval * factor
         channel.updated_at = now
         channel.save(update_fields=["next_slot_at", "updated_at"])
-    return Slot(begins_at)
+    return begins_at
 
 
 @retry_own_transaction
 def slow_down(*, backend: str, until: datetime, now: datetime) -> None:
     """Reserve no slot before `until`. Transaction: opens one. Repeatable."""
     with transaction.atomic():
-        channel = lock_channel(backend, "")
+        channel = _lock_channel(backend, "")
         channel.next_slot_at = max(channel.next_slot_at or until, until)
         channel.slowed_until = max(channel.slowed_until or until, until)
         channel.updated_at = now
@@ -126,7 +140,7 @@ def pause_sending(*, backend: str, until: datetime, reason: str, now: datetime, 
     Transaction: opens one. Repeatable.
     """
     with transaction.atomic():
-        channel = lock_channel(backend, scope)
+        channel = _lock_channel(backend, scope)
         if channel.paused_until is not None and channel.paused_until >= until:
             return Paused.of(channel.paused_until, channel.pause_reason)
         channel.paused_until, channel.pause_reason, channel.updated_at = until, reason, now
@@ -138,10 +152,36 @@ def pause_sending(*, backend: str, until: datetime, reason: str, now: datetime, 
 
 
 @retry_own_transaction
+def hold_back(refusal: Refused, *, backend: str, template: str, since: datetime, now: datetime) -> None:
+    """Pause or slow down what a refusal is about; nothing for one that is about the recipient.
+
+    It counts from `since`, when the provider refused, and not if sending was resumed after that.
+    Transaction: opens one, which locks the channel. Repeatable.
+    """
+    pause, slower = PAUSES.get(refusal.scope), SLOWER.get(refusal.scope)
+    if not (wait := pause or slower):
+        return
+    longest = MAX_RETRY_AFTER if pause else MAX_SLOWER
+    until = since + min(max(wait, refusal.retry_after or wait), longest)
+    scope = template if refusal.scope is Scope.TEMPLATE else ""
+    if until <= now:
+        return
+    with transaction.atomic():
+        _lock_channel(backend, scope)
+        if _was_resumed(backend=backend, after=since):
+            return
+        if pause:
+            reason = f"{refusal.scope.value} error {refusal.code}"
+            pause_sending(backend=backend, until=until, reason=reason, now=now, scope=scope)
+        else:
+            slow_down(backend=backend, until=until, now=now)
+
+
+@retry_own_transaction
 def resume_sending(*, backend: str, now: datetime) -> Resumed:
     """End all pauses of a backend and its waits, and make due what the pauses held back.
 
-    `was_resumed` then keeps what happened before from pausing it again; for that the database's clock counts.
+    `hold_back` then keeps what happened before from pausing it again; for that the database's clock counts.
     Transaction: opens one for the channels, then one for the messages. Repeatable.
     """
     with transaction.atomic():
@@ -170,7 +210,7 @@ def _resume(channel: SendingChannel, *, at: datetime, now: datetime) -> None:
     )
 
 
-def was_resumed(*, backend: str, after: datetime) -> bool:
+def _was_resumed(*, backend: str, after: datetime) -> bool:
     """Whether the backend was resumed after `after`, all its scopes with it."""
     return SendingChannel.objects.filter(backend=backend, resumed_at__gt=after).exists()
 
@@ -185,7 +225,7 @@ def _release_held_messages() -> None:
         EngagementMessage.objects.filter(pk__any_of=ids).update(next_attempt_at=None, outcome_reason=None)
 
 
-def lock_channel(backend: str, scope: str) -> SendingChannel:
+def _lock_channel(backend: str, scope: str) -> SendingChannel:
     """The channel, locked and made if there is none. Transaction: needs the caller's."""
     SendingChannel.objects.bulk_create([SendingChannel(backend=backend, scope=scope)], ignore_conflicts=True)
     return SendingChannel.objects.select_for_update(no_key=True).get(backend=backend, scope=scope)

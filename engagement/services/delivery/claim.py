@@ -7,21 +7,18 @@ are skipped.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
-from uuid import UUID
 
 import structlog
 from django.db import connection
-from uuid_utils.compat import uuid7
 
 from engagement import message_catalogue
 from engagement.message_backends.base import OutgoingMessage
 from engagement.models import MessageStatus, MessageType
-from engagement.models.choices import LATEST
 from engagement.selectors import deliveries, goodbyes
-from engagement.selectors.audit_log import TIME_ORDERED
+from engagement.services.delivery.attempts import CLOCK_SKEW
 from engagement.services.delivery.recheck import Cancel, Facts, Hold, Limits, recheck
 from engagement.services.preferences import REENGAGEMENT, remember_opt_out
 from engagement.services.resilience.transactions import in_transaction
@@ -30,9 +27,12 @@ from engagement.services.suppression import is_suppressed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
+    from uuid import UUID
 
     from engagement.models import EngagementMessage, SendingChannel, UserProfile
     from engagement.selectors.deliveries import Candidate
+    from engagement.services.delivery.attempts import Attempt
     from engagement.services.delivery.settings import DeliverySettings
 
 CANNOT_BE_RENDERED: Final = "cannot_be_rendered"
@@ -55,21 +55,6 @@ class ClaimTerms:
     lock_timeout: timedelta
     lease_request_id: UUID | None = None
     """The request of an API client that leases messages."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One attempt to send a message. Its id carries the time of its claim."""
-
-    id: UUID
-    claimed_at: datetime
-
-    @classmethod
-    def at(cls, instant: datetime) -> Attempt:
-        """A new attempt, with the time in whole milliseconds, as a version 7 UUID holds it."""
-        instant = instant.replace(microsecond=instant.microsecond // 1000 * 1000)
-        nanoseconds = (instant - _EPOCH) // timedelta(milliseconds=1) * 1_000_000
-        return cls(UUID(bytes=uuid7(nanoseconds=nanoseconds).bytes), instant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +138,14 @@ def _decide(
     message = facts.message
     if message.status == MessageStatus.SENDING and message.attempt_id == attempt.id:
         outgoing = outgoing_message(message, facts.profile, attempt_id=attempt.id)
-        return Claim(outgoing, _expiry(attempt, terms))
+        return Claim(outgoing, attempt.claimed_at + terms.length)
     if message.status != MessageStatus.PENDING or (message.next_attempt_at or now) > now:
         return Busy()
     verdict = recheck(facts, limits=_limits(facts, terms=terms, pauses=pauses), now=now)
     if verdict is None:
         return _claim(facts, terms=terms, attempt=attempt) if has_slot else Eligible()
     # What another time than the clock's holds back may leave by the clock.
-    if not isinstance(verdict, Hold) or abs(now - attempt.claimed_at) <= _CLOCK_SKEW:
+    if not isinstance(verdict, Hold) or abs(now - attempt.claimed_at) <= CLOCK_SKEW:
         _record(message, verdict)
     if facts.is_suppressed:
         # So that the next run skips the user. Other pending messages meet the same recheck.
@@ -224,17 +209,15 @@ def _lock_cap() -> None:
 
 
 def _claim(facts: Facts, *, terms: ClaimTerms, attempt: Attempt) -> Claim | Failed:
-    message, profile = facts.message, facts.profile
-    if profile is None:
-        raise AssertionError("the recheck refuses a message without a profile")
-    if not isinstance(message.message_params, dict):
-        return _not_rendered(message)
+    message = facts.message
     try:
-        outgoing = outgoing_message(message, profile, attempt_id=attempt.id)
+        outgoing = outgoing_message(message, facts.profile, attempt_id=attempt.id)
     except _RENDERING_ERRORS as error:
         log.warning("engagement_message_not_rendered", message_id=str(message.id), error=str(error))
-        return _not_rendered(message)
-    expires_at = _expiry(attempt, terms)
+        failed = Failed(CANNOT_BE_RENDERED)
+        _record(message, failed)
+        return failed
+    expires_at = attempt.claimed_at + terms.length
     with connection.cursor() as cursor:
         cursor.execute(
             _MARK_SENDING,
@@ -246,16 +229,6 @@ def _claim(facts: Facts, *, terms: ClaimTerms, attempt: Attempt) -> Claim | Fail
     if message.message_type == MessageType.GOODBYE:
         extend_wait(user_id=message.user_id, until=attempt.claimed_at + terms.goodbye_wait)
     return Claim(outgoing, expires_at)
-
-
-def _not_rendered(message: EngagementMessage) -> Failed:
-    failed = Failed(CANNOT_BE_RENDERED)
-    _record(message, failed)
-    return failed
-
-
-def _expiry(attempt: Attempt, terms: ClaimTerms) -> datetime:
-    return attempt.claimed_at + terms.length
 
 
 def outgoing_message(
@@ -294,13 +267,11 @@ def _record(message: EngagementMessage, verdict: Cancel | Hold | Failed) -> None
     message.save(update_fields=["status", "outcome_reason", "next_attempt_at"])
 
 
-_EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00Z")
-_CLOCK_SKEW: Final = timedelta(minutes=1)
-_LATEST: Final = int(LATEST.timestamp() * 1000)
 _RENDERING_ERRORS: Final = (
     message_catalogue.UnknownMessageKey,
     message_catalogue.WrongMessageParameters,
     message_catalogue.WrongTranslation,
+    AttributeError,  # the parameters are no object
 )
 _MARK_SENDING: Final = """
     UPDATE engagement_message_queue
@@ -315,18 +286,3 @@ _MARK_SENDING: Final = """
         outcome_reason = NULL
     WHERE id = %s
 """
-
-
-def attempt_time(attempt_id: UUID | None) -> datetime | None:
-    """When the attempt with this id was claimed; None for an id that carries no time."""
-    if attempt_id is None or attempt_id.version != TIME_ORDERED:
-        return None
-    milliseconds = attempt_id.int >> 80
-    return _EPOCH + timedelta(milliseconds=milliseconds) if milliseconds < _LATEST else None
-
-
-def is_plausible(attempt_id: UUID, message: EngagementMessage, *, now: datetime) -> bool:
-    """Whether a stranger's attempt may be one of this message: its time is between its queueing and now."""
-    attempted_at = attempt_time(attempt_id)
-    earliest = min(message.created_at, message.scheduled_for) - _CLOCK_SKEW
-    return attempted_at is not None and earliest <= attempted_at <= now + _CLOCK_SKEW

@@ -18,6 +18,7 @@ from django.db import transaction
 from engagement.conf import engagement_settings
 from engagement.models import EngagementMessage, MessageStatus, UserProfile
 from engagement.selectors import deliveries
+from engagement.services.delivery.attempts import Attempt, is_plausible
 from engagement.services.delivery.capacity import interval_of
 from engagement.services.delivery.channels import (
     Paused,
@@ -26,12 +27,10 @@ from engagement.services.delivery.channels import (
     reserve_slot,
 )
 from engagement.services.delivery.claim import (
-    Attempt,
     Claim,
     ClaimTerms,
     Eligible,
     claim_message,
-    is_plausible,
     outgoing_message,
     template_scope,
 )
@@ -54,7 +53,6 @@ if TYPE_CHECKING:
     from engagement.message_backends.base import OutgoingMessage, SendOutcome
     from engagement.models import SendingChannel
     from engagement.selectors.deliveries import Candidate
-    from engagement.services.delivery.channels import Slot
     from engagement.services.delivery.claim import Verdict
     from engagement.services.delivery.settings import DeliverySettings
 
@@ -163,20 +161,20 @@ class _Leasing:
                 return end if isinstance(end, Paused) else None
         return None
 
-    def _claim_one(self, candidate: Candidate) -> Slot | Paused | None:
+    def _claim_one(self, candidate: Candidate) -> datetime | Paused | None:
         """Claim the message if it may be sent. Returns what ends the request: a pause, or too late a slot."""
         now, channels = deliveries.clock_and_channels(self._backend)
         slot = next_slot(channels, now=now)
-        if isinstance(slot, Paused) or slot.begins_at - now > LONGEST_AHEAD:
+        if isinstance(slot, Paused) or slot - now > LONGEST_AHEAD:
             return slot
         if self._interval:
             if not isinstance(self._claim(candidate, channels, now=now, has_slot=False), Eligible):
                 return None
             slot = reserve_slot(backend=self._backend, interval=self._interval, has_jitter=False, now=now)
-            if isinstance(slot, Paused) or slot.begins_at - now > LONGEST_AHEAD:
+            if isinstance(slot, Paused) or slot - now > LONGEST_AHEAD:
                 return slot
         if isinstance(self._claim(candidate, channels, now=now, has_slot=True), Claim):
-            self.slots[candidate.id] = slot.begins_at
+            self.slots[candidate.id] = slot
         return None
 
     def _claim(

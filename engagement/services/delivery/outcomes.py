@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,35 +20,18 @@ from engagement.models import IN_DOUBT, EngagementMessage, MessageStatus, UserPr
 from engagement.replies import Preference
 from engagement.selectors.deliveries import status_of
 from engagement.selectors.due_users import lock_states_of
-from engagement.services.delivery.channels import lock_channel, pause_sending, slow_down, was_resumed
-from engagement.services.delivery.claim import attempt_time
+from engagement.services.delivery.attempts import attempt_time
+from engagement.services.delivery.channels import MAX_RETRY_AFTER, hold_back
 from engagement.services.message_queue import ERASED_KEY, EXPIRED_CLAIM
 from engagement.services.preferences import PreferenceSource, UserProfileNotFound, set_preference
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.services.resilience.transactions import milliseconds
-from engagement.states import DAY
+from engagement.states import DAY, MINUTE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
+    from datetime import datetime, timedelta
     from uuid import UUID
 
-MINUTE: Final = timedelta(minutes=1)
-MAX_RETRY_AFTER: Final = timedelta(hours=24)
-
-PAUSES: Final[Mapping[Scope, timedelta]] = {
-    Scope.CONFIGURATION: timedelta(hours=1),
-    Scope.ACCOUNT: timedelta(hours=6),
-    Scope.TEMPLATE: timedelta(hours=6),
-}
-"""How long a refusal of this scope pauses the backend or the template, unless the answer says more."""
-SLOWER: Final[Mapping[Scope, timedelta]] = {
-    Scope.THROTTLE: MINUTE,
-    Scope.CONNECTION: 0.5 * MINUTE,
-    Scope.PLATFORM: MINUTE,
-}
-"""How long nothing is sent after a refusal of this scope, unless the answer says more."""
-MAX_SLOWER: Final = timedelta(hours=1)
 COSTS_NO_ATTEMPT: Final = frozenset(
     {Scope.CONFIGURATION, Scope.ACCOUNT, Scope.TEMPLATE, Scope.THROTTLE, Scope.CONNECTION}
 )
@@ -186,8 +168,12 @@ def _refuse(outcome: AttemptOutcome, refusal: Refused, *, max_attempts: int, now
         _apply(message, refusal, max_attempts=max_attempts, now=now)
         if refusal.scope is Scope.OPTED_OUT:
             opt_out_known(message.user_id, now=now)
-    _log_refusal(message, refusal)
-    return Ending.FAILED if message.status == MessageStatus.FAILED else Ending.WAITING
+    facts = {"message_id": str(message.id), "scope": refusal.scope.value, "code": refusal.code}
+    if message.status == MessageStatus.FAILED:
+        log.warning("engagement_message_failed", **facts)
+        return Ending.FAILED
+    log.warning("engagement_message_refused", **facts)
+    return Ending.WAITING
 
 
 def _apply(message: EngagementMessage, refusal: Refused, *, max_attempts: int, now: datetime) -> None:
@@ -215,32 +201,6 @@ def _wait(retry_count: int, refusal: Refused) -> timedelta:
     """1, 5, 25 ... minutes, at most a day; or what the answer says."""
     growing = min(MINUTE * 5 ** (retry_count - 1), MAX_RETRY_AFTER)
     return min(max(refusal.retry_after or growing, MINUTE), MAX_RETRY_AFTER)
-
-
-@retry_own_transaction
-def hold_back(refusal: Refused, *, backend: str, template: str, since: datetime, now: datetime) -> None:
-    """Pause or slow down what a refusal is about; nothing for one that is about the recipient.
-
-    It counts from `since`, when the provider refused, and not if sending was resumed after that.
-    Transaction: opens one, which locks the channel. Repeatable.
-    """
-    pause, slower = PAUSES.get(refusal.scope), SLOWER.get(refusal.scope)
-    if not (wait := pause or slower):
-        return
-    longest = MAX_RETRY_AFTER if pause else MAX_SLOWER
-    until = since + min(max(wait, refusal.retry_after or wait), longest)
-    scope = template if refusal.scope is Scope.TEMPLATE else ""
-    if until <= now:
-        return
-    with transaction.atomic():
-        lock_channel(backend, scope)
-        if was_resumed(backend=backend, after=since):
-            return
-        if pause:
-            reason = f"{refusal.scope.value} error {refusal.code}"
-            pause_sending(backend=backend, until=until, reason=reason, now=now, scope=scope)
-        else:
-            slow_down(backend=backend, until=until, now=now)
 
 
 @retry_own_transaction
@@ -274,14 +234,6 @@ def put_off(message_id: UUID, *, until: datetime) -> None:
         EngagementMessage.objects.filter(pk=message_id, status=MessageStatus.PENDING).update(
             next_attempt_at=until, outcome_reason=WAITING_RETRY
         )
-
-
-def unknown_messages(*, backend: str, claimed_before: datetime) -> list[UUID]:
-    """The messages of a backend with an unknown outcome, claimed before then."""
-    unknown = EngagementMessage.objects.filter(
-        status=MessageStatus.UNKNOWN, backend=backend, claimed_at__lt=claimed_before
-    )
-    return list(unknown.order_by("id").values_list("id", flat=True))
 
 
 def locked(message_id: UUID) -> EngagementMessage | None:
@@ -323,14 +275,6 @@ def opt_out_known(user_id: UUID, *, now: datetime, said_at: datetime | None = No
             said_at=said_at,
             source=PreferenceSource.PROVIDER,
         )
-
-
-def _log_refusal(message: EngagementMessage, refusal: Refused) -> None:
-    facts = {"message_id": str(message.id), "scope": refusal.scope.value, "code": refusal.code}
-    if message.status == MessageStatus.FAILED:
-        log.warning("engagement_message_failed", **facts)
-    else:
-        log.warning("engagement_message_refused", **facts)
 
 
 _ACCEPT_PRESENT: Final = """

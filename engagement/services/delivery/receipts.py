@@ -18,8 +18,10 @@ from engagement.message_backends.base import Refused, Scope, Unknown
 from engagement.models import EngagementMessage, MessageType, UserProfile
 from engagement.selectors.due_users import lock_states_of
 from engagement.selectors.goodbyes import is_goodbye_of_wait
-from engagement.services.delivery.claim import is_plausible, template_scope
-from engagement.services.delivery.outcomes import become_sent, hold_back, lock_user, locked, opt_out_known
+from engagement.services.delivery.attempts import is_plausible
+from engagement.services.delivery.channels import hold_back
+from engagement.services.delivery.claim import template_scope
+from engagement.services.delivery.outcomes import become_sent, lock_user, locked, opt_out_known
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.services.state_machine import extend_wait
 from engagement.states import require_aware

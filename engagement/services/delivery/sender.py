@@ -102,7 +102,6 @@ class _Sender:
         self._due = 0
         self._now: datetime | None = request.now
         self._shift = timedelta()
-        self._held: dict[UUID, Worker] = {}
 
     def carry_out(self) -> SendResult:
         outcome = outcome_of(self._begin, stop=self._stop)
@@ -137,7 +136,8 @@ class _Sender:
     def _run(self) -> Outcome:
         if self._request.dry_run:
             return outcome_of(self._preview, stop=self._stop)
-        if self._request.workers == 1:
+        # By another time what must wait stays due, and only the worker that found it knows.
+        if self._request.workers == 1 or self._request.now:
             outcome, self._paused = self._work(
                 self._request.limit, EVERYTHING, tell_at_once, tick=self._write_metrics
             )
@@ -174,7 +174,6 @@ class _Sender:
             retries=self._retries,
             stop=self._together,
             shift=self._shift,
-            held=self._held,
             report=lambda ending: tell(partial(self._take, ending)),
             tick=tick,
         )
@@ -211,19 +210,17 @@ class _Sender:
         write_metrics()
 
     def _preview(self) -> bool:
-        terms, now = self._terms(), self._now
-        if now is None:
-            return False
-        read = self._retries.read
+        terms, read = self._terms(), self._retries.read
         clock, channels = read(partial(deliveries.clock_and_channels, self._request.backend.name))
-        pauses, places = paused_templates(channels, now=clock), read(partial(self._places, clock))
+        now, pauses = clock + self._shift, paused_templates(channels, now=clock)
+        has_place = read(partial(self._places, clock))
         for candidate in deliveries.candidates(self._delivery.types, clock=lambda: now, read=read):
             if self._stop.is_set():
                 return False
             if self._counts.sent == self._request.limit:
                 return True
             match self._retries.retry(partial(preview, candidate, terms=terms, pauses=pauses, now=now)):
-                case Eligible() if places.take(candidate):
+                case Eligible() if has_place(candidate):
                     self._take(MessageEnding("sent"))
                 case Eligible() | Hold():
                     self._take(MessageEnding("waiting"))
@@ -231,10 +228,21 @@ class _Sender:
                     self._take(MessageEnding("cancelled"))
         return True
 
-    def _places(self, clock: datetime) -> _Places:
+    def _places(self, clock: datetime) -> Callable[[Candidate], bool]:
+        """Whether the daily cap still has a place for a message; a dry run claims none."""
         cap = self._delivery.daily_cap
-        used = deliveries.people_sent_to(since=clock - CAP_PERIOD) if cap else 0
-        return _Places(cap - used if cap else None)
+        left = cap - deliveries.people_sent_to(since=clock - CAP_PERIOD) if cap else 0
+        people: set[UUID] = set()
+
+        def has_place(candidate: Candidate) -> bool:
+            if not cap or candidate.message_type == MessageType.REPLY:
+                return True
+            if len(people) < left:
+                people.add(candidate.user_id)
+                return True
+            return False
+
+        return has_place
 
     def _current_pause(self) -> Paused | None:
         return current_pause(self._request.backend.name, now=deliveries.database_now())
@@ -284,21 +292,3 @@ class _Sender:
             now = deliveries.database_now() + self._shift
             return self._retries.read(partial(queue_hint, self._request.backend, now=now))
         return None
-
-
-class _Places:
-    """The places that the daily cap still has, for a dry run, which claims none."""
-
-    def __init__(self, left: int | None) -> None:
-        """None: there is no cap."""
-        self._left = left
-        self._people: set[UUID] = set()
-
-    def take(self, candidate: Candidate) -> bool:
-        """Whether there is one for the candidate's user; replies need none."""
-        if self._left is None or candidate.message_type == MessageType.REPLY:
-            return True
-        if len(self._people) >= self._left:
-            return False
-        self._people.add(candidate.user_id)
-        return True

@@ -34,8 +34,6 @@ MIN_RATE: Final = 0.0001
 MAX_RATE: Final = 1_000.0
 _ADDRESS: Final = re.compile(r"[^\s@]+@[^\s@]+|[0-9]{5,15}")
 """A JID, or the bare number of a profile without the server's name."""
-LEASES_PER_SECOND: Final = 10.0
-"""The rate of a client of the HTTP API, without the setting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +56,6 @@ class DeliverySettings:
     """The only addresses that messages are sent to; empty for all."""
     types: tuple[MessageType, ...]
     """The message types that this sender takes."""
-
-    def interval(self, *, default_rate: float) -> timedelta:
-        """The time between two messages. `default_rate`, in messages per second, holds without a setting."""
-        rate = default_rate if self.rate_per_second is None else self.rate_per_second
-        return timedelta(seconds=1 / rate if rate else 0)
 
 
 def delivery_settings() -> DeliverySettings:

@@ -16,6 +16,7 @@ from django.db import Error as DatabaseError
 from engagement.message_backends.base import BACKEND_CRASHED, NOT_RECORDED, Refused, Scope, Unknown
 from engagement.models import MessageStatus
 from engagement.selectors import deliveries
+from engagement.services.delivery.attempts import Attempt
 from engagement.services.delivery.capacity import interval_of
 from engagement.services.delivery.channels import (
     Paused,
@@ -25,12 +26,13 @@ from engagement.services.delivery.channels import (
     paused_templates,
     reserve_slot,
 )
-from engagement.services.delivery.claim import Attempt, Claim, Eligible, Failed, claim_message, template_name
+from engagement.services.delivery.claim import Claim, Eligible, Failed, claim_message, template_name
 from engagement.services.delivery.outcomes import AttemptOutcome, Ending, put_off, record_outcome
 from engagement.services.delivery.recheck import LONGEST_HOLD, Cancel, Hold
 from engagement.services.delivery.result import MessageEnding, SendError
 from engagement.services.message_queue import mark_expired_claims
 from engagement.services.resilience.errors import ErrorKind, cause_of, describe, error_kind
+from engagement.states import HOUR, MINUTE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,17 +42,15 @@ if TYPE_CHECKING:
     from engagement.message_backends.base import MessageBackend, OutgoingMessage, SendOutcome
     from engagement.models import SendingChannel
     from engagement.selectors.deliveries import Candidate, Share
-    from engagement.services.delivery.channels import Slot
     from engagement.services.delivery.claim import ClaimTerms, Verdict
     from engagement.services.resilience.retries import RetryPolicy
     from engagement.services.resilience.stop import StopRequest
 
 log = structlog.get_logger("engagement")
-SECOND: Final = timedelta(seconds=1)
 MAX_UNKNOWN_IN_A_ROW: Final = 10
-BRAKE: Final = timedelta(hours=1)
+BRAKE: Final = HOUR
 """How long sending is paused then."""
-LOOK_AGAIN: Final = timedelta(minutes=1)
+LOOK_AGAIN: Final = MINUTE
 """How often a worker that waits for its slot asks whether sending was paused or resumed."""
 NAMES: Final[Mapping[str, str]] = {
     MessageStatus.SENT: "sent",
@@ -64,7 +64,7 @@ NAMES: Final[Mapping[str, str]] = {
 class Worker:
     """Sends due messages until none is left, its limit is reached, or sending is paused."""
 
-    def __init__(  # noqa: PLR0913  each says something else
+    def __init__(
         self,
         *,
         backend: MessageBackend,
@@ -73,13 +73,11 @@ class Worker:
         retries: RetryPolicy,
         stop: StopRequest,
         shift: timedelta,
-        held: dict[UUID, Worker],
         report: Callable[[MessageEnding], None],
         tick: Callable[[], None],
     ) -> None:
         """Keep the pace of the backend, which all processes share.
 
-        By another time than the clock's, what must wait stays due: all workers put it into `held`.
         `tick` is called before each message, and once a minute while the worker waits for a slot.
         """
         self._backend = backend
@@ -92,9 +90,9 @@ class Worker:
         self._report = report
         self._tick = tick
         self._unknown_in_a_row = 0
-        self._held = held
-        self._crashed: set[UUID] = set()
-        """The messages of this pass that cannot be read; a reply would come again and again."""
+        self._left: set[UUID] = set()
+        """What stays due and is not tried again: a message that cannot be read or written, such as a reply
+        with a bad row; by another time than the clock's also what must wait."""
         self._channels: Mapping[str, SendingChannel] = {}
         self.paused: Paused | None = None
 
@@ -105,7 +103,8 @@ class Worker:
         database when it cannot go on.
         """
         self.paused = None
-        self._crashed.clear()
+        if not self._shift:
+            self._left.clear()
         attempted = 0
         self._read_clock()
         self._retries.retry(partial(mark_expired_claims, now=self._clock()))
@@ -115,7 +114,7 @@ class Worker:
             ):
                 if self._must_end() or attempted == limit:
                     return attempted
-                if candidate.id not in self._crashed and candidate.id not in self._held:
+                if candidate.id not in self._left:
                     attempted += self._try(candidate)
         return attempted
 
@@ -134,10 +133,10 @@ class Worker:
             # An error that is about this message must not keep the others from being sent.
             if error_kind(error) is not ErrorKind.DATA:
                 raise
-            self._crashed.add(candidate.id)
+            self._left.add(candidate.id)
             reason = _log_crash("engagement_message_crashed", candidate.id, cause_of(error))
             self._put_off(candidate.id)
-            self._report_waiting(candidate.id, SendError(candidate.id, "pending", reason))
+            self._report(MessageEnding("waiting", SendError(candidate.id, "pending", reason)))
             return False
         match verdict:
             case Claim():
@@ -146,15 +145,12 @@ class Worker:
             case Cancel():
                 self._report(MessageEnding("cancelled"))
             case Hold():
-                self._report_waiting(candidate.id)
+                if self._shift:
+                    self._left.add(candidate.id)
+                self._report(MessageEnding("waiting"))
             case Failed(reason):
                 self._report(MessageEnding("failed", SendError(candidate.id, "failed", reason)))
         return False
-
-    def _report_waiting(self, message_id: UUID, error: SendError | None = None) -> None:
-        """Report it, unless another worker has, which may have held the same message at the same time."""
-        if not self._shift or self._held.setdefault(message_id, self) is self:
-            self._report(MessageEnding("waiting", error))
 
     def _put_off(self, message_id: UUID) -> None:
         """Let a message that cannot be claimed wait, if its row can be written at all."""
@@ -189,20 +185,27 @@ class Worker:
             )
         )
 
-    def _slot(self) -> Slot | Paused:
+    def _slot(self) -> datetime | Paused:
         """The next slot; reserved, unless the pace has no limit."""
         if not self._interval:
             return next_slot(self._channels, now=self._clock())
-        return self._retries.retry(partial(self._reserve_slot, now=self._clock()))
+        reserve = partial(
+            reserve_slot,
+            backend=self._backend.name,
+            interval=self._interval,
+            has_jitter=self._backend.has_jitter,
+            now=self._clock(),
+        )
+        return self._retries.retry(reserve)
 
-    def _wait_for(self, slot: Slot | Paused) -> bool:
+    def _wait_for(self, slot: datetime | Paused) -> bool:
         """Wait until the slot begins. False if sending is paused, or a stop was asked for."""
         if isinstance(slot, Paused):
             self.paused = slot
             return False
         reserved_at = self._clock()
-        while (wait := slot.begins_at - self._clock()) > timedelta():
-            self._stop.wait(min(wait, LOOK_AGAIN) / SECOND)
+        while (wait := slot - self._clock()) > timedelta():
+            self._stop.wait(min(wait, LOOK_AGAIN).total_seconds())
             if self._stop.is_set():
                 return False
             # Somebody may have paused sending meanwhile, or resumed it.
@@ -218,14 +221,6 @@ class Worker:
     def _is_paused(self) -> bool:
         self.paused = pause_of(self._channels.get(""), now=self._clock())
         return self.paused is not None
-
-    def _reserve_slot(self, *, now: datetime) -> Slot | Paused:
-        return reserve_slot(
-            backend=self._backend.name,
-            interval=self._interval,
-            has_jitter=self._backend.has_jitter,
-            now=now,
-        )
 
     def _send(self, claim: Claim) -> None:
         message = claim.message

@@ -11,7 +11,7 @@ from django.db import DataError, transaction
 
 from engagement.models import EngagementMessage, MessageStatus, MessageType, UserEngagementState, UserProfile
 from engagement.selectors.deliveries import database_now
-from engagement.services.delivery.claim import attempt_time
+from engagement.services.delivery.attempts import attempt_time
 from engagement.services.message_queue import mark_expired_claims
 from tests.factories import make_user, queue_for
 from tests.integration.adoption.sql_functions import call, claim, create_functions, report

@@ -19,7 +19,6 @@ from engagement.models import ApiScope, ApiToken, EngagementMessage, InboundMess
 from engagement.selectors.deliveries import database_now
 from engagement.services.api_tokens import revoke_token
 from engagement.services.delivery import leases
-from engagement.services.delivery.channels import Slot
 from engagement.services.delivery.claim import claim_message
 from tests.database import all_rows
 from tests.factories import make_user
@@ -197,7 +196,7 @@ def test_a_slot_that_another_request_took_is_not_waited_for(
     told_user()
     told_user()
     assert len(lease(ApiClient())["leases"]) == 1
-    monkeypatch.setattr("engagement.services.delivery.leases.next_slot", lambda _channels, now: Slot(now))
+    monkeypatch.setattr("engagement.services.delivery.leases.next_slot", lambda _channels, now: now)
     assert lease(ApiClient())["leases"] == []
     assert sorted(EngagementMessage.objects.values_list("status", flat=True)) == ["pending", "sending"]
 

@@ -22,7 +22,7 @@ from engagement.models import (
     UserProfile,
 )
 from engagement.selectors.goodbyes import goodbye_key
-from engagement.services.delivery.claim import Attempt
+from engagement.services.delivery.attempts import Attempt
 from tests.database import all_rows, execute
 from tests.factories import make_user, queue_for
 from tests.integration.services.users import state_of, stored

@@ -9,8 +9,8 @@ import pytest
 from engagement.message_backends.base import Accepted, Refused, Scope, Unknown
 from engagement.models import MessageStatus, SendingChannel
 from engagement.selectors.deliveries import database_now
+from engagement.services.delivery.attempts import Attempt
 from engagement.services.delivery.channels import resume_sending
-from engagement.services.delivery.claim import Attempt
 from engagement.services.delivery.outcomes import AttemptOutcome, Ending, record_outcome
 from tests.integration.delivery.sending import goodbye_of, statuses, told_user
 from tests.times import HOUR

@@ -12,10 +12,10 @@ import pytest
 from engagement.message_backends.base import Accepted, Refused, Scope, Unknown
 from engagement.message_backends.whatsapp_cloud import refusal_of
 from engagement.models import EngagementMessage, MessageStatus, MessageType, SendingChannel
-from engagement.selectors.deliveries import database_now
+from engagement.selectors.deliveries import database_now, unknown_messages
+from engagement.services.delivery.attempts import Attempt
 from engagement.services.delivery.channels import pause_sending, resume_sending
-from engagement.services.delivery.claim import Attempt
-from engagement.services.delivery.outcomes import accept, resolve_unknown, unknown_messages
+from engagement.services.delivery.outcomes import accept, resolve_unknown
 from engagement.services.delivery.receipts import (
     Receipt,
     ReceiptEffect,

@@ -11,7 +11,7 @@ from engagement.management.output.send_report import send_report
 from engagement.message_backends.base import Accepted, Refused, Scope, Unknown
 from engagement.models import EngagementMessage, MessageStatus, MessageType, SendingChannel, UserProfile
 from engagement.selectors.deliveries import database_now
-from engagement.services.delivery.claim import attempt_time
+from engagement.services.delivery.attempts import attempt_time
 from engagement.services.delivery.result import SendStatus
 from engagement.services.message_queue import EXPIRED_CLAIM
 from engagement.services.preferences import opt_out

@@ -14,7 +14,7 @@ from engagement.message_backends.base import Accepted, Refused, Scope, Unknown
 from engagement.models import EngagementMessage, MessageStatus, MessageType, SendingChannel
 from engagement.selectors import deliveries
 from engagement.selectors.deliveries import database_now
-from engagement.services.delivery import outcomes, worker
+from engagement.services.delivery import channels, worker
 from engagement.services.delivery.channels import pause_sending, reserve_slot
 from engagement.services.delivery.claim import claim_message
 from engagement.services.delivery.monitor import watch_sending
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
     from engagement.message_backends.base import OutgoingMessage
     from engagement.selectors.deliveries import Candidate
-    from engagement.services.delivery.channels import Slot
 
 pytestmark = pytest.mark.django_db
 
@@ -68,11 +67,11 @@ def test_a_slot_that_was_not_used_is_not_kept(monkeypatch: pytest.MonkeyPatch, s
     settings.ENGAGEMENT_SEND_RATE_PER_SECOND = "1000"
     taken, other = goodbye_of(told_user()), goodbye_of(told_user())
 
-    def reserve_and_lose(**values: object) -> Slot:
+    def reserve_and_lose(**values: object) -> object:
         slot = reserve_slot(**values)  # type: ignore[arg-type]
         EngagementMessage.objects.filter(pk=taken.pk).update(status=MessageStatus.SENT)
         pause()
-        return slot  # type: ignore[return-value]
+        return slot
 
     monkeypatch.setattr(worker, "reserve_slot", reserve_and_lose)
     backend = ScriptedBackend()
@@ -113,7 +112,7 @@ def test_a_reply_that_was_refused_is_tried_again_in_the_same_pass_after_a_while(
     seconds = iter(range(10_000))
     monkeypatch.setattr(time, "monotonic", lambda: float(next(seconds)))
     monkeypatch.setattr(deliveries, "REPLY_AGAIN", again)
-    monkeypatch.setattr(outcomes, "SLOWER", {})
+    monkeypatch.setattr(channels, "SLOWER", {})
     backend = ScriptedBackend(Refused(Scope.THROTTLE, "130429"))
     send(backend)
     assert [message.message_type for message in backend.received] == ["reply"] * replies + ["goodbye"]
