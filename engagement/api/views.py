@@ -40,7 +40,8 @@ from engagement.services.api_tokens import valid_token
 from engagement.services.delivery.leases import extend_lease, lease_messages, report_outcome
 from engagement.services.delivery.receipts import Receipt, callback_ids, take_receipt
 from engagement.services.explanation import explain_user
-from engagement.services.inbound_messages import Novelty, receive_message
+from engagement.services.inbound_messages import receive_message
+from engagement.services.message_novelty import Novelty
 from engagement.services.preferences import opt_in, opt_out
 
 if TYPE_CHECKING:

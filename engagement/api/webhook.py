@@ -21,7 +21,8 @@ from engagement.api.whatsapp_events import Effect, PreferenceChange, UserMessage
 from engagement.conf import text_setting
 from engagement.selectors.addresses import user_with_number, wants_messages_in_group
 from engagement.services.delivery.receipts import Receipt, ReceiptEffect, take_receipt
-from engagement.services.inbound_messages import Novelty, receive_and_reply, receive_message
+from engagement.services.inbound_messages import receive_and_reply, receive_message
+from engagement.services.message_novelty import Novelty
 from engagement.services.preferences import PreferenceSource, UserProfileNotFound, set_preference
 from engagement.services.resilience.errors import describe, first_line
 from engagement.services.state_machine import EngagementStateNotFound

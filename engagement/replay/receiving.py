@@ -9,7 +9,8 @@ from engagement.models import UserEngagementState, UserProfile
 from engagement.replay.activity_log import DEFAULT_LOCALE
 from engagement.replay.simulation import ORDINARY_TEXT
 from engagement.replies import Preference
-from engagement.services.inbound_messages import Novelty, receive_message
+from engagement.services.inbound_messages import receive_message
+from engagement.services.message_novelty import Novelty
 from engagement.services.preferences import set_preference
 from engagement.states import State
 

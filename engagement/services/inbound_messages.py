@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from django.conf import settings
@@ -23,16 +22,13 @@ from engagement.replies import (
 )
 from engagement.selectors import audit_log, goodbyes
 from engagement.selectors.addresses import address_of
-from engagement.selectors.due_users import lock_states_of
 from engagement.services.arguments import as_user_id, require_storable, require_text
+from engagement.services.message_novelty import Author, Novelty, lock_author
 from engagement.services.message_queue import USER_WROTE, NewMessage, cancel_pending, queue_message
 from engagement.services.preferences import PreferenceSource, set_preference
 from engagement.services.resilience.retries import retry_own_transaction
-from engagement.services.state_machine import (
-    lock_states,
-    transition_states,
-)
-from engagement.states import ReceivedMessage, State, Transition, Trigger
+from engagement.services.state_machine import transition_states
+from engagement.states import ReceivedMessage, State, Transition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,16 +46,6 @@ _FORGOTTEN_AT_ONCE: Final = 20
 """How many expired ids a new message deletes: more than arrive meanwhile."""
 
 
-class Novelty(StrEnum):
-    """Whether a message is new to the engine."""
-
-    NEW = "new"
-    REPEAT = "repeat"
-    """The same message caused the user's latest transition."""
-    OLD = "old"
-    """The user has written something newer, or has been moved for their silence since it counted."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboundResult:
     """The effect of a message, and the reply to it."""
@@ -75,35 +61,6 @@ class InboundResult:
     """The parameters of that message."""
     cancelled: int
     """How many pending messages were cancelled."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Knowledge:
-    """What is known of the author, while their state row is locked."""
-
-    user_state: UserState
-    last_transition: Transition | None
-    """The latest transition that a message caused."""
-    entered_at: datetime | None
-    """When they entered their state, as far as that is known."""
-
-    def novelty_of(
-        self, message: ReceivedMessage, *under_former_keys: ReceivedMessage, now: datetime
-    ) -> Novelty:
-        heard_at = message.heard_at(now=now)
-        last_message = _message_of(self.last_transition) if self.last_transition else None
-        if self.last_transition and last_message:
-            if last_message in (message, *under_former_keys):
-                return Novelty.REPEAT
-            # A reply to a goodbye does not change last_activity_at, although the user wrote then.
-            if heard_at < last_message.heard_at(now=self.last_transition.created_at):
-                return Novelty.OLD
-        if self.user_state.state == State.ACTIVE or heard_at > self.user_state.last_activity_at:
-            return Novelty.NEW
-        # When another program moved the user is unknown: then a message is old that is older than the
-        # last activity.
-        entered_at = self.entered_at or self.user_state.last_activity_at
-        return Novelty.NEW if heard_at >= entered_at else Novelty.OLD
 
 
 @retry_own_transaction
@@ -148,31 +105,43 @@ def receive_message(
     )
     heard_at = message.heard_at(now=now)
     with transaction.atomic():
-        known = _known(user_id, heard_at=heard_at)
+        author = lock_author(user_id, heard_at=heard_at)
         if message_id is not None and (earlier := _earlier_result(digests)):
             return earlier
-        novelty = known.novelty_of(message, *under_former_keys, now=now)
-        transition = known.last_transition if novelty is Novelty.REPEAT else None
-        if novelty is Novelty.NEW:
-            transition = _move(known, text, message=message, button_of=button_of, now=now)
-        preference, cancelled = _set_preference(user_id, text, said_at=heard_at, now=now)
-        is_active = known.user_state.state == State.ACTIVE
-        if novelty is Novelty.NEW or (novelty is Novelty.OLD and is_active):
-            cancelled += cancel_pending(
-                user_id=user_id, message_types=[MessageType.GOODBYE], reason=USER_WROTE
-            )
-        reply_key, reply_params = _reply(transition, preference)
-        result = InboundResult(
-            novelty=novelty,
-            transition=transition,
-            preference=preference,
-            reply_key=reply_key,
-            reply_params=reply_params,
-            cancelled=cancelled,
-        )
+        novelty = author.novelty_of(message, *under_former_keys, now=now)
+        result = _take(author, text, novelty=novelty, message=message, button_of=button_of, now=now)
         if message_id is not None:
             _remember(user_id, result, digest=digests[0], heard_at=heard_at, now=now)
     return result
+
+
+def _take(
+    author: Author,
+    text: str,
+    *,
+    novelty: Novelty,
+    message: ReceivedMessage,
+    button_of: str | None,
+    now: datetime,
+) -> InboundResult:
+    """Do what the message asks for, and choose the reply."""
+    user_id = author.user_state.user_id
+    transition = author.last_transition if novelty is Novelty.REPEAT else None
+    if novelty is Novelty.NEW:
+        transition = _move(author, text, message=message, button_of=button_of, now=now)
+    preference, cancelled = _set_preference(user_id, text, said_at=message.heard_at(now=now), now=now)
+    is_active = author.user_state.state == State.ACTIVE
+    if novelty is Novelty.NEW or (novelty is Novelty.OLD and is_active):
+        cancelled += cancel_pending(user_id=user_id, message_types=[MessageType.GOODBYE], reason=USER_WROTE)
+    reply_key, reply_params = _reply(transition, preference)
+    return InboundResult(
+        novelty=novelty,
+        transition=transition,
+        preference=preference,
+        reply_key=reply_key,
+        reply_params=reply_params,
+        cancelled=cancelled,
+    )
 
 
 @retry_own_transaction
@@ -257,27 +226,10 @@ def _remember(
     InboundMessage.objects.filter(pk__in=list(some.values_list("pk", flat=True))).delete()
 
 
-def _known(user_id: UUID, *, heard_at: datetime) -> _Knowledge:
-    known = lock_states_of([user_id])
-    (user_state,) = known or lock_states(user_ids=[user_id], trigger=Trigger.USER_MESSAGE, now=heard_at)
-    return _Knowledge(
-        user_state=user_state,
-        last_transition=audit_log.last_transition_by_message(user_id),
-        entered_at=_entered_at(user_state),
-    )
-
-
-def _entered_at(user_state: UserState) -> datetime | None:
-    """None for an active user, who has not been moved for their silence."""
-    if user_state.state == State.ACTIVE:
-        return None
-    return user_state.goodbye_sent_at or audit_log.entered_at(user_state.user_id, user_state.state)
-
-
 def _move(
-    known: _Knowledge, text: str, *, message: ReceivedMessage, button_of: str | None, now: datetime
+    author: Author, text: str, *, message: ReceivedMessage, button_of: str | None, now: datetime
 ) -> Transition | None:
-    user_state = known.user_state
+    user_state = author.user_state
     goodbye = goodbyes.goodbyes_of_waits([user_state]).get(user_state.user_id)
     heard_at = message.heard_at(now=now)
     answerable_from = goodbyes.answerable_from(user_state, goodbye)
@@ -290,7 +242,7 @@ def _move(
             answerable_from = None
     trigger = trigger_of(text, state=user_state.state, heard_at=heard_at, answerable_from=answerable_from)
     # The clock was read before the lock was there: the user may have entered their state since.
-    moved_at = max(now, known.entered_at or now)
+    moved_at = max(now, author.entered_at or now)
     transitions = transition_states(
         user_states=[user_state],
         trigger=trigger,
@@ -339,18 +291,6 @@ def _reply(
         return key, {}
     days = engagement_settings().policy.remind_after.days
     return (key, {"days": days}) if days > 1 else (message_catalogue.SEE_YOU_TOMORROW, {})
-
-
-def _message_of(move: Transition) -> ReceivedMessage | None:
-    """The message that caused a transition; None for a time that there is not, such as 30 February.
-
-    A row of another program, such as functions.sql, has no digest, and equals no message.
-    """
-    try:
-        received_at = datetime.fromisoformat(str(move.metadata["received_at"]))
-    except ValueError:
-        return None
-    return ReceivedMessage(received_at, str(move.metadata.get("text_digest", "")))
 
 
 def _digests(user_id: UUID, words: str) -> list[str]:

@@ -7,7 +7,7 @@ from uuid_utils.compat import uuid7
 
 from engagement.selectors import due_users
 from engagement.selectors.due_users import DueUser
-from engagement.services.goodbye import goodbye_for
+from engagement.services.job.goodbye import goodbye_for
 from engagement.services.message_queue import queue_message
 from engagement.services.state_machine import lock_states, transition_states
 from engagement.states import CHECKS, Policy, Trigger, UserState

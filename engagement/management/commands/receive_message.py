@@ -19,7 +19,8 @@ from engagement.management.options import identifier, timestamp
 from engagement.privacy import redact
 from engagement.replies import Preference
 from engagement.schedule import utc_timestamp
-from engagement.services.inbound_messages import Novelty, receive_message
+from engagement.services.inbound_messages import receive_message
+from engagement.services.message_novelty import Novelty
 from engagement.services.resilience.errors import ErrorKind, error_kind, sentence_about
 from engagement.services.resilience.retries import RetryPolicy
 from engagement.services.resilience.stop import StopRequest

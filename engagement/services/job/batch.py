@@ -11,7 +11,7 @@ import structlog
 from engagement.models import MessageStatus
 from engagement.selectors import due_users, goodbyes
 from engagement.selectors.due_users import DueUser
-from engagement.services.goodbye import goodbye_for
+from engagement.services.job.goodbye import goodbye_for
 from engagement.services.message_queue import cancel_unanswered, queue_messages
 from engagement.services.resilience.transactions import Batch, commit_batch
 from engagement.services.state_machine import transition_states

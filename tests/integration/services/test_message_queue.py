@@ -14,7 +14,7 @@ from engagement import message_catalogue as messages
 from engagement.models import Destination, EngagementMessage, MessageStatus, MessageType
 from engagement.selectors.due_users import DueUser
 from engagement.services import message_queue
-from engagement.services.goodbye import goodbye_for
+from engagement.services.job.goodbye import goodbye_for
 from engagement.services.message_queue import NewMessage, queue_message, queue_messages
 from engagement.states import UserState
 from tests.factories import NOW
