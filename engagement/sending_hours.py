@@ -89,18 +89,14 @@ def zone_named(name: str | None) -> ZoneInfo | None:
         return None
 
 
-def messages_that_fit(
-    *, within: timedelta, open_time: timedelta, seconds_per_message: float, daily_cap: int
-) -> int | None:
-    """About how many messages can be sent in the time `within`, of which `open_time` is within the hours.
+def messages_that_fit(*, open_time: timedelta, seconds_per_message: float, places: int | None) -> int | None:
+    """About how many messages can be sent while the hours are open for `open_time`.
 
-    None if nothing limits them.
+    `places` is what a cap leaves; None without one. None if nothing limits them.
     """
     if open_time <= timedelta():
         return 0
-    limits = []
+    limits = [places] if places is not None else []
     if seconds_per_message:
-        limits.append(open_time.total_seconds() / seconds_per_message)
-    if daily_cap:
-        limits.append(daily_cap * max(within / DAY, 1.0))
-    return round(min(limits)) if limits else None
+        limits.append(round(open_time.total_seconds() / seconds_per_message))
+    return min(limits, default=None)

@@ -147,11 +147,15 @@ def wait_at_gate() -> None:
 
 def on_every_move(body: str) -> None:
     """Run PL/pgSQL before each update of a state, until the test's transaction ends or `heal` is called."""
+    on_every(body, "UPDATE ON user_engagement_states")
+
+
+def on_every(body: str, event: str) -> None:
+    """Run PL/pgSQL before each `INSERT ON table` or the like, as `on_every_move` does."""
     execute(
         f"""
         CREATE FUNCTION at_move() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} RETURN NEW; END $$;
-        CREATE TRIGGER at_move BEFORE UPDATE ON user_engagement_states
-        FOR EACH ROW EXECUTE FUNCTION at_move();
+        CREATE TRIGGER at_move BEFORE {event} FOR EACH ROW EXECUTE FUNCTION at_move();
         """
     )
 

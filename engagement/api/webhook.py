@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 from django.core.exceptions import RequestDataTooBig
-from django.db import DataError, IntegrityError
 from django.db import Error as DatabaseError
 from django.http import Http404, HttpResponse
 from django.utils import timezone
@@ -24,7 +23,7 @@ from engagement.services.delivery.receipts import Receipt, ReceiptEffect, take_r
 from engagement.services.inbound_messages import receive_and_reply, receive_message
 from engagement.services.message_novelty import Novelty
 from engagement.services.preferences import PreferenceSource, UserProfileNotFound, set_preference
-from engagement.services.resilience.errors import describe, first_line
+from engagement.services.resilience.errors import ErrorKind, describe, error_kind, first_line
 from engagement.services.state_machine import EngagementStateNotFound
 
 if TYPE_CHECKING:
@@ -113,12 +112,14 @@ def _effect_of(event: Event, *, now: datetime) -> Effect:
     """Take the event; whatever is wrong with it or with us is an effect, too."""
     try:
         return _take_event(event, now=now)
-    except (DataError, IntegrityError, UnicodeError) as error:
-        # An event that can never be recorded must not keep WhatsApp repeating the others for a week.
-        cause = describe(error) if isinstance(error, DatabaseError) else type(error).__name__
-        log.error("engagement_webhook_event_failed", error=cause)  # noqa: TRY400
+    except UnicodeError as error:
+        log.error("engagement_webhook_event_failed", error=type(error).__name__)  # noqa: TRY400
         return Effect.FAILED
     except DatabaseError as error:
+        if error_kind(error) is ErrorKind.DATA:
+            # An event that can never be recorded must not keep WhatsApp repeating the others for a week.
+            log.error("engagement_webhook_event_failed", error=describe(error))  # noqa: TRY400
+            return Effect.FAILED
         log.warning("engagement_webhook_database_away", error=first_line(error))
         return Effect.NOT_TAKEN
     except Exception as error:  # noqa: BLE001  whatever it is, it must not be answered with 200
@@ -147,8 +148,10 @@ def _take_message(message: UserMessage, *, now: datetime) -> Effect:
     try:
         try:
             result = take_by(receive_and_reply)
-        except (DataError, IntegrityError) as error:
-            # A constraint of the assistant's may refuse the reply. What the user said counts all the same.
+        except DatabaseError as error:
+            if error_kind(error) is not ErrorKind.DATA:
+                raise
+            # A constraint or a trigger of the assistant's may refuse the reply. What the user said counts.
             result = take_by(receive_message)
             log.error("engagement_reply_not_queued", error=describe(error))  # noqa: TRY400
     except EngagementStateNotFound:  # deleted a moment ago

@@ -22,7 +22,7 @@ from engagement.message_backends.base import (
     SendOutcome,
     Unknown,
 )
-from engagement.message_backends.http import Lost, NotSent, post
+from engagement.message_backends.http import Answer, post
 
 if TYPE_CHECKING:
     from engagement.message_backends.base import OutgoingMessage
@@ -67,19 +67,17 @@ class EvolutionBackend(MessageBackend):
         return problems
 
     def send(self, message: OutgoingMessage) -> SendOutcome:
-        exchange = post(
+        answer = post(
             f"{self._url.rstrip('/')}/message/sendText/{quote(self._instance, safe='')}",
             body=json.dumps({"number": message.to, "text": message.text}).encode(),
             headers={"apikey": self._key, "Content-Type": "application/json"},
             seconds=self._seconds,
         )
-        if isinstance(exchange, NotSent):
-            return Refused(Scope.CONNECTION, exchange.reason)
-        if isinstance(exchange, Lost):
-            return Unknown(exchange.reason)
-        if exchange.status in _CONFIGURATION:
-            return Refused(Scope.CONFIGURATION, f"http_{exchange.status}")
-        return _outcome(exchange.status, _parsed(exchange.body))
+        if not isinstance(answer, Answer):
+            return answer
+        if answer.status in _CONFIGURATION:
+            return Refused(Scope.CONFIGURATION, f"http_{answer.status}")
+        return _outcome(answer.status, answer.json())
 
 
 def _is_address_of_a_gateway(url: str) -> bool:
@@ -105,10 +103,3 @@ def _problems_in(answer: Any) -> list[Any]:
     response = answer.get("response") if isinstance(answer, dict) else None
     problems = response.get("message") if isinstance(response, dict) else None
     return problems if isinstance(problems, list) else []
-
-
-def _parsed(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None

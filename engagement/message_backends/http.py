@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 import time
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError, MaxRetryError, ReadTimeoutError, SSLError
 
-from engagement.message_backends.base import TIMEOUT, TOO_LARGE
+from engagement.message_backends.base import TIMEOUT, TOO_LARGE, Refused, Scope, Unknown
 from engagement.web_requests import new_pool, within
 
 if TYPE_CHECKING:
@@ -35,31 +36,24 @@ class Answer:
     body: bytes = field(repr=False)
     retry_after: str | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class NotSent:
-    """The server was never reached."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """The request may have arrived; its answer did not, or not whole."""
-
-    reason: str
+    def json(self) -> Any:
+        """The body as JSON; None if it is none."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
 
 
-Exchange: TypeAlias = Answer | NotSent | Lost
+def post(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -> Answer | Refused | Unknown:
+    """Send a POST request, once. Follows no redirect and retries nothing. Raises nothing.
 
-
-def post(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -> Exchange:
-    """Send a POST request, once. Follows no redirect and retries nothing. Raises nothing."""
+    Refused if the server was never reached; Unknown if the request may have arrived, but no whole answer did.
+    """
     content = _Content(body)
     exchange = within(
         seconds, lambda: _exchange(url, content=content, headers=headers, seconds=seconds), name="send"
     )
-    return exchange or (NotSent(TIMEOUT) if content.withhold() else Lost(TIMEOUT))
+    return exchange or (_not_sent(TIMEOUT) if content.withhold() else Unknown(TIMEOUT))
 
 
 class _Content:
@@ -91,7 +85,13 @@ class _Content:
             return not self.has_begun
 
 
-def _exchange(url: str, *, content: _Content, headers: Mapping[str, str], seconds: float) -> Exchange:
+def _not_sent(reason: str) -> Refused:
+    return Refused(Scope.CONNECTION, reason)
+
+
+def _exchange(
+    url: str, *, content: _Content, headers: Mapping[str, str], seconds: float
+) -> Answer | Refused | Unknown:
     try:
         server = (urlsplit(url).scheme, urlsplit(url).netloc)
         pool = _kept_pool(server) or new_pool(url)
@@ -113,9 +113,9 @@ def _exchange(url: str, *, content: _Content, headers: Mapping[str, str], second
         _keep(pool, server)
     except Exception as error:  # noqa: BLE001  whatever happens, the sender gets an outcome
         reason = _reason_of(error)
-        return Lost(reason) if content.has_begun else NotSent(reason)
+        return Unknown(reason) if content.has_begun else _not_sent(reason)
     if not is_whole:
-        return Lost(TOO_LARGE)
+        return Unknown(TOO_LARGE)
     return Answer(response.status, answer, response.headers.get("Retry-After"))
 
 

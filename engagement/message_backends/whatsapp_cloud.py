@@ -25,7 +25,7 @@ from engagement.message_backends.base import (
     Template,
     Unknown,
 )
-from engagement.message_backends.http import Answer, Lost, NotSent, post
+from engagement.message_backends.http import Answer, post
 from engagement.message_catalogue import DEFAULT_LANGUAGE, GOODBYE
 from engagement.states import DAY, MINUTE
 
@@ -55,6 +55,7 @@ SCOPES: Final[Mapping[int, Scope]] = MappingProxyType(
 )
 """By the code of an error. The title and the HTTP status say too little."""
 WAITS: Final[Mapping[int, timedelta]] = MappingProxyType({131056: MINUTE, 131049: DAY})
+_LARGEST_CODE: Final = 10**9
 _NO_SUCH_PHONE_NUMBER_ID: Final = (100, 33)
 """The code and the subcode of the answer to a wrong WHATSAPP_PHONE_NUMBER_ID."""
 
@@ -152,26 +153,25 @@ class WhatsAppCloudBackend(MessageBackend):
         )
 
 
-def outcome_of(exchange: Answer | NotSent | Lost) -> SendOutcome:
+def outcome_of(exchange: Answer | Refused | Unknown) -> SendOutcome:
     """What an answer of the API means."""
-    if isinstance(exchange, NotSent):
-        return Refused(Scope.CONNECTION, exchange.reason)
-    if isinstance(exchange, Lost):
-        return Unknown(exchange.reason)
-    try:
-        answer = json.loads(exchange.body)
-    except (ValueError, RecursionError):
-        answer = None
+    if not isinstance(exchange, Answer):
+        return exchange
+    answer = exchange.json()
     if not isinstance(answer, dict):
         return Unknown(f"http_{exchange.status}")
-    if isinstance(error := answer.get("error"), dict) and isinstance(error.get("code"), int):
+    if isinstance(error := answer.get("error"), dict) and _is_code(error.get("code")):
         is_wrong_id = (error["code"], error.get("error_subcode")) == _NO_SUCH_PHONE_NUMBER_ID
         code = error["error_subcode"] if is_wrong_id else error["code"]
         return refusal_of(code, retry_after=exchange.retry_after)
     message_id = _message_id(answer)
     if exchange.status == 200 and message_id:  # noqa: PLR2004
-        return Accepted(message_id)
+        return Accepted(message_id if is_printable(message_id) else None)
     return Unknown(f"http_{exchange.status}")
+
+
+def _is_code(value: object) -> bool:
+    return type(value) is int and abs(value) < _LARGEST_CODE
 
 
 def refusal_of(code: int, *, retry_after: str | None = None) -> Refused | Unknown:

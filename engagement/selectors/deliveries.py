@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import timedelta
+from datetime import UTC, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from django.db import connection
-from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q
-from django.db.models.functions import Coalesce
+from django.db.models import Count, F, Max, Min, Q
+from django.db.models.functions import Coalesce, TruncHour
 
 from engagement.models import (
     IN_DOUBT,
@@ -40,6 +40,7 @@ WAITING_HOURS: Final = "waiting_hours"
 WAITING_CAP: Final = "waiting_cap"
 WAITING_PAUSE: Final = "waiting_pause"
 WAITING_ALLOW_LIST: Final = "waiting_allow_list"
+CANNOT_BE_CLAIMED: Final = "cannot_be_claimed"
 """Why the sender holds a pending message back, in its `outcome_reason`."""
 
 NOT_DELIVERED: Final = Q(failed_at__isnull=False, delivered_at__isnull=True, read_at__isnull=True)
@@ -82,6 +83,8 @@ class SentCounts(NamedTuple):
     """Since when the oldest due message waits, late or not."""
     unknown: int
     not_delivered: int
+    unclaimable: int
+    """Pending messages that the database did not let a sender claim."""
     last_sent_at: datetime | None
 
 
@@ -271,29 +274,40 @@ def long_waits(*, until: datetime) -> list[SendingChannel]:
     return list(SendingChannel.objects.filter(slowed_until__gt=until).order_by("backend"))
 
 
+def leased_for(request_id: UUID, *, backend: str) -> QuerySet[EngagementMessage]:
+    """The messages that one request of a client was given, however they ended."""
+    return EngagementMessage.objects.filter(lease_request_id=request_id, backend=backend)
+
+
 def people_sent_to(*, since: datetime) -> int:
     """How many people were sent something that they had not asked for, since then."""
-    sent = EngagementMessage.objects.filter(claimed_at__gte=since).exclude(message_type=MessageType.REPLY)
-    sent = sent.filter(status__in=(*IN_DOUBT, MessageStatus.SENT))
-    people: int = sent.aggregate(people=Count("user_id", distinct=True))["people"]
+    people: int = _sent_unasked(since).aggregate(people=Count("user_id", distinct=True))["people"]
     return people
 
 
-def count_pending_goodbyes() -> int:
-    """Goodbyes that wait to be sent."""
-    return EngagementMessage.objects.filter(
-        status=MessageStatus.PENDING, message_type=MessageType.GOODBYE
-    ).count()
+def last_claims_of_people(*, since: datetime) -> list[datetime]:
+    """When each person was last sent something that they had not asked for, since then. Sorted."""
+    people = _sent_unasked(since).values("user_id").annotate(last=Max("claimed_at"))
+    return sorted(people.values_list("last", flat=True))
 
 
-def last_end_of_waits() -> datetime | None:
-    """When the last of the waits ends whose goodbye is still to be sent."""
-    pending = EngagementMessage.objects.filter(
-        user_id=OuterRef("user_id"), status=MessageStatus.PENDING, message_type=MessageType.GOODBYE
+def _sent_unasked(since: datetime) -> QuerySet[EngagementMessage]:
+    sent = EngagementMessage.objects.filter(claimed_at__gte=since).exclude(message_type=MessageType.REPLY)
+    return sent.filter(status__in=(*IN_DOUBT, MessageStatus.SENT))
+
+
+def goodbyes_by_end_of_wait() -> list[tuple[datetime, int]]:
+    """How many users wait for a goodbye that is still to be sent, by the hour in which their wait ends.
+
+    With the last end of each hour, in order.
+    """
+    pending = EngagementMessage.objects.filter(status=MessageStatus.PENDING, message_type=MessageType.GOODBYE)
+    waiting = UserEngagementState.objects.filter(
+        state=State.GOODBYE_SENT, goodbye_expires_at__isnull=False, user_id__in=pending.values("user_id")
     )
-    waiting = UserEngagementState.objects.filter(Exists(pending), state=State.GOODBYE_SENT)
-    # The first in the index of the timeouts, read from its end.
-    return waiting.order_by("-goodbye_expires_at").values_list("goodbye_expires_at", flat=True).first()
+    hours = waiting.values(hour=TruncHour("goodbye_expires_at", tzinfo=UTC))
+    ends = hours.annotate(end=Max("goodbye_expires_at"), users=Count("pk"))
+    return sorted(ends.values_list("end", "users"))
 
 
 def oldest_due_at(types: Collection[MessageType], *, now: datetime) -> datetime | None:
@@ -340,5 +354,8 @@ def sent_counts(types: Collection[MessageType], *, now: datetime) -> SentCounts:
         oldest_due_at=oldest_due_at(types, now=now),
         unknown=unknown.count(),
         not_delivered=sent["not_delivered"],
+        unclaimable=EngagementMessage.objects.filter(
+            status=MessageStatus.PENDING, outcome_reason=CANNOT_BE_CLAIMED
+        ).count(),
         last_sent_at=last_send_at(),
     )

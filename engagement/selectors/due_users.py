@@ -178,7 +178,7 @@ def _due_counts(
     if check.sends_goodbye:
         # A key that is dead lets no run of its day move the user.
         later = sum(goodbye_key("", now=now) == goodbye_key("", now=runs[0]) for now in runs)
-        is_due_today = Q(**{f"{check.due_column}__lt": cutoffs[0]})
+        is_due_today = Q(**{f"{check.due_column}__lt": cutoffs[0]}) & MAY_GET_GOODBYE
         held_back = Case(When(is_due_today & Q(_has_dead_key(runs[0])), then=later), default=0)
         number = Greatest(number, held_back)
     counts: dict[str, Any] = dict.fromkeys(Skipped._fields, Value(0))

@@ -93,25 +93,22 @@ def test_unknown_time_zone_is_none(name: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("open_hours", "seconds", "cap", "fit"),
+    ("open_hours", "seconds", "places", "fit"),
     [
-        (48, 0, 0, None),
-        (48, 45, 0, 3840),
-        (24, 45, 0, 1920),
-        (48, 0, 250, 500),
-        (22, 45, 250, 500),
-        (0, 0, 0, 0),
-        (-1, 0, 250, 0),
+        (48, 0, None, None),
+        (48, 45, None, 3840),
+        (24, 45, None, 1920),
+        (48, 0, 500, 500),
+        (22, 45, 500, 500),
+        (0, 0, None, 0),
+        (-1, 0, 500, 0),
     ],
 )
 def test_rate_hours_and_cap_limit_what_fits(
-    open_hours: int, seconds: float, cap: int, fit: int | None
+    open_hours: int, seconds: float, places: int | None, fit: int | None
 ) -> None:
     found = messages_that_fit(
-        within=timedelta(hours=48),
-        open_time=timedelta(hours=open_hours),
-        seconds_per_message=seconds,
-        daily_cap=cap,
+        open_time=timedelta(hours=open_hours), seconds_per_message=seconds, places=places
     )
     assert found == fit
 

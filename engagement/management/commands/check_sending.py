@@ -80,5 +80,10 @@ def _problems(watch: SendingWatch) -> Iterator[str]:
         yield f"{unknown} of the last 7 days with an unknown outcome: see resolve_message."
     if watch.stale:
         yield f"{count_text(watch.stale, 'claim')} expired: a sender died, and none has run since."
+    if counts.unclaimable:
+        yield (
+            f"{count_text(counts.unclaimable, 'message')} cannot be sent: the database refuses the row. The"
+            " sender logs why, as engagement_message_crashed."
+        )
     if counts.not_delivered:
         yield f"{count_text(counts.not_delivered, 'message')} of the last day reported as not delivered."

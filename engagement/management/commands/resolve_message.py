@@ -36,13 +36,15 @@ class Command(SentenceCommand):
         outcome.add_argument("--not-arrived", action="store_true", help="the users did not get them")
 
     def handle(self, **options: Any) -> None:
-        ids: list[UUID] = options["ids"]
+        ids: list[UUID] = list(dict.fromkeys(options["ids"]))
         _refuse_contradictions(options)
         for each in ids:
             if status_of(each) is None:
                 raise CommandError(f"There is no message {each}; nothing was changed.")
         if options["backend"]:
             ids = unknown_messages(backend=options["backend"], claimed_before=options["claimed_before"])
+            if not ids:
+                self.say(f"{options['backend']} has no message with an unknown outcome from before then.")
             if not options["yes"]:
                 self.write_answer(
                     f"{count_text(len(ids), 'message')} of {options['backend']} would be resolved."

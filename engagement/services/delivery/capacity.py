@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from bisect import bisect_left
+from datetime import UTC, timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from engagement.conf import engagement_settings
 from engagement.models import MessageType
 from engagement.selectors import deliveries
 from engagement.sending_hours import messages_that_fit
 from engagement.services.delivery.settings import delivery_settings
+from engagement.states import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,29 +68,68 @@ def _keeps_pace(
 def queue_hint(backend: MessageBackend | None, *, now: datetime) -> str | None:
     """A sentence if more goodbyes are queued than can be sent before their wait ends, else None.
 
-    The wait is the longest of those goodbyes, and the hours are those of users without a time zone.
+    Of several ends of waits it is about the one by which most are too many. The hours are those of users
+    without a time zone. None also if this sender leaves goodbyes to another.
     Reads alone. Raises a DatabaseError as Django does.
     """
     delivery = delivery_settings()
-    queued, last_end = deliveries.count_pending_goodbyes(), deliveries.last_end_of_waits()
-    if not queued or last_end is None:
+    if MessageType.GOODBYE not in delivery.types:
         return None
-    within = min(last_end - now, engagement_settings().policy.goodbye_wait)
-    fit = messages_that_fit(
-        within=within,
-        open_time=_open_time(delivery, within, now=now),
-        seconds_per_message=interval_of(backend, delivery).total_seconds(),
-        daily_cap=delivery.daily_cap,
-    )
-    if fit is None or queued <= fit:
+    capacity = _Capacity(delivery, interval_of(backend, delivery), now=now)
+    longest = engagement_settings().policy.goodbye_wait
+    queued, worst = 0, _Shortage(0, now, 0, 0)
+    for end, users in deliveries.goodbyes_by_end_of_wait():
+        queued += users
+        fit = capacity.within(min(end - now, longest))
+        if fit is not None:
+            worst = max(worst, _Shortage(queued - fit, end, queued, fit))
+    if not worst.missing:
         return None
+    of_them = ""
+    if worst.queued < queued:
+        of_them = f" of the {worst.queued:,} whose wait ends by {worst.end.astimezone(UTC):%d %B %H:%M} UTC"
     return (
-        f"{queued:,} goodbyes are queued, but only about {fit:,} can be sent before their wait ends; the"
-        " others will be cancelled. Raise the rate or the cap, or lower ENGAGEMENT_MAX_GOODBYES_PER_RUN."
+        f"{queued:,} goodbyes are queued, but{of_them} only about {worst.fit:,} can be sent before their wait"
+        " ends; the others will be cancelled. Raise the rate or the cap, or lower"
+        " ENGAGEMENT_MAX_GOODBYES_PER_RUN."
     )
 
 
-def _open_time(delivery: DeliverySettings, within: timedelta, *, now: datetime) -> timedelta:
-    if delivery.hours is None:
-        return within
-    return delivery.hours.open_within(within, after=now, zone=delivery.time_zone)
+class _Shortage(NamedTuple):
+    """How many of the goodbyes that must leave by the end of a wait cannot."""
+
+    missing: int
+    end: datetime
+    queued: int
+    fit: int
+
+
+class _Capacity:
+    """What the pace, the hours and the cap let through from `now` on."""
+
+    def __init__(self, delivery: DeliverySettings, interval: timedelta, *, now: datetime) -> None:
+        self._delivery = delivery
+        self._interval = interval
+        self._now = now
+        self._claims = deliveries.last_claims_of_people(since=now - DAY) if delivery.daily_cap else []
+
+    def within(self, period: timedelta) -> int | None:
+        """About how many messages; None if nothing limits them."""
+        open_time, hours = period, self._delivery.hours
+        if hours:
+            open_time = hours.open_within(period, after=self._now, zone=self._delivery.time_zone)
+        return messages_that_fit(
+            open_time=open_time,
+            seconds_per_message=self._interval.total_seconds(),
+            places=self._places(period) if self._delivery.daily_cap else None,
+        )
+
+    def _places(self, period: timedelta) -> int:
+        """How many people the cap, which is for any 24 hours, lets be sent something."""
+        days, rest = divmod(max(period, timedelta()), DAY)
+        places = days * self._delivery.daily_cap
+        if not rest:
+            return places
+        # In the rest, which comes first, the claims count that are not yet 24 hours old at its end.
+        used = len(self._claims) - bisect_left(self._claims, self._now + rest - DAY)
+        return places + max(self._delivery.daily_cap - used, 0)

@@ -121,6 +121,19 @@ def reserve_slot(*, backend: str, interval: timedelta, has_jitter: bool, now: da
 
 
 @retry_own_transaction
+def release_slot(*, backend: str, begins_at: datetime, interval: timedelta) -> None:
+    """Give back a slot that was reserved, unless a later one has been reserved since.
+
+    Transaction: opens one. Repeatable.
+    """
+    with transaction.atomic():
+        channel = _lock_channel(backend, "")
+        if channel.next_slot_at and channel.next_slot_at <= begins_at + interval * (1 + JITTER):
+            channel.next_slot_at = max(begins_at, channel.slowed_until or begins_at)
+            channel.save(update_fields=["next_slot_at"])
+
+
+@retry_own_transaction
 def slow_down(*, backend: str, until: datetime, now: datetime) -> None:
     """Reserve no slot before `until`. Transaction: opens one. Repeatable."""
     with transaction.atomic():

@@ -55,6 +55,8 @@ class ClaimTerms:
     lock_timeout: timedelta
     lease_request_id: UUID | None = None
     """The request of an API client that leases messages."""
+    most_leased: int = 0
+    """How many messages that request may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +79,15 @@ class Eligible:
     """The message may be sent; it was not claimed because no slot was reserved for it."""
 
 
+class Enough:
+    """The request for leases has as many messages as it may have."""
+
+
 class Busy:
     """Another session has locked or changed the message or its user."""
 
 
-Verdict: TypeAlias = Claim | Cancel | Hold | Failed | Eligible | Busy
+Verdict: TypeAlias = Claim | Cancel | Hold | Failed | Eligible | Enough | Busy
 
 
 def claim_message(
@@ -131,7 +137,7 @@ def _decide(
 ) -> Verdict:
     is_capped = terms.settings.daily_cap and candidate.message_type != MessageType.REPLY
     if is_capped and has_slot:
-        _lock_cap()
+        _lock_until_commit(_CAP_LOCK)
     facts = _read(candidate, is_locked=True)
     if facts is None:
         return Busy()
@@ -142,8 +148,10 @@ def _decide(
     if message.status != MessageStatus.PENDING or (message.next_attempt_at or now) > now:
         return Busy()
     verdict = recheck(facts, limits=_limits(facts, terms=terms, pauses=pauses), now=now)
+    if verdict is None and not has_slot:
+        return Eligible()
     if verdict is None:
-        return _claim(facts, terms=terms, attempt=attempt) if has_slot else Eligible()
+        return _claim(facts, terms=terms, attempt=attempt) if _may_have_more(terms) else Enough()
     # What another time than the clock's holds back may leave by the clock.
     if not isinstance(verdict, Hold) or abs(now - attempt.claimed_at) <= CLOCK_SKEW:
         _record(message, verdict)
@@ -203,9 +211,17 @@ def _is_cap_reached(cap: int, message: EngagementMessage) -> bool:
     return deliveries.people_sent_to(since=deliveries.database_now() - CAP_PERIOD) >= cap
 
 
-def _lock_cap() -> None:
+def _may_have_more(terms: ClaimTerms) -> bool:
+    """Whether the request for leases is to have one more message: it may have been repeated meanwhile."""
+    if terms.lease_request_id is None:
+        return True
+    _lock_until_commit(terms.lease_request_id.int >> 65)
+    return deliveries.leased_for(terms.lease_request_id, backend=terms.backend).count() < terms.most_leased
+
+
+def _lock_until_commit(key: int) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_CAP_LOCK])
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [key])
 
 
 def _claim(facts: Facts, *, terms: ClaimTerms, attempt: Attempt) -> Claim | Failed:

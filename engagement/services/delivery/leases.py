@@ -30,6 +30,7 @@ from engagement.services.delivery.claim import (
     Claim,
     ClaimTerms,
     Eligible,
+    Enough,
     claim_message,
     outgoing_message,
     template_scope,
@@ -48,8 +49,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from uuid import UUID
 
-    from django.db.models import QuerySet
-
     from engagement.message_backends.base import OutgoingMessage, SendOutcome
     from engagement.models import SendingChannel
     from engagement.selectors.deliveries import Candidate
@@ -60,6 +59,8 @@ LONGEST_AHEAD: Final = timedelta(seconds=10)
 """A slot that begins later is left to the next request."""
 MOST_SECONDS: Final = 5.0
 """A request claims nothing after this time: its client must not have given up and asked again before."""
+LOCK_TIMEOUT: Final = timedelta(seconds=2)
+"""So that the wait for a lock does not make a request much longer."""
 SHORTEST: Final = timedelta(seconds=30)
 LONGEST: Final = timedelta(minutes=15)
 """Of a lease, from `claimed_at`, with all its extensions."""
@@ -109,17 +110,17 @@ def lease_messages(*, client: str, request_id: UUID, limit: int, length: timedel
     refuse_without_key()
     now = deliveries.database_now()
     mark_expired_claims(now=now)
-    if _of_request(backend, request_id).exists():
+    if deliveries.leased_for(request_id, backend=backend).exists():
         return Leases(_leased(backend, request_id, now=now, slots={}), None)
-    leasing = _Leasing(backend, request_id, length=length)
-    paused = leasing.claim_some(limit)
+    leasing = _Leasing(backend, request_id, length=length, limit=limit)
+    paused = leasing.claim_some()
     return Leases(_leased(backend, request_id, now=now, slots=leasing.slots), paused)
 
 
 class _Leasing:
     """One request for messages."""
 
-    def __init__(self, backend: str, request_id: UUID, *, length: timedelta) -> None:
+    def __init__(self, backend: str, request_id: UUID, *, length: timedelta, limit: int) -> None:
         settings = engagement_settings()
         self._delivery = delivery_settings()
         self._backend = backend
@@ -130,20 +131,22 @@ class _Leasing:
             length=length,
             goodbye_wait=settings.policy.goodbye_wait,
             settings=self._delivery,
-            lock_timeout=settings.lock_timeout,
+            lock_timeout=min(settings.lock_timeout, LOCK_TIMEOUT),
             lease_request_id=request_id,
+            most_leased=limit,
         )
+        self._limit = limit
+        self._ends_at = time.monotonic() + MOST_SECONDS
         self.slots: dict[UUID, datetime] = {}
         """By message: when its slot begins."""
 
-    def claim_some(self, limit: int) -> Paused | None:
-        """Claim up to `limit` messages; returns the pause that ended it, if one did."""
+    def claim_some(self) -> Paused | None:
+        """Claim up to the limit; returns the pause that ended it, if one did."""
         candidates = deliveries.candidates(
             self._delivery.types, clock=deliveries.database_now, read=self._retries.read
         )
-        began_at = time.monotonic()
         for candidate in candidates:
-            if len(self.slots) == limit or time.monotonic() - began_at > MOST_SECONDS:
+            if len(self.slots) == self._limit or time.monotonic() > self._ends_at:
                 return None
             try:
                 end = self._claim_one(candidate)
@@ -162,7 +165,7 @@ class _Leasing:
         return None
 
     def _claim_one(self, candidate: Candidate) -> datetime | Paused | None:
-        """Claim the message if it may be sent. Returns what ends the request: a pause, or too late a slot."""
+        """Claim the message if it may be sent. Returns what ends the request: a pause, or a slot not used."""
         now, channels = deliveries.clock_and_channels(self._backend)
         slot = next_slot(channels, now=now)
         if isinstance(slot, Paused) or slot - now > LONGEST_AHEAD:
@@ -173,9 +176,10 @@ class _Leasing:
             slot = reserve_slot(backend=self._backend, interval=self._interval, has_jitter=False, now=now)
             if isinstance(slot, Paused) or slot - now > LONGEST_AHEAD:
                 return slot
-        if isinstance(self._claim(candidate, channels, now=now, has_slot=True), Claim):
+        verdict = self._claim(candidate, channels, now=now, has_slot=True)
+        if isinstance(verdict, Claim):
             self.slots[candidate.id] = slot
-        return None
+        return slot if isinstance(verdict, Enough) else None
 
     def _claim(
         self, candidate: Candidate, channels: Mapping[str, SendingChannel], *, now: datetime, has_slot: bool
@@ -189,19 +193,18 @@ class _Leasing:
                 pauses=paused_templates(channels, now=now),
                 now=now,
                 has_slot=has_slot,
-            )
+            ),
+            within=timedelta(seconds=max(self._ends_at - time.monotonic(), 0)),
         )
-
-
-def _of_request(backend: str, request_id: UUID) -> QuerySet[EngagementMessage]:
-    return EngagementMessage.objects.filter(lease_request_id=request_id, backend=backend)
 
 
 def _leased(
     backend: str, request_id: UUID, *, now: datetime, slots: Mapping[UUID, datetime]
 ) -> tuple[Lease, ...]:
     """The messages of a request that are still leased. `slots` has those that it has just claimed."""
-    rows = _of_request(backend, request_id).filter(status=MessageStatus.SENDING, claim_expires_at__gt=now)
+    rows = deliveries.leased_for(request_id, backend=backend).filter(
+        status=MessageStatus.SENDING, claim_expires_at__gt=now
+    )
     leases = []
     for row in rows.select_related("user").order_by("claimed_at", "id"):
         if row.attempt_id is None or row.claim_expires_at is None:

@@ -49,7 +49,7 @@ class SendingWatch:
     def is_good(self) -> bool:
         counts = self.counts
         problems = (self.late_since, self.hint, self.stale, self.pauses, self.waits)
-        return not any((*problems, counts.unknown, counts.not_delivered))
+        return not any((*problems, counts.unknown, counts.unclaimable, counts.not_delivered))
 
     def as_json(self) -> dict[str, Any]:
         counts, paused = self.counts, next(iter(self.pauses), None)
@@ -61,6 +61,7 @@ class SendingWatch:
             "last_sent_at": iso_text(counts.last_sent_at),
             "unknown": counts.unknown,
             "stale": self.stale,
+            "unclaimable": counts.unclaimable,
             "not_delivered": counts.not_delivered,
             "hint": self.hint,
             "paused_until": iso_text(paused.paused_until) if paused else None,

@@ -18,7 +18,7 @@ from engagement.conf import engagement_settings
 from engagement.message_backends.base import Accepted, Refused, Scope, Unknown
 from engagement.models import IN_DOUBT, EngagementMessage, MessageStatus, UserProfile
 from engagement.replies import Preference
-from engagement.selectors.deliveries import status_of
+from engagement.selectors.deliveries import CANNOT_BE_CLAIMED, status_of
 from engagement.selectors.due_users import lock_states_of
 from engagement.services.delivery.attempts import attempt_time
 from engagement.services.delivery.channels import MAX_RETRY_AFTER, hold_back
@@ -232,7 +232,7 @@ def put_off(message_id: UUID, *, until: datetime) -> None:
     """
     with transaction.atomic():
         EngagementMessage.objects.filter(pk=message_id, status=MessageStatus.PENDING).update(
-            next_attempt_at=until, outcome_reason=WAITING_RETRY
+            next_attempt_at=until, outcome_reason=CANNOT_BE_CLAIMED
         )
 
 

@@ -20,6 +20,7 @@ from engagement.selectors.deliveries import EVERYTHING, Share
 from engagement.services.delivery.capacity import queue_hint
 from engagement.services.delivery.channels import current_pause, paused_templates
 from engagement.services.delivery.claim import CAP_PERIOD, ClaimTerms, Eligible, preview
+from engagement.services.delivery.outcomes import Ending
 from engagement.services.delivery.recheck import Cancel, Hold
 from engagement.services.delivery.result import MessageEnding, SendCounts, SendResult, SendStatus
 from engagement.services.delivery.settings import delivery_settings
@@ -102,6 +103,7 @@ class _Sender:
         self._due = 0
         self._now: datetime | None = request.now
         self._shift = timedelta()
+        self._unclaimable: set[UUID] = set()
 
     def carry_out(self) -> SendResult:
         outcome = outcome_of(self._begin, stop=self._stop)
@@ -248,6 +250,11 @@ class _Sender:
         return current_pause(self._request.backend.name, now=deliveries.database_now())
 
     def _take(self, ending: MessageEnding) -> None:
+        if ending.name == Ending.WAITING and ending.error:
+            # Each worker finds a message that nobody can claim.
+            if ending.error.message_id in self._unclaimable:
+                return
+            self._unclaimable.add(ending.error.message_id)
         self._counts.add(ending)
         if self._progress:
             self._progress.users_done(1)

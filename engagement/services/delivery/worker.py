@@ -6,6 +6,7 @@ No lock is held and no transaction is open while the backend works.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -24,6 +25,7 @@ from engagement.services.delivery.channels import (
     pause_of,
     pause_sending,
     paused_templates,
+    release_slot,
     reserve_slot,
 )
 from engagement.services.delivery.claim import Claim, Eligible, Failed, claim_message, template_name
@@ -207,6 +209,7 @@ class Worker:
         while (wait := slot - self._clock()) > timedelta():
             self._stop.wait(min(wait, LOOK_AGAIN).total_seconds())
             if self._stop.is_set():
+                self._release(slot)
                 return False
             # Somebody may have paused sending meanwhile, or resumed it.
             self._read_clock()
@@ -217,6 +220,12 @@ class Worker:
                 # Slots are counted anew.
                 return self._wait_for(self._slot())
         return True
+
+    def _release(self, slot: datetime) -> None:
+        """So that a sender that is started again and again does not push sending ever further away."""
+        if self._interval:
+            with suppress(DatabaseError):
+                release_slot(backend=self._backend.name, begins_at=slot, interval=self._interval)
 
     def _is_paused(self) -> bool:
         self.paused = pause_of(self._channels.get(""), now=self._clock())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -168,6 +169,17 @@ def test_the_same_request_gets_what_is_still_leased_and_nothing_else() -> None:
     EngagementMessage.objects.filter(pk=leased[1]["message_id"]).update(claim_expires_at=database_now())
     assert lease(client, request_id)["leases"] == []
     assert sorted(goodbye_of(user).status for user in (first, second)) == ["sent", "unknown"]
+
+
+@pytest.mark.usefixtures("committed")
+def test_a_request_that_is_repeated_before_its_end_gets_no_more_than_its_limit() -> None:
+    for _ in range(6):
+        told_user()
+    client, request_id = ApiClient(), str(uuid4())
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: lease(client, request_id, limit=2)["leases"], range(4)))
+    assert EngagementMessage.objects.filter(status="sending").count() == 2
+    assert max(map(len, answers)) == 2
 
 
 def test_another_client_with_the_same_request_id_gets_its_own() -> None:

@@ -23,12 +23,14 @@ from engagement.models import (
 )
 from engagement.selectors.goodbyes import goodbye_key
 from engagement.services.delivery.attempts import Attempt
-from tests.database import all_rows, execute
+from tests.database import all_rows, execute, on_every
 from tests.factories import make_user, queue_for
 from tests.integration.services.users import state_of, stored
 from tests.times import MINUTE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.test import Client
     from pytest_django.fixtures import Settings
 
@@ -199,16 +201,25 @@ def test_a_reply_to_the_goodbye_moves_the_user_and_queues_the_answer(client: Cli
     assert InboundMessage.objects.count() == 1
 
 
-@pytest.mark.parametrize(("words", "state"), [("2", "remind_later"), ("sair", "active")])
-def test_what_a_user_says_counts_also_where_the_reply_cannot_be_queued(
-    client: Client, words: str, state: str
-) -> None:
-    """A constraint of the assistant's own may know no replies. WhatsApp never repeats what got a 200."""
-    user = told()
+def refuse_replies_by_a_constraint() -> None:
     execute(
         "ALTER TABLE engagement_message_queue ADD CONSTRAINT of_the_assistant"
         " CHECK (message_type <> 'reply') NOT VALID"
     )
+
+
+def refuse_replies_by_a_trigger() -> None:
+    on_every("RAISE EXCEPTION 'no replies';", "INSERT ON engagement_message_queue")
+
+
+@pytest.mark.parametrize("refuse_replies", [refuse_replies_by_a_constraint, refuse_replies_by_a_trigger])
+@pytest.mark.parametrize(("words", "state"), [("2", "remind_later"), ("sair", "active")])
+def test_what_a_user_says_counts_also_where_the_reply_cannot_be_queued(
+    client: Client, words: str, state: str, refuse_replies: Callable[[], None]
+) -> None:
+    """The assistant's own tables may know no replies. WhatsApp never repeats what got a 200."""
+    user = told()
+    refuse_replies()
     assert post(client, body_of(messages=[written(words)])) == (200, "Taken.")
     user.user.refresh_from_db()
     assert (state_of(user), user.user.reengagement_opt_out) == (state, words == "sair")

@@ -71,8 +71,31 @@ def test_what_is_left_of_the_wait_counts(settings: Settings) -> None:
     EngagementMessage.objects.update(scheduled_for=database_now() - 47 * HOUR)
     UserEngagementState.objects.update(goodbye_expires_at=database_now() + HOUR)
     assert "only about 2 can be sent" in run_command("send_messages", "--dry-run").out
-    # The wait of the one that leaves begins anew.
-    assert "4 goodbyes are queued, but only about 2" in run_command("send_messages", "--limit", "1").out
+    # The one that leaves has taken one of the cap's places.
+    assert "4 goodbyes are queued, but only about 1" in run_command("send_messages", "--limit", "1").out
+
+
+def test_those_whose_wait_ends_soon_are_not_outweighed_by_later_ones() -> None:
+    run()
+    UserEngagementState.objects.update(goodbye_expires_at=database_now() + HOUR)
+    make_users(1, "silent", last_activity_at=database_now() - 20 * DAY)
+    said = run_command("run_engagement_daily", "--json").err
+    assert "6 goodbyes are queued, but of the 5 whose wait ends by" in said
+    assert "only about 2 can be sent before their wait ends" in said
+
+
+def test_what_the_cap_has_let_through_counts_until_it_is_a_day_old(settings: Settings) -> None:
+    """Two leave now, two in a day, and then the wait is over."""
+    settings.ENGAGEMENT_SEND_DAILY_CAP = "2"
+    run()
+    run_command("send_messages")
+    assert "3 goodbyes are queued, but only about 2 can be sent" in run_command("send_messages").out
+
+
+def test_a_sender_that_leaves_goodbyes_to_others_says_nothing(settings: Settings) -> None:
+    run()
+    settings.ENGAGEMENT_SEND_TYPES = "reply"
+    assert "can be sent" not in run_command("send_messages", "--dry-run").out
 
 
 def test_a_message_of_a_far_year_costs_no_time() -> None:

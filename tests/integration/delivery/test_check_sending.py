@@ -131,6 +131,7 @@ def test_the_watch_in_json() -> None:
     assert outcome.code == 1
     assert outcome.json.keys() == {
         *("good", "oldest_due_at", "max_age_seconds", "last_sent_at", "unknown", "stale", "not_delivered"),
+        "unclaimable",
         *("paused_until", "pause_reason", "late_since", "hint", "pauses", "waits"),
     }
     assert (outcome.json["good"], outcome.json["max_age_seconds"]) == (False, 1800)

@@ -17,7 +17,7 @@ from engagement.services.delivery import claim
 from engagement.services.delivery.sender import SendRequest, send_messages
 from engagement.services.resilience import workers
 from tests.acceptance.runs import wait_until_waiting
-from tests.database import another_connection
+from tests.database import another_connection, on_every
 from tests.factories import make_users
 from tests.integration.delivery.sending import ScriptedBackend, send, statuses, told_user
 from tests.running import run_job
@@ -165,3 +165,13 @@ def test_workers_count_once_what_another_time_holds_back(settings: Settings) -> 
     assert send(workers=4, now=now + 20 * HOUR).counts.waiting == 8
     assert send(workers=4, limit=7, now=now + HOUR).counts.sent == 7
     assert send().counts.sent == 1
+
+
+@pytest.mark.usefixtures("committed")
+def test_a_message_whose_row_nobody_can_change_is_reported_once() -> None:
+    now = database_now() - MINUTE
+    make_users(6, "silent", last_activity_at=now - 20 * DAY)
+    run_job(now=now)
+    on_every("RAISE EXCEPTION 'hands off';", "UPDATE ON engagement_message_queue")
+    result = send(workers=3)
+    assert (result.counts.waiting, len(result.counts.errors)) == (6, 6)

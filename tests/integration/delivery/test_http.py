@@ -16,7 +16,8 @@ import pytest
 
 from engagement.conf import is_web_address
 from engagement.message_backends import http
-from engagement.message_backends.http import Answer, Lost, NotSent, post
+from engagement.message_backends.base import Refused, Scope, Unknown
+from engagement.message_backends.http import Answer, post
 from tests.integration.delivery.servers import SICK, raw_server, whole
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 SECONDS: Final = 1.0
 
 
-def ask(url: str, *, seconds: float = SECONDS) -> http.Exchange:
+def ask(url: str, *, seconds: float = SECONDS) -> Answer | Refused | Unknown:
     return post(url, body=b"{}", headers={"Content-Type": "application/json"}, seconds=seconds)
 
 
@@ -35,7 +36,7 @@ def test_a_lost_answer_is_told_as_such_and_in_time(treat: Callable[[socket.socke
     with raw_server(treat) as server:
         began_at = monotonic()
         exchange = ask(server.url)
-    assert isinstance(exchange, Lost)
+    assert isinstance(exchange, Unknown)
     assert monotonic() - began_at < 5 * SECONDS
     assert len(server.requests) == 1
 
@@ -43,7 +44,7 @@ def test_a_lost_answer_is_told_as_such_and_in_time(treat: Callable[[socket.socke
 def test_a_closed_port_was_never_reached() -> None:
     with raw_server(stall_never) as server:
         url = server.url
-    assert isinstance(ask(url), NotSent)
+    assert isinstance(ask(url), Refused)
 
 
 def stall_never(client: socket.socket) -> None:
@@ -51,7 +52,7 @@ def stall_never(client: socket.socket) -> None:
 
 
 def test_a_name_without_an_address_was_never_reached() -> None:
-    assert isinstance(ask("http://no-such-host.invalid/"), NotSent)
+    assert isinstance(ask("http://no-such-host.invalid/"), Refused)
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
@@ -78,7 +79,7 @@ def test_a_certificate_that_is_not_trusted_ends_it_before_the_message(tmp_path: 
     exchange = ask(f"https://127.0.0.1:{server.server_port}/", seconds=10)
     thread.join()
     server.server_close()
-    assert exchange == NotSent("certificate")
+    assert exchange == Refused(Scope.CONNECTION, "certificate")
     assert received == []
 
 
@@ -86,7 +87,7 @@ def test_a_certificate_that_is_not_trusted_ends_it_before_the_message(tmp_path: 
     "url", ["https:///x", "http://127.0.0.1:99999/", "https://[x", "ftp://127.0.0.1/", "http://127.0.0.1:0/"]
 )
 def test_an_impossible_address_was_never_reached(url: str) -> None:
-    assert isinstance(ask(url), NotSent)
+    assert isinstance(ask(url), Refused)
     assert not is_web_address(url)
 
 
@@ -103,7 +104,7 @@ def web_server(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
 
 def test_a_server_that_speaks_no_tls_never_got_the_message() -> None:
     with web_server(BaseHTTPRequestHandler) as server:
-        assert isinstance(ask(f"https://{server}/"), NotSent)
+        assert isinstance(ask(f"https://{server}/"), Refused)
 
 
 def test_a_connection_that_is_not_made_in_time_was_never_reached() -> None:
@@ -117,7 +118,7 @@ def test_a_connection_that_is_not_made_in_time_was_never_reached() -> None:
         exchange = ask(f"http://127.0.0.1:{port}/", seconds=0.5)
         for each in waiting:
             each.close()
-    assert isinstance(exchange, NotSent)
+    assert isinstance(exchange, Refused)
 
 
 def test_what_was_given_up_before_it_was_sent_does_not_leave_later() -> None:
@@ -146,7 +147,7 @@ def test_a_proxy_that_refuses_the_way_means_never_reached(monkeypatch: pytest.Mo
     with web_server(Proxy) as proxy:
         monkeypatch.setenv("https_proxy", f"http://{proxy}")
         exchange = ask("https://graph.example.org/v23.0/1/messages")
-    assert isinstance(exchange, NotSent)
+    assert isinstance(exchange, Refused)
     assert asked == ["graph.example.org:443"]
 
 
@@ -177,7 +178,7 @@ def test_a_proxy_that_is_away_means_never_reached(monkeypatch: pytest.MonkeyPatc
     with raw_server(stall_never) as gone:
         url = gone.url
     monkeypatch.setenv("http_proxy", url)
-    assert isinstance(ask("http://graph.example.org/v23.0/1/messages"), NotSent)
+    assert isinstance(ask("http://graph.example.org/v23.0/1/messages"), Refused)
 
 
 @contextmanager

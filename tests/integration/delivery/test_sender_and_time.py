@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,11 +16,12 @@ from engagement.models import EngagementMessage, MessageStatus, MessageType, Sen
 from engagement.selectors import deliveries
 from engagement.selectors.deliveries import database_now
 from engagement.services.delivery import channels, worker
-from engagement.services.delivery.channels import pause_sending, reserve_slot
+from engagement.services.delivery.channels import pause_sending, release_slot, reserve_slot, slow_down
 from engagement.services.delivery.claim import claim_message
 from engagement.services.delivery.monitor import watch_sending
 from engagement.services.delivery.receipts import Receipt, ReceiptKind, take_receipt
 from engagement.services.delivery.result import SendStatus
+from engagement.services.delivery.sender import SendRequest, send_messages
 from engagement.services.resilience.stop import StopRequest
 from tests.database import execute
 from tests.factories import queue_for
@@ -31,10 +33,10 @@ from tests.integration.delivery.sending import (
     statuses,
     told_user,
 )
-from tests.times import HOUR, MINUTE
+from tests.running import run_command
+from tests.times import HOUR, MINUTE, SECOND
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from pathlib import Path
 
     from pytest_django.fixtures import Settings
@@ -130,11 +132,52 @@ def test_a_message_that_the_database_does_not_let_us_claim_waits_and_keeps_no_ot
     (error,) = result.counts.errors
     assert (error.status, "of_the_assistant" in error.reason) == ("pending", True)
     waiting = goodbye_of(refused)
-    assert (waiting.status, waiting.outcome_reason) == ("pending", "waiting_retry")
+    assert (waiting.status, waiting.outcome_reason) == ("pending", "cannot_be_claimed")
     assert waiting.next_attempt_at
     assert abs(waiting.next_attempt_at - database_now() - HOUR) < MINUTE
     assert goodbye_of(other).status == "sent"
     assert send().counts.waiting == 0
+    watch = run_command("check_sending", "--json")
+    assert (watch.code, watch.json["unclaimable"]) == (1, 1)
+    assert "1 message cannot be sent: the database refuses the row." in watch.err
+
+
+def test_a_sender_that_stops_gives_its_slot_back(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    """One that is started again and again would push sending ever further away."""
+    settings.ENGAGEMENT_SEND_RATE_PER_SECOND = "0.01"
+    told_user()
+    told_user()
+    send(limit=1)
+    begins_at = SendingChannel.objects.get().next_slot_at
+    for _ in range(3):
+        stop = StopRequest()
+        monkeypatch.setattr(StopRequest, "wait", lambda *_, stop=stop: stop.ask(signal.SIGTERM))
+        result = send_messages(request=SendRequest(backend=ScriptedBackend()), stop=stop)
+        assert result.status is SendStatus.INTERRUPTED
+    assert SendingChannel.objects.get().next_slot_at == begins_at
+
+
+def test_a_slot_behind_which_others_were_reserved_is_kept() -> None:
+    now, interval = database_now(), 45 * SECOND
+    first, second = (
+        reserve_slot(backend="scripted", interval=interval, has_jitter=True, now=now) for _ in range(2)
+    )
+    after = SendingChannel.objects.get().next_slot_at
+    assert isinstance(first, datetime)
+    assert isinstance(second, datetime)
+    release_slot(backend="scripted", begins_at=first, interval=interval)
+    assert SendingChannel.objects.get().next_slot_at == after
+    release_slot(backend="scripted", begins_at=second, interval=interval)
+    assert SendingChannel.objects.get().next_slot_at == second
+
+
+def test_a_slot_is_not_given_back_into_a_wait() -> None:
+    now, interval = database_now(), 45 * SECOND
+    slot = reserve_slot(backend="scripted", interval=interval, has_jitter=False, now=now)
+    assert isinstance(slot, datetime)
+    slow_down(backend="scripted", until=slot + 10 * SECOND, now=now)
+    release_slot(backend="scripted", begins_at=slot, interval=interval)
+    assert SendingChannel.objects.get().next_slot_at == slot + 10 * SECOND
 
 
 def test_what_another_time_holds_back_may_leave_by_the_clock(settings: Settings) -> None:

@@ -233,6 +233,8 @@ def test_the_longer_of_retry_after_and_the_codes_own_wait_counts(header: str, wa
         (400, b'{"error": "a sentence"}'),
         (400, b'{"error": {"code": "131026"}}'),
         (400, b'{"error": {"code": 999999}}'),
+        (400, b'{"error": {"code": false}}'),
+        (400, b'{"error": {"code": ' + b"1" * 4_000 + b"}}"),
     ],
 )
 def test_an_answer_that_says_too_little_is_unknown(
@@ -241,6 +243,13 @@ def test_an_answer_that_says_too_little_is_unknown(
     sandbox.respond = lambda _message: Answer(status, body, {"Location": "/elsewhere"})
     assert isinstance(backend_for(sandbox.url).send(outgoing()), Unknown)
     assert len(sandbox.messages) == 1
+
+
+@pytest.mark.parametrize("found", ["wamid.\\u0000", "\\ud83d"])
+def test_an_id_that_cannot_be_stored_is_left_out(sandbox: WhatsAppSandbox, found: str) -> None:
+    body = f'{{"messages": [{{"id": "{found}"}}]}}'.encode()
+    sandbox.respond = lambda _message: Answer(200, body, {})
+    assert backend_for(sandbox.url).send(outgoing()) == Accepted(None)
 
 
 @pytest.mark.parametrize("treat", SICK.values(), ids=SICK)
