@@ -114,16 +114,14 @@ class CheckRun:
             error,
             attempt=self._move_part,
             on_failure=self._record_failure,
-            stop=self.retries.stop,
+            retries=self.retries,
         )
 
-    def _move_part(self, user_ids: Sequence[UUID], kind: ErrorKind) -> None:
+    def _move_part(self, user_ids: Sequence[UUID], retries: RetryPolicy) -> None:
         """Move those of the users who are still due."""
         users = due_users.still_due(
             self.check, now=self.context.now, policy=self.context.policy, among=user_ids
         )
-        # After a conflict the whole batch has had its attempts.
-        retries = self.retries.without_retries() if kind is ErrorKind.CONFLICT else self.retries
         self._move_batch(users, retries)
 
     def _move_batch(self, users: QuerySet[UserEngagementState], retries: RetryPolicy) -> Sequence[DueUser]:

@@ -14,7 +14,7 @@ from engagement.conf import engagement_settings, refuse_misspelt_names
 from engagement.selectors import audit_log, run_transitions
 from engagement.services.job.result import UserFailure, log_completed, log_user_failed, outcome_of
 from engagement.services.resilience.bisect import bisect_batch
-from engagement.services.resilience.errors import BatchError, ErrorKind, describe
+from engagement.services.resilience.errors import BatchError, describe
 from engagement.services.resilience.retries import RetryPolicy
 from engagement.services.resilience.stop import StopRequest
 from engagement.services.resilience.workers import choose_workers, run_workers, tell_at_once
@@ -143,22 +143,17 @@ class _Undo:
 
     def _undo_page(self, ids: Sequence[str], tell: Tell) -> None:
         try:
-            self._undo(ids, self._retries, tell)
+            self._undo(tell, ids, self._retries)
         except BatchError as error:
             bisect_batch(
                 ids,
                 error,
-                attempt=partial(self._undo_part, tell),
+                attempt=partial(self._undo, tell),
                 on_failure=partial(self._record_failure, tell),
-                stop=self._retries.stop,
+                retries=self._retries,
             )
 
-    def _undo_part(self, tell: Tell, ids: Sequence[str], kind: ErrorKind) -> None:
-        # After a conflict the whole page has had its attempts.
-        is_conflict = kind is ErrorKind.CONFLICT
-        self._undo(ids, self._retries.without_retries() if is_conflict else self._retries, tell)
-
-    def _undo(self, ids: Sequence[str], retries: RetryPolicy, tell: Tell) -> None:
+    def _undo(self, tell: Tell, ids: Sequence[str], retries: RetryPolicy) -> None:
         attempt = partial(undo_batch, ids, request=self._request, lock_timeout=self._settings.lock_timeout)
         tell(partial(self._count, retries.commit(attempt, was_committed=self._was_committed)))
 
