@@ -6,7 +6,8 @@
 -- problem affects, the problem, and the remedy. A problem of `migrate` makes the migration fail. A problem
 -- of the `job` makes the job fail or give wrong results. An `afterwards` row is work for after `migrate`.
 -- Without rows for `migrate` and `job` the database is ready. Tables are read and not locked. It may be run again after
--- `migrate`: the first row then says so, and what the migrations made is not reported.
+-- `migrate`: the first row then says so, and what the migrations made is not reported. CHECKs of the assistant are tried
+-- with the values that the engine writes: a function in them is called, and its error ends the query.
 --
 -- The first result is about tables and columns, the second about rows. Correct the first one first: if a
 -- column is missing or cannot be read as its type, the second query ends with an error.
@@ -100,6 +101,13 @@ written (table_name, column_name, written_values) AS (VALUES
         ARRAY['pending', 'sending', 'sent', 'failed', 'cancelled', 'unknown']),
     ('engagement_message_queue', 'destination', ARRAY['individual', 'group'])
 ),
+-- Defaults that the job relies on. A new row must leave the times and the error empty.
+exact_default (table_name, column_name) AS (VALUES
+    ('user_engagement_states', 'state'), ('user_engagement_states', 'goodbye_sent_at'),
+    ('user_engagement_states', 'goodbye_expires_at'), ('user_engagement_states', 'remind_at'),
+    ('engagement_message_queue', 'status'), ('engagement_message_queue', 'retry_count'),
+    ('engagement_message_queue', 'sent_at'), ('engagement_message_queue', 'error_message')
+),
 migrated AS (
     SELECT FROM pg_constraint
     WHERE conrelid = to_regclass('engagement_message_queue') AND conname = 'message_idempotency_key_unique'
@@ -108,12 +116,29 @@ migrated AS (
 found_table AS (
     SELECT table_name, to_regclass(table_name) AS oid FROM (SELECT DISTINCT table_name FROM expected) AS names
 ),
+-- Where `migrate` makes tables and indexes.
+found_schema AS (
+    SELECT oid, nspname FROM pg_namespace
+    WHERE nspname = current_schema()
+        OR oid IN (SELECT relnamespace FROM found_table JOIN pg_class USING (oid))
+),
 found_column AS (
-    SELECT table_name, oid AS table_oid, attnum, attname::text AS column_name,
-        format_type(atttypid, atttypmod) AS data_type, attnotnull AS is_required,
-        atthasdef OR attidentity <> '' AS has_default
-    FROM found_table JOIN pg_attribute ON attrelid = oid
+    SELECT table_name, found_table.oid AS table_oid, attnum, attname::text AS column_name,
+        format_type(atttypid, atttypmod) AS data_type, format_type(atttypid, NULL) AS type_name,
+        -- None for a domain: the engine's values may not be cast to it.
+        CASE typtype WHEN 'b' THEN typcategory END AS type_category, attnotnull AS is_required,
+        atthasdef OR attidentity <> '' AS has_default, pg_get_expr(adbin, adrelid) AS default_text,
+        EXISTS (
+            SELECT FROM pg_index WHERE indrelid = attrelid AND indisprimary AND attnum = ANY (indkey)
+        ) AS is_in_primary_key
+    FROM found_table
+    JOIN pg_attribute ON attrelid = found_table.oid
+    JOIN pg_type ON pg_type.oid = atttypid
+    LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
     WHERE attnum > 0 AND NOT attisdropped
+),
+missing_migration AS (
+    SELECT FROM later_column LEFT JOIN found_column USING (table_name, column_name) WHERE table_oid IS NULL
 ),
 -- What refuses a second row: unique constraints and indexes, exclusion constraints; with their columns.
 found_key AS (
@@ -146,13 +171,70 @@ needed_key (table_name, column_name) AS (VALUES
 wrong_type AS (
     SELECT found_column.*, expected.data_type AS expected_type, default_value,
         expected.data_type = 'uuid' AND found_column.data_type IN ('smallint', 'integer', 'bigint') AS is_number,
-        found_column.data_type LIKE 'timestamp%without time zone' AS is_without_zone
+        found_column.data_type LIKE 'timestamp%without time zone' AS is_without_zone,
+        expected.data_type LIKE 'timestamp%' AND type_category = 'N' AS is_epoch
     FROM expected JOIN found_column USING (table_name, column_name)
     WHERE found_column.data_type <> expected.data_type
 ),
--- CHECKs with texts in them that do not name all that the engine may write.
+-- What depends on a column whose type must change, besides foreign keys. A text may stay in CHECKs and indexes.
+type_user AS (
+    SELECT wrong_type.table_name, wrong_type.column_name, wrong_type.data_type, expected_type,
+        CASE WHEN attname IS NOT NULL THEN format('generated column %I', attname)
+             ELSE replace(pg_describe_object(classid, objid, objsubid), 'rule _RETURN on ', '') END AS used_by,
+        CASE WHEN conname IS NOT NULL THEN format('ALTER TABLE %s DROP CONSTRAINT %I;', table_name, conname)
+             WHEN indexrelid IS NOT NULL THEN format('DROP INDEX %s;', indexrelid::regclass)
+             WHEN attname IS NOT NULL THEN format('ALTER TABLE %s DROP COLUMN %I;', table_name, attname)
+        END AS dropping,
+        CASE WHEN conname IS NOT NULL
+             THEN format('ALTER TABLE %s ADD CONSTRAINT %I %s;',
+                table_name, conname, pg_get_constraintdef(pg_constraint.oid))
+             WHEN indexrelid IS NOT NULL THEN pg_get_indexdef(indexrelid) || ';'
+             WHEN attname IS NOT NULL
+             THEN format('ALTER TABLE %s ADD COLUMN %I %s GENERATED ALWAYS AS (%s) %s;',
+                table_name, attname, format_type(atttypid, atttypmod), pg_get_expr(adbin, adrelid),
+                CASE attgenerated WHEN 's' THEN 'STORED' ELSE 'VIRTUAL' END)
+        END AS creating
+    FROM wrong_type
+    JOIN pg_depend ON refclassid = 'pg_class'::regclass AND refobjid = table_oid AND refobjsubid = wrong_type.attnum
+    LEFT JOIN pg_constraint ON classid = 'pg_constraint'::regclass AND pg_constraint.oid = objid AND contype = 'c'
+    LEFT JOIN pg_index ON classid = 'pg_class'::regclass AND indexrelid = objid
+        AND (indpred IS NOT NULL OR indexprs IS NOT NULL)
+    -- In PostgreSQL 14 the generated column depends on the other one, since 15 its expression does.
+    LEFT JOIN pg_attrdef ON adrelid = table_oid AND adnum <> wrong_type.attnum AND (
+        classid = 'pg_attrdef'::regclass AND pg_attrdef.oid = objid
+        OR classid = 'pg_class'::regclass AND objid = adrelid AND adnum = objsubid)
+    LEFT JOIN pg_attribute ON attrelid = adrelid AND pg_attribute.attnum = adnum AND attgenerated <> ''
+    WHERE classid IN ('pg_rewrite'::regclass, 'pg_policy'::regclass, 'pg_trigger'::regclass) OR attname IS NOT NULL
+        OR (conname IS NOT NULL OR indexrelid IS NOT NULL) AND NOT coalesce(type_category = 'S' AND expected_type = 'text', false)
+),
+-- Which of the values a constraint on the column alone refuses.
+question AS MATERIALIZED (
+    SELECT table_name, column_name, conname, confrelid, key.attname AS key_name, written_values,
+        format(
+            'SELECT array_to_tsvector(ARRAY[%1$I::text])'
+            ' FROM (SELECT value::%2$s AS %1$I FROM unnest(%3$L::text[]) AS value) AS written WHERE %4$s',
+            column_name, type_name, written_values,
+            CASE contype WHEN 'c' THEN format('(%s) IS FALSE', pg_get_expr(conbin, conrelid))
+                 ELSE format('NOT EXISTS (SELECT FROM %s AS lookup WHERE lookup.%I::text = written.%I::text)',
+                    confrelid::regclass, key.attname, column_name) END
+        ) AS query
+    FROM written JOIN found_column USING (table_name, column_name)
+    JOIN pg_constraint ON conrelid = table_oid AND conkey = ARRAY[found_column.attnum]
+    LEFT JOIN pg_attribute AS key ON key.attrelid = confrelid AND key.attnum = confkey[1]
+    WHERE type_category = 'S' AND (contype = 'c' AND conname NOT IN (SELECT taken FROM name)
+        OR contype = 'f' AND has_table_privilege(confrelid, 'SELECT'))
+),
+refusal AS (
+    SELECT *, array_to_string(refused, ', ') AS refused_values
+    -- ts_stat() is what runs a query from a text. It returns the words in the query's rows: here the values.
+    FROM question CROSS JOIN LATERAL (
+        SELECT array_agg(word ORDER BY array_position(written_values, word)) AS refused FROM ts_stat(query)
+    ) AS answer
+    WHERE refused IS NOT NULL
+),
+-- CHECKs on several columns with texts in them that do not name all that the engine may write.
 narrow_check AS (
-    SELECT table_name, column_name, conname, missing
+    SELECT table_name, conname, string_agg(column_name || ' ' || missing, '; ' ORDER BY column_name) AS missing
     FROM written JOIN found_column USING (table_name, column_name)
     JOIN pg_constraint ON conrelid = table_oid AND attnum = ANY (conkey)
     CROSS JOIN pg_get_constraintdef(pg_constraint.oid) AS constraint_text
@@ -163,9 +245,10 @@ narrow_check AS (
     CROSS JOIN LATERAL (
         SELECT count(*) AS texts FROM regexp_matches(constraint_text, '''[^'']+''', 'g')
     ) AS named
-    -- With one text and another column it says what a single value needs.
-    WHERE contype = 'c' AND missing IS NOT NULL AND texts > 0 AND NOT (texts = 1 AND cardinality(conkey) > 1)
+    -- With one text it says what a single value needs.
+    WHERE contype = 'c' AND missing IS NOT NULL AND texts > 1 AND cardinality(conkey) > 1
         AND conname NOT IN (SELECT taken FROM name)
+    GROUP BY table_name, conname
 )
 
 SELECT 'migrate' AS concerns, format('%s does not exist', table_name) AS problem,
@@ -173,7 +256,11 @@ SELECT 'migrate' AS concerns, format('%s does not exist', table_name) AS problem
 FROM found_table WHERE oid IS NULL
 UNION ALL
 SELECT 'migrated', 'the migrations have been applied to this database', 'nothing to do'
-FROM migrated
+FROM migrated WHERE NOT EXISTS (SELECT FROM missing_migration)
+UNION ALL
+SELECT 'migrated', 'the first migrations have been applied to this database, later ones not',
+    'run migrate; if a name that it adds is taken, it stops there and says which'
+FROM migrated WHERE EXISTS (SELECT FROM missing_migration)
 UNION ALL
 SELECT 'migrate', format('%s is not an ordinary table (a view, for example)', table_name),
     'rename it, or put the tables into a schema of their own'
@@ -188,14 +275,21 @@ SELECT 'migrate', format('%s does not belong to this user, %s', table_name, curr
     format('ALTER TABLE %s OWNER TO %I; or migrate as its owner', table_name, current_user)
 FROM found_table JOIN pg_class USING (oid) WHERE NOT pg_has_role(relowner, 'USAGE')
 UNION ALL
+SELECT 'migrate', format('this user, %s, may not create tables in the schema %s', current_user, nspname),
+    format('GRANT CREATE ON SCHEMA %I TO %I; -- as the owner of the schema', nspname, current_user)
+FROM found_schema
+WHERE NOT has_schema_privilege(oid, 'CREATE') AND NOT EXISTS (SELECT FROM migrated)
+UNION ALL
 SELECT 'migrate', format('row-level security hides rows of %s from this user, %s', table_name, current_user),
     'run this and migrate as the owner of the tables, without FORCE ROW LEVEL SECURITY, or with BYPASSRLS'
 FROM found_table WHERE row_security_active(oid)
 UNION ALL
 SELECT 'migrate', format('%s.%s does not exist', table_name, expected.column_name),
     format(
-        'ALTER TABLE %s ADD COLUMN %s %s%s%s;', table_name, expected.column_name, expected.data_type,
-        ' DEFAULT ' || default_value, CASE WHEN expected.is_required THEN ' NOT NULL' END
+        'ALTER TABLE %s ADD COLUMN %s %s%s;%s', table_name, expected.column_name, expected.data_type,
+        CASE WHEN default_value IS NOT NULL THEN format(' DEFAULT %s NOT NULL', default_value) END,
+        CASE WHEN expected.is_required AND default_value IS NULL
+             THEN ' -- then give each row a value, and run this script again' END
     )
 FROM expected LEFT JOIN found_column USING (table_name, column_name)
 WHERE to_regclass(table_name) IS NOT NULL AND found_column.data_type IS NULL
@@ -209,11 +303,14 @@ SELECT 'job', format('%s.%s is %s, not %s', table_name, column_name, data_type, 
         -- The same number becomes the same id in each table.
         CASE WHEN is_number THEN format('lpad(to_hex(%s::bigint), 32, ''0'')::uuid', column_name)
              WHEN is_without_zone THEN column_name || ' AT TIME ZONE ''UTC'''
+             WHEN is_epoch THEN format('to_timestamp(%s)', column_name)
+             WHEN expected_type = 'boolean' AND type_category = 'N' THEN column_name || ' <> 0'
              ELSE column_name || '::' || expected_type END,
         format(', ALTER COLUMN %s SET DEFAULT ', column_name) || default_value,
         CASE WHEN is_without_zone THEN
             format(' -- if its times are not in UTC, name their zone instead (TimeZone is %s)',
                 current_setting('TimeZone'))
+             WHEN is_epoch THEN ' -- divide it by 1000.0 if it counts milliseconds'
         END
     )
 FROM wrong_type
@@ -228,11 +325,10 @@ FROM wrong_type JOIN pg_constraint
 WHERE contype = 'f' AND expected_type = 'uuid'
 UNION ALL
 SELECT DISTINCT 'job', format('%s.%s, whose type must change, is used by the %s', table_name, column_name, used_by),
-    'drop it, change the type, and create it again'
-FROM wrong_type
-JOIN pg_depend ON refclassid = 'pg_class'::regclass AND refobjid = table_oid AND refobjsubid = attnum
-CROSS JOIN replace(pg_describe_object(classid, objid, 0), 'rule _RETURN on ', '') AS used_by
-WHERE classid IN ('pg_rewrite'::regclass, 'pg_policy'::regclass, 'pg_trigger'::regclass)
+    CASE WHEN creating IS NULL THEN 'drop it, change the type, and create it again'
+         ELSE format('in one transaction: %s then change the type; then %s',
+            dropping, replace(creating, '::' || data_type, '::' || expected_type)) END
+FROM type_user
 UNION ALL
 SELECT 'job', format('%s.%s may be NULL', table_name, column_name),
     format('ALTER TABLE %s ALTER COLUMN %s SET NOT NULL;', table_name, column_name)
@@ -244,21 +340,42 @@ SELECT 'job', format('%s.%s may not be NULL', table_name, column_name),
 FROM expected JOIN found_column USING (table_name, column_name)
 WHERE NOT expected.is_required AND found_column.is_required
 UNION ALL
-SELECT 'job', format('%s.%s has no default', table_name, column_name),
-    format('ALTER TABLE %s ALTER COLUMN %s SET DEFAULT %s;', table_name, column_name, default_value)
+SELECT 'job',
+    format('%s.%s has %s', table_name, column_name, coalesce('the default ' || default_text, 'no default')),
+    format('ALTER TABLE %s ALTER COLUMN %s %s;',
+        table_name, column_name, coalesce('SET DEFAULT ' || default_value, 'DROP DEFAULT'))
 FROM expected JOIN found_column USING (table_name, column_name)
 WHERE default_value IS NOT NULL AND NOT has_default
+    OR (table_name, column_name) IN (SELECT * FROM exact_default) AND found_column.data_type = expected.data_type
+    -- Without quotes and casts.
+    AND trim(split_part(default_text, '::', 1), '(''') IS DISTINCT FROM trim(default_value, '''')
 UNION ALL
 SELECT 'job', format('%s.%s must have a value and has no default: no row could be added', table_name, column_name),
-    format('ALTER TABLE %s ALTER COLUMN %I DROP NOT NULL;', table_name, column_name)
+    CASE WHEN is_in_primary_key
+         THEN format('give it a default, as it is in the primary key: ALTER TABLE %s ALTER COLUMN %I SET DEFAULT ...',
+            table_name, column_name)
+         ELSE format('ALTER TABLE %s ALTER COLUMN %I DROP NOT NULL;', table_name, column_name) END
 FROM found_column LEFT JOIN expected USING (table_name, column_name)
 WHERE expected.data_type IS NULL AND found_column.is_required AND NOT has_default
     -- Only load_activity_log adds profiles.
     AND table_name <> 'user_profiles'
 UNION ALL
 SELECT 'job',
-    format('%s.%s has a CHECK, %s, that does not name all values that the engine writes: %s',
-        table_name, column_name, conname, missing),
+    format('%s.%s has a CHECK, %s, that refuses values that the engine writes: %s',
+        table_name, column_name, conname, refused_values),
+    format('ALTER TABLE %s DROP CONSTRAINT %I;', table_name, conname)
+FROM refusal WHERE confrelid = 0
+UNION ALL
+SELECT 'job',
+    format('%s.%s has a foreign key, %s, to %s, which lacks values that the engine writes: %s',
+        table_name, column_name, conname, confrelid::regclass, refused_values),
+    format('INSERT INTO %s (%I) SELECT unnest(%L::text[]); -- with its other columns, if they need a value',
+        confrelid::regclass, key_name, refused)
+FROM refusal WHERE confrelid <> 0
+UNION ALL
+SELECT 'job',
+    format('%s has a CHECK, %s, that does not name all values that the engine writes: %s',
+        table_name, conname, missing),
     format('ALTER TABLE %s DROP CONSTRAINT %I; -- or keep it, if you see that it accepts them', table_name, conname)
 FROM narrow_check
 UNION ALL
@@ -275,9 +392,9 @@ SELECT 'job', 'user_engagement_states.user_id has no foreign key to user_profile
     'ALTER TABLE user_engagement_states ADD FOREIGN KEY (user_id) REFERENCES user_profiles (user_id)'
     ' DEFERRABLE INITIALLY DEFERRED;'
 WHERE to_regclass('user_engagement_states') IS NOT NULL AND NOT EXISTS (
-    SELECT FROM pg_constraint
-    WHERE contype = 'f' AND conrelid = to_regclass('user_engagement_states')
-    AND confrelid = to_regclass('user_profiles')
+    SELECT FROM pg_constraint JOIN found_column ON table_oid = conrelid AND conkey = ARRAY[attnum]
+    WHERE contype = 'f' AND confrelid = to_regclass('user_profiles')
+    AND table_name = 'user_engagement_states' AND column_name = 'user_id'
 )
 UNION ALL
 SELECT 'job',
@@ -299,10 +416,10 @@ SELECT 'migrate', format('%s.%s is a column that a migration adds', table_name, 
 FROM later_column JOIN found_column USING (table_name, column_name)
 WHERE NOT EXISTS (SELECT FROM migrated)
 UNION ALL
-SELECT 'migrate', format('the name %s is taken, by an index or a table', taken),
-    format('ALTER %s %s RENAME TO %s;', CASE WHEN relkind = 'i' THEN 'INDEX' ELSE 'TABLE' END,
-        taken, 'former_' || taken)
-FROM name JOIN pg_class ON oid = to_regclass(taken)
+SELECT 'migrate', format('the name %s is taken, by an index, a table or a type', taken),
+    format('ALTER %s %s RENAME TO %s;', CASE relkind WHEN 'i' THEN 'INDEX' WHEN 'c' THEN 'TYPE' ELSE 'TABLE' END,
+        pg_class.oid::regclass, 'former_' || taken)
+FROM name JOIN pg_class ON relname = taken JOIN found_schema ON found_schema.oid = relnamespace
 WHERE NOT EXISTS (SELECT FROM migrated)
 UNION ALL
 SELECT 'migrate', format('the name %s is taken, by a constraint of %s', taken, table_name),
@@ -430,6 +547,26 @@ FROM (
             user_id, message_type, message_key, message_params, destination, destination_jid, scheduled_for,
             status, retry_count, idempotency_key, created_at) > 0)
     FROM engagement_message_queue
+    UNION ALL
+    SELECT 'job', table_name, format('%s is text and not a UUID', column_name),
+        'UPDATE each to a UUID: that of a user to the same one in all tables', count(*)
+    FROM (
+        SELECT 'user_profiles', 'user_id', pg_typeof(user_id), user_id::text FROM user_profiles
+        UNION ALL
+        SELECT 'user_engagement_states', ids.*
+        FROM user_engagement_states, LATERAL (VALUES
+            ('id', pg_typeof(id), id::text), ('user_id', pg_typeof(user_id), user_id::text)) AS ids
+        UNION ALL
+        SELECT 'engagement_state_transitions', ids.*
+        FROM engagement_state_transitions, LATERAL (VALUES
+            ('id', pg_typeof(id), id::text), ('user_id', pg_typeof(user_id), user_id::text)) AS ids
+        UNION ALL
+        SELECT 'engagement_message_queue', ids.*
+        FROM engagement_message_queue, LATERAL (VALUES
+            ('id', pg_typeof(id), id::text), ('user_id', pg_typeof(user_id), user_id::text)) AS ids
+    ) AS stored (table_name, column_name, type, value)
+    WHERE type IN ('text'::regtype, 'varchar'::regtype) AND value !~* '^\{?([0-9a-f]{4}-?){7}[0-9a-f]{4}\}?$'
+    GROUP BY table_name, column_name
     UNION ALL
     SELECT 'job', 'user_profiles', 'another user has the same whatsapp_jid: each of them gets messages',
         'decide which user it is, and UPDATE the others to NULL',

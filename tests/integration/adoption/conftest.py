@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.integration.adoption import foreign_database
+from tests.integration.adoption.adoption_check import GIVEN
 from tests.integration.adoption.foreign_database import (
     ASSISTANT,
     FOREIGN_TABLES,
@@ -21,6 +22,7 @@ from tests.integration.adoption.foreign_database import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import psycopg
     from pytest_django.plugin import DjangoDbBlocker
 
 NAME: Final = f"test_foreign_{os.getpid()}"
@@ -53,6 +55,16 @@ def foreign(foreign_template: ForeignDatabase) -> Iterator[ForeignDatabase]:
     """The tables before adoption."""
     yield foreign_database.create(NAME, like=foreign_template.name)
     foreign_database.drop(NAME)
+
+
+@pytest.fixture
+def tables(foreign_template: ForeignDatabase) -> Iterator[psycopg.Connection]:
+    """A connection as the tables' owner, in a transaction that is rolled back. Every table has one row."""
+    with foreign_template.connect(OWNER) as owner:
+        owner.autocommit = False
+        owner.execute(GIVEN.encode())
+        yield owner
+        owner.rollback()
 
 
 @pytest.fixture(scope="package")

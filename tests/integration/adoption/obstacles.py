@@ -56,6 +56,17 @@ SHAPES: Final = {
         "job",
         "user_engagement_states.state is state, not text",
     ),
+    "number as truth": Obstacle(
+        "ALTER TABLE user_profiles ALTER reengagement_opt_out DROP DEFAULT, ALTER reengagement_opt_out"
+        " TYPE smallint USING reengagement_opt_out::int, ALTER reengagement_opt_out SET DEFAULT 0",
+        "job",
+        "user_profiles.reengagement_opt_out is smallint, not boolean",
+    ),
+    "number as time": Obstacle(
+        "ALTER TABLE user_engagement_states ALTER remind_at TYPE bigint USING extract(epoch FROM remind_at)",
+        "job",
+        "user_engagement_states.remind_at is bigint, not timestamp with time zone",
+    ),
     "json": Obstacle(
         "ALTER TABLE engagement_state_transitions ALTER COLUMN metadata TYPE json",
         "job",
@@ -77,6 +88,26 @@ SHAPES: Final = {
         "job",
         "engagement_message_queue.status has no default",
     ),
+    "default of a status": Obstacle(
+        "ALTER TABLE engagement_message_queue ALTER COLUMN status SET DEFAULT 'queued'",
+        "job",
+        "engagement_message_queue.status has the default 'queued'::text",
+    ),
+    "default of retries": Obstacle(
+        "ALTER TABLE engagement_message_queue ALTER COLUMN retry_count SET DEFAULT 3",
+        "job",
+        "engagement_message_queue.retry_count has the default 3",
+    ),
+    "default of a state": Obstacle(
+        "ALTER TABLE user_engagement_states ALTER COLUMN state SET DEFAULT 'dormant'",
+        "job",
+        "user_engagement_states.state has the default 'dormant'::text",
+    ),
+    "default of a time": Obstacle(
+        "ALTER TABLE engagement_message_queue ALTER COLUMN sent_at SET DEFAULT now()",
+        "job",
+        "engagement_message_queue.sent_at has the default now()",
+    ),
     "more columns": Obstacle(
         "ALTER TABLE engagement_message_queue ADD COLUMN tenant_id uuid NOT NULL DEFAULT"
         " gen_random_uuid();"
@@ -88,20 +119,50 @@ SHAPES: Final = {
         "ALTER TABLE engagement_message_queue ADD CONSTRAINT ck_status"
         " CHECK (status IN ('pending', 'sent', 'failed', 'cancelled'))",
         "job",
-        "engagement_message_queue.status has a CHECK, ck_status, that does not name all values that the"
-        " engine writes: sending, unknown",
+        "engagement_message_queue.status has a CHECK, ck_status, that refuses values that the engine writes:"
+        " sending, unknown",
     ),
     "older types in varchar": Obstacle(
         "ALTER TABLE engagement_message_queue ADD CONSTRAINT ck_type CHECK (message_type::varchar(20) IN"
         " ('welcome', 'tier_unlock', 'goodbye', 'weekly_review', 'reminder', 'help_restart')) NOT VALID",
         "job",
-        "engagement_message_queue.message_type has a CHECK, ck_type, that does not name all values that the"
-        " engine writes: reply",
+        "engagement_message_queue.message_type has a CHECK, ck_type, that refuses values that the engine"
+        " writes: reply",
+    ),
+    "older statuses in a function": Obstacle(
+        "CREATE FUNCTION is_status(text) RETURNS boolean IMMUTABLE LANGUAGE sql"
+        " AS $$ SELECT $1 IN ('pending', 'sent', 'failed', 'cancelled') $$;"
+        "ALTER TABLE engagement_message_queue ADD CONSTRAINT ck_status CHECK (is_status(status))",
+        "job",
+        "engagement_message_queue.status has a CHECK, ck_status, that refuses values that the engine writes:"
+        " sending, unknown",
+    ),
+    "older statuses in a table": Obstacle(
+        "CREATE TABLE statuses (value varchar(20) PRIMARY KEY, label text);"
+        "INSERT INTO statuses VALUES ('pending'), ('sent'), ('failed'), ('cancelled');"
+        "ALTER TABLE engagement_message_queue ADD CONSTRAINT fk_status"
+        " FOREIGN KEY (status) REFERENCES statuses",
+        "job",
+        "engagement_message_queue.status has a foreign key, fk_status, to statuses, which lacks values that"
+        " the engine writes: sending, unknown",
+    ),
+    "check of two columns": Obstacle(
+        "ALTER TABLE engagement_message_queue ADD CONSTRAINT ck CHECK (message_type = 'goodbye'"
+        " AND status IN ('pending', 'sending', 'sent', 'failed', 'unknown') OR message_type = 'welcome')",
+        "job",
+        "engagement_message_queue has a CHECK, ck, that does not name all values that the engine writes:"
+        " message_type tier_unlock, weekly_review, reminder, help_restart, reply; status cancelled",
     ),
     "two states of a user": Obstacle(
         "ALTER TABLE user_engagement_states DROP CONSTRAINT uq_user_engagement_states_user",
         "job",
         "user_engagement_states.user_id is not unique",
+    ),
+    "states without a foreign key of the user": Obstacle(
+        "ALTER TABLE user_engagement_states DROP CONSTRAINT fk_user_engagement_states_profiles,"
+        " ADD COLUMN invited_by uuid REFERENCES user_profiles (user_id)",
+        "job",
+        "user_engagement_states.user_id has no foreign key to user_profiles",
     ),
     "states without a foreign key": Obstacle(
         "ALTER TABLE user_engagement_states DROP CONSTRAINT fk_user_engagement_states_profiles",
@@ -149,7 +210,12 @@ SHAPES: Final = {
     "index of the same name": Obstacle(
         "CREATE INDEX message_pending_idx ON engagement_message_queue (status)",
         "migrate",
-        "the name message_pending_idx is taken, by an index or a table",
+        "the name message_pending_idx is taken, by an index, a table or a type",
+    ),
+    "type of the same name": Obstacle(
+        "CREATE TYPE engagement_job_runs AS (id int)",
+        "migrate",
+        "the name engagement_job_runs is taken, by an index, a table or a type",
     ),
     "constraint of the same name": Obstacle(
         "ALTER TABLE engagement_message_queue ADD CONSTRAINT message_status_known CHECK (status <> '')",
@@ -250,6 +316,12 @@ UNSEEN_BY_MIGRATE: Final = {
         f"INSERT INTO user_engagement_states (user_id) VALUES ('{USER}')",
         "job",
         "1 of user_engagement_states: the user has another row",
+    ),
+    "id of another kind": Obstacle(
+        "ALTER TABLE engagement_message_queue ALTER id DROP DEFAULT,"
+        " ALTER id TYPE varchar(36) USING 'message-1'",
+        "job",
+        "1 of engagement_message_queue: id is text and not a UUID",
     ),
     "state without a profile": Obstacle(
         "ALTER TABLE user_engagement_states DROP CONSTRAINT fk_user_engagement_states_profiles;"
