@@ -108,3 +108,13 @@ def test_a_message_of_a_far_year_costs_no_time() -> None:
 def test_wrong_backend_does_not_spoil_a_run(settings: Settings) -> None:
     settings.ENGAGEMENT_MESSAGE_BACKEND = "engagement.nowhere"
     assert "nowhere" not in run()
+
+
+def test_hours_are_those_of_the_default_time_zone(settings: Settings) -> None:
+    """Closed where the users are, open in UTC."""
+    settings.ENGAGEMENT_SEND_DAILY_CAP = ""
+    settings.ENGAGEMENT_GOODBYE_WAIT_HOURS = 1
+    settings.ENGAGEMENT_SEND_TIME_ZONE = "Asia/Tokyo"
+    now = database_now().astimezone(UTC)
+    settings.ENGAGEMENT_SEND_HOURS = f"{now - HOUR:%H:%M}-{now + 3 * HOUR:%H:%M}"
+    assert "5 goodbyes are queued, but only about 0" in run()

@@ -110,6 +110,26 @@ def test_resume_ends_all_pauses_and_releases_what_they_held_back() -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("status", "reason", "is_released"),
+    [
+        ("pending", "waiting_pause", True),
+        ("pending", "waiting_retry", False),
+        ("pending", "waiting_hours", False),
+        ("failed", "waiting_pause", False),
+    ],
+)
+def test_resume_releases_only_what_a_pause_holds_back(status: str, reason: str, *, is_released: bool) -> None:
+    message = goodbye_of(told_user())
+    later = database_now() + HOUR
+    EngagementMessage.objects.update(status=status, outcome_reason=reason, next_attempt_at=later)
+    resume_sending(backend="scripted", now=database_now())
+    message.refresh_from_db()
+    held_back = (message.next_attempt_at, message.outcome_reason)
+    assert held_back == ((None, None) if is_released else (later, reason))
+
+
+@pytest.mark.django_db
 def test_stop_request_ends_the_wait_for_a_slot() -> None:
     told_user()
     slow_down(backend="scripted", until=database_now() + HOUR, now=database_now())

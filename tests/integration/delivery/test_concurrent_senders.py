@@ -175,3 +175,13 @@ def test_a_message_whose_row_nobody_can_change_is_reported_once() -> None:
     on_every("RAISE EXCEPTION 'hands off';", "UPDATE ON engagement_message_queue")
     result = send(workers=3)
     assert (result.counts.waiting, len(result.counts.errors)) == (6, 6)
+
+
+def test_a_dry_run_waits_for_no_lock_and_passes_nothing_by() -> None:
+    now = database_now() - MINUTE
+    make_users(1, "silent", last_activity_at=now - 20 * DAY)
+    run_job(now=now)
+    with another_connection(autocommit=False) as other:
+        other.execute("SELECT FROM engagement_message_queue FOR UPDATE")
+        assert send(dry_run=True).counts.sent == 1
+        assert send().counts.sent == 0

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
+import psycopg
 import pytest
+from django.db import transaction
 
 from engagement.message_backends.base import Accepted, Refused, Scope, Unknown
-from engagement.models import MessageStatus, SendingChannel
+from engagement.models import EngagementMessage, MessageStatus, SendingChannel, UserProfile
 from engagement.selectors.deliveries import database_now
 from engagement.services.delivery.attempts import Attempt
-from engagement.services.delivery.channels import resume_sending
-from engagement.services.delivery.outcomes import AttemptOutcome, Ending, record_outcome
+from engagement.services.delivery.channels import pause_sending, resume_sending
+from engagement.services.delivery.outcomes import AttemptOutcome, Ending, lock_user, record_outcome
+from tests.database import another_connection
 from tests.integration.delivery.sending import goodbye_of, statuses, told_user
-from tests.times import HOUR
+from tests.times import DAY, HOUR, MINUTE
 
 pytestmark = pytest.mark.django_db
 
@@ -57,6 +61,89 @@ def test_refusal_of_an_account_after_acceptance_changes_nothing() -> None:
     assert record(replace(outcome, result=Accepted("wamid.A"))) is Ending.SENT
     assert record(outcome) is Ending.STALE
     assert not SendingChannel.objects.exists()
+
+
+def test_a_final_refusal_says_why_and_is_not_tried_again() -> None:
+    outcome = replace(refused_by_account(), result=Refused(Scope.RECIPIENT, "131026"))
+    assert record(outcome) is Ending.FAILED
+    message = EngagementMessage.objects.get()
+    assert (message.outcome_reason, message.next_attempt_at) == ("recipient", None)
+    assert (message.error_code, message.error_message) == ("131026", "recipient (131026)")
+
+
+@pytest.mark.parametrize(
+    ("earlier", "asked_for", "wait"),
+    [
+        (0, None, MINUTE),
+        (1, None, 5 * MINUTE),
+        (2, None, 25 * MINUTE),
+        (3, None, 125 * MINUTE),
+        (0, HOUR, HOUR),
+        (2, timedelta(seconds=1), MINUTE),
+        (0, 9 * DAY, DAY),
+    ],
+)
+def test_the_wait_grows_or_is_what_the_answer_says(
+    earlier: int, asked_for: timedelta | None, wait: timedelta
+) -> None:
+    outcome = refused_by_account()
+    EngagementMessage.objects.update(retry_count=earlier)
+    before = database_now()
+    record(replace(outcome, result=Refused(Scope.RECIPIENT_LATER, "131056", asked_for)))
+    next_attempt_at = EngagementMessage.objects.get().next_attempt_at
+    assert next_attempt_at
+    assert wait <= next_attempt_at - before < wait + MINUTE / 2
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "ending"), [(DAY, Ending.FAILED), (DAY - MINUTE, Ending.WAITING), (None, Ending.WAITING)]
+)
+def test_a_refusal_that_asks_for_a_day_is_tried_once_more(
+    asked_for: timedelta | None, ending: Ending
+) -> None:
+    outcome = replace(refused_by_account(), result=Refused(Scope.RECIPIENT_LATER, "131049", asked_for))
+    assert record(outcome) is Ending.WAITING
+    again = outcome_of_another_attempt(outcome)
+    assert record(again) is ending
+
+
+def outcome_of_another_attempt(outcome: AttemptOutcome) -> AttemptOutcome:
+    attempt = Attempt.at(database_now())
+    EngagementMessage.objects.update(status=MessageStatus.SENDING, attempt_id=attempt.id)
+    return replace(outcome, attempt_id=attempt.id)
+
+
+def test_a_refusal_that_says_stop_is_recorded_as_the_provider_s_word() -> None:
+    outcome = replace(refused_by_account(), result=Refused(Scope.OPTED_OUT, "131050"))
+    assert record(outcome) is Ending.FAILED
+    assert UserProfile.objects.get().opt_out_source == "provider"
+
+
+def test_a_refusal_that_says_stop_needs_no_profile() -> None:
+    outcome = replace(refused_by_account(), result=Refused(Scope.OPTED_OUT, "131050"))
+    UserProfile.objects.all().delete()
+    assert record(outcome) is Ending.FAILED
+
+
+def test_sending_that_another_backend_resumed_is_paused_all_the_same() -> None:
+    outcome = refused_by_account()
+    pause_sending(backend="other", until=database_now() + HOUR, reason="x", now=database_now())
+    resume_sending(backend="other", now=database_now() + HOUR)
+    SendingChannel.objects.filter(backend="other").update(resumed_at=database_now() + HOUR)
+    record(outcome)
+    assert SendingChannel.objects.get(backend="scripted").paused_until
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_user_is_locked_before_the_message() -> None:
+    user = told_user()
+    with transaction.atomic(), another_connection() as other:
+        lock_user(user.user_id)
+        for table in ("user_engagement_states", "user_profiles"):
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                other.execute(f"SELECT FROM {table} WHERE user_id = %s FOR UPDATE NOWAIT", [user.user_id])
+            # Rows that point to the user may be inserted meanwhile.
+            other.execute(f"SELECT FROM {table} WHERE user_id = %s FOR KEY SHARE NOWAIT", [user.user_id])
 
 
 def refused_by_account() -> AttemptOutcome:

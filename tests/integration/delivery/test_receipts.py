@@ -64,7 +64,9 @@ def take(message: EngagementMessage, kind: ReceiptKind, **options: Any) -> Recei
 def test_callback_data_names_message_and_attempt(sent: EngagementMessage) -> None:
     assert sent.attempt_id
     assert callback_ids(f"{sent.id}:{sent.attempt_id}") == (sent.id, sent.attempt_id)
-    assert [callback_ids(text) for text in (None, "", "7:8", str(sent.id))] == [None] * 4
+    assert [
+        callback_ids(text) for text in (None, "", "7:8", str(sent.id), f"{sent.id}:{sent.attempt_id}:7")
+    ] == [None] * 5
 
 
 @pytest.mark.parametrize(
@@ -137,6 +139,24 @@ def test_failure_after_acceptance_is_recorded_and_not_retried(sent: EngagementMe
     backend = ScriptedBackend()
     send(backend)
     assert backend.received == []
+
+
+def test_failure_of_a_template_pauses_it_in_the_language_of_the_user(
+    user: UserEngagementState, sent: EngagementMessage
+) -> None:
+    type(user.user).objects.update(locale="en-US")
+    take(sent, ReceiptKind.FAILED, refusal=Refused(Scope.TEMPLATE, "132015"))
+    (channel,) = SendingChannel.objects.filter(paused_until__isnull=False)
+    assert channel.scope == f"{sent.message_key}/en"
+
+
+def test_code_of_a_refusal_before_acceptance_gives_way_to_that_of_the_failure(
+    sent: EngagementMessage,
+) -> None:
+    EngagementMessage.objects.update(error_code="131056")
+    take(sent, ReceiptKind.FAILED, refusal=Refused(Scope.RECIPIENT, "131026"))
+    sent.refresh_from_db()
+    assert sent.error_code == "131026"
 
 
 def test_failure_of_the_account_pauses_sending(sent: EngagementMessage) -> None:
@@ -322,6 +342,7 @@ def test_unknown_messages_are_found_by_backend_and_time() -> None:
     message = unknown_goodbye(claimed_at=database_now() - HOUR)
     EngagementMessage.objects.update(backend="scripted")
     now = database_now()
+    queue_for(told_user(), MessageType.WELCOME, status="sent", backend="scripted", claimed_at=now - HOUR)
     assert unknown_messages(backend="scripted", claimed_before=now) == [message.id]
     assert unknown_messages(backend="other", claimed_before=now) == []
     assert unknown_messages(backend="scripted", claimed_before=now - 2 * HOUR) == []
