@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-from django.contrib.admin.views.main import ORDER_VAR, PAGE_VAR, SEARCH_VAR
+from django.contrib.admin.views.main import ERROR_FLAG, ORDER_VAR, PAGE_VAR, SEARCH_VAR
 from django.core.paginator import Paginator
 from django.utils.functional import cached_property
 from django.utils.http import urlencode
@@ -37,13 +37,13 @@ def quick_links_to(
     request: HttpRequest, queries: Iterable[tuple[object, Mapping[str, str]]]
 ) -> list[QuickLink]:
     """Links with these labels and filters. The one whose filters the list has is active."""
-    other = {PAGE_VAR, ORDER_VAR, SEARCH_VAR}
+    other = {PAGE_VAR, ORDER_VAR, SEARCH_VAR, ERROR_FLAG}
     shown = {name: value for name, value in request.GET.items() if name not in other}
     return [QuickLink(label, f"?{urlencode(query)}", query == shown) for label, query in queries]
 
 
 class BoundedPaginator(AnyPaginator):
-    """Counts up to MAX_COUNTED rows."""
+    """Counts up to MAX_COUNTED rows. A page beyond the end is the last one."""
 
     template_name = "engagement/pagination.html"
 
@@ -58,6 +58,9 @@ class BoundedPaginator(AnyPaginator):
         """The number of rows on all pages."""
         return min(self.counted, MAX_COUNTED)
 
+    def validate_number(self, number: Any) -> int:
+        return max(1, min(int(number), self.num_pages))
+
     @property
     def has_more(self) -> bool:
         """Whether rows are left out."""
@@ -66,6 +69,11 @@ class BoundedPaginator(AnyPaginator):
 
 class OrderedChangeList(ThemeChangeList):
     """Sorts by one of the columns that have an index, or else in the order of the list."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        # Filters, and actions on its last rows, may have taken the page away.
+        self.page_num = self.paginator.validate_number(self.page_num)
 
     def get_ordering_field(self, field_name: Any) -> Any:
         return super().get_ordering_field(field_name) if field_name in self.sortable_by else None

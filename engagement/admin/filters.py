@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib.admin.utils import label_for_field
+from django.core.exceptions import ValidationError
+from django.forms import DateField
 from django.utils import timezone
-from django.utils.dateparse import parse_date
+from django.utils.formats import localize_input
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -33,7 +35,8 @@ from engagement.selectors.people import due_profiles, staff_names, users_who_cam
 from engagement.states import CHECKS, State
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
+    from datetime import date
 
     from django.contrib.admin.views.main import ChangeList
     from django.db.models import QuerySet
@@ -55,27 +58,52 @@ def next_run_at(request: HttpRequest) -> datetime:
 
 
 class DayRangeFilter(RangeDateFilter):
-    """From the start of one day to the end of another, in the active time zone. Invalid dates are ignored."""
+    """From the start of one day to the end of another, in the active time zone.
+
+    A day is in ISO format or as the active language writes it. `not_understood` has what is neither.
+    """
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
-        if first := self._day("from"):
+        if first := self._start("from"):
             queryset = queryset.filter(**{f"{self.field_path}__gte": first})
-        if end := self._day("to", days_later=1):
+        if end := self._start("to", days_later=1):
             queryset = queryset.filter(**{f"{self.field_path}__lt": end})
         return queryset
 
+    def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
+        """The form. It has the days as its calendar writes them."""
+        for choice in super().choices(changelist):
+            choice["form"].data = {f"{self.field_path}_{end}": self._in_form(end) for end in ("from", "to")}
+            yield choice
+
     def summary(self) -> str:
         """The chosen days."""
-        return shown_range(self._day("from"), self._day("to"))
+        return shown_range(self._start("from"), self._start("to"))
 
-    def _day(self, end: str, *, days_later: int = 0) -> datetime | None:
-        text = str(self.used_parameters.get(f"{self.field_path}_{end}") or "")
+    @property
+    def not_understood(self) -> list[str]:
+        """The texts that are no days."""
+        return [text for end in ("from", "to") if (text := self._text(end)) and self._start(end) is None]
+
+    def _text(self, end: str) -> str:
+        return str(self.used_parameters.get(f"{self.field_path}_{end}") or "").strip()
+
+    def _day(self, end: str) -> date | None:
         try:
-            day = parse_date(text)
-            if day is None:
-                return None
+            return DateField().to_python(self._text(end))
+        except ValidationError:
+            return None
+
+    def _in_form(self, end: str) -> str:
+        day = self._day(end)
+        return str(localize_input(day)) if day else self._text(end)
+
+    def _start(self, end: str, *, days_later: int = 0) -> datetime | None:
+        if (day := self._day(end)) is None:
+            return None
+        try:
             return timezone.make_aware(datetime.combine(day + timedelta(days=days_later), time()))
-        except (ValueError, OverflowError):  # 31 June, and the day after the last one
+        except (ValueError, OverflowError):  # the day after the last one
             return None
 
 
@@ -217,6 +245,13 @@ def filter_summary(changelist: ChangeList, *, extra_lookups: Collection[str]) ->
     ]
     summary = format_html_join("; ", "{}: {}", (pair for pair in filters if pair[1]))
     return fill(gettext("Filtered by %(filters)s."), filters=summary) if summary else ""
+
+
+def unread_days(changelist: ChangeList) -> list[str]:
+    """A sentence for each text in a filter of days that is no day. Such a filter leaves out no row."""
+    filters = [spec for spec in changelist.filter_specs if isinstance(spec, DayRangeFilter)]
+    sentence = gettext("This date was not understood: %(text)s.")
+    return [sentence % {"text": text} for spec in filters for text in spec.not_understood]
 
 
 def _title_of(lookup: str, changelist: ChangeList) -> str:

@@ -8,6 +8,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.contrib.admin import ShowFacets
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.views.main import ERROR_FLAG
 from django.core.exceptions import BadRequest, ValidationError
 from django.http import HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -18,7 +19,7 @@ from unfold.decorators import display
 from engagement.admin import links
 from engagement.admin.change_list import BoundedPaginator, OrderedChangeList
 from engagement.admin.export import ExportAdmin
-from engagement.admin.filters import filter_summary, now_of
+from engagement.admin.filters import filter_summary, now_of, unread_days
 from engagement.admin.masking import may_see_contacts, shown_text, visibility_for
 from engagement.formatting import count_text
 from engagement.local_times import shown_time
@@ -40,6 +41,7 @@ MAX_CHOSEN: Final = 50
 
 NOT_IN_LIST: Final = _("Nothing was done: the selected rows are no longer in this list.")
 TOO_MANY_CHOSEN: Final = _("Nothing was done: select at most %(limit)s rows at a time.")
+INVALID_FILTERS: Final = _("The filters of this address are not valid: the list is not filtered.")
 NO_SEARCH_BY_NUMBER: Final = _("You don't have permission to search by phone number. Enter a full user ID.")
 TOO_MANY_FOUND: Final = _(
     "More than %(limit)s numbers are like this. Only %(limit)s users were searched:"
@@ -171,7 +173,9 @@ class ReadOnlyAdmin(ExportAdmin):
         changelist.search_help_text = self.search_help(request)
         changelist.order_help = self.order_help(request)
         summary = filter_summary(changelist, extra_lookups=self.extra_lookups)
-        changelist.notes = [summary, vars(request).get("search_note", "")]
+        changelist.notes = [summary, *unread_days(changelist), vars(request).get("search_note", "")]
+        if ERROR_FLAG in request.GET:
+            changelist.notes.append(INVALID_FILTERS)
         changelist.quick_links = self.quick_links(request)
         noun = self.counted_as or self.opts.verbose_name_raw
         changelist.count_in_words = count_text(changelist.result_count, noun)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.contrib.auth.models import User
 
-from engagement.admin.read_only_admin import NO_SEARCH_BY_NUMBER, TOO_MANY_FOUND
+from engagement.admin.read_only_admin import INVALID_FILTERS, NO_SEARCH_BY_NUMBER, TOO_MANY_FOUND
 from engagement.models import (
     EngagementJobRun,
     EngagementMessage,
@@ -42,9 +42,20 @@ def test_complete_list_has_no_note(viewer: Client, model: type[Model]) -> None:
     assert notes(viewer, model) == []
 
 
-def test_invalid_day_has_no_note(viewer: Client) -> None:
+def test_text_that_is_no_day_is_noted(viewer: Client) -> None:
     fill_tables(1)
-    assert notes(viewer, UserProfile, created_at_from="soon", created_at_to="") == []
+    query = {"created_at_from": "soon", "created_at_to": " ", "engagement_state__remind_at_to": "2026-02-31"}
+    assert set(notes(viewer, UserProfile, **query)) == {
+        "This date was not understood: soon.",
+        "This date was not understood: 2026-02-31.",
+    }
+
+
+def test_address_with_invalid_filters_is_noted(viewer: Client) -> None:
+    fill_tables(1)
+    response = viewer.get(list_url(UserProfile), {"created_at__exact": "1"})
+    assert response.headers["Location"] == f"{list_url(UserProfile)}?e=1"
+    assert notes(viewer, UserProfile, e="1") == [str(INVALID_FILTERS)]
 
 
 @pytest.mark.parametrize(
