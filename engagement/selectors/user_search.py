@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
+from unicodedata import category, decimal, normalize
 
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
@@ -25,7 +26,13 @@ MAX_FOUND: Final = 200
 MARKED_AS_ACTIVE: Final = gettext_noop("Marked as active.")
 """How the admin's log names the one support action that the audit log has too."""
 
-_PHONE_NUMBER: Final = re.compile(r"\+?[\d\s().-]+")
+_AROUND: Final = re.compile(
+    r"\A(?:tel:|(?:https?://)?wa\.me/)|(?::\d+)?@(?:s\.whatsapp\.net|c\.us)\Z", re.IGNORECASE
+)
+_PHONE_NUMBER: Final = re.compile(r"\+?[\d\s()./-]+")
+_DIALLED: Final = re.compile(r"\A0{1,2}(?=\d{8})|(?<=\A55)0(?=\d{10})")
+"""Zeros that are dialled before a number or, in Brazil, before the area code. Those of fewer digits belong to
+an ending."""
 
 
 class FoundUsers(NamedTuple):
@@ -39,11 +46,12 @@ class FoundUsers(NamedTuple):
 def users_with_address(text: str) -> FoundUsers:
     """Users whose JID begins with `text`, or whose number begins or ends with it.
 
-    A phone number may have spaces, punctuation and a plus, and lack its country or area code; a Brazilian
-    one may lack its ninth digit, or have it. Four digits are enough for an ending.
+    A phone number may be a link, have spaces, punctuation, a plus and zeros for dialling, and lack its
+    country or area code; a Brazilian one may lack its ninth digit, or have it. Four digits are enough for an
+    ending.
     """
-    is_number = _PHONE_NUMBER.fullmatch(text) is not None
-    digits = re.sub(r"\D", "", text) if is_number else ""
+    text = _plain(text)
+    digits = _digits(text)
     found: dict[UUID, None] = {}
     for condition in [*_beginnings(digits or text), *_endings(digits)]:
         # In the order of the index. Any other order would sort all matching rows.
@@ -51,6 +59,28 @@ def users_with_address(text: str) -> FoundUsers:
         found |= dict.fromkeys(users.values_list("user_id", flat=True)[: MAX_FOUND + 1])
     user_ids = list(found)
     return FoundUsers(user_ids[:MAX_FOUND], has_more=len(user_ids) > MAX_FOUND)
+
+
+def _plain(text: str) -> str:
+    """The text in ASCII as far as it is a phone number: without invisible signs, with one kind of hyphen."""
+    return "".join(_plain_sign(sign) for sign in normalize("NFKC", text)).strip()
+
+
+def _plain_sign(sign: str) -> str:
+    if sign.isdecimal():
+        return str(decimal(sign))
+    if sign == "\N{MINUS SIGN}" or category(sign) == "Pd":
+        return "-"
+    return "" if category(sign) == "Cf" else sign
+
+
+def _digits(text: str) -> str:
+    """The digits of a phone number as WhatsApp knows it; empty if the text is something else."""
+    number = _AROUND.sub("", text)
+    if not _PHONE_NUMBER.fullmatch(number):
+        return ""
+    digits = re.sub(r"\D", "", number.replace("(0)", ""))
+    return _DIALLED.sub("", _DIALLED.sub("", digits))
 
 
 def _beginnings(text: str) -> list[Q]:

@@ -22,6 +22,18 @@ WITHOUT_NINTH = "551199990042@s.whatsapp.net"
     [
         *("+55 11 99999-0042", "5511999990042", "551199990042", "55119"),
         *("11 99999-0042", "(11) 9999-0042", "99999-0042", "9999 0042", "0042", "90042"),
+        *("+55 11 99999\u20110042", "11 99999\u20130042", "11 99999\u22120042", "55/11/99999/0042"),
+        *("\u202a+55 11 99999-0042\u202c", "\u2066+5511999990042\u2069", "+55\u00a011\u202f99999-0042"),
+        *("011 99999-0042", "0055 11 99999-0042", "055 11 99999-0042", "0 99999-0042"),
+        *("+55 (0)11 99999-0042", "+55 (011) 99999-0042", "0055 011 99999-0042"),
+        *(
+            "wa.me/5511999990042",
+            "https://wa.me/5511999990042",
+            "tel:+55-11-99999-0042",
+            "TEL:+5511999990042",
+        ),
+        *("5511999990042@c.us", "551199990042@s.whatsapp.net", "5511999990042:7@s.whatsapp.net"),
+        *("\uff0b\uff15\uff15 11 99999-0042", "\u0665\u0665 11 99999-0042"),
     ],
 )
 def test_a_brazilian_number_is_found_as_people_say_it(stored: str, said: str) -> None:
@@ -32,7 +44,13 @@ def test_a_brazilian_number_is_found_as_people_say_it(stored: str, said: str) ->
     assert users_with_address(said).user_ids == [user.user_id]
 
 
-@pytest.mark.parametrize("said", ["042", "0043", "11 99999-0043", "", "\0", "%", "_", "()"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        *("042", "0043", "11 99999-0043", "", "\0", "%", "_", "()", "\u202a", "(0)", "wa.me/", "tel:"),
+        *("5511999990042@g.us", "5511999990042@lid", "https://example.org/5511999990042"),
+    ],
+)
 def test_what_is_no_number_of_theirs_finds_nobody(said: str) -> None:
     make_user(user__whatsapp_jid=WITH_NINTH)
     assert users_with_address(said).user_ids == []
