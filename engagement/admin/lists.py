@@ -74,7 +74,9 @@ class EngagementStateTransitionAdmin(RowsOfUsersAdmin):
             ExportColumn(str(_("to")), lambda row: row.to_state),
             ExportColumn(str(_("undone at")), lambda row: row.undone_at),
             ExportColumn(
-                str(_("metadata")), lambda row: shown_text(json.dumps(row.metadata), unmasked=unmasked)
+                str(_("metadata")),
+                # An escaped sign between digits would hide a number from the mask.
+                lambda row: shown_text(json.dumps(row.metadata, ensure_ascii=False), unmasked=unmasked),
             ),
             ExportColumn(str(_("ID")), lambda row: row.pk),
         ]

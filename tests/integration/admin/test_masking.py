@@ -142,6 +142,23 @@ def test_nothing_that_is_shown_has_an_address(account_with: Callable[..., Client
     assert sum(NUMBER in page for page in everything_shown(acting)) > len(seen) / 2
 
 
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "+55 11\u00a099999\u20110042",
+        "\u0665\u0665\u0661\u0661\u0669\u0669\u0669\u0669\u0669\u0660\u0660\u0664\u0662",
+        "5511\u202f99999\u20130042",
+    ],
+)
+def test_number_in_metadata_is_masked_in_any_notation(
+    viewer: Client, profile: UserProfile, spelling: str
+) -> None:
+    EngagementStateTransition.objects.update(metadata={"note": f"call {spelling} today"})
+    transition = EngagementStateTransition.objects.get()
+    for shown in (text_of(viewer, page_url(transition)), download(viewer, transition)):
+        assert "call [number] today" in shown
+
+
 def test_viewer_sees_masked_addresses_everywhere(viewer: Client, profile: UserProfile) -> None:
     seen = everything_about(viewer, profile)
     assert MASKED in seen
