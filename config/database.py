@@ -68,8 +68,9 @@ def database_settings(*, url: str, name: str = "", behind_pooler: bool, developm
         )
     if name:
         database["NAME"] = name
-    # The web server keeps its connections; a command ends before their time is over.
-    database |= {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
+    # The web server keeps its connections; a command ends before their time is over. The private server is
+    # for runserver: each connection of a browser has a thread there, which would leave one open.
+    database |= {"CONN_MAX_AGE": 60 if url else 0, "CONN_HEALTH_CHECKS": True}
     if behind_pooler:
         # A cursor of the server belongs to one session, and the pooler changes sessions.
         database["DISABLE_SERVER_SIDE_CURSORS"] = True

@@ -71,6 +71,13 @@ def test_development_without_a_url_gets_the_private_server() -> None:
     assert database["ENGINE"] == PRIVATE_POSTGRESQL
 
 
+@pytest.mark.parametrize(("url", "seconds"), [(URL, 60), ("", 0)])
+def test_connections_to_the_private_server_end_with_their_request(url: str, seconds: int) -> None:
+    database = database_settings(url=url, behind_pooler=False, development=True)
+
+    assert database["CONN_MAX_AGE"] == seconds
+
+
 def test_production_without_a_url_is_refused_with_what_is_missing() -> None:
     with pytest.raises(ImproperlyConfigured, match=r"^DATABASE_URL is not set\."):
         database_settings(url="", behind_pooler=False, development=False)
