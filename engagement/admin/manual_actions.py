@@ -73,7 +73,7 @@ def _message_name(message_id: str, *, is_linked: bool) -> str:
 class AccountFilter(CheckboxFilter):
     """Actions of these staff accounts."""
 
-    title = _("by")
+    title = _("staff account")
     parameter_name = "by"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
@@ -109,11 +109,10 @@ class ManualActionsAdmin(ReadOnlyAdmin):
         return False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LogEntry]:
-        kinds = kinds_of(MODELS)
         visible = [
             kind.pk
-            for model, kind in kinds.items()
-            if request.user.has_perm(f"engagement.view_{model.__name__.lower()}")
+            for model, kind in kinds_of(MODELS).items()
+            if self.admin_site.get_model_admin(model).has_view_permission(request)
         ]
         return super().get_queryset(request).filter(content_type_id__in=visible)
 

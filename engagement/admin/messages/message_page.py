@@ -53,7 +53,9 @@ def message_page(message: EngagementMessage, *, now: datetime, visibility: Visib
     unmasked = visibility.contacts
     text = message_text(message, locale=locale_of(message.user_id))
     headline = delivery_text(message, now=now, date=shown_time)
-    refusal = why_not_retry([message], now=now).get(message.pk) if _has_failed(message) else None
+    # Without permission to see states the page does not tell whether the user waits.
+    may_know = _has_failed(message) and visibility.states
+    refusal = why_not_retry([message], now=now).get(message.pk) if may_know else None
     return MessagePage(
         kind=message.get_message_type_display(),
         status=message.get_status_display(),

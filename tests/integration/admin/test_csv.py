@@ -186,12 +186,27 @@ def test_export_is_logged_with_a_name(support: Client, caplog: pytest.LogCapture
     export(support, UserProfile, "?engagement_state__state__exact=dormant")
     first, second = LogEntry.objects.order_by("id")
     assert second.change_message == "Exported 3 rows of the list users. Filtered by state: dormant."
-    assert first.change_message.endswith("Searched for [number].")
+    assert first.change_message.endswith("Searched for [hidden].")
     assert (second.user.get_username(), second.action_time) == (SUPPORT, NOW)
     assert "Exported 3 rows" in text_of(support, "/admin/admin/logentry/")
     event: Any = caplog.records[-1].msg
     assert event["event"] == "engagement_list_exported"
     assert (event["account"], event["list"], event["rows"], event["complete"]) == (SUPPORT, "users", 3, True)
+
+
+@pytest.mark.parametrize(
+    ("searched", "logged"),
+    [
+        ("11+98765", "[hidden]"),
+        ("0042", "[hidden]"),
+        ("+01A22AAA-6cc4-75dc-b678-e68540028947+", "01a22aaa-6cc4-75dc-b678-e68540028947"),
+    ],
+)
+def test_log_has_no_part_of_a_number_that_was_searched_for(
+    support: Client, searched: str, logged: str
+) -> None:
+    export(support, UserProfile, f"?q={searched}")
+    assert LogEntry.objects.get().change_message.endswith(f" Searched for {logged}.")
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,17 @@ def test_changes_of_accounts_and_tokens_are_for_those_who_see_them(
     assert entry.change_message == "Made."
 
 
+def test_account_that_manages_tokens_sees_their_changes(account_with: Callable[..., Client]) -> None:
+    client = account_with("view_userprofile", "manage_api_tokens")
+    client.post("/admin/engagement/apitoken/add/", {"client": "assistant", "scopes": ["send"]})
+    assert [entry.change_message for entry in rows_of(client, ACTIONS)] == ["Made."]
+
+
+def test_filter_by_account_is_named(support: Client) -> None:
+    record(make_user().user, "Opted in.", account=User.objects.get(username=SUPPORT), now=NOW)
+    assert f"Filtered by staff account: {SUPPORT.lower()}." in text_of(support, ACTIONS, by=SUPPORT)
+
+
 def test_list_needs_the_permission_to_see_users(account_with: Callable[..., Client]) -> None:
     assert account_with("view_engagementmessage").get(ACTIONS).status_code == 403
     assert account_with("view_userprofile").get(ACTIONS).status_code == 200

@@ -7,11 +7,17 @@ from urllib.parse import urljoin
 
 import pytest
 
-from engagement.models import EngagementJobRun, EngagementMessage, EngagementStateTransition, UserProfile
+from engagement.models import (
+    EngagementJobRun,
+    EngagementMessage,
+    EngagementStateTransition,
+    MessageType,
+    UserProfile,
+)
 from engagement.services.api_tokens import make_token
 from engagement.services.delivery.channels import pause_sending
 from engagement.states import State, Trigger
-from tests.factories import NOW, make_user
+from tests.factories import NOW, make_user, queue_for
 from tests.integration.admin.pages import act_url, download, list_url, page_url, text_of
 from tests.integration.admin.visible_texts import Links
 from tests.running import run_job
@@ -113,6 +119,15 @@ def test_buttons_do_not_reveal_hidden_facts(account_with: Callable[..., Client],
     page = text_of(account_with("view_userprofile", "bring_back", "cancel_message"), page_url(profile))
     for action in ("bring_back", "cancel_all"):
         assert act_url(profile, action) in page
+
+
+@pytest.mark.parametrize(("permissions", "shown"), [([], True), ([STATES], False)])
+def test_page_of_a_message_does_not_reveal_that_the_user_no_longer_waits(
+    account_with: Callable[..., Client], permissions: list[str], *, shown: bool
+) -> None:
+    goodbye = queue_for(make_user("dormant"), MessageType.GOODBYE, status="failed")
+    page = text_of(account_with(MESSAGES, "retry_message", *permissions), page_url(goodbye))
+    assert (act_url(goodbye, "retry") in page) == shown
 
 
 @pytest.mark.parametrize(("permissions", "code"), [([], 400), ([STATES], 200)])
