@@ -53,7 +53,8 @@ def undo_command(run_id: UUID) -> str:
 def undo_view(model_admin: EngagementJobRunAdmin, request: HttpRequest, run_id: UUID) -> HttpResponse:
     """Show what an undo would do. If the numbers of the preview are confirmed, undo the run and report.
 
-    If the numbers have changed since the preview, or the form is posted twice, the preview is shown again.
+    If the numbers have changed since the preview, the form is posted twice, or another undo was quicker, the
+    preview is shown again.
     """
     if not (model_admin.has_view_permission(request) and request.user.has_perm(UNDO_PERMISSION)):
         raise PermissionDenied
@@ -61,20 +62,39 @@ def undo_view(model_admin: EngagementJobRunAdmin, request: HttpRequest, run_id: 
     if obstacle := _obstacle(request, run):
         return _page(model_admin, request, run, obstacle=obstacle)
     preview = _undo(request, run, dry_run=True)
-    if preview.status in {RunStatus.FAILED, RunStatus.INTERRUPTED}:
-        return _page(model_admin, request, run, obstacle=_failure(request, preview))
-    confirmed = request.POST.get("confirmed")
-    if request.method == "POST" and confirmed == _numbers(preview.counts) and preview.counts.undone:
+    if _is_confirmed(request, preview):
         result = _undo(request, run, dry_run=False)
-        _record(request, run, result.counts)
-        if result.failure:
-            # The database may still be away: the next page could not show what was done.
-            report = " ".join(text for _level, text in _sentences(request, result))
-            return _page(model_admin, request, run, obstacle=report)
-        for level, text in _sentences(request, result):
-            model_admin.message_user(request, text, level)
-        return HttpResponseRedirect(links.run_url(run.pk))
+        if result.counts.undone or result.status is not RunStatus.SUCCEEDED:
+            return _report(model_admin, request, run, result)
+        # Another undo was quicker.
+        preview = _undo(request, run, dry_run=True)
+    if _is_cut_short(preview):
+        return _page(model_admin, request, run, obstacle=_failure(request, preview))
     return _page(model_admin, request, run, preview=preview, has_changed=request.method == "POST")
+
+
+def _is_confirmed(request: HttpRequest, preview: UndoResult) -> bool:
+    is_same = request.POST.get("confirmed") == _numbers(preview.counts)
+    return request.method == "POST" and is_same and preview.counts.undone > 0 and not _is_cut_short(preview)
+
+
+def _is_cut_short(preview: UndoResult) -> bool:
+    return preview.status in {RunStatus.FAILED, RunStatus.INTERRUPTED}
+
+
+def _report(
+    model_admin: EngagementJobRunAdmin, request: HttpRequest, run: EngagementJobRun, result: UndoResult
+) -> HttpResponse:
+    """Record and say what was undone."""
+    if result.counts.undone:
+        _record(request, run, result.counts)
+    if result.failure:
+        # The database may still be away: the next page could not show what was done.
+        report = " ".join(text for _level, text in _sentences(request, result))
+        return _page(model_admin, request, run, obstacle=report)
+    for level, text in _sentences(request, result):
+        model_admin.message_user(request, text, level)
+    return HttpResponseRedirect(links.run_url(run.pk))
 
 
 def _obstacle(request: HttpRequest, run: EngagementJobRun) -> str:

@@ -107,6 +107,25 @@ def test_form_that_is_posted_twice_undoes_once(support: Client, run: EngagementJ
     assert (count_undone(), LogEntry.objects.count()) == (2, 1)
 
 
+def test_undo_that_comes_too_late_shows_the_numbers_again(
+    support: Client, run: EngagementJobRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    form = {"confirmed": confirmed(text_of(support, undo_url(run)))}
+    others = iter((lambda: None, lambda: undo(run.pk), lambda: None))
+
+    def stop_after_another(_seconds: int) -> StopRequest:
+        next(others)()
+        return StopRequest()
+
+    monkeypatch.setattr(undo_view, "StopAfter", stop_after_another)
+    response = support.post(undo_url(run), form)
+    page = response.content.decode()
+    assert "Nothing was undone: the numbers have changed" in page
+    assert "No user can be put back." in page
+    assert reports(response) == []
+    assert (count_undone(), LogEntry.objects.count()) == (2, 0)
+
+
 def test_numbers_that_have_changed_are_shown_again(support: Client, run: EngagementJobRun) -> None:
     form = {"confirmed": confirmed(text_of(support, undo_url(run)))}
     another = UserEngagementState.objects.filter(state="goodbye_sent")[0]
