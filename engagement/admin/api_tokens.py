@@ -5,21 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.models import ADDITION
 from django.core.exceptions import PermissionDenied
+from django.http import HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
+from uuid_utils.compat import uuid7
 
 from engagement.admin import admin_log
 from engagement.admin.action_views import ActionResult, SupportAction, SupportActionsAdmin, skipped
 from engagement.admin.filters import now_of
 from engagement.admin.read_only_admin import time_column
 from engagement.models import ApiScope, ApiToken
-from engagement.services.api_tokens import InvalidToken, make_token, revoke_token
+from engagement.services.api_tokens import InvalidToken, TokenExists, make_token, revoke_token
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
     from engagement.admin.action_views import ActionRequest
 
 PERMISSION: Final = "engagement.manage_api_tokens"
+MADE_BEFORE: Final = gettext_lazy(
+    "This token has been made already, and cannot be shown again. If it was not copied, revoke it and make"
+    " another."
+)
 
 
 def _revoke(request: ActionRequest) -> ActionResult:
@@ -57,6 +63,8 @@ class TokenForm(forms.Form):
         widget=UnfoldAdminTextInputWidget,
         help_text=gettext_lazy("1 to 40 lower-case letters, digits and hyphens, such as assistant-eu."),
     )
+    token_id = forms.UUIDField(required=False, initial=uuid7, widget=forms.HiddenInput)
+    """A form that is sent again, as by reloading the page that answers, makes no other token."""
     scopes = forms.MultipleChoiceField(
         label=gettext_lazy("Scopes"),
         choices=[(scope.value, scope.label) for scope in ApiScope],
@@ -100,7 +108,11 @@ class ApiTokenAdmin(SupportActionsAdmin):
             raise PermissionDenied
         form, secret = TokenForm(request.POST or None), ""
         if request.method == "POST" and form.is_valid():
-            secret = self._make(request, form)
+            try:
+                secret = self._make(request, form)
+            except TokenExists:
+                self.message_user(request, str(MADE_BEFORE), messages.WARNING)
+                return HttpResponseRedirect(self.back_url(request))
         context = {
             **self.admin_site.each_context(request),
             "title": _("Make an API token"),
@@ -121,6 +133,7 @@ class ApiTokenAdmin(SupportActionsAdmin):
                 scopes=form.cleaned_data["scopes"],
                 now=now,
                 made_by=account.get_username(),
+                token_id=form.cleaned_data["token_id"],
             )
         except InvalidToken as error:
             form.add_error("client", str(error))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 from django.utils.translation import gettext as _
+from uuid_utils.compat import uuid7
 
 from engagement.models import ApiScope, ApiToken
 from engagement.states import require_aware
@@ -32,14 +33,24 @@ class InvalidToken(ValueError):
     """A token cannot be made like this."""
 
 
+class TokenExists(Exception):
+    """A token with this id has been made before."""
+
+
 def make_token(
-    *, client: str, scopes: Collection[str], now: datetime, made_by: str | None = None
+    *,
+    client: str,
+    scopes: Collection[str],
+    now: datetime,
+    made_by: str | None = None,
+    token_id: UUID | None = None,
 ) -> tuple[ApiToken, str]:
     """Make a token for a client; returns its row, and the token itself, which cannot be read again.
 
-    Transaction: one statement. Each call makes another token; a client may have several.
-    Raises InvalidToken, with one sentence, for a name or scopes that are not allowed; ValueError for a
-    naive `now`.
+    Transaction: a few statements. Each call makes another token, or one with `token_id`; a client may have
+    several.
+    Raises InvalidToken, with one sentence, for a name or scopes that are not allowed; TokenExists if there is
+    one with this id; ValueError for a naive `now`.
     """
     require_aware(now)
     if not CLIENT.fullmatch(client):
@@ -50,13 +61,18 @@ def make_token(
     if unknown or not scopes:
         raise InvalidToken(_("Choose some of the scopes %(names)s.") % {"names": ", ".join(ApiScope.values)})
     secret = PREFIX + secrets.token_urlsafe(32)
-    token = ApiToken.objects.create(
-        client=client,
-        token_digest=_digest(secret),
-        scopes=[scope for scope in ApiScope.values if scope in scopes],
-        created_at=now,
-        created_by=made_by,
+    token, is_new = ApiToken.objects.get_or_create(
+        id=token_id or uuid7(),
+        defaults={
+            "client": client,
+            "token_digest": _digest(secret),
+            "scopes": [scope for scope in ApiScope.values if scope in scopes],
+            "created_at": now,
+            "created_by": made_by,
+        },
     )
+    if not is_new:
+        raise TokenExists
     log.info("engagement_api_token_made", client=client, token_id=str(token.id), scopes=token.scopes)
     return token, secret
 

@@ -10,8 +10,10 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
+from engagement.admin.api_tokens import MADE_BEFORE
 from engagement.models import ApiToken
 from engagement.services.api_tokens import make_token, valid_token
+from tests.integration.admin.pages import sentences
 from tests.running import run_command
 
 if TYPE_CHECKING:
@@ -41,6 +43,24 @@ def test_a_token_is_made_and_shown_once(client: Client) -> None:
     assert "no-store" in answer["Cache-Control"]
     assert found[1] not in client.get(LIST).content.decode() + str(answer.cookies)
     assert LogEntry.objects.get().change_message == "Made."
+
+
+def test_a_form_that_is_sent_again_makes_no_other_token(client: Client) -> None:
+    logged_in(client, "manage_api_tokens")
+    forms = [
+        re.search(r'name="token_id" value="([^"]+)"', client.get(f"{LIST}add/").content.decode())
+        for _ in range(2)
+    ]
+    first, second = (
+        {"client": "assistant", "scopes": ["send"], "token_id": form[1]} for form in forms if form
+    )
+    assert b'id="token"' in client.post(f"{LIST}add/", first).content
+    again = client.post(f"{LIST}add/", first, follow=True)
+    assert again.redirect_chain == [(LIST, 302)]
+    assert sentences(again) == [str(MADE_BEFORE)]
+    assert (ApiToken.objects.count(), LogEntry.objects.count()) == (1, 1)
+    assert b'id="token"' in client.post(f"{LIST}add/", second).content
+    assert ApiToken.objects.count() == 2
 
 
 def test_managing_tokens_includes_seeing_them(client: Client) -> None:
