@@ -70,6 +70,8 @@ class BoundedPaginator(AnyPaginator):
 class OrderedChangeList(ThemeChangeList):
     """Sorts by one of the columns that have an index, or else in the order of the list."""
 
+    page_num: int
+
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         # Filters, and actions on its last rows, may have taken the page away.
