@@ -86,7 +86,10 @@ def relative(instant: datetime, *, now: datetime) -> str:
 def state_text(
     user_state: UserStatus | UserEngagementState, *, now: datetime, since: datetime | None = None
 ) -> str:
-    """The state of a user, with the time that ends it or the time of the last message."""
+    """The state of a user, with the time that ends it or the time of the last message.
+
+    A reply to a goodbye is not counted as a message, and leads to any state but active.
+    """
     state = State(user_state.state)
     match state:
         case State.GOODBYE_SENT if ends_at := user_state.goodbye_expires_at:
@@ -98,15 +101,21 @@ def state_text(
             template = _("%(state)s, due %(date)s") if remind_at > now else _("%(state)s, was due %(date)s")
             return fill(template, state=state.label, date=shown_time(remind_at))
     ago = relative(user_state.last_activity_at, now=now)
+    is_active = state is State.ACTIVE
     if since is None:
-        return fill(_("%(state)s, last message %(ago)s"), state=state.label, ago=ago)
-    return fill(
-        _("%(state)s since %(since)s, last message %(ago)s (%(date)s)"),
-        state=state.label,
-        since=shown_time(since),
-        ago=ago,
-        date=shown_time(user_state.last_activity_at),
+        template = (
+            _("%(state)s, last message %(ago)s")
+            if is_active
+            else _("%(state)s, last message other than a reply %(ago)s")
+        )
+        return fill(template, state=state.label, ago=ago)
+    template = (
+        _("%(state)s since %(since)s, last message %(ago)s (%(date)s)")
+        if is_active
+        else _("%(state)s since %(since)s, last message other than a reply %(ago)s (%(date)s)")
     )
+    date = shown_time(user_state.last_activity_at)
+    return fill(template, state=state.label, since=shown_time(since), ago=ago, date=date)
 
 
 def _period(length: timedelta) -> str:

@@ -36,8 +36,8 @@ def test_period_has_its_largest_unit(length: timedelta, text: str) -> None:
     ("state", "columns", "text"),
     [
         (State.ACTIVE, {}, "last message 2 days ago"),
-        (State.DORMANT, {}, "last message 2 days ago"),
-        (State.HELP_FLOW, {"remind_at": NOW}, "last message 2 days ago"),
+        (State.DORMANT, {}, "last message other than a reply 2 days ago"),
+        (State.HELP_FLOW, {"remind_at": NOW}, "last message other than a reply 2 days ago"),
         (
             State.GOODBYE_SENT,
             {"goodbye_expires_at": NOW + timedelta(hours=43)},

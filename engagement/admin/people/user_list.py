@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from engagement.models import UserEngagementState
 
 LAST_MESSAGE: Final = "engagement_state__last_activity_at"
+LAST_MESSAGE_TITLE: Final = _("last message other than a reply")
 BY_STATE: Final = "engagement_state__state__exact"
 STATE_FILTERS: Final = (
     ("engagement_state__state", ChoicesCheckboxFilter),
@@ -138,7 +139,7 @@ class UserProfileAdmin(SupportActionsAdmin):
         may, unmasked = visibility_for(request), may_see_contacts(request)
         states = [
             ExportColumn(str(_("state")), _state),
-            ExportColumn(str(_("last message")), lambda user: _from_state(user, "last_activity_at")),
+            ExportColumn(str(LAST_MESSAGE_TITLE), lambda user: _from_state(user, "last_activity_at")),
         ]
         goodbyes = [
             ExportColumn(str(_("goodbye")), lambda user: _fate_text(_fate(user))),
@@ -175,7 +176,7 @@ class UserProfileAdmin(SupportActionsAdmin):
         at = moment(fate.at, now=reader_of(profile).now) if fate.at else ""
         return format_html("{} {}", badge(fate.text, fate.color), at)
 
-    @display(description=_("last message"), ordering=LAST_MESSAGE)
+    @display(description=LAST_MESSAGE_TITLE, ordering=LAST_MESSAGE)
     def last_message(self, profile: UserProfile) -> str | None:
         state = _state_row(profile)
         return moment(state.last_activity_at, now=reader_of(profile).now) if state else None

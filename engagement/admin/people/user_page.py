@@ -164,9 +164,11 @@ def _state_facts(
 ) -> Iterator[tuple[str, str]]:
     if status is None:
         return
+    is_active = status.state == State.ACTIVE
+    last_message = _("Last message") if is_active else _("Last message other than a reply")
     for name, instant in (
         (_("In this state since"), since),
-        (_("Last message"), status.last_activity_at),
+        (last_message, status.last_activity_at),
         (_("Goodbye queued"), status.goodbye_sent_at),
         (_("Reply expected until"), status.goodbye_expires_at),
         (_("Reminder due"), status.remind_at),

@@ -66,7 +66,7 @@ def _status(status: UserStatus, *, since: datetime | None, now: datetime) -> Ite
     yield f"State: {status.state} {when}."
     days = (now - status.last_activity_at) // timedelta(days=1)
     ago = f"{count_text(days, 'day')} ago" if days >= 0 else "in the future"
-    yield f"Last active: {date_text(status.last_activity_at)}, {ago}."
+    yield f"Last message other than a reply: {date_text(status.last_activity_at)}, {ago}."
     if SkipReason.OPTED_OUT not in status.obstacles:
         yield "Opted out: no."
     elif status.opt_out_changed_at:

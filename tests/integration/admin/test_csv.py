@@ -155,7 +155,7 @@ def test_export_of_users_has_state_goodbye_and_last_message(viewer: Client) -> N
     assert row["user ID"] == str(user.user_id)
     assert row["WhatsApp"] == "5511•••••0042"
     assert (row["state"], row["goodbye"], row["goodbye at"]) == ("waiting for reply", "sent", NOW.isoformat())
-    assert row["last message"] == user.last_activity_at.isoformat()
+    assert row["last message other than a reply"] == user.last_activity_at.isoformat()
     assert row["opted out"] == "no"
 
 

@@ -134,11 +134,24 @@ def test_page_shows_the_start_of_the_state_and_the_last_message(viewer: Client) 
     assert facts_of(page)["Last message"] == "2 March 2026, 01:00 UTC (5 hours ago)"
 
 
+@freeze_time(NOW)
+def test_reply_is_not_denied_beside_the_state_it_made(viewer: Client) -> None:
+    user = make_user("goodbye_sent", last_activity_at=NOW - timedelta(days=20))
+    transition_state(user_id=user.user_id, trigger=Trigger.GOODBYE_RESPONSE_1, now=NOW - timedelta(hours=5))
+    page = text_of(viewer, page_url(user.user))
+    assert headline_of(page) == (
+        "Getting help since 2 March 2026, 01:00 UTC,"
+        " last message other than a reply 20 days ago (10 February 2026, 06:00 UTC)"
+    )
+    assert facts_of(page)["Last message other than a reply"].startswith("10 February 2026")
+    assert "Last message" not in facts_of(page)
+
+
 @pytest.mark.parametrize(
     ("fields", "headline"),
     [
         ({"created_at": NOW - timedelta(days=9)}, "Active since 21 February 2026, 06:00 UTC"),
-        ({"state": "dormant"}, "Dormant, last message"),
+        ({"state": "dormant"}, "Dormant, last message other than a reply"),
     ],
 )
 def test_start_of_a_state_without_transitions_is_shown_where_it_is_known(
@@ -160,7 +173,7 @@ def test_transition_to_another_state_is_not_the_start_of_this_one(viewer: Client
     run_job()
     UserEngagementState.objects.update(state="help_flow")
     headline = headline_of(text_of(viewer, page_url(user.user)))
-    assert headline.lower().startswith(f"{State.HELP_FLOW.label}, last message")
+    assert headline.lower().startswith(f"{State.HELP_FLOW.label}, last message other than a reply")
 
 
 def test_message_is_shown_in_the_users_language(viewer: Client) -> None:

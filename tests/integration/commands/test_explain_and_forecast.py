@@ -40,7 +40,7 @@ def test_explanation_lists_state_next_step_history_and_messages() -> None:
     assert sentences(user) == [
         f"User {user.user_id}, as of 2 March 2026, 06:00 UTC.",
         "State: remind_later since 28 February 2026, 06:00 UTC.",
-        "Last active: 10 February 2026, 06:00 UTC, 20 days ago.",
+        "Last message other than a reply: 10 February 2026, 06:00 UTC, 20 days ago.",
         "Opted out: no.",
         "WhatsApp address: yes.",
         "Will become dormant on 15 March 2026, 06:00 UTC unless the user writes.",
