@@ -5,16 +5,23 @@ WhatsApp knows many Brazilian mobile numbers without their ninth digit, and peop
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 MIN_DIGITS: Final = 5
 MAX_DIGITS: Final = 15
 """Of a phone number with its country code (E.164)."""
 _OF_A_PERSON: Final = frozenset({"", "s.whatsapp.net", "c.us"})
+_OF_A_GROUP: Final = "g.us"
 _BRAZIL: Final = "55"
 _AREA_END: Final = 4
-_LOCAL: Final = 8
-"""Digits of a Brazilian number without its area code and its ninth digit."""
+_MOBILE: Final = re.compile(r"(9?)([6-9][0-9]{7})")
+"""A Brazilian mobile number without its area code: its ninth digit, if it has it, and the others.
+
+Only numbers that had eight digits and began with 6 to 9 got a ninth one, from 2012 to 2016. Landlines begin with
+2 to 5 and have eight digits: Anatel's numbering plan, and libphonenumber's data for Brazil. A 9 before 0 to 5
+is part of a newer number.
+"""
 _WITH_AREA: Final = (10, 11)
 SHORTEST_ENDING: Final = 4
 
@@ -29,6 +36,11 @@ def number_of(address: str) -> str | None:
         return None
     digits = "".join(filter(str.isdecimal, user.partition(":")[0]))
     return digits if digits.isascii() and MIN_DIGITS <= len(digits) <= MAX_DIGITS else None
+
+
+def is_group(address: str) -> bool:
+    """Whether the address is a group's."""
+    return address.strip().casefold().endswith(f"@{_OF_A_GROUP}")
 
 
 def spellings(number: str) -> list[str]:
@@ -51,13 +63,12 @@ def endings(digits: str) -> list[str]:
 
 
 def _with_and_without_ninth(area: str, rest: str) -> list[str]:
-    """`rest` has eight digits, or nine of which the first is a 9; any other is left as it is."""
-    number = area + rest
-    if len(rest) == _LOCAL:
-        return [number, f"{area}9{rest}"]
-    if len(rest) == _LOCAL + 1 and rest.startswith("9"):
-        return [number, area + rest[1:]]
-    return [number]
+    """`rest` is a mobile number with or without its ninth digit; any other is left as it is."""
+    mobile = _MOBILE.fullmatch(rest)
+    if mobile is None:
+        return [area + rest]
+    ninth, others = mobile.groups()
+    return [area + rest, f"{area}{others}" if ninth else f"{area}9{others}"]
 
 
 def canonical(address: str) -> str:

@@ -21,7 +21,6 @@ from engagement.models import (
     RunStatus,
     UserEngagementState,
     UserProfile,
-    is_address,
 )
 from engagement.selectors.due_users import lock_states_of
 from engagement.selectors.job_runs import runs_with_status
@@ -120,10 +119,10 @@ def erase_user(*, user_id: UUID, now: datetime, dry_run: bool = False) -> Erasur
 
 
 def _addresses(profile: UserProfile | None, messages: QuerySet[EngagementMessage]) -> set[str]:
-    """Where the user could be reached: the profile's address, and those of earlier messages."""
+    """Where the user alone could be reached: the profile's address, and those of earlier messages."""
     used = messages.filter(destination=Destination.INDIVIDUAL).values_list("destination_jid", flat=True)
     addresses = {profile.whatsapp_jid if profile else None, *used.order_by().distinct()}
-    return {address for address in addresses if address and is_address(address)}
+    return {address for address in addresses if suppression.is_of_a_person(address)}
 
 
 def _count(user_id: UUID, statuses: Collection[str], *, has_profile: bool, suppressed: bool) -> Erasure:

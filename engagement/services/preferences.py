@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +15,7 @@ from engagement.selectors.due_users import lock_states_of
 from engagement.services.arguments import as_user_id, require_storable
 from engagement.services.message_queue import OPTED_OUT, cancel_pending
 from engagement.services.resilience.retries import retry_own_transaction
-from engagement.services.suppression import lift
+from engagement.services.suppression import lift, may_be_lifted
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -43,9 +43,11 @@ class PreferenceChange:
     """The effect of a preference."""
 
     is_applied: bool
-    """False if a later preference of the same user is known."""
+    """False if a later preference of the same user is known, or a later erasure of their address."""
     cancelled: int
     """How many pending messages were cancelled."""
+    is_change: bool = field(default=True, compare=False)
+    """False if the user opted in without being opted out."""
 
 
 class PreferenceSource(StrEnum):
@@ -105,22 +107,26 @@ def set_preference(
     with transaction.atomic():
         lock_states_of([user_id])
         profiles = UserProfile.objects.filter(pk=user_id)
+        locked = profiles.select_for_update(no_key=True)
+        known = locked.values_list("whatsapp_jid", "reengagement_opt_out").first()
+        if known is None:
+            raise UserProfileNotFound(user_id)
+        address, was_opted_out = known
+        if not opts_out and not may_be_lifted(address, said_at=said_at):
+            profiles = profiles.none()
         is_applied = profiles.filter(_is_latest(preference, said_at)).update(
             reengagement_opt_out=opts_out,
             opt_out_changed_at=said_at or now,
             opt_out_source=source.value,
             updated_at=now,
         )
-        if not is_applied and not profiles.exists():
-            raise UserProfileNotFound(user_id)
-        if is_applied and not opts_out:
-            # A person who was erased once wants messages again.
-            lift(profiles.values_list("whatsapp_jid", flat=True).first())
-        stops = is_applied and opts_out
-        cancelled = 0
-        if stops:
+        cancelled, is_change = 0, opts_out or was_opted_out
+        if is_applied and opts_out:
             cancelled = cancel_pending(user_id=user_id, message_types=REENGAGEMENT, reason=OPTED_OUT)
-    return PreferenceChange(bool(is_applied), cancelled)
+        elif is_applied:
+            # A person who was erased once wants messages again.
+            is_change = lift(address) > 0 or was_opted_out
+    return PreferenceChange(bool(is_applied), cancelled, is_change)
 
 
 def remember_opt_out(*, user_id: UUID, now: datetime) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import re
+from typing import TYPE_CHECKING, Final, TypeGuard
 
+import structlog
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.crypto import salted_hmac
 
-from engagement.addresses import canonical
+from engagement.addresses import canonical, is_group, number_of
 from engagement.conf import (
     SUPPRESSION_KEY,
     SUPPRESSION_KEY_FALLBACKS,
@@ -20,7 +22,14 @@ from engagement.models import SuppressedAddress, is_address
 if TYPE_CHECKING:
     from datetime import datetime
 
-_SALT: Final = "engagement.suppression"
+    from django.db.models import QuerySet
+
+_SALT: Final = "engagement.suppression:2"
+_FORMER_SALT: Final = "engagement.suppression"
+"""Of the first entries, in which a Brazilian landline has a ninth digit, like a mobile number."""
+_WITHOUT_NINTH: Final = re.compile(r"(55[0-9]{2})([0-9]{8})")
+
+log = structlog.get_logger("engagement")
 
 
 def has_key() -> bool:
@@ -38,27 +47,54 @@ def refuse_without_key() -> None:
 
 
 def suppress(address: str, *, now: datetime) -> None:
-    """Put an address on the list. Transaction: joins the caller's. Repeatable."""
+    """Put a person's address on the list. Transaction: joins the caller's. Repeatable."""
     row = SuppressedAddress(digest=_digests(address)[0], created_at=now)
     SuppressedAddress.objects.bulk_create([row], ignore_conflicts=True)
 
 
+def is_of_a_person(address: str | None) -> TypeGuard[str]:
+    """Whether the address is one that can be on the list. A group's is other people's, too."""
+    return address is not None and is_address(address) and not is_group(address)
+
+
 def is_suppressed(address: str | None) -> bool:
     """Whether an address is on the list. One statement, and none without a key."""
-    if not (has_key() and address and is_address(address)):
-        return False
-    return SuppressedAddress.objects.filter(digest__in=_digests(address)).exists()
+    return _entries(address).exists()
 
 
-def lift(address: str | None) -> None:
-    """Take an address off the list: its owner wants messages again. Transaction: joins the caller's."""
-    if has_key() and address and is_address(address):
-        SuppressedAddress.objects.filter(digest__in=_digests(address)).delete()
+def may_be_lifted(address: str | None, *, said_at: datetime | None) -> bool:
+    """Whether no entry of an address is as late as what its owner said, at `said_at` or now."""
+    return said_at is None or not _entries(address).filter(created_at__gte=said_at).exists()
+
+
+def lift(address: str | None) -> int:
+    """Take an address off the list, because its owner wants messages again; returns how many entries it had.
+
+    Without a key nobody knows which; that is logged. Refusing it would lose what else the owner's message does.
+    Transaction: joins the caller's.
+    """
+    if not has_key() and SuppressedAddress.objects.exists():
+        log.warning("engagement_suppression_key_missing")
+    return _entries(address).delete()[0]
+
+
+def _entries(address: str | None) -> QuerySet[SuppressedAddress]:
+    if not (has_key() and is_of_a_person(address)):
+        return SuppressedAddress.objects.none()
+    return SuppressedAddress.objects.filter(digest__in=_digests(address))
 
 
 def _digests(address: str) -> list[str]:
-    """Under the key, and under the former ones."""
+    """The one that an entry has now, and those that it may have: under former keys, and of the former form."""
     keys = (text_setting(SUPPRESSION_KEY), *listed_setting(SUPPRESSION_KEY_FALLBACKS))
+    forms = ((_SALT, canonical(address)), (_FORMER_SALT, _former_form(address)))
     return [
-        salted_hmac(_SALT, canonical(address), secret=key, algorithm="sha256").hexdigest() for key in keys
+        salted_hmac(salt, form, secret=key, algorithm="sha256").hexdigest()
+        for salt, form in forms
+        for key in keys
     ]
+
+
+def _former_form(address: str) -> str:
+    landline = _WITHOUT_NINTH.fullmatch(number_of(address) or "")
+    return "9".join(landline.groups()) if landline else canonical(address)

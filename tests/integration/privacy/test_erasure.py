@@ -12,6 +12,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 
 from engagement.message_backends.base import Accepted
 from engagement.models import (
@@ -21,21 +22,24 @@ from engagement.models import (
     MessageStatus,
     MessageType,
     RunStatus,
+    SuppressedAddress,
     UserEngagementState,
     UserProfile,
 )
 from engagement.selectors.deliveries import database_now
 from engagement.services.delivery.outcomes import accept
 from engagement.services.delivery.receipts import Receipt, ReceiptKind, take_receipt
-from engagement.services.inbound_messages import receive_and_reply
+from engagement.services.inbound_messages import InboundResult, receive_and_reply
 from engagement.services.preferences import opt_in
-from engagement.services.suppression import is_suppressed
-from tests.factories import make_run, make_user, queue_for
+from engagement.services.suppression import is_suppressed, lift, suppress
+from tests.factories import NOW, make_run, make_user, queue_for
 from tests.integration.delivery.sending import ScriptedBackend, goodbye_of, send, told_user
 from tests.running import run_command, run_job
 from tests.times import DAY
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from pytest_django.fixtures import Settings
 
 pytestmark = pytest.mark.django_db
@@ -263,6 +267,60 @@ def test_who_opts_in_again_is_taken_off_the_list() -> None:
     assert is_suppressed(ADDRESS)
     opt_in(user_id=user.user_id, now=timezone.now())
     assert not is_suppressed(ADDRESS)
+
+
+def test_an_old_wish_from_before_the_erasure_takes_nobody_off_the_list() -> None:
+    user, erased_at = make_user(user__whatsapp_jid=ADDRESS, user__updated_at=NOW), timezone.now()
+    suppress(ADDRESS, now=erased_at)
+
+    def hear(at: datetime) -> InboundResult:
+        message_id = at.isoformat()
+        return receive_and_reply(
+            user_id=user.user_id, text="voltar", received_at=at, now=timezone.now(), message_id=message_id
+        )
+
+    for at in (erased_at - DAY, erased_at):
+        result = hear(at)
+        assert (result.preference, result.reply_key) == (None, None)
+        assert is_suppressed(ADDRESS)
+    SuppressedAddress.objects.update(created_at=erased_at - DAY)
+    result = hear(timezone.now())
+    assert (result.preference, result.reply_key) == ("opted_in", "engagement.reply.opted_in")
+    assert not is_suppressed(ADDRESS)
+
+
+def test_an_entry_of_the_former_form_is_found_and_lifted() -> None:
+    landline, former_form = "551133334444@s.whatsapp.net", "5511933334444"
+    for form, address in ((former_form, landline), (NUMBER, ADDRESS)):
+        key = "a long key of the tests"
+        digest = salted_hmac("engagement.suppression", form, secret=key, algorithm="sha256").hexdigest()
+        SuppressedAddress.objects.create(digest=digest)
+        assert is_suppressed(address)
+        lift(address)
+        assert not SuppressedAddress.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("erased", "other"), [("552133335555", "5521933335555"), ("5521933335555", "552133335555")]
+)
+def test_a_landline_and_a_mobile_number_are_two_people(erased: str, other: str) -> None:
+    erase(make_user(user__whatsapp_jid=f"{erased}@s.whatsapp.net"), "--yes")
+    assert (is_suppressed(erased), is_suppressed(other)) == (True, False)
+
+
+def test_erasing_one_member_of_a_group_leaves_the_others_alone() -> None:
+    group = "120363025246125486@g.us"
+    to_group = {"user__whatsapp_jid": group, "user__preferred_destination": "group"}
+    gone, other = make_user(**to_group), told_user(whatsapp_jid=group, preferred_destination="group")
+    queue_for(gone, MessageType.WELCOME, destination_jid=group, status=MessageStatus.SENT)
+    assert erase(gone, "--yes").json["suppressed"] is False
+    suppress(group, now=timezone.now())  # as an earlier version did
+    assert not is_suppressed(group)
+    backend = ScriptedBackend()
+    send(backend)
+    assert [message.to for message in backend.received] == [group]
+    other.user.refresh_from_db()
+    assert not other.user.reengagement_opt_out
 
 
 def test_the_key_may_be_changed(settings: Settings) -> None:
