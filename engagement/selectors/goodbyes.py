@@ -142,6 +142,11 @@ def _newest_since(waiting: Mapping[UUID, UserState], *, lock: bool) -> dict[UUID
     return newest
 
 
+def is_ours(provider_message_id: str, user_id: UUID) -> bool:
+    """Whether the provider's id names a message of the queue to this user."""
+    return EngagementMessage.objects.filter(provider_message_id=provider_message_id, user_id=user_id).exists()
+
+
 def is_id_of(provider_message_id: str, goodbye: Goodbye | None) -> bool | None:
     """Whether the provider's id names this goodbye, or another message: ours, or the assistant's own.
 

@@ -25,7 +25,7 @@ from engagement.selectors.addresses import address_of
 from engagement.services.arguments import as_user_id, require_storable, require_text
 from engagement.services.message_novelty import Author, Novelty, lock_author
 from engagement.services.message_queue import USER_WROTE, NewMessage, cancel_pending, queue_message
-from engagement.services.preferences import PreferenceSource, set_preference
+from engagement.services.preferences import PreferenceChange, PreferenceSource, set_preference
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.services.state_machine import transition_states
 from engagement.states import ReceivedMessage, State, Transition
@@ -78,7 +78,7 @@ def receive_message(
     `message_id` is the messenger's id of the message, such as WhatsApp's `wamid`. It identifies the message
     for eight days, and is kept as a keyed digest. A message without one is identified by its time and text.
     `button_of` is the messenger's id of the message whose button was pressed. A button of another message
-    than the goodbye is no reply to the goodbye.
+    than the goodbye is no reply to the goodbye, and one of a message that is not in the queue opts nobody in.
 
     Transaction: opens one, or joins the caller's. Locks the state row, then the profile if the text
     opts out or in, then messages; waits for these locks.
@@ -109,8 +109,11 @@ def receive_message(
         if message_id is not None and (earlier := _earlier_result(digests)):
             return earlier
         novelty = author.novelty_of(message, *under_former_keys, now=now)
-        result = _take(author, text, novelty=novelty, message=message, button_of=button_of, now=now)
-        if message_id is not None:
+        has_id = message_id is not None
+        result = _take(
+            author, text, novelty=novelty, message=message, button_of=button_of, has_id=has_id, now=now
+        )
+        if has_id:
             _remember(user_id, result, digest=digests[0], heard_at=heard_at, now=now)
     return result
 
@@ -122,6 +125,7 @@ def _take(
     novelty: Novelty,
     message: ReceivedMessage,
     button_of: str | None,
+    has_id: bool,
     now: datetime,
 ) -> InboundResult:
     """Do what the message asks for, and choose the reply."""
@@ -129,11 +133,15 @@ def _take(
     transition = author.last_transition if novelty is Novelty.REPEAT else None
     if novelty is Novelty.NEW:
         transition = _move(author, text, message=message, button_of=button_of, now=now)
-    preference, cancelled = _set_preference(user_id, text, said_at=message.heard_at(now=now), now=now)
+    wish = _wish_in(text, button_of=button_of, user_id=user_id)
+    change = _set_preference(user_id, wish, said_at=message.heard_at(now=now), now=now)
+    preference, cancelled = wish if change.is_applied else None, change.cancelled
     is_active = author.user_state.state == State.ACTIVE
     if novelty is Novelty.NEW or (novelty is Novelty.OLD and is_active):
         cancelled += cancel_pending(user_id=user_id, message_types=[MessageType.GOODBYE], reason=USER_WROTE)
-    reply_key, reply_params = _reply(transition, preference)
+    # Without an id nobody knows whether a repeat was a change the first time, and it must get the same reply.
+    is_news = change.is_change or not has_id
+    reply_key, reply_params = _reply(transition, preference if is_news else None)
     return InboundResult(
         novelty=novelty,
         transition=transition,
@@ -267,17 +275,27 @@ def _active_at(
     return min(max(sent_at, heard_at), now)
 
 
+def _wish_in(text: str, *, button_of: str | None, user_id: UUID) -> Preference | None:
+    """The preference that the text expresses.
+
+    A button of a message that is not ours, such as a menu of the assistant, opts nobody in: its text may be
+    an id that the user does not see. Opting out counts however it is said.
+    """
+    wish = preference_in(text, preferences=engagement_settings().preferences)
+    if wish is Preference.OPTED_IN and button_of is not None and not goodbyes.is_ours(button_of, user_id):
+        return None
+    return wish
+
+
 def _set_preference(
-    user_id: UUID, text: str, *, said_at: datetime, now: datetime
-) -> tuple[Preference | None, int]:
-    """Opt the user out or in if the text says so and no later preference is known."""
-    preference = preference_in(text, preferences=engagement_settings().preferences)
-    if preference is None:
-        return None, 0
-    change = set_preference(
-        user_id=user_id, preference=preference, said_at=said_at, now=now, source=PreferenceSource.MESSAGE
+    user_id: UUID, wish: Preference | None, *, said_at: datetime, now: datetime
+) -> PreferenceChange:
+    """Opt the user out or in, if they wish it and no later preference is known."""
+    if wish is None:
+        return PreferenceChange(is_applied=False, cancelled=0)
+    return set_preference(
+        user_id=user_id, preference=wish, said_at=said_at, now=now, source=PreferenceSource.MESSAGE
     )
-    return preference if change.is_applied else None, change.cancelled
 
 
 def _reply(

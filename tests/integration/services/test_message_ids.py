@@ -13,6 +13,7 @@ from engagement.models import (
     InboundMessage,
     MessageStatus,
     MessageType,
+    UserProfile,
 )
 from engagement.selectors.goodbyes import goodbye_key
 from engagement.services.inbound_messages import InboundResult, receive_and_reply, receive_message
@@ -140,6 +141,32 @@ def test_a_button_of_another_message_is_no_reply_to_the_goodbye(
     queue_for(user, MessageType.WELCOME, status=MessageStatus.SENT, provider_message_id="wamid.welcome")
     receive(user, "1", button_of=button_of)
     assert state_of(user) == state
+
+
+@pytest.mark.parametrize(
+    ("text", "button_of", "opted_out"),
+    [
+        ("voltar", "wamid.menu-of-the-assistant", True),
+        ("voltar", "wamid.of-somebody-else", True),
+        ("voltar", "wamid.goodbye", False),
+        ("voltar", None, False),
+        ("sair", "wamid.menu-of-the-assistant", True),
+    ],
+)
+def test_a_button_of_another_message_opts_out_but_never_in(
+    text: str,
+    button_of: str | None,
+    opted_out: bool,  # noqa: FBT001
+) -> None:
+    user, other = with_goodbye("wamid.goodbye"), make_user()
+    queue_for(
+        other, MessageType.WELCOME, status=MessageStatus.SENT, provider_message_id="wamid.of-somebody-else"
+    )
+    profiles = UserProfile.objects.filter(pk=user.user_id)
+    profiles.update(reengagement_opt_out=text == "voltar", updated_at=NOW - DAY)
+    is_heard = text == "sair" or not opted_out
+    assert (receive(user, text, button_of=button_of).reply_key is not None) is is_heard
+    assert profiles.get().reengagement_opt_out is opted_out
 
 
 def test_a_button_of_an_earlier_attempt_may_be_the_goodbyes() -> None:

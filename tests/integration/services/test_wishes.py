@@ -11,6 +11,7 @@ from engagement.models import (
     UserEngagementState,
     UserProfile,
 )
+from engagement.services.inbound_messages import InboundResult, receive_message
 from engagement.services.preferences import opt_in, opt_out
 from tests.factories import NOW, make_user, queue_for
 from tests.integration.services.users import hear, status_of_messages
@@ -54,6 +55,25 @@ def test_opting_in_by_text_brings_nothing_back() -> None:
         "engagement.reply.opted_in",
     )
     assert status_of_messages() == {"reminder": "cancelled"}
+
+
+def test_who_never_opted_out_gets_no_reply_about_opting_in() -> None:
+    user = make_user()
+
+    def receive(message_id: str) -> InboundResult:
+        return receive_message(
+            user_id=user.user_id, text="voltar", received_at=NOW, now=NOW, message_id=message_id
+        )
+
+    results = [receive("wamid.A"), receive("wamid.A")]
+    opt_out(user_id=user.user_id, now=NOW - DAY)
+    results += [receive("wamid.B"), receive("wamid.B")]
+    replies = [None, None, "engagement.reply.opted_in", "engagement.reply.opted_in"]
+    assert [(result.preference, result.reply_key) for result in results] == [
+        ("opted_in", reply) for reply in replies
+    ]
+    # The wish is kept: one from before it does not count any more.
+    assert hear(user, "stop", NOW - SECOND).preference is None
 
 
 def test_wish_is_not_part_of_a_sentence() -> None:
