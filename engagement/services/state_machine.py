@@ -225,7 +225,9 @@ def _require_transaction(caller: str) -> None:
 
 
 def _create_states(user_ids: Collection[UUID], *, now: datetime) -> None:
-    known = UserProfile.objects.filter(user_id__any_of=user_ids).values_list("user_id", flat=True)
+    # Locked, so that a user who is being erased is known before the row refers to them.
+    profiles = UserProfile.objects.filter(user_id__any_of=user_ids).order_by("user_id")
+    known = profiles.select_for_update(no_key=True).values_list("user_id", flat=True)
     # Another session may be creating the same row, which is as good.
     UserEngagementState.objects.bulk_create(
         (

@@ -10,7 +10,7 @@ import pytest
 from django.db import connection, connections, transaction
 
 from engagement.models import EngagementStateTransition, UserEngagementState
-from engagement.services.state_machine import transition_state
+from engagement.services.state_machine import EngagementStateNotFound, transition_state
 from engagement.states import Trigger
 from tests.database import another_connection, execute, wait_for_somebody_at_a_row
 from tests.factories import NOW, UserProfileFactory, make_user
@@ -105,6 +105,17 @@ def test_state_that_another_program_creates_meanwhile_is_used(other: psycopg.Con
     assert message.error is None
     (created,) = UserEngagementState.objects.all()
     assert (created.state, created.last_activity_at, count_audit_rows()) == ("active", NOW, 1)
+
+
+def test_user_who_is_erased_during_their_first_message_is_not_found(other: psycopg.Connection) -> None:
+    profile = UserProfileFactory.create()
+    with transaction.atomic():
+        execute("DELETE FROM user_profiles")
+        message = Mover(profile.user_id, Trigger.USER_MESSAGE)
+        message.start()
+        wait_for_somebody_at_a_row(other)
+    message.join()
+    assert isinstance(message.error, EngagementStateNotFound)
 
 
 def test_nobody_waits_for_a_program_that_only_refers_to_the_state() -> None:
