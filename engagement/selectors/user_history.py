@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from django.db.models import BooleanField, ExpressionWrapper
+from django.db.models import BooleanField, ExpressionWrapper, Q
 
 from engagement.models import (
+    VISIBLE,
     EngagementMessage,
     EngagementStateTransition,
     UserEngagementState,
@@ -30,15 +31,22 @@ class UserStatus(NamedTuple):
 
     state: str
     created_at: datetime
-    profile_updated_at: datetime
-    opt_out_changed_at: datetime | None
-    """Null where another program has opted the user out."""
     last_activity_at: datetime
     goodbye_sent_at: datetime | None
     goodbye_expires_at: datetime | None
     remind_at: datetime | None
     obstacles: tuple[SkipReason, ...]
     """The conditions of a goodbye that do not hold, whether or not one is due."""
+
+
+class Consent(NamedTuple):
+    """What a profile says of goodbyes."""
+
+    opted_out: bool
+    opt_out_changed_at: datetime | None
+    """Null where another program has opted the user out."""
+    updated_at: datetime
+    is_reachable: bool
 
 
 class TransitionRecord(NamedTuple):
@@ -92,9 +100,17 @@ def has_profile(user_id: UUID) -> bool:
     return UserProfile.objects.filter(user_id=user_id).exists()
 
 
+def read_consent(user_id: UUID) -> Consent | None:
+    """What the user's profile says of goodbyes, also without a state row; None without a profile."""
+    is_reachable = ExpressionWrapper(Q(whatsapp_jid__regex=VISIBLE), output_field=BooleanField())
+    columns = ("reengagement_opt_out", "opt_out_changed_at", "updated_at")
+    row = UserProfile.objects.filter(user_id=user_id).values_list(*columns, is_reachable).first()
+    return Consent(*row[:-1], bool(row[-1])) if row else None
+
+
 def read_user_status(user_id: UUID) -> UserStatus | None:
     """The user's state row and obstacles; None without a state row."""
-    columns = ("state", "created_at", "user__updated_at", "user__opt_out_changed_at", *STATE_TIMES)
+    columns = ("state", "created_at", *STATE_TIMES)
     conditions = [ExpressionWrapper(holds, output_field=BooleanField()) for _, holds in GOODBYE_CONDITIONS]
     row = UserEngagementState.objects.filter(user_id=user_id).values_list(*columns, *conditions).first()
     if row is None:

@@ -10,12 +10,12 @@ from engagement.conf import engagement_settings
 from engagement.privacy import redact
 from engagement.schedule import NextStep, NextStepKind, first_run_after, first_run_from, iso_text
 from engagement.selectors import goodbyes, user_history
-from engagement.states import CHECK_OF, DAY, SkipReason, State, require_aware
+from engagement.states import CHECK_OF, DAY, State, require_aware
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from engagement.selectors.user_history import MessageRecord, TransitionRecord, UserStatus
+    from engagement.selectors.user_history import Consent, MessageRecord, TransitionRecord, UserStatus
 
 SHOWN_METADATA: Final = (
     "trigger_source",
@@ -45,7 +45,8 @@ class Explanation:
 
     user_id: UUID
     now: datetime
-    has_profile: bool
+    consent: Consent | None
+    """None without a profile."""
     user_status: UserStatus | None
     since: datetime | None
     """When the user entered their state, if that is known."""
@@ -53,9 +54,13 @@ class Explanation:
     transitions: tuple[TransitionRecord, ...]
     messages: tuple[MessageRecord, ...]
 
+    @property
+    def has_profile(self) -> bool:
+        return self.consent is not None
+
     def as_json(self) -> dict[str, object]:
         """The explanation with the keys that docs/reference.md lists."""
-        status, next_step = self.user_status, self.next_step
+        status, consent, next_step = self.user_status, self.consent, self.next_step
         return {
             "user_id": str(self.user_id),
             "now": self.now.isoformat(),
@@ -63,9 +68,9 @@ class Explanation:
             "since": iso_text(self.since),
             **{name: iso_text(getattr(status, name, None)) for name in user_history.STATE_TIMES},
             "unreadable": [],
-            "opted_out": status and SkipReason.OPTED_OUT in status.obstacles,
-            "opt_out_changed_at": iso_text(status.opt_out_changed_at) if status else None,
-            "reachable": status and SkipReason.NO_DESTINATION not in status.obstacles,
+            "opted_out": consent and consent.opted_out,
+            "opt_out_changed_at": iso_text(consent.opt_out_changed_at) if consent else None,
+            "reachable": consent and consent.is_reachable,
             "verdict": next_step.verdict.value,
             "check": next_step.check and next_step.check.name,
             "obstacles": [reason.value for reason in next_step.obstacles],
@@ -84,13 +89,13 @@ def explain_user(*, user_id: UUID, now: datetime) -> Explanation:
     require_aware(now)
     user_status = user_history.read_user_status(user_id)
     transitions, messages = user_history.read_transitions(user_id), user_history.read_messages(user_id)
-    has_profile = user_history.has_profile(user_id)
-    if not (has_profile or transitions or messages):
+    consent = user_history.read_consent(user_id)
+    if not (consent or transitions or messages):
         raise UnknownUser(user_id)
     return Explanation(
         user_id=user_id,
         now=now,
-        has_profile=has_profile,
+        consent=consent,
         user_status=user_status,
         since=user_history.in_state_since(user_status, transitions) if user_status else None,
         next_step=next_step_of(user_status=user_status, user_id=user_id, now=now),

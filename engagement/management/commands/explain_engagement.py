@@ -14,7 +14,7 @@ from engagement.formatting import GOODBYE_NOTES, count_text, date_text, next_ste
 from engagement.management.base import SentenceCommand
 from engagement.management.options import add_now, identifier
 from engagement.services.explanation import UnknownUser, explain_user
-from engagement.states import SkipReason, Trigger
+from engagement.states import Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from django.core.management.base import CommandParser
 
-    from engagement.selectors.user_history import MessageRecord, TransitionRecord, UserStatus
+    from engagement.selectors.user_history import Consent, MessageRecord, TransitionRecord, UserStatus
     from engagement.services.explanation import Explanation
 
 
@@ -50,7 +50,9 @@ def _lines(explanation: Explanation) -> Iterator[str]:
     yield f"User {explanation.user_id}, as of {date_text(explanation.now)}."
     if status := explanation.user_status:
         yield from _status(status, since=explanation.since, now=explanation.now)
-    elif not explanation.has_profile:
+    if consent := explanation.consent:
+        yield from _consent(consent)
+    else:
         yield "The user has been deleted. Their history remains."
     yield next_step_sentence(explanation.next_step)
     yield "History:" if explanation.transitions else "History: none."
@@ -67,13 +69,16 @@ def _status(status: UserStatus, *, since: datetime | None, now: datetime) -> Ite
     days = (now - status.last_activity_at) // timedelta(days=1)
     ago = f"{count_text(days, 'day')} ago" if days >= 0 else "in the future"
     yield f"Last message other than a reply: {date_text(status.last_activity_at)}, {ago}."
-    if SkipReason.OPTED_OUT not in status.obstacles:
+
+
+def _consent(consent: Consent) -> Iterator[str]:
+    if not consent.opted_out:
         yield "Opted out: no."
-    elif status.opt_out_changed_at:
-        yield f"Opted out: yes, on {date_text(status.opt_out_changed_at)}."
+    elif consent.opt_out_changed_at:
+        yield f"Opted out: yes, on {date_text(consent.opt_out_changed_at)}."
     else:
-        yield f"Opted out: yes, date unknown (profile last changed {date_text(status.profile_updated_at)})."
-    yield f"WhatsApp address: {'no' if SkipReason.NO_DESTINATION in status.obstacles else 'yes'}."
+        yield f"Opted out: yes, date unknown (profile last changed {date_text(consent.updated_at)})."
+    yield f"WhatsApp address: {'yes' if consent.is_reachable else 'no'}."
 
 
 def _transition(transition: TransitionRecord) -> str:

@@ -80,7 +80,13 @@ def test_explanation_shows_opt_out_and_address(fields: dict[str, Any], expected:
 
 def test_explanation_of_users_without_a_state_row_or_a_profile() -> None:
     no_step = "No next step: the user has no state row."
-    assert sentences(UserProfileFactory.create())[1:] == [no_step, "History: none.", "Messages: none."]
+    assert sentences(UserProfileFactory.create(reengagement_opt_out=False))[1:] == [
+        "Opted out: no.",
+        "WhatsApp address: yes.",
+        no_step,
+        "History: none.",
+        "Messages: none.",
+    ]
     user = make_user("silent")
     run_job()
     UserEngagementState.objects.all().delete()

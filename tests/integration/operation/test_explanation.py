@@ -169,11 +169,16 @@ def test_unknown_user_is_refused() -> None:
 
 
 def test_user_without_a_state_row_has_no_state_and_no_next_step() -> None:
-    profile = UserProfileFactory.create()
+    profile = UserProfileFactory.create(
+        reengagement_opt_out=True, opt_out_changed_at=NOW - DAY, whatsapp_jid=None
+    )
     assert explain_user(user_id=profile.user_id, now=NOW).as_json() == {
         "user_id": str(profile.user_id),
         "now": NOW.isoformat(),
-        **dict.fromkeys(("state", "since", *STATE_TIMES, "opted_out", "opt_out_changed_at", "reachable")),
+        **dict.fromkeys(("state", "since", *STATE_TIMES)),
+        "opted_out": True,
+        "opt_out_changed_at": (NOW - DAY).isoformat(),
+        "reachable": False,
         "unreadable": [],
         "verdict": "no_state",
         "check": None,
@@ -206,6 +211,7 @@ def test_deleted_user_is_explained_from_transitions_or_messages(
         lost.objects.all().delete()
     explanation = explain(user)
     assert (explanation.has_profile, explanation.next_step.verdict) == (False, "no_state")
+    assert explanation.as_json()["opted_out"] is explanation.as_json()["reachable"] is None
     assert len(explanation.transitions) + len(explanation.messages) == (1 if lost else 2)
 
 
