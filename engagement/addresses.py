@@ -18,9 +18,9 @@ _AREA_END: Final = 4
 _MOBILE: Final = re.compile(r"(9?)([6-9][0-9]{7})")
 """A Brazilian mobile number without its area code: its ninth digit, if it has it, and the others.
 
-Only numbers that had eight digits and began with 6 to 9 got a ninth one, from 2012 to 2016. Landlines begin with
-2 to 5 and have eight digits: Anatel's numbering plan, and libphonenumber's data for Brazil. A 9 before 0 to 5
-is part of a newer number.
+Only numbers that began with 6 to 9 got a ninth digit, from 2012 to 2016. Landlines begin with 2 to 5 and have
+eight: Anatel's numbering plan, and libphonenumber's data for Brazil. A 9 before 0 to 5 is part of a newer
+mobile number, which never had eight digits.
 """
 _WITH_AREA: Final = (10, 11)
 SHORTEST_ENDING: Final = 4

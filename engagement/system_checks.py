@@ -1,11 +1,14 @@
-"""The system check of the app's settings."""
+"""The system checks of the app: of its settings, and of the key that the database needs."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, transaction
 
 from engagement.conf import (
     MESSAGE_BACKEND,
@@ -49,4 +52,26 @@ def check_engagement_settings(
             return [Error(_UNVERIFIED, id="engagement.E001")]
     except ImproperlyConfigured as error:
         return [Error(str(error), id="engagement.E001")]
+    return []
+
+
+@register(Tags.database)
+def check_suppression_key(
+    app_configs: Sequence[AppConfig] | None,  # noqa: ARG001  Django's interface
+    databases: Sequence[str] | None = None,
+    **kwargs: object,  # noqa: ARG001
+) -> list[CheckMessage]:
+    """Warn of a suppression list into which nobody can look, with `check --database default` and `migrate`.
+
+    Not an error, because `migrate` needs no key. Before the table is there, there is nothing to say.
+    """
+    from engagement.services.suppression import refuse_without_key
+
+    if DEFAULT_DB_ALIAS not in (databases or ()):
+        return []
+    try:
+        with suppress(DatabaseError), transaction.atomic():
+            refuse_without_key()
+    except ImproperlyConfigured as error:
+        return [CheckWarning(str(error), id="engagement.W001")]
     return []

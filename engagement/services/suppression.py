@@ -70,7 +70,7 @@ def may_be_lifted(address: str | None, *, said_at: datetime | None) -> bool:
 def lift(address: str | None) -> int:
     """Take an address off the list, because its owner wants messages again; returns how many entries it had.
 
-    Without a key nobody knows which; that is logged. Refusing it would lose what else the owner's message does.
+    Without a key nobody knows which; that is logged. A refusal would lose what else the owner's message does.
     Transaction: joins the caller's.
     """
     if not has_key() and SuppressedAddress.objects.exists():
@@ -85,7 +85,7 @@ def _entries(address: str | None) -> QuerySet[SuppressedAddress]:
 
 
 def _digests(address: str) -> list[str]:
-    """The one that an entry has now, and those that it may have: under former keys, and of the former form."""
+    """The one of a new entry, and those that an entry may have: of former keys, and of the former form."""
     keys = (text_setting(SUPPRESSION_KEY), *listed_setting(SUPPRESSION_KEY_FALLBACKS))
     forms = ((_SALT, canonical(address)), (_FORMER_SALT, _former_form(address)))
     return [
