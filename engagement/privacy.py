@@ -5,6 +5,12 @@ from __future__ import annotations
 import re
 from typing import Final
 
+CODE: Final = "^(?!.*[0-9]{8})[a-z0-9_]{1,64}$"
+"""A regular expression of PostgreSQL: a code such as `too_old` or `131026`. No phone number and no sentence.
+
+docs/sql/functions.sql has it, too.
+"""
+
 # The length is bounded, so that the time for a text without an address is linear in its length.
 _ADDRESS: Final = r"""[^\s'"(),;<>=:[\]{}]{1,320}@[\w-]+(?:\.[\w-]+)*"""
 
@@ -24,8 +30,12 @@ _BETWEEN_DIGITS: Final = r"(?:[^\S\r\n]|[()+.\-\u2010-\u2015\u2212]|%2[089BDE]|%
 _MORE_DIGITS: Final = rf"(?: {_BETWEEN_DIGITS} (?!(?<!\w)(?:{_UUID}|{_TIMESTAMP})(?!\w)) \d ){{7,}}"
 _NUMBER: Final = rf"(?: \((?=\+?\d{{1,4}}\)) )? (?: \+ | %2B )? \d {_MORE_DIGITS}"
 
+_API_KEY: Final = r"eng_[\w-]{20,}"
+"""A token of the HTTP API. A web framework may log the header of a request that has it in a wrong place."""
+
 _PATTERN: Final = re.compile(
-    rf"(?P<address>{_ADDRESS}) | (?<![\w.])(?P<kept>{_KEPT})(?![\w@]) | (?P<number>{_NUMBER})",
+    rf"(?P<token>{_API_KEY}) | (?P<address>{_ADDRESS})"
+    rf" | (?<![\w.])(?P<kept>{_KEPT})(?![\w@]) | (?P<number>{_NUMBER})",
     re.VERBOSE | re.IGNORECASE,
 )
 
@@ -47,5 +57,5 @@ def mask(address: str) -> str:
 
 
 def redact(text: str) -> str:
-    """Replace everything in `text` that looks like a JID, an e-mail address or a phone number."""
+    """Replace everything in `text` that looks like a JID, an e-mail address, a phone number or a token."""
     return _PATTERN.sub(lambda match: match["kept"] or f"[{match.lastgroup}]", text)

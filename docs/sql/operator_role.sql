@@ -22,8 +22,8 @@ GRANT SELECT, DELETE, UPDATE (updated_at) ON user_profiles, user_engagement_stat
 -- Purging deletes them.
 GRANT SELECT, DELETE, UPDATE (user_id, metadata) ON engagement_state_transitions TO engagement_operator;
 GRANT SELECT, DELETE,
-    UPDATE (user_id, idempotency_key, destination_jid, message_params, provider_message_id, error_message,
-        next_attempt_at, status, outcome_reason)
+    UPDATE (user_id, idempotency_key, destination_jid, message_params, provider_message_id, error_code,
+        error_message, next_attempt_at, status, outcome_reason)
     ON engagement_message_queue TO engagement_operator;
 GRANT SELECT, DELETE, UPDATE (errors) ON engagement_job_runs TO engagement_operator;
 GRANT SELECT, DELETE, UPDATE (created_at) ON engagement_inbound_messages TO engagement_operator;

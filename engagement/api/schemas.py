@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal, TypeAlias
 from uuid import UUID
@@ -16,6 +17,10 @@ from engagement.services.delivery.receipts import ReceiptKind
 
 MAX_TEXT: Final = 65_536
 PRINTABLE: Final = r"^[^\x00-\x1f\x7f]+$"
+NUMBER: Final = r"^\+?[0-9]{5,20}$"
+CODE: Final = r"^(?!.*[0-9]{8})[A-Za-z0-9_.:-]{1,64}$"
+MAX_ERROR_CODE: Final = 9_999_999
+"""Longer ones may be phone numbers."""
 
 
 def _in_range(instant: datetime) -> datetime:
@@ -24,10 +29,26 @@ def _in_range(instant: datetime) -> datetime:
     return instant.astimezone(UTC)
 
 
+def _code(text: str) -> str:
+    if not re.fullmatch(CODE, text):
+        raise ValueError(
+            "send the messenger's code or a word: at most 64 letters, digits and _.:-, no phone number"
+        )
+    return text
+
+
+def _number(text: str) -> str:
+    if not re.fullmatch(NUMBER, text):
+        raise ValueError("send digits with the country code, such as 5511987654321, without @s.whatsapp.net")
+    return text
+
+
 Instant: TypeAlias = Annotated[AwareDatetime, AfterValidator(_in_range)]
 ProviderId: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=PRINTABLE)]
-Code: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=PRINTABLE)]
-Number: TypeAlias = Annotated[str, StringConstraints(pattern=r"^\+?[0-9]{5,20}$")]
+Code: TypeAlias = Annotated[
+    str, AfterValidator(_code), Field(json_schema_extra={"pattern": CODE, "maxLength": 64})
+]
+Number: TypeAlias = Annotated[str, AfterValidator(_number), Field(json_schema_extra={"pattern": NUMBER})]
 LeaseSeconds: TypeAlias = Annotated[int, Field(ge=SHORTEST.seconds, le=LONGEST.seconds)]
 
 
@@ -181,7 +202,9 @@ class ReceiptIn(Body):
     occurred_at: Instant
     provider_message_id: ProviderId | None = None
     callback_data: ProviderId | None = Field(None, description="As it was leased, if it comes back.")
-    code: int | None = Field(None, description="WhatsApp's error code, if it failed.")
+    code: int | None = Field(
+        None, ge=0, le=MAX_ERROR_CODE, description="WhatsApp's error code, if it failed."
+    )
 
     @model_validator(mode="after")
     def _names_a_message(self) -> ReceiptIn:

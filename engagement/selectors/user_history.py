@@ -105,7 +105,11 @@ def read_consent(user_id: UUID) -> Consent | None:
     is_reachable = ExpressionWrapper(Q(whatsapp_jid__regex=VISIBLE), output_field=BooleanField())
     columns = ("reengagement_opt_out", "opt_out_changed_at", "updated_at")
     row = UserProfile.objects.filter(user_id=user_id).values_list(*columns, is_reachable).first()
-    return Consent(*row[:-1], bool(row[-1])) if row else None
+    if row is None:
+        return None
+    opted_out, changed_at, updated_at, reachable = row
+    # Null without an address.
+    return Consent(opted_out, changed_at, updated_at, is_reachable=bool(reachable))
 
 
 def read_user_status(user_id: UUID) -> UserStatus | None:

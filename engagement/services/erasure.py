@@ -22,10 +22,11 @@ from engagement.models import (
     UserEngagementState,
     UserProfile,
 )
+from engagement.privacy import CODE
 from engagement.selectors.due_users import lock_states_of
 from engagement.selectors.job_runs import runs_with_status
 from engagement.services import suppression
-from engagement.services.message_queue import ERASED, ERASED_KEY
+from engagement.services.message_queue import ERASED, ERASED_KEY, EXPIRED_CLAIM
 from engagement.services.resilience.retries import retry_own_transaction
 from engagement.states import require_aware
 
@@ -82,8 +83,9 @@ def erase_user(*, user_id: UUID, now: datetime, dry_run: bool = False) -> Erasur
     """Erase a user: delete the profile and the state, and let every other row name a random id instead.
 
     Rows of the audit log and the queue that a foreign key ties to the user's id are deleted.
-    Messages lose their address, parameters and the provider's id; pending ones are cancelled. The audit log
-    keeps its transitions, without the digests of texts. The address goes to the suppression list.
+    Messages lose their address, parameters, the provider's id and every reason that is no code; pending ones
+    are cancelled, and those whose claim has expired become unknown. The audit log keeps its transitions,
+    without the digests of texts. The address goes to the suppression list.
     Transaction: opens one. Locks the state, the profile and the messages, in this order. Repeatable: the
     second time nothing is found.
     Raises BeingSent while a message to the user is being sent; RunInProgress; for a user with an address,
@@ -96,8 +98,9 @@ def erase_user(*, user_id: UUID, now: datetime, dry_run: bool = False) -> Erasur
         lock_states_of([user_id])
         profile = UserProfile.objects.select_for_update(no_key=False).filter(pk=user_id).first()
         messages = EngagementMessage.objects.filter(user_id=user_id)
-        statuses = dict(messages.order_by("id").select_for_update(no_key=False).values_list("id", "status"))
-        if MessageStatus.SENDING in statuses.values():
+        locked = messages.order_by("id").select_for_update(no_key=False)
+        claims = list(locked.values_list("status", "claim_expires_at"))
+        if any(status == MessageStatus.SENDING and not (end and end < now) for status, end in claims):
             raise BeingSent
         if EngagementJobRun.objects.filter(runs_with_status([RunStatus.RUNNING], now=now)).exists():
             raise RunInProgress
@@ -107,14 +110,19 @@ def erase_user(*, user_id: UUID, now: datetime, dry_run: bool = False) -> Erasur
             if not suppression.has_key():
                 raise NoSuppressionKey
         erasure = _count(
-            user_id, list(statuses.values()), has_profile=profile is not None, suppressed=bool(addresses)
+            user_id,
+            [status for status, _ in claims],
+            has_profile=profile is not None,
+            suppressed=bool(addresses),
         )
         _erase(user_id, addresses=addresses, deleted=erasure.deleted, now=now)
         if dry_run:
             connection.check_constraints()
             transaction.set_rollback(True)
     if not (dry_run or erasure.found_nothing):
-        log.info("engagement_user_erased", transitions=erasure.transitions, messages=erasure.messages)
+        # The id names nobody any more. By it they are found again in a backup that is restored.
+        facts = {"transitions": erasure.transitions, "messages": erasure.messages}
+        log.info("engagement_user_erased", user_id=str(user_id), **facts)
     return erasure
 
 
@@ -198,8 +206,13 @@ _ERASE: Final = (
         provider_message_id = NULL,
         error_message = NULL,
         next_attempt_at = NULL,
-        status = CASE status WHEN 'pending' THEN 'cancelled' ELSE status END,
-        outcome_reason = CASE status WHEN 'pending' THEN '{ERASED}' ELSE outcome_reason END
+        status = CASE status WHEN 'pending' THEN 'cancelled' WHEN 'sending' THEN 'unknown' ELSE status END,
+        outcome_reason = CASE
+            WHEN status = 'pending' THEN '{ERASED}'
+            WHEN status = 'sending' THEN '{EXPIRED_CLAIM}'
+            WHEN outcome_reason ~ '{CODE}' THEN outcome_reason
+        END,
+        error_code = CASE WHEN error_code ~ '{CODE}' THEN error_code END
     WHERE user_id = %(old)s::uuid
     """,
     """

@@ -11,6 +11,7 @@ import structlog
 from django.db import connection
 
 from engagement.conf import engagement_settings
+from engagement.privacy import CODE
 from engagement.services.inbound_messages import KEPT
 from engagement.services.resilience.retries import RetryPolicy
 from engagement.services.resilience.stop import StopRequest
@@ -65,12 +66,16 @@ TABLES: Final = (
         )""",
     ),
     # Other programs choose the keys of the others: they stay, without what they said and to whom.
+    # A reason that is no code may hold that.
     _Table(
         name="engagement_message_queue",
         condition=f"""message_type NOT IN ('goodbye', 'reply') AND {_ENDED}
-            AND (destination_jid <> '' OR message_params <> '{{}}' OR provider_message_id IS NOT NULL)""",
-        emptied="""destination_jid = '', message_params = '{}', provider_message_id = NULL,
-            error_message = NULL""",
+            AND (destination_jid <> '' OR message_params <> '{{}}' OR provider_message_id IS NOT NULL
+                OR error_message IS NOT NULL OR outcome_reason !~ '{CODE}' OR error_code !~ '{CODE}')""",
+        emptied=f"""destination_jid = '', message_params = '{{}}', provider_message_id = NULL,
+            error_message = NULL,
+            outcome_reason = CASE WHEN outcome_reason ~ '{CODE}' THEN outcome_reason END,
+            error_code = CASE WHEN error_code ~ '{CODE}' THEN error_code END""",
     ),
     _Table(
         name="engagement_job_runs",

@@ -124,6 +124,12 @@ def test_password_in_a_url_is_redacted() -> None:
     assert "secret" not in redact("postgresql://engagement:secret@db.example.com:5432/engagement")
 
 
+def test_token_of_the_api_is_redacted() -> None:
+    header = "Basic eng_DtgyAxJwcXFvJ3P-Zg3mTq1kVnMOLuR3hT5rMWq6aGk"
+    assert redact(f"Unexpected auth - '{header}'") == "Unexpected auth - 'Basic [token]'"
+    assert redact("eng_pt and engagement_message_queue") == "eng_pt and engagement_message_queue"
+
+
 @given(texts | st.text())
 def test_redacting_is_idempotent(text: str) -> None:
     once = redact(text)

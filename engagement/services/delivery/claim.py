@@ -19,7 +19,7 @@ from engagement.message_backends.base import OutgoingMessage
 from engagement.models import MessageStatus, MessageType
 from engagement.selectors import deliveries, goodbyes
 from engagement.services.delivery.attempts import CLOCK_SKEW
-from engagement.services.delivery.recheck import Cancel, Facts, Hold, Limits, recheck
+from engagement.services.delivery.recheck import NO_PROFILE, Cancel, Facts, Hold, Limits, recheck
 from engagement.services.preferences import REENGAGEMENT, remember_opt_out
 from engagement.services.resilience.transactions import in_transaction
 from engagement.services.state_machine import extend_wait
@@ -277,10 +277,12 @@ def _record(message: EngagementMessage, verdict: Cancel | Hold | Failed) -> None
             message.next_attempt_at = until
         case Cancel():
             message.status = MessageStatus.CANCELLED
+            if verdict.reason == NO_PROFILE:  # the user may have been erased
+                message.destination_jid = ""
             log.info("engagement_message_cancelled", message_id=str(message.id), reason=verdict.reason)
         case Failed():
             message.status = MessageStatus.FAILED
-    message.save(update_fields=["status", "outcome_reason", "next_attempt_at"])
+    message.save(update_fields=["status", "outcome_reason", "next_attempt_at", "destination_jid"])
 
 
 _RENDERING_ERRORS: Final = (

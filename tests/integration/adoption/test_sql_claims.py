@@ -196,6 +196,28 @@ def test_an_unknown_outcome_word_is_an_error(outcome: Any) -> None:
         call("engagement_report", uuid4(), uuid4(), outcome)
 
 
+@pytest.mark.parametrize("outcome", ["failed", "unknown"])
+def test_of_the_reasons_of_an_erased_user_only_codes_are_kept(outcome: str) -> None:
+    for reason, kept in (("5511911110001 is not on WhatsApp", outcome), ("no_whatsapp", "no_whatsapp")):
+        told_user()
+        message = claim()
+        assert message
+        EngagementMessage.objects.filter(pk=message.id).update(idempotency_key=f"erased:{message.id}")
+        assert report(message, outcome, None, reason)
+        message.refresh_from_db()
+        assert message.outcome_reason == kept
+        error = reason if kept == reason and outcome == "failed" else None
+        assert message.error_message == error
+
+
+def test_a_message_without_a_profile_loses_its_address() -> None:
+    message = queue_for(make_user(), MessageType.WELCOME, scheduled_for=database_now())
+    EngagementMessage.objects.update(user_id=uuid4(), destination_jid="5511987654321@s.whatsapp.net")
+    assert claim() is None
+    message.refresh_from_db()
+    assert (message.outcome_reason, message.destination_jid) == ("no_profile", "")
+
+
 def test_what_belongs_to_an_erased_user_gets_no_id() -> None:
     message = queue_for(
         make_user(), MessageType.REPLY, status=MessageStatus.UNKNOWN, idempotency_key="erased:1"

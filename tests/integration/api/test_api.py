@@ -301,6 +301,24 @@ def test_an_outcome_is_recorded_and_may_be_repeated(fields: dict[str, Any], endi
     assert goodbye_of(user).status == status
 
 
+@pytest.mark.parametrize("code", ["5511980000045 is not on WhatsApp", "5511980000045", "x" * 65, ""])
+def test_a_code_is_no_sentence_and_no_phone_number(code: str) -> None:
+    user, client = told_user(), ApiClient()
+    (leased,) = lease(client)["leases"]
+    for fields in ({"outcome": "unknown"}, {"outcome": "refused", "scope": "recipient"}):
+        status, answer = report(client, leased, code=code, **fields)
+        assert (status, answer["error"]["code"]) == (422, "invalid")
+        assert "code: send the messenger's code or a word: at most 64 letters" in answer["error"]["message"]
+    assert goodbye_of(user).status == "sending"
+
+
+def test_a_number_is_no_error_code_of_a_receipt() -> None:
+    body = {"kind": "failed", "occurred_at": timezone.now().isoformat(), "callback_data": "x"}
+    status, answer = ApiClient().post("receipts", {**body, "code": 5511980000045})
+    assert (status, "body.code: " in answer["error"]["message"]) == (422, True)
+    assert ApiClient().post("receipts", {**body, "code": 131026})[0] == 200
+
+
 def test_after_a_lease_has_expired_only_an_outcome_is_accepted() -> None:
     user, client = told_user(), ApiClient()
     (leased,) = lease(client)["leases"]
@@ -480,6 +498,11 @@ def test_too_many_requests_get_429(monkeypatch: pytest.MonkeyPatch) -> None:
         (inbound(user_id=str(uuid4()), received_at="2026-11-25T10:00:00"), 422, "body.received_at"),
         (inbound(user_id=str(uuid4()), received_at="1969-12-31T23:59:59Z"), 422, "from 1970 to 2999"),
         (inbound(number="abc"), 422, "body.number"),
+        (
+            inbound(number="5511987654321@s.whatsapp.net"),
+            422,
+            "body.number: send digits with the country code, such as 5511987654321, without @s.whatsapp.net.",
+        ),
     ],
 )
 def test_a_wrong_body_gets_one_sentence_and_changes_nothing(body: Any, status: int, sentence: str) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
+from django.core.checks import Tags, run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.utils import timezone
@@ -16,6 +20,7 @@ from django.utils.crypto import salted_hmac
 
 from engagement.message_backends.base import Accepted
 from engagement.models import (
+    Destination,
     EngagementJobRun,
     EngagementMessage,
     EngagementStateTransition,
@@ -30,10 +35,13 @@ from engagement.selectors.deliveries import database_now
 from engagement.services.delivery.outcomes import accept
 from engagement.services.delivery.receipts import Receipt, ReceiptKind, take_receipt
 from engagement.services.inbound_messages import InboundResult, receive_and_reply
+from engagement.services.message_queue import NewMessage, queue_message
 from engagement.services.preferences import opt_in
 from engagement.services.suppression import is_suppressed, lift, suppress
 from tests.factories import NOW, make_run, make_user, queue_for
 from tests.integration.delivery.sending import ScriptedBackend, goodbye_of, send, told_user
+from tests.logged import logged_events
+from tests.project.docs.markdown import DOCS, code_blocks, section
 from tests.running import run_command, run_job
 from tests.times import DAY
 
@@ -97,8 +105,27 @@ def test_nothing_names_the_user_or_their_number_any_more() -> None:
     after = everything()
     for secret in (str(user.user_id), NUMBER, NUMBER[:4] + NUMBER[5:], '"Ana"', "wamid"):
         assert secret not in after
-    assert str(user.user_id) not in outcome.err
     assert UserProfile.objects.get().user_id == other.user_id
+
+
+def test_the_statement_of_the_guide_finds_all_that_is_stored_of_a_person() -> None:
+    user, other = ana(), told_user()
+    (statement,) = code_blocks(section(DOCS / "privacy.md", "Requests of a person"))
+    (example,) = re.findall(r"[0-9a-f-]{36}", statement)
+    with connection.cursor() as cursor:
+        cursor.execute(statement.replace(example, str(user.user_id)))
+        ((text,),) = cursor.fetchall()
+    stored = json.loads(text)
+    assert {table: len(rows) for table, rows in stored.items()} == {
+        "user_profiles": 1,
+        "user_engagement_states": 1,
+        "engagement_state_transitions": 2,
+        "engagement_message_queue": 3,
+        "engagement_inbound_messages": 1,
+    }
+    for known in (ADDRESS, f"wamid.{NUMBER}", '"name": "Ana"', "engagement.goodbye.self_select"):
+        assert known in text
+    assert str(other.user_id) not in text
 
 
 def test_counts_and_history_stay_under_one_random_id() -> None:
@@ -140,6 +167,57 @@ def test_a_second_time_finds_nothing() -> None:
         "No row names this user: they were erased before, or were never here.\n",
     )
     assert everything() == before
+
+
+def test_the_log_names_the_user_so_that_a_restored_backup_can_be_erased_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    user = told_user()
+    erase(user)
+    assert not logged_events(caplog, name="engagement_user_erased")
+    erase(user, "--yes")
+    (event,) = logged_events(caplog, name="engagement_user_erased")
+    assert (event["user_id"], event["messages"]) == (str(user.user_id), 1)
+
+
+def test_of_reasons_only_codes_are_kept() -> None:
+    user, sentence = make_user(), f"number {NUMBER} is not on WhatsApp"
+    reasons = {"too_old": "131026", sentence: sentence, NUMBER: NUMBER, "Ana": "x" * 65, "waiting": None}
+    for reason, code in reasons.items():
+        queue_for(user, MessageType.WELCOME, status="failed", outcome_reason=reason, error_code=code)
+    erase(user, "--yes")
+    kept = EngagementMessage.objects.order_by("id").values_list("outcome_reason", "error_code")
+    assert list(kept) == [("too_old", "131026"), (None, None), (None, None), (None, None), ("waiting", None)]
+
+
+def test_a_message_that_is_queued_for_an_erased_user_keeps_no_address() -> None:
+    user = told_user()
+    erase(user, "--yes")
+    message = NewMessage(
+        user_id=user.user_id,
+        message_type=MessageType.WELCOME,
+        message_key="engagement.reply.help",
+        destination=Destination.INDIVIDUAL,
+        destination_jid=ADDRESS,
+        scheduled_for=database_now(),
+        idempotency_key="late",
+    )
+    assert queue_message(message=message, now=timezone.now())
+    send(ScriptedBackend())
+    row = EngagementMessage.objects.get(idempotency_key="late")
+    assert (row.status, row.outcome_reason, row.destination_jid) == ("cancelled", "no_profile", "")
+
+
+def test_an_expired_claim_refuses_nothing() -> None:
+    user = told_user()
+    EngagementMessage.objects.update(
+        status=MessageStatus.SENDING, claim_expires_at=database_now() - timedelta(seconds=1)
+    )
+    before = everything()
+    assert (erase(user).code, everything()) == (0, before)
+    assert erase(user, "--yes").code == 0
+    message = EngagementMessage.objects.get()
+    assert (message.status, message.outcome_reason) == ("unknown", "claim_expired")
 
 
 def test_a_message_that_is_being_sent_refuses_it() -> None:
@@ -259,6 +337,27 @@ def test_what_the_person_asks_for_is_still_answered() -> None:
     backend = ScriptedBackend()
     send(backend)
     assert [message.message_type for message in backend.received] == ["reply"]
+
+
+def test_without_the_key_a_check_warns_and_opting_in_is_logged(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    check = partial(run_checks, tags=[Tags.database], databases=["default"])
+    settings.ENGAGEMENT_SUPPRESSION_KEY = ""
+    user = make_user(user__whatsapp_jid=ADDRESS)
+    opt_in(user_id=user.user_id, now=timezone.now())
+    assert (check(), logged_events(caplog, name="engagement_suppression_key_missing")) == ([], [])
+    settings.ENGAGEMENT_SUPPRESSION_KEY = "a long key of the tests"
+    suppress(ADDRESS, now=timezone.now())
+    assert check() == []
+    settings.ENGAGEMENT_SUPPRESSION_KEY = ""
+    (warning,) = check()
+    assert (warning.id, warning.msg[:43]) == (
+        "engagement.W001",
+        "ENGAGEMENT_SUPPRESSION_KEY must be set: wit",
+    )
+    opt_in(user_id=user.user_id, now=timezone.now())
+    assert logged_events(caplog, name="engagement_suppression_key_missing")
 
 
 def test_who_opts_in_again_is_taken_off_the_list() -> None:

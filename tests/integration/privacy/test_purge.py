@@ -74,7 +74,8 @@ def history() -> dict[str, int]:
     for status in (MessageStatus.SENT, MessageStatus.PENDING):
         dated = {"created_at": old, "scheduled_for": old}
         welcome = queue_for(make_user(), MessageType.WELCOME, message_params={"name": "Ana"}, **dated)
-        EngagementMessage.objects.filter(pk=welcome.pk).update(status=status)
+        why = {"outcome_reason": "5511980000045 is not on WhatsApp", "error_code": "131026"}
+        EngagementMessage.objects.filter(pk=welcome.pk).update(status=status, **why)
     # Queued long ago, retried and sent of late.
     queue_for(make_user(), MessageType.GOODBYE, status="sent", created_at=old, claimed_at=now - DAY)
     return {
@@ -107,6 +108,7 @@ def test_with_yes_it_is_deleted_and_a_second_time_finds_nothing(batch_size: str)
     goodbyes = left.filter(message_type=MessageType.GOODBYE).values_list("status", flat=True)
     assert sorted(goodbyes) == ["pending", "sending", "sent", "sent", "unknown"]
     emptied = left.get(message_type=MessageType.WELCOME, status=MessageStatus.SENT)
+    assert (emptied.outcome_reason, emptied.error_code, emptied.error_message) == (None, "131026", None)
     assert (emptied.destination_jid, emptied.message_params) == ("", {})
     assert emptied.idempotency_key.startswith("key ")
     assert left.get(message_type=MessageType.WELCOME, status=MessageStatus.PENDING).message_params
