@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
 
+KEY_MISSING: Final = (
+    f"{SUPPRESSION_KEY} must be set: without it people who were erased would be written to again."
+)
 _SALT: Final = "engagement.suppression:2"
 _FORMER_SALT: Final = "engagement.suppression"
 """Of the first entries, in which a Brazilian landline has a ninth digit, like a mobile number."""
@@ -37,13 +40,16 @@ def has_key() -> bool:
     return bool(text_setting(SUPPRESSION_KEY).strip())
 
 
+def is_key_missing() -> bool:
+    """Whether the list has entries and there is no key to find them. One statement at most."""
+    return not has_key() and SuppressedAddress.objects.exists()
+
+
 def refuse_without_key() -> None:
     """Raise ImproperlyConfigured, with one sentence, for a short key, or none to look into the list."""
     refuse_short_suppression_key()
-    if not has_key() and SuppressedAddress.objects.exists():
-        raise ImproperlyConfigured(
-            f"{SUPPRESSION_KEY} must be set: without it people who were erased would be written to again."
-        )
+    if is_key_missing():
+        raise ImproperlyConfigured(KEY_MISSING)
 
 
 def suppress(address: str, *, now: datetime) -> None:
@@ -73,7 +79,7 @@ def lift(address: str | None) -> int:
     Without a key nobody knows which; that is logged. A refusal would lose what else the owner's message does.
     Transaction: joins the caller's.
     """
-    if not has_key() and SuppressedAddress.objects.exists():
+    if is_key_missing():
         log.warning("engagement_suppression_key_missing")
     return _entries(address).delete()[0]
 
