@@ -18,7 +18,6 @@ from engagement.services.delivery.receipts import ReceiptKind
 MAX_TEXT: Final = 65_536
 PRINTABLE: Final = r"^[^\x00-\x1f\x7f]+$"
 NUMBER: Final = r"^\+?[0-9]{5,20}$"
-CODE: Final = r"^(?!.*[0-9]{8})[A-Za-z0-9_.:-]{1,64}$"
 MAX_ERROR_CODE: Final = 9_999_999
 """Longer ones may be phone numbers."""
 
@@ -29,14 +28,6 @@ def _in_range(instant: datetime) -> datetime:
     return instant.astimezone(UTC)
 
 
-def _code(text: str) -> str:
-    if not re.fullmatch(CODE, text):
-        raise ValueError(
-            "send the messenger's code or a word: at most 64 letters, digits and _.:-, no phone number"
-        )
-    return text
-
-
 def _number(text: str) -> str:
     if not re.fullmatch(NUMBER, text):
         raise ValueError("send digits with the country code, such as 5511987654321, without @s.whatsapp.net")
@@ -45,9 +36,7 @@ def _number(text: str) -> str:
 
 Instant: TypeAlias = Annotated[AwareDatetime, AfterValidator(_in_range)]
 ProviderId: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=PRINTABLE)]
-Code: TypeAlias = Annotated[
-    str, AfterValidator(_code), Field(json_schema_extra={"pattern": CODE, "maxLength": 64})
-]
+Code: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=PRINTABLE)]
 Number: TypeAlias = Annotated[str, AfterValidator(_number), Field(json_schema_extra={"pattern": NUMBER})]
 LeaseSeconds: TypeAlias = Annotated[int, Field(ge=SHORTEST.seconds, le=LONGEST.seconds)]
 

@@ -301,17 +301,6 @@ def test_an_outcome_is_recorded_and_may_be_repeated(fields: dict[str, Any], endi
     assert goodbye_of(user).status == status
 
 
-@pytest.mark.parametrize("code", ["5511980000045 is not on WhatsApp", "5511980000045", "x" * 65, ""])
-def test_a_code_is_no_sentence_and_no_phone_number(code: str) -> None:
-    user, client = told_user(), ApiClient()
-    (leased,) = lease(client)["leases"]
-    for fields in ({"outcome": "unknown"}, {"outcome": "refused", "scope": "recipient"}):
-        status, answer = report(client, leased, code=code, **fields)
-        assert (status, answer["error"]["code"]) == (422, "invalid")
-        assert "code: send the messenger's code or a word: at most 64 letters" in answer["error"]["message"]
-    assert goodbye_of(user).status == "sending"
-
-
 def test_a_number_is_no_error_code_of_a_receipt() -> None:
     body = {"kind": "failed", "occurred_at": timezone.now().isoformat(), "callback_data": "x"}
     status, answer = ApiClient().post("receipts", {**body, "code": 5511980000045})
