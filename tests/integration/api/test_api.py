@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -21,7 +20,7 @@ from engagement.selectors.deliveries import database_now
 from engagement.services.api_tokens import revoke_token
 from engagement.services.delivery import leases
 from engagement.services.delivery.claim import claim_message
-from tests.database import all_rows
+from tests.database import all_rows, in_thread
 from tests.factories import make_user
 from tests.integration.api.clients import ApiClient
 from tests.integration.delivery.sending import goodbye_of, told_user
@@ -176,8 +175,13 @@ def test_a_request_that_is_repeated_before_its_end_gets_no_more_than_its_limit()
     for _ in range(6):
         told_user()
     client, request_id = ApiClient(), str(uuid4())
-    with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda _: lease(client, request_id, limit=2)["leases"], range(4)))
+    answers: list[Any] = []
+    threads = [
+        in_thread(lambda: answers.append(lease(client, request_id, limit=2)["leases"])) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 4
     assert EngagementMessage.objects.filter(status="sending").count() == 2
     assert max(map(len, answers)) == 2
 
