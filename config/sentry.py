@@ -32,7 +32,7 @@ def configure_sentry(dsn: str, *, release: str) -> None:
             before_send=scrubbed,
             before_breadcrumb=lambda *_crumb: None,
         )
-    except BadDsn:
+    except (BadDsn, ValueError):
         raise ImproperlyConfigured("SENTRY_DSN must be the DSN of a Sentry project.") from None
 
 

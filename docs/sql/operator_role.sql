@@ -31,9 +31,6 @@ GRANT SELECT, DELETE, UPDATE (created_at) ON engagement_inbound_messages TO enga
 -- The address is kept as a digest.
 GRANT SELECT, INSERT ON engagement_suppressed_addresses TO engagement_operator;
 
--- What staff did to the user.
-GRANT SELECT, UPDATE (object_id, object_repr, change_message) ON django_admin_log TO engagement_operator;
-
 -- If row-level security is on for these tables. Without a policy the commands would find nobody, and say so.
 BEGIN;
 DROP POLICY IF EXISTS engagement_operator ON user_profiles;
@@ -63,7 +60,14 @@ BEGIN;
 DROP POLICY IF EXISTS engagement_operator ON engagement_suppressed_addresses;
 CREATE POLICY engagement_operator ON engagement_suppressed_addresses TO engagement_operator USING (true) WITH CHECK (true);
 COMMIT;
-BEGIN;
-DROP POLICY IF EXISTS engagement_operator ON django_admin_log;
-CREATE POLICY engagement_operator ON django_admin_log TO engagement_operator USING (true) WITH CHECK (true);
-COMMIT;
+
+-- What staff did to the user, where there is the admin.
+DO $$
+BEGIN
+    IF to_regclass('django_admin_log') IS NOT NULL THEN
+        GRANT SELECT, UPDATE (object_id, object_repr, change_message) ON django_admin_log TO engagement_operator;
+        DROP POLICY IF EXISTS engagement_operator ON django_admin_log;
+        CREATE POLICY engagement_operator ON django_admin_log TO engagement_operator USING (true) WITH CHECK (true);
+    END IF;
+END
+$$;

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 VANISHED_AFTER: Final = timedelta(minutes=5)
 """A run updates `last_seen_at` every few seconds. Without an update for this long it counts as vanished."""
 VANISHED: Final = "vanished"
+AHEAD: Final = timedelta(hours=1)
+"""A run as of a later time had a clock that was ahead."""
 
 
 def status_of_run(run: EngagementJobRun, *, now: datetime) -> str:
@@ -60,10 +62,11 @@ def answered_for(run: EngagementJobRun) -> datetime:
     return min(run.now, run.finished_at or run.now)
 
 
-def good_runs(check: Check) -> QuerySet[EngagementJobRun]:
+def good_runs(check: Check, *, now: datetime) -> QuerySet[EngagementJobRun]:
     """The good runs that made this check, the latest `answered_for` first.
 
     A run that moved nobody although users were due, because they all failed or were locked, is not good.
+    A run of a clock that was ahead says nothing about today: it does not count before its time.
     """
     counts = f"checks__{check.name}"
     has_moved = Q(succeeded__gt=0) | Q(still_due__isnull=True) | Q(still_due=0)
@@ -71,12 +74,18 @@ def good_runs(check: Check) -> QuerySet[EngagementJobRun]:
     # Rows of another program may lack these counts.
     not_all_failed |= ~Q(**{f"checks__{check.name}__has_key": "failed"}) | Q(**{f"{counts}__failed": 0})
     runs = EngagementJobRun.objects.filter(status__in=GOOD, checks__has_key=check.name)
+    runs = runs.alias(answered=Least("now", "finished_at")).filter(answered__lte=now + AHEAD)
     return runs.filter(has_moved, not_all_failed).order_by(Least("now", "finished_at").desc())
 
 
-def last_good_runs() -> dict[Check, EngagementJobRun | None]:
+def latest_run_with(check: Check) -> EngagementJobRun | None:
+    """The latest run that has ended, well or not, and made this check."""
+    return latest_runs().filter(finished_at__isnull=False, checks__has_key=check.name).first()
+
+
+def last_good_runs(*, now: datetime) -> dict[Check, EngagementJobRun | None]:
     """By check: the last good run that made it, in one statement."""
-    runs = [good_runs(check).annotate(check_name=Value(check.name))[:1] for check in CHECKS]
+    runs = [good_runs(check, now=now).annotate(check_name=Value(check.name))[:1] for check in CHECKS]
     found = {run.check_name: run for run in runs[0].union(*runs[1:], all=True)}
     return {check: found.get(check.name) for check in CHECKS}
 

@@ -6,6 +6,7 @@ Each program writes the whole file, from the database: what one of them has seen
 from __future__ import annotations
 
 import os
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import structlog
@@ -21,6 +22,9 @@ from engagement.states import CHECKS
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from uuid import UUID
+
+    from engagement.models import EngagementJobRun
 
 log = structlog.get_logger("engagement")
 
@@ -33,6 +37,10 @@ def write_metrics() -> None:
     """
     path = text_setting(METRICS_FILE)
     if not path:
+        return
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
+        # A rename would replace a device such as /dev/null.
+        log.warning("engagement_metrics_not_written", error="not a file")
         return
     try:
         write_to_textfile(path, _registry())
@@ -71,7 +79,7 @@ class _Metrics:
 def _fill(metrics: _Metrics) -> None:
     now = deliveries.database_now()
     metrics.set("metrics_timestamp_seconds", "When this file was made.", now)
-    _fill_runs(metrics)
+    _fill_runs(metrics, now=now)
     for state, number in dashboard.users_by_state().items():
         metrics.set("users", "Users by state.", number, state=state.value)
     _fill_messages(metrics, now=now)
@@ -85,30 +93,36 @@ def _fill(metrics: _Metrics) -> None:
         )
 
 
-def _fill_runs(metrics: _Metrics) -> None:
+def _fill_runs(metrics: _Metrics, *, now: datetime) -> None:
+    # By id: a run makes one check or several.
+    latest: dict[UUID, EngagementJobRun] = {}
     for check in CHECKS:
-        good = job_runs.good_runs(check).first()
+        good = job_runs.good_runs(check, now=now).first()
         metrics.set(
             "run_last_success_timestamp_seconds",
-            "When the last good run that made this check ended.",
-            good.finished_at if good else None,
+            "As of when this check was last made well; 0 if it never was.",
+            job_runs.answered_for(good) if good else 0,
             check=check.name,
         )
-    run = job_runs.latest_runs().filter(finished_at__isnull=False).first()
-    if run is None or run.finished_at is None:
+        if run := job_runs.latest_run_with(check):
+            latest[run.job_id] = run
+            counts = run.checks[check.name]
+            for outcome in ("succeeded", "failed"):
+                labels = {"check": check.name, "outcome": outcome}
+                help_text = "Users of the last run that made this check."
+                metrics.set("run_users", help_text, counts.get(outcome, 0), **labels)
+    if not latest:
         return
-    metrics.set("run_last_end_timestamp_seconds", "When the last run ended, good or not.", run.finished_at)
-    metrics.set(
-        "run_duration_seconds", "Of the last run.", (run.finished_at - run.started_at).total_seconds()
-    )
-    metrics.set("run_still_due_users", "Due users that the last run left.", run.still_due)
-    for name, counts in run.checks.items():
-        for outcome in ("succeeded", "failed"):
-            metrics.set(
-                "run_users", "Users of the last run.", counts.get(outcome, 0), check=name, outcome=outcome
-            )
-    for reason, number in run.skipped_by_reason.items():
-        metrics.set("run_skipped_users", "Users that the last run skipped.", number, reason=reason)
+    last = max(latest.values(), key=lambda run: run.started_at)
+    metrics.set("run_last_end_timestamp_seconds", "When the last run ended, good or not.", last.finished_at)
+    length = (last.finished_at or last.started_at) - last.started_at
+    metrics.set("run_duration_seconds", "Of the last run.", length.total_seconds())
+    still_due = sum(run.still_due or 0 for run in latest.values())
+    metrics.set("run_still_due_users", "Due users that the last run of each check left.", still_due)
+    skipped = sum((Counter(run.skipped_by_reason) for run in latest.values()), Counter[str]())
+    for reason in {reason for run in latest.values() for reason in run.skipped_by_reason}:
+        help_text = "Users that the last run of each check skipped."
+        metrics.set("run_skipped_users", help_text, skipped[reason], reason=reason)
 
 
 def _fill_messages(metrics: _Metrics, *, now: datetime) -> None:

@@ -86,7 +86,7 @@ def watch_runs(*, now: datetime, max_age: timedelta) -> RunWatch:
     Each check needs a good run, because `--check` limits a run to some checks. Dry runs do not count.
     Transaction: none needed. Read only, so repeatable.
     """
-    last_runs = last_good_runs()
+    last_runs = last_good_runs(now=now)
     check, good = min(last_runs.items(), key=_answered_for)
     later = latest_runs()
     if good:
@@ -105,7 +105,7 @@ def age_of_good_run(*, now: datetime) -> timedelta | None:
 
     Transaction: none needed. Read only, so repeatable. One statement.
     """
-    _, good = min(last_good_runs().items(), key=_answered_for)
+    _, good = min(last_good_runs(now=now).items(), key=_answered_for)
     return now - answered_for(good) if good else None
 
 

@@ -36,7 +36,7 @@ class SendingWatch:
     max_age: timedelta
     counts: SentCounts
     late_since: datetime | None
-    """Since when the oldest late message waits. One that waits for its turn at the pace is not late."""
+    """Since when the oldest late message waits. One that waits for its turn or for a pause is not late."""
     hint: str | None
     """A sentence if more goodbyes are queued than can be sent in time."""
     stale: int
@@ -99,11 +99,12 @@ def watch_sending(
     now = deliveries.database_now()
     stale = mark_expired_claims(now=now)
     pauses, waits = deliveries.pauses(now=now), deliveries.long_waits(until=now + LONG_WAIT)
+    is_paused = backend is not None and (backend.name, "") in {(each.backend, each.scope) for each in pauses}
     return SendingWatch(
         now=now,
         max_age=max_age,
         counts=deliveries.sent_counts(delivery_settings().types, now=now),
-        late_since=late_since(backend=backend, max_age=max_age, now=now),
+        late_since=None if is_paused else late_since(backend=backend, max_age=max_age, now=now),
         hint=queue_hint(backend, now=now),
         stale=stale,
         pauses=[channel for channel in pauses if only in {None, channel.backend}],

@@ -135,3 +135,15 @@ def test_the_watch_in_json() -> None:
         *("paused_until", "pause_reason", "late_since", "hint", "pauses", "waits"),
     }
     assert (outcome.json["good"], outcome.json["max_age_seconds"]) == (False, 1800)
+
+
+def test_a_message_that_waits_for_a_pause_is_not_late() -> None:
+    told_user(ago=2 * HOUR)
+    now = database_now()
+    pause_sending(backend="console", until=now + HOUR, reason="review", now=now)
+    outcome = run_command("check_sending")
+    assert (outcome.code, "review" in outcome.err, "late" in outcome.err) == (1, True, False)
+    assert run_command("check_sending", "--json").json["late_since"] is None
+    pause_sending(backend="other", until=now + HOUR, reason="x", now=now)
+    run_command("resume_sending")
+    assert "late" in run_command("check_sending").err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from engagement.selectors import dashboard
 from engagement.selectors.deliveries import database_now
 from engagement.services.delivery.channels import pause_sending
 from engagement.services.metrics import write_metrics
+from tests.database import fail_moves_of
 from tests.factories import make_user, make_users, queue_for
 from tests.running import run_command
 from tests.times import HOUR
@@ -74,11 +76,45 @@ def test_a_run_a_queue_and_a_pause_are_in_the_file(path: Path) -> None:
     assert "secret reason" not in path.read_text()
 
 
-def test_without_any_run_there_is_no_success(path: Path) -> None:
+def test_a_check_that_no_good_run_has_made_was_never_made(path: Path) -> None:
+    """A rule that looks for a missing series does not see one of several."""
+    run_command("run_engagement_daily", "--check", "inactivity_14d")
     write_metrics()
-    names = {name for name, *_ in samples(path)}
-    assert "engagement_run_last_success_timestamp_seconds" not in names
-    assert "engagement_metrics_timestamp_seconds" in names
+    found = samples(path)
+    assert found["engagement_run_last_success_timestamp_seconds", "goodbye_timeout"] == 0
+    assert found["engagement_run_last_success_timestamp_seconds", "inactivity_14d"] > 0
+
+
+def test_a_run_as_of_last_week_says_nothing_about_today(path: Path) -> None:
+    as_of = database_now() - timedelta(days=7)
+    run_command("run_engagement_daily", "--now", as_of.isoformat())
+    write_metrics()
+    found = samples(path)["engagement_run_last_success_timestamp_seconds", "reminder_due"]
+    assert abs(found - as_of.timestamp()) < 1
+
+
+def test_failures_of_a_check_are_there_until_a_run_makes_it_again(path: Path) -> None:
+    now = database_now()
+    poisoned, *_ = make_users(4, "silent", last_activity_at=now - timedelta(days=20))
+    fail_moves_of(poisoned)
+    run_command("run_engagement_daily", "--check", "inactivity_14d", "--limit", "2")
+    run_command("run_engagement_daily", "--check", "goodbye_timeout", "reminder_due")
+    write_metrics()
+    found = samples(path)
+    assert found["engagement_run_users", "inactivity_14d", "failed"] == 1
+    assert found["engagement_run_users", "goodbye_timeout", "failed"] == 0
+    assert found["engagement_run_still_due_users",] >= 1
+
+
+def test_a_device_is_not_replaced(
+    settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    device = tmp_path / "pipe"
+    os.mkfifo(device)
+    settings.ENGAGEMENT_METRICS_FILE = str(device)
+    write_metrics()
+    assert device.is_fifo()
+    assert "engagement_metrics_not_written" in caplog.text
 
 
 @pytest.mark.parametrize(
