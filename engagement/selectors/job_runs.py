@@ -80,7 +80,7 @@ def good_runs(check: Check, *, now: datetime) -> QuerySet[EngagementJobRun]:
 
 def latest_run_with(check: Check) -> EngagementJobRun | None:
     """The latest run that has ended, well or not, and made this check."""
-    return latest_runs().filter(finished_at__isnull=False, checks__has_key=check.name).first()
+    return latest_ended().filter(checks__has_key=check.name).first()
 
 
 def last_good_runs(*, now: datetime) -> dict[Check, EngagementJobRun | None]:
@@ -93,6 +93,11 @@ def last_good_runs(*, now: datetime) -> dict[Check, EngagementJobRun | None]:
 def latest_runs() -> QuerySet[EngagementJobRun]:
     """All runs, the latest first."""
     return EngagementJobRun.objects.order_by("-started_at", "-job_id")
+
+
+def latest_ended() -> QuerySet[EngagementJobRun]:
+    """The runs that have ended, well or not, the latest first."""
+    return latest_runs().filter(finished_at__isnull=False)
 
 
 def goodbyes_of_good_runs(*, count: int) -> list[int]:

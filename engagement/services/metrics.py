@@ -6,14 +6,16 @@ Each program writes the whole file, from the database: what one of them has seen
 from __future__ import annotations
 
 import os
-from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
+from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DatabaseError
 from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 
 from engagement.conf import METRICS_FILE, engagement_settings, text_setting
+from engagement.message_backends.base import named_backend
 from engagement.models import MessageStatus
 from engagement.selectors import dashboard, deliveries, job_runs
 from engagement.services.resilience.errors import first_line
@@ -22,9 +24,9 @@ from engagement.states import CHECKS
 
 if TYPE_CHECKING:
     from datetime import datetime
-    from uuid import UUID
 
     from engagement.models import EngagementJobRun
+    from engagement.states import Check
 
 log = structlog.get_logger("engagement")
 
@@ -94,8 +96,6 @@ def _fill(metrics: _Metrics) -> None:
 
 
 def _fill_runs(metrics: _Metrics, *, now: datetime) -> None:
-    # By id: a run makes one check or several.
-    latest: dict[UUID, EngagementJobRun] = {}
     for check in CHECKS:
         good = job_runs.good_runs(check, now=now).first()
         metrics.set(
@@ -105,24 +105,24 @@ def _fill_runs(metrics: _Metrics, *, now: datetime) -> None:
             check=check.name,
         )
         if run := job_runs.latest_run_with(check):
-            latest[run.job_id] = run
-            counts = run.checks[check.name]
-            for outcome in ("succeeded", "failed"):
-                labels = {"check": check.name, "outcome": outcome}
-                help_text = "Users of the last run that made this check."
-                metrics.set("run_users", help_text, counts.get(outcome, 0), **labels)
-    if not latest:
-        return
-    last = max(latest.values(), key=lambda run: run.started_at)
-    metrics.set("run_last_end_timestamp_seconds", "When the last run ended, good or not.", last.finished_at)
-    length = (last.finished_at or last.started_at) - last.started_at
-    metrics.set("run_duration_seconds", "Of the last run.", length.total_seconds())
-    still_due = sum(run.still_due or 0 for run in latest.values())
-    metrics.set("run_still_due_users", "Due users that the last run of each check left.", still_due)
-    skipped = sum((Counter(run.skipped_by_reason) for run in latest.values()), Counter[str]())
-    for reason in {reason for run in latest.values() for reason in run.skipped_by_reason}:
-        help_text = "Users that the last run of each check skipped."
-        metrics.set("run_skipped_users", help_text, skipped[reason], reason=reason)
+            _fill_run_of(check, run, metrics)
+    if last := job_runs.latest_ended().first():
+        ended_at = last.finished_at or last.last_seen_at
+        metrics.set("run_last_end_timestamp_seconds", "When the last run ended, good or not.", ended_at)
+        length = (ended_at - last.started_at).total_seconds()
+        metrics.set("run_duration_seconds", "Of the last run.", length)
+
+
+def _fill_run_of(check: Check, run: EngagementJobRun, metrics: _Metrics) -> None:
+    counts = run.checks[check.name]
+    for outcome in ("succeeded", "failed"):
+        labels = {"check": check.name, "outcome": outcome}
+        metrics.set("run_users", "Of the last run that made this check.", counts.get(outcome, 0), **labels)
+    if check.sends_goodbye:
+        metrics.set("run_still_due_users", "Left by the last run that said goodbye.", run.still_due)
+        for reason, number in run.skipped_by_reason.items():
+            help_text = "Skipped by the last run that said goodbye."
+            metrics.set("run_skipped_users", help_text, number, reason=reason)
 
 
 def _fill_messages(metrics: _Metrics, *, now: datetime) -> None:
@@ -136,6 +136,16 @@ def _fill_messages(metrics: _Metrics, *, now: datetime) -> None:
     for status, number in numbers.items():
         metrics.set("messages", "Messages that have not ended well.", number, status=status.value)
     metrics.set("messages_sent_last_day", "Messages sent in the last 24 hours.", backlog.sent_of_late)
-    waited = (now - backlog.oldest_due_at).total_seconds() if backlog.oldest_due_at else 0.0
-    metrics.set("oldest_waiting_seconds", "How late the oldest due message is; 0 without one.", waited)
+    is_late = backlog.oldest_due_at and not _is_paused(now)
+    waited = (now - backlog.oldest_due_at).total_seconds() if is_late and backlog.oldest_due_at else 0.0
+    help_text = "How late the oldest due message is; 0 without one, and while this sender is paused."
+    metrics.set("oldest_waiting_seconds", help_text, waited)
     metrics.set("last_sent_timestamp_seconds", "When a message was last sent.", deliveries.last_send_at())
+
+
+def _is_paused(now: datetime) -> bool:
+    """Whether the backend of this project is paused: then no message is late."""
+    with suppress(ImproperlyConfigured):
+        name = named_backend().name
+        return any(each.backend == name and not each.scope for each in deliveries.pauses(now=now))
+    return False

@@ -15,7 +15,7 @@ from engagement.selectors.deliveries import database_now
 from engagement.services.delivery.attempts import Attempt
 from engagement.services.delivery.channels import pause_sending, resume_sending
 from engagement.services.delivery.outcomes import AttemptOutcome, Ending, lock_user, record_outcome
-from tests.database import another_connection
+from tests.database import another_connection, in_thread, wait_for_somebody_at_a_row
 from tests.integration.delivery.sending import goodbye_of, statuses, told_user
 from tests.times import DAY, HOUR, MINUTE
 
@@ -135,7 +135,7 @@ def test_sending_that_another_backend_resumed_is_paused_all_the_same() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_user_is_locked_before_the_message() -> None:
+def test_a_user_is_locked_with_state_and_profile_and_keeps_the_key() -> None:
     user = told_user()
     with transaction.atomic(), another_connection() as other:
         lock_user(user.user_id)
@@ -144,6 +144,19 @@ def test_the_user_is_locked_before_the_message() -> None:
                 other.execute(f"SELECT FROM {table} WHERE user_id = %s FOR UPDATE NOWAIT", [user.user_id])
             # Rows that point to the user may be inserted meanwhile.
             other.execute(f"SELECT FROM {table} WHERE user_id = %s FOR KEY SHARE NOWAIT", [user.user_id])
+
+
+@pytest.mark.usefixtures("committed")
+def test_a_refusal_that_opts_out_locks_the_user_before_the_message() -> None:
+    outcome = replace(refused_by_account(), result=Refused(Scope.OPTED_OUT, "131050"))
+    with another_connection(autocommit=False) as other, another_connection() as third:
+        other.execute("SELECT FROM user_engagement_states FOR UPDATE")
+        thread = in_thread(lambda: record(outcome))
+        wait_for_somebody_at_a_row(third)
+        third.execute("SELECT FROM engagement_message_queue FOR UPDATE NOWAIT")
+        other.rollback()
+        thread.join()
+    assert statuses() == ["failed"]
 
 
 def refused_by_account() -> AttemptOutcome:

@@ -6,8 +6,10 @@ import re
 
 import pytest
 
+from engagement.message_backends.base import Refused, Scope
 from engagement.models import MessageType
 from engagement.selectors.deliveries import database_now
+from engagement.services.delivery.outcomes import AttemptOutcome, record_outcome
 from engagement.services.inbound_messages import receive_message
 from tests.database import execute
 from tests.factories import make_user, queue_for
@@ -44,6 +46,18 @@ def test_what_was_sent_since_the_backup_is_not_sent_again() -> None:
         *("--arrived", "--yes"),
     )
     assert resolved.out == "1 message resolved as sent.\n"
+
+
+def test_an_outcome_that_is_reported_again_does_not_make_it_pending() -> None:
+    told = told_user()
+    send(ScriptedBackend(Refused(Scope.RECIPIENT_LATER, "131056")))
+    message = goodbye_of(told)
+    assert message.attempt_id
+    execute(statements()[0])
+    outcome = AttemptOutcome(message.id, message.attempt_id, Refused(Scope.RECIPIENT_LATER, "131056"))
+    now = database_now()
+    record_outcome(outcome, backend="scripted", template="goodbye/en", max_attempts=5, now=now)
+    assert goodbye_of(told).status == "unknown"
 
 
 def test_an_answer_to_it_is_still_an_answer() -> None:
