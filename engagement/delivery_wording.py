@@ -31,7 +31,7 @@ OUTCOME_REASONS: Final = {
     deliveries.WAITING_CAP: gettext_lazy("the daily cap is reached"),
     deliveries.WAITING_PAUSE: gettext_lazy("its template is paused"),
     deliveries.WAITING_ALLOW_LIST: gettext_lazy("the number is not on the list of allowed ones"),
-    deliveries.CANNOT_BE_CLAIMED: gettext_lazy("the database refuses the row; see the sender's log"),
+    deliveries.CANNOT_BE_CLAIMED: gettext_lazy("it could not be claimed; see the sender's log"),
     outcomes.WAITING_RETRY: gettext_lazy("refused, will be retried"),
     recheck.NO_PROFILE: gettext_lazy("the user has no profile"),
     recheck.NO_ADDRESS: gettext_lazy("the user has no address"),

@@ -6,9 +6,9 @@ import re
 from typing import Final
 
 CODE: Final = "^(?!.*[0-9]{8})[a-z0-9_]{1,64}$"
-"""A regular expression of PostgreSQL: a code such as `too_old` or `131026`. No phone number and no sentence.
+"""A regular expression of PostgreSQL: a code such as `too_old` or `131026`.
 
-docs/sql/functions.sql has it, too.
+It has no spaces, as a sentence has, and no eight digits in a row, as a phone number has.
 """
 
 # The length is bounded, so that the time for a text without an address is linear in its length.

@@ -311,8 +311,6 @@ CREATE OR REPLACE FUNCTION engagement_report(
 ) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     attempted_at timestamptz;
-    -- A reason that is no code may hold the number; it is not kept of a user who was erased.
-    code text := CASE WHEN reason ~ '^(?!.*[0-9]{8})[a-z0-9_]{1,64}$' THEN reason END;
 BEGIN
     IF outcome IS NULL OR outcome NOT IN ('sent', 'failed', 'not_sent', 'unknown') THEN
         RAISE EXCEPTION 'unknown outcome %', outcome USING ERRCODE = 'invalid_parameter_value';
@@ -350,20 +348,18 @@ BEGIN
     SET status = CASE outcome WHEN 'not_sent' THEN 'pending' ELSE outcome END,
         outcome_reason = CASE outcome
             WHEN 'not_sent' THEN 'waiting_retry'
-            ELSE coalesce(CASE WHEN idempotency_key LIKE 'erased:%' THEN code ELSE reason END, outcome)
+            ELSE coalesce(reason, outcome)
         END,
         next_attempt_at = CASE outcome WHEN 'not_sent' THEN clock_timestamp() + coalesce(wait, '1 minute') END,
         retry_count = retry_count + (outcome = 'failed')::integer,
         error_code = CASE outcome WHEN 'unknown' THEN error_code END,
-        error_message = CASE outcome
-            WHEN 'failed' THEN CASE WHEN idempotency_key LIKE 'erased:%' THEN code ELSE reason END
-            ELSE error_message
-        END,
+        error_message = CASE outcome WHEN 'failed' THEN reason ELSE error_message END,
         -- What was certainly not sent was never tried.
         attempt_id = CASE outcome WHEN 'not_sent' THEN NULL ELSE attempt_id END,
         claimed_at = CASE outcome WHEN 'not_sent' THEN NULL ELSE claimed_at END,
         claim_expires_at = NULL
-    WHERE id = the_message AND attempt_id = attempt
+    -- Not of a user who was erased: the reason may hold the number, and nothing is tried again.
+    WHERE id = the_message AND attempt_id = attempt AND idempotency_key NOT LIKE 'erased:%'
         AND (status = 'sending' OR status = 'unknown' AND outcome_reason = 'claim_expired');
     RETURN FOUND;
 END $$;

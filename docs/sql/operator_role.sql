@@ -29,7 +29,7 @@ GRANT SELECT, DELETE, UPDATE (errors) ON engagement_job_runs TO engagement_opera
 GRANT SELECT, DELETE, UPDATE (created_at) ON engagement_inbound_messages TO engagement_operator;
 
 -- The address is kept as a digest.
-GRANT SELECT, INSERT ON engagement_suppressed_addresses TO engagement_operator;
+GRANT SELECT, INSERT, UPDATE (created_at) ON engagement_suppressed_addresses TO engagement_operator;
 
 -- If row-level security is on for these tables. Without a policy the commands would find nobody, and say so.
 BEGIN;

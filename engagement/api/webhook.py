@@ -23,7 +23,7 @@ from engagement.services.delivery.receipts import Receipt, ReceiptEffect, take_r
 from engagement.services.inbound_messages import receive_and_reply, receive_message
 from engagement.services.message_novelty import Novelty
 from engagement.services.preferences import PreferenceSource, UserProfileNotFound, set_preference
-from engagement.services.resilience.errors import ErrorKind, describe, error_kind, first_line
+from engagement.services.resilience.errors import describe, first_line, refuses_values
 from engagement.services.state_machine import EngagementStateNotFound
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _effect_of(event: Event, *, now: datetime) -> Effect:
         log.error("engagement_webhook_event_failed", error=type(error).__name__)  # noqa: TRY400
         return Effect.FAILED
     except DatabaseError as error:
-        if error_kind(error) is ErrorKind.DATA:
+        if refuses_values(error):
             # An event that can never be recorded must not keep WhatsApp repeating the others for a week.
             log.error("engagement_webhook_event_failed", error=describe(error))  # noqa: TRY400
             return Effect.FAILED
@@ -149,7 +149,7 @@ def _take_message(message: UserMessage, *, now: datetime) -> Effect:
         try:
             result = take_by(receive_and_reply)
         except DatabaseError as error:
-            if error_kind(error) is not ErrorKind.DATA:
+            if not refuses_values(error):
                 raise
             # A constraint or a trigger of the assistant's may refuse the reply. What the user said counts.
             result = take_by(receive_message)

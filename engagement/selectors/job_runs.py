@@ -78,9 +78,9 @@ def good_runs(check: Check, *, now: datetime) -> QuerySet[EngagementJobRun]:
     return runs.filter(has_moved, not_all_failed).order_by(Least("now", "finished_at").desc())
 
 
-def latest_run_with(check: Check) -> EngagementJobRun | None:
+def latest_run_with(check: Check, *, now: datetime) -> EngagementJobRun | None:
     """The latest run that has ended, well or not, and made this check."""
-    return latest_ended().filter(checks__has_key=check.name).first()
+    return latest_ended(now=now).filter(checks__has_key=check.name).first()
 
 
 def last_good_runs(*, now: datetime) -> dict[Check, EngagementJobRun | None]:
@@ -95,9 +95,9 @@ def latest_runs() -> QuerySet[EngagementJobRun]:
     return EngagementJobRun.objects.order_by("-started_at", "-job_id")
 
 
-def latest_ended() -> QuerySet[EngagementJobRun]:
-    """The runs that have ended, well or not, the latest first."""
-    return latest_runs().filter(finished_at__isnull=False)
+def latest_ended(*, now: datetime) -> QuerySet[EngagementJobRun]:
+    """The runs that have ended, well or not, the latest first. Not those of a clock that was ahead."""
+    return latest_runs().filter(finished_at__isnull=False, started_at__lte=now + AHEAD)
 
 
 def goodbyes_of_good_runs(*, count: int) -> list[int]:

@@ -23,6 +23,7 @@ from engagement.models import (
     UserProfile,
 )
 from engagement.privacy import CODE
+from engagement.selectors.deliveries import database_now
 from engagement.selectors.due_users import lock_states_of
 from engagement.selectors.job_runs import runs_with_status
 from engagement.services import suppression
@@ -100,7 +101,8 @@ def erase_user(*, user_id: UUID, now: datetime, dry_run: bool = False) -> Erasur
         messages = EngagementMessage.objects.filter(user_id=user_id)
         locked = messages.order_by("id").select_for_update(no_key=False)
         claims = list(locked.values_list("status", "claim_expires_at"))
-        if any(status == MessageStatus.SENDING and not (end and end < now) for status, end in claims):
+        clock = database_now()
+        if any(status == MessageStatus.SENDING and not (end and end < clock) for status, end in claims):
             raise BeingSent
         if EngagementJobRun.objects.filter(runs_with_status([RunStatus.RUNNING], now=now)).exists():
             raise RunInProgress

@@ -104,9 +104,9 @@ def _fill_runs(metrics: _Metrics, *, now: datetime) -> None:
             job_runs.answered_for(good) if good else 0,
             check=check.name,
         )
-        if run := job_runs.latest_run_with(check):
+        if run := job_runs.latest_run_with(check, now=now):
             _fill_run_of(check, run, metrics)
-    if last := job_runs.latest_ended().first():
+    if last := job_runs.latest_ended(now=now).first():
         ended_at = last.finished_at or last.last_seen_at
         metrics.set("run_last_end_timestamp_seconds", "When the last run ended, good or not.", ended_at)
         length = (ended_at - last.started_at).total_seconds()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final, TypeGuard
 
 import structlog
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.crypto import salted_hmac
 
-from engagement.addresses import canonical, is_group, number_of
+from engagement.addresses import canonical, is_group
 from engagement.conf import (
     SUPPRESSION_KEY,
     SUPPRESSION_KEY_FALLBACKS,
@@ -27,10 +26,7 @@ if TYPE_CHECKING:
 KEY_MISSING: Final = (
     f"{SUPPRESSION_KEY} must be set: without it people who were erased would be written to again."
 )
-_SALT: Final = "engagement.suppression:2"
-_FORMER_SALT: Final = "engagement.suppression"
-"""Of the first entries, in which a Brazilian landline has a ninth digit, like a mobile number."""
-_WITHOUT_NINTH: Final = re.compile(r"(55[0-9]{2})([0-9]{8})")
+_SALT: Final = "engagement.suppression"
 
 log = structlog.get_logger("engagement")
 
@@ -53,9 +49,11 @@ def refuse_without_key() -> None:
 
 
 def suppress(address: str, *, now: datetime) -> None:
-    """Put a person's address on the list. Transaction: joins the caller's. Repeatable."""
+    """Put a person's address on the list, as of now. Transaction: joins the caller's. Repeatable."""
     row = SuppressedAddress(digest=_digests(address)[0], created_at=now)
-    SuppressedAddress.objects.bulk_create([row], ignore_conflicts=True)
+    SuppressedAddress.objects.bulk_create(
+        [row], update_conflicts=True, update_fields=["created_at"], unique_fields=["digest"]
+    )
 
 
 def is_of_a_person(address: str | None) -> TypeGuard[str]:
@@ -91,16 +89,8 @@ def _entries(address: str | None) -> QuerySet[SuppressedAddress]:
 
 
 def _digests(address: str) -> list[str]:
-    """The one of a new entry, and those that an entry may have: of former keys, and of the former form."""
+    """Under the key, and under the former ones."""
     keys = (text_setting(SUPPRESSION_KEY), *listed_setting(SUPPRESSION_KEY_FALLBACKS))
-    forms = ((_SALT, canonical(address)), (_FORMER_SALT, _former_form(address)))
     return [
-        salted_hmac(salt, form, secret=key, algorithm="sha256").hexdigest()
-        for salt, form in forms
-        for key in keys
+        salted_hmac(_SALT, canonical(address), secret=key, algorithm="sha256").hexdigest() for key in keys
     ]
-
-
-def _former_form(address: str) -> str:
-    landline = _WITHOUT_NINTH.fullmatch(number_of(address) or "")
-    return "9".join(landline.groups()) if landline else canonical(address)

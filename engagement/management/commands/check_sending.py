@@ -82,8 +82,8 @@ def _problems(watch: SendingWatch) -> Iterator[str]:
         yield f"{count_text(watch.stale, 'claim')} expired: a sender died, and none has run since."
     if counts.unclaimable:
         yield (
-            f"{count_text(counts.unclaimable, 'message')} cannot be sent: the database refuses the row. The"
-            " sender logs why, as engagement_message_crashed."
+            f"{count_text(counts.unclaimable, 'message')} could not be claimed; the sender logs why, as"
+            " engagement_message_crashed."
         )
     if counts.not_delivered:
         yield f"{count_text(counts.not_delivered, 'message')} of the last day reported as not delivered."

@@ -122,13 +122,15 @@ def reserve_slot(*, backend: str, interval: timedelta, has_jitter: bool, now: da
 
 @retry_own_transaction
 def release_slot(*, backend: str, begins_at: datetime, interval: timedelta) -> None:
-    """Give back a slot that was reserved, unless a later one has been reserved since.
+    """Give back a slot that was reserved, if it is the last one.
 
+    Otherwise another has been reserved since, or sending was resumed, which counts slots anew.
     Transaction: opens one. Repeatable.
     """
     with transaction.atomic():
         channel = _lock_channel(backend, "")
-        if channel.next_slot_at and channel.next_slot_at <= begins_at + interval * (1 + JITTER):
+        latest = begins_at + interval * (1 + JITTER)
+        if channel.next_slot_at and begins_at < channel.next_slot_at <= latest:
             channel.next_slot_at = max(begins_at, channel.slowed_until or begins_at)
             channel.save(update_fields=["next_slot_at"])
 

@@ -87,6 +87,10 @@ class Busy:
     """Another session has locked or changed the message or its user."""
 
 
+class ParametersAreNoObject(Exception):
+    """The parameters of a message are JSON, but no object."""
+
+
 Verdict: TypeAlias = Claim | Cancel | Hold | Failed | Eligible | Enough | Busy
 
 
@@ -256,6 +260,8 @@ def outgoing_message(
     """
     locale = profile.locale if profile else ""
     params: Mapping[str, object] = message.message_params
+    if not isinstance(params, dict):
+        raise ParametersAreNoObject
     return OutgoingMessage(
         message_id=message.id,
         attempt_id=attempt_id,
@@ -289,7 +295,7 @@ _RENDERING_ERRORS: Final = (
     message_catalogue.UnknownMessageKey,
     message_catalogue.WrongMessageParameters,
     message_catalogue.WrongTranslation,
-    AttributeError,  # the parameters are no object
+    ParametersAreNoObject,
 )
 _MARK_SENDING: Final = """
     UPDATE engagement_message_queue

@@ -24,6 +24,7 @@ from engagement.services.delivery.channels import (
     Paused,
     next_slot,
     paused_templates,
+    release_slot,
     reserve_slot,
 )
 from engagement.services.delivery.claim import (
@@ -104,17 +105,21 @@ def lease_messages(*, client: str, request_id: UUID, limit: int, length: timedel
     Transaction: several short ones, which must be the outermost.
     Raises ImproperlyConfigured if the suppression list cannot be asked.
     Repeatable with the same `request_id`: it then returns those messages of the first request that are still
-    leased, and claims no others.
+    leased, and claims no others, or no more than `limit` in all if the first has not ended.
     """
     backend = backend_of(client)
     refuse_without_key()
     now = deliveries.database_now()
     mark_expired_claims(now=now)
-    if deliveries.leased_for(request_id, backend=backend).exists():
+    if _is_known(request_id, backend):
         return Leases(_leased(backend, request_id, now=now, slots={}), None)
     leasing = _Leasing(backend, request_id, length=length, limit=limit)
     paused = leasing.claim_some()
     return Leases(_leased(backend, request_id, now=now, slots=leasing.slots), paused)
+
+
+def _is_known(request_id: UUID, backend: str) -> bool:
+    return deliveries.leased_for(request_id, backend=backend).exists()
 
 
 class _Leasing:
@@ -164,22 +169,34 @@ class _Leasing:
                 return end if isinstance(end, Paused) else None
         return None
 
-    def _claim_one(self, candidate: Candidate) -> datetime | Paused | None:
-        """Claim the message if it may be sent. Returns what ends the request: a pause, or a slot not used."""
+    def _claim_one(self, candidate: Candidate) -> Paused | Enough | None:
+        """Claim the message if it may be sent. Returns what ends the request, if something does."""
         now, channels = deliveries.clock_and_channels(self._backend)
         slot = next_slot(channels, now=now)
-        if isinstance(slot, Paused) or slot - now > LONGEST_AHEAD:
+        if isinstance(slot, Paused):
             return slot
-        if self._interval:
-            if not isinstance(self._claim(candidate, channels, now=now, has_slot=False), Eligible):
-                return None
-            slot = reserve_slot(backend=self._backend, interval=self._interval, has_jitter=False, now=now)
-            if isinstance(slot, Paused) or slot - now > LONGEST_AHEAD:
-                return slot
+        if slot - now > LONGEST_AHEAD:
+            return Enough()
+        if not self._interval:
+            return self._claim_at(slot, candidate, channels, now=now)
+        if not isinstance(self._claim(candidate, channels, now=now, has_slot=False), Eligible):
+            return None
+        slot = reserve_slot(backend=self._backend, interval=self._interval, has_jitter=False, now=now)
+        if isinstance(slot, Paused):
+            return slot
+        is_soon = slot - now <= LONGEST_AHEAD
+        end = self._claim_at(slot, candidate, channels, now=now) if is_soon else Enough()
+        if candidate.id not in self.slots:
+            release_slot(backend=self._backend, begins_at=slot, interval=self._interval)
+        return end
+
+    def _claim_at(
+        self, slot: datetime, candidate: Candidate, channels: Mapping[str, SendingChannel], *, now: datetime
+    ) -> Enough | None:
         verdict = self._claim(candidate, channels, now=now, has_slot=True)
         if isinstance(verdict, Claim):
             self.slots[candidate.id] = slot
-        return slot if isinstance(verdict, Enough) else None
+        return verdict if isinstance(verdict, Enough) else None
 
     def _claim(
         self, candidate: Candidate, channels: Mapping[str, SendingChannel], *, now: datetime, has_slot: bool

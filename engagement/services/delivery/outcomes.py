@@ -244,10 +244,13 @@ def locked(message_id: UUID) -> EngagementMessage | None:
 def _present(outcome: AttemptOutcome) -> EngagementMessage | None:
     """The message, locked, if the attempt is its present one and its outcome is open.
 
-    An attempt whose claim has expired is `unknown`; its own outcome may still arrive late.
+    An attempt whose claim has expired is `unknown`; its own outcome may still arrive late. That of a user who
+    was erased does not: its reason may hold the number, and nothing is tried again.
     """
     message = locked(outcome.message_id)
     if message is None or message.attempt_id != outcome.attempt_id or message.status not in IN_DOUBT:
+        return None
+    if message.idempotency_key.startswith(ERASED_KEY):
         return None
     is_open = message.status == MessageStatus.SENDING or message.outcome_reason == EXPIRED_CLAIM
     return message if is_open else None

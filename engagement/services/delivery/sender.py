@@ -17,8 +17,8 @@ from engagement.conf import METRICS_FILE, engagement_settings, raw_setting, stat
 from engagement.models import MessageType
 from engagement.selectors import deliveries
 from engagement.selectors.deliveries import EVERYTHING, Share
-from engagement.services.delivery.capacity import queue_hint
-from engagement.services.delivery.channels import current_pause, paused_templates
+from engagement.services.delivery.capacity import interval_of, queue_hint
+from engagement.services.delivery.channels import current_pause, paused_templates, release_slot
 from engagement.services.delivery.claim import CAP_PERIOD, ClaimTerms, Eligible, preview
 from engagement.services.delivery.outcomes import Ending
 from engagement.services.delivery.recheck import Cancel, Hold
@@ -104,11 +104,13 @@ class _Sender:
         self._now: datetime | None = request.now
         self._shift = timedelta()
         self._unclaimable: set[UUID] = set()
+        self._unused_slots: list[datetime] = []
 
     def carry_out(self) -> SendResult:
         outcome = outcome_of(self._begin, stop=self._stop)
         if outcome.is_complete:
             outcome = self._run()
+            self._give_slots_back()
         if not outcome.failure:
             with suppress(DatabaseError):
                 self._paused = self._paused or self._retries.read(self._current_pause)
@@ -138,13 +140,21 @@ class _Sender:
     def _run(self) -> Outcome:
         if self._request.dry_run:
             return outcome_of(self._preview, stop=self._stop)
-        # By another time what must wait stays due, and only the worker that found it knows.
+        # By another time what must wait stays due: several workers would all find it.
         if self._request.workers == 1 or self._request.now:
             outcome, self._paused = self._work(
                 self._request.limit, EVERYTHING, tell_at_once, tick=self._write_metrics
             )
             return outcome
         return self._run_workers()
+
+    def _give_slots_back(self) -> None:
+        """So that senders that are started again and again do not push sending ever further away."""
+        backend = self._request.backend
+        with suppress(DatabaseError):
+            for slot in sorted(self._unused_slots, reverse=True):
+                interval = interval_of(backend, self._delivery)
+                release_slot(backend=backend.name, begins_at=slot, interval=interval)
 
     def _run_workers(self) -> Outcome:
         limits = divided(self._request.limit, self._request.workers)
@@ -184,6 +194,8 @@ class _Sender:
             log.error("engagement_sender_worker_failed", error=outcome.failure)
             # The others end, too: what watches the process starts it again, with all workers.
             self._together.is_over = self._request.watch
+        if worker.unused_slot:
+            self._unused_slots.append(worker.unused_slot)
         return outcome, worker.paused
 
     def _loop(self, worker: Worker, limit: int | None) -> bool:

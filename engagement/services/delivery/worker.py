@@ -6,7 +6,6 @@ No lock is held and no transaction is open while the backend works.
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -25,7 +24,6 @@ from engagement.services.delivery.channels import (
     pause_of,
     pause_sending,
     paused_templates,
-    release_slot,
     reserve_slot,
 )
 from engagement.services.delivery.claim import Claim, Eligible, Failed, claim_message, template_name
@@ -93,10 +91,11 @@ class Worker:
         self._tick = tick
         self._unknown_in_a_row = 0
         self._left: set[UUID] = set()
-        """What stays due and is not tried again: a message that cannot be read or written, such as a reply
-        with a bad row; by another time than the clock's also what must wait."""
+        """The messages of this pass that cannot be read or written; a reply would come again and again."""
         self._channels: Mapping[str, SendingChannel] = {}
         self.paused: Paused | None = None
+        self.unused_slot: datetime | None = None
+        """The slot that was reserved when a stop was asked for."""
 
     def run(self, *, limit: int | None) -> int:
         """Send until nothing is due; returns how many messages were given to the backend.
@@ -105,8 +104,7 @@ class Worker:
         database when it cannot go on.
         """
         self.paused = None
-        if not self._shift:
-            self._left.clear()
+        self._left.clear()
         attempted = 0
         self._read_clock()
         self._retries.retry(partial(mark_expired_claims, now=self._clock()))
@@ -147,8 +145,6 @@ class Worker:
             case Cancel():
                 self._report(MessageEnding("cancelled"))
             case Hold():
-                if self._shift:
-                    self._left.add(candidate.id)
                 self._report(MessageEnding("waiting"))
             case Failed(reason):
                 self._report(MessageEnding("failed", SendError(candidate.id, "failed", reason)))
@@ -209,7 +205,7 @@ class Worker:
         while (wait := slot - self._clock()) > timedelta():
             self._stop.wait(min(wait, LOOK_AGAIN).total_seconds())
             if self._stop.is_set():
-                self._release(slot)
+                self.unused_slot = slot if self._interval else None
                 return False
             # Somebody may have paused sending meanwhile, or resumed it.
             self._read_clock()
@@ -220,12 +216,6 @@ class Worker:
                 # Slots are counted anew.
                 return self._wait_for(self._slot())
         return True
-
-    def _release(self, slot: datetime) -> None:
-        """So that a sender that is started again and again does not push sending ever further away."""
-        if self._interval:
-            with suppress(DatabaseError):
-                release_slot(backend=self._backend.name, begins_at=slot, interval=self._interval)
 
     def _is_paused(self) -> bool:
         self.paused = pause_of(self._channels.get(""), now=self._clock())

@@ -7,8 +7,15 @@ import re
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
 
+from django.db import (
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+)
 from django.db import Error as DatabaseError
-from django.db import InterfaceError, InternalError, OperationalError, ProgrammingError
 
 from engagement.privacy import redact
 
@@ -67,6 +74,7 @@ _CONFIGURATION_CLASSES: Final = ("42",)  # syntax error or access rule violation
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """Of the process or its machine: no user's row is at fault."""
 _DATA_CLASS: Final = "22"  # data exception
+_REFUSALS: Final = (_DATA_CLASS, "23", "P0")  # integrity constraint violation, PL/pgSQL error
 _SENTENCES: Final = {
     ErrorKind.CONFLICT: "Other programs kept the database busy for too long{cause}.",
     ErrorKind.OUTAGE: "The database is not available{cause}.",
@@ -115,6 +123,12 @@ def _kind_without_code(error: BaseException) -> ErrorKind:
         return ErrorKind.OUTAGE
     # libpq reports an unknown connection option like this.
     return ErrorKind.CONFIGURATION if isinstance(error, ProgrammingError) else ErrorKind.DATA
+
+
+def refuses_values(error: DatabaseError) -> bool:
+    """Whether the server refuses what is to be written, for good: by its type, a constraint or a trigger."""
+    state = sqlstate_of(error)
+    return isinstance(error, DataError | IntegrityError) if state is None else state.startswith(_REFUSALS)
 
 
 def sqlstate_of(error: BaseException) -> str | None:

@@ -196,18 +196,17 @@ def test_an_unknown_outcome_word_is_an_error(outcome: Any) -> None:
         call("engagement_report", uuid4(), uuid4(), outcome)
 
 
-@pytest.mark.parametrize("outcome", ["failed", "unknown"])
-def test_of_the_reasons_of_an_erased_user_only_codes_are_kept(outcome: str) -> None:
-    for reason, kept in (("5511911110001 is not on WhatsApp", outcome), ("no_whatsapp", "no_whatsapp")):
-        told_user()
-        message = claim()
-        assert message
-        EngagementMessage.objects.filter(pk=message.id).update(idempotency_key=f"erased:{message.id}")
-        assert report(message, outcome, None, reason)
-        message.refresh_from_db()
-        assert message.outcome_reason == kept
-        error = reason if kept == reason and outcome == "failed" else None
-        assert message.error_message == error
+@pytest.mark.parametrize("outcome", ["failed", "unknown", "not_sent"])
+def test_an_outcome_after_the_erasure_changes_nothing(outcome: str) -> None:
+    told_user()
+    message = claim()
+    assert message
+    EngagementMessage.objects.update(
+        idempotency_key="erased:1", status="unknown", outcome_reason="claim_expired"
+    )
+    before = EngagementMessage.objects.values().get()
+    assert not report(message, outcome, None, "5511911110001 is not on WhatsApp")
+    assert EngagementMessage.objects.values().get() == before
 
 
 def test_a_message_without_a_profile_loses_its_address() -> None:

@@ -15,7 +15,7 @@ from django.utils import timezone
 from engagement.api import views
 from engagement.api.bodies import parsed
 from engagement.message_catalogue import render
-from engagement.models import ApiScope, ApiToken, EngagementMessage, InboundMessage
+from engagement.models import ApiScope, ApiToken, EngagementMessage, InboundMessage, SendingChannel
 from engagement.selectors.deliveries import database_now
 from engagement.services.api_tokens import revoke_token
 from engagement.services.delivery import leases
@@ -25,7 +25,7 @@ from tests.factories import make_user
 from tests.integration.api.clients import ApiClient
 from tests.integration.delivery.sending import goodbye_of, told_user
 from tests.integration.services.users import state_of
-from tests.times import HOUR
+from tests.times import HOUR, SECOND
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -184,6 +184,33 @@ def test_a_request_that_is_repeated_before_its_end_gets_no_more_than_its_limit()
     assert len(answers) == 4
     assert EngagementMessage.objects.filter(status="sending").count() == 2
     assert max(map(len, answers)) == 2
+
+
+def test_a_claim_beyond_the_limit_of_a_request_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the request had been repeated between the question what it has and its claims."""
+    for _ in range(3):
+        told_user()
+    client, request_id = ApiClient(), str(uuid4())
+    assert len(lease(client, request_id, limit=2)["leases"]) == 2
+    monkeypatch.setattr(leases, "_is_known", lambda *_: False)
+    assert len(lease(client, request_id, limit=2)["leases"]) == 2
+    assert EngagementMessage.objects.filter(status="sending").count() == 2
+
+
+def test_a_slot_of_a_request_that_claims_nothing_is_given_back(settings: Settings) -> None:
+    settings.ENGAGEMENT_SEND_RATE_PER_SECOND = "0.02"
+    told_user()
+    told_user()
+    client = ApiClient()
+    assert len(lease(client)["leases"]) == 1
+    channel = SendingChannel.objects.get()
+    channel.next_slot_at = database_now() + 5 * SECOND
+    channel.save()
+    begins_at = channel.next_slot_at
+    EngagementMessage.objects.filter(status="pending").update(message_params=[])
+    assert lease(client)["leases"] == []
+    channel.refresh_from_db()
+    assert channel.next_slot_at == begins_at
 
 
 def test_another_client_with_the_same_request_id_gets_its_own() -> None:

@@ -7,11 +7,13 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+import psycopg.errors
 import pytest
-from django.db import OperationalError, connection
+from django.db import DatabaseError, OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from engagement.api import webhook
 from engagement.models import (
     EngagementMessage,
     InboundMessage,
@@ -648,3 +650,17 @@ def test_logs_hold_no_number_no_text_and_no_id(client: Client, caplog: pytest.Lo
     assert "engagement_webhook_taken" in caplog.text
     for secret in (ANA, ANA[2:], "minha senha", "wamid"):
         assert secret not in caplog.text
+
+
+@pytest.mark.parametrize("code", ["26000", "25P02", "XX002", "0A000", "54000", "55000", "42501"])
+def test_an_error_that_is_not_about_what_was_said_is_answered_so_that_it_is_repeated(
+    client: Client, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    """Such as a statement that a pooler has forgotten, or a damaged index."""
+
+    def fail(**_values: object) -> None:
+        raise DatabaseError from psycopg.errors.lookup(code)("broken")
+
+    told()
+    monkeypatch.setattr(webhook, "receive_and_reply", fail)
+    assert post(client, body_of(messages=[written("sair")]))[0] == 503

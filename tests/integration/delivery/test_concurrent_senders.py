@@ -11,11 +11,12 @@ import pytest
 from django.db import OperationalError, connection, transaction
 
 from engagement.message_backends.base import Accepted
-from engagement.models import EngagementMessage, UserEngagementState, UserProfile
+from engagement.models import EngagementMessage, SendingChannel, UserEngagementState, UserProfile
 from engagement.selectors.deliveries import database_now
 from engagement.services.delivery import claim
 from engagement.services.delivery.sender import SendRequest, send_messages
 from engagement.services.resilience import workers
+from engagement.services.resilience.stop import StopRequest
 from tests.acceptance.runs import wait_until_waiting
 from tests.database import another_connection, on_every
 from tests.factories import make_users
@@ -185,3 +186,19 @@ def test_a_dry_run_waits_for_no_lock_and_passes_nothing_by() -> None:
         other.execute("SELECT FROM engagement_message_queue FOR UPDATE")
         assert send(dry_run=True).counts.sent == 1
         assert send().counts.sent == 0
+
+
+def test_workers_that_stop_give_all_their_slots_back(settings: Settings) -> None:
+    settings.ENGAGEMENT_SEND_RATE_PER_SECOND = "0.01"
+    now = database_now() - MINUTE
+    make_users(5, "silent", last_activity_at=now - 20 * DAY)
+    run_job(now=now)
+    send(limit=1)
+    begins_at = SendingChannel.objects.get().next_slot_at
+    for _ in range(2):
+        stop = StopRequest()
+        timer = threading.Timer(1.0, stop.ask, [15])
+        timer.start()
+        send_messages(request=SendRequest(backend=ScriptedBackend(), workers=3), stop=stop)
+        timer.join()
+    assert SendingChannel.objects.get().next_slot_at == begins_at

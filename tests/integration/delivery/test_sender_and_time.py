@@ -16,7 +16,13 @@ from engagement.models import EngagementMessage, MessageStatus, MessageType, Sen
 from engagement.selectors import deliveries
 from engagement.selectors.deliveries import database_now
 from engagement.services.delivery import channels, worker
-from engagement.services.delivery.channels import pause_sending, release_slot, reserve_slot, slow_down
+from engagement.services.delivery.channels import (
+    pause_sending,
+    release_slot,
+    reserve_slot,
+    resume_sending,
+    slow_down,
+)
 from engagement.services.delivery.claim import claim_message
 from engagement.services.delivery.monitor import watch_sending
 from engagement.services.delivery.receipts import Receipt, ReceiptKind, take_receipt
@@ -139,7 +145,7 @@ def test_a_message_that_the_database_does_not_let_us_claim_waits_and_keeps_no_ot
     assert send().counts.waiting == 0
     watch = run_command("check_sending", "--json")
     assert (watch.code, watch.json["unclaimable"]) == (1, 1)
-    assert "1 message cannot be sent: the database refuses the row." in watch.err
+    assert "1 message could not be claimed;" in watch.err
 
 
 def test_a_sender_that_stops_gives_its_slot_back(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
@@ -169,6 +175,18 @@ def test_a_slot_behind_which_others_were_reserved_is_kept() -> None:
     assert SendingChannel.objects.get().next_slot_at == after
     release_slot(backend="scripted", begins_at=second, interval=interval)
     assert SendingChannel.objects.get().next_slot_at == second
+
+
+def test_a_slot_from_before_sending_was_resumed_is_not_given_back() -> None:
+    """It lies far ahead, and slots have been counted anew."""
+    now, interval = database_now(), 45 * SECOND
+    slow_down(backend="scripted", until=now + HOUR, now=now)
+    far = reserve_slot(backend="scripted", interval=interval, has_jitter=False, now=now)
+    assert isinstance(far, datetime)
+    resume_sending(backend="scripted", now=now)
+    reserve_slot(backend="scripted", interval=interval, has_jitter=False, now=now)
+    release_slot(backend="scripted", begins_at=far, interval=interval)
+    assert SendingChannel.objects.get().next_slot_at == now + interval
 
 
 def test_a_slot_is_not_given_back_into_a_wait() -> None:

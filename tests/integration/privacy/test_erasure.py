@@ -16,9 +16,8 @@ from django.core.checks import Tags, run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.utils import timezone
-from django.utils.crypto import salted_hmac
 
-from engagement.message_backends.base import Accepted
+from engagement.message_backends.base import Accepted, Refused, Scope, Unknown
 from engagement.models import (
     Destination,
     EngagementJobRun,
@@ -32,18 +31,19 @@ from engagement.models import (
     UserProfile,
 )
 from engagement.selectors.deliveries import database_now
-from engagement.services.delivery.outcomes import accept
+from engagement.services.delivery.attempts import Attempt
+from engagement.services.delivery.outcomes import AttemptOutcome, Ending, accept, record_outcome
 from engagement.services.delivery.receipts import Receipt, ReceiptKind, take_receipt
 from engagement.services.inbound_messages import InboundResult, receive_and_reply
 from engagement.services.message_queue import NewMessage, queue_message
 from engagement.services.preferences import opt_in
-from engagement.services.suppression import is_suppressed, lift, suppress
+from engagement.services.suppression import is_suppressed, may_be_lifted, suppress
 from tests.factories import NOW, make_run, make_user, queue_for
 from tests.integration.delivery.sending import ScriptedBackend, goodbye_of, send, told_user
 from tests.logged import logged_events
 from tests.project.docs.markdown import DOCS, code_blocks, section
 from tests.running import run_command, run_job
-from tests.times import DAY
+from tests.times import DAY, HOUR, MINUTE
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -388,17 +388,6 @@ def test_an_old_wish_from_before_the_erasure_takes_nobody_off_the_list() -> None
     assert not is_suppressed(ADDRESS)
 
 
-def test_an_entry_of_the_former_form_is_found_and_lifted() -> None:
-    landline, former_form = "551133334444@s.whatsapp.net", "5511933334444"
-    for form, address in ((former_form, landline), (NUMBER, ADDRESS)):
-        key = "a long key of the tests"
-        digest = salted_hmac("engagement.suppression", form, secret=key, algorithm="sha256").hexdigest()
-        SuppressedAddress.objects.create(digest=digest)
-        assert is_suppressed(address)
-        lift(address)
-        assert not SuppressedAddress.objects.exists()
-
-
 @pytest.mark.parametrize(
     ("erased", "other"), [("552133335555", "5521933335555"), ("5521933335555", "552133335555")]
 )
@@ -441,3 +430,40 @@ def test_wrong_arguments_are_one_sentence() -> None:
     outcome = run_command("erase_engagement_user", "42")
     assert outcome.code == 2
     assert "Traceback" not in outcome.err
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        Refused(Scope.RECIPIENT, "5511980000045@s.whatsapp.net is no user"),
+        Refused(Scope.CONNECTION, "x"),
+        Unknown("no answer for 5511980000045"),
+    ],
+    ids=["recipient", "connection", "unknown"],
+)
+def test_an_outcome_after_the_erasure_changes_nothing(result: Refused | Unknown) -> None:
+    user = told_user()
+    now = database_now()
+    attempt = Attempt.at(now - HOUR)
+    EngagementMessage.objects.update(
+        status="sending", attempt_id=attempt.id, claimed_at=attempt.claimed_at, claim_expires_at=now - MINUTE
+    )
+    erase(user, "--yes")
+    before = EngagementMessage.objects.values().get()
+    outcome = AttemptOutcome(before["id"], attempt.id, result)
+    assert record_outcome(outcome, backend="x", template="t", max_attempts=5, now=now) is Ending.STALE
+    assert EngagementMessage.objects.values().get() == before
+
+
+def test_an_entry_is_as_late_as_the_last_erasure() -> None:
+    now = timezone.now()
+    suppress(ADDRESS, now=now - 10 * DAY)
+    suppress(ADDRESS, now=now - HOUR)
+    assert not may_be_lifted(ADDRESS, said_at=now - DAY)
+    assert may_be_lifted(ADDRESS, said_at=now)
+
+
+def test_a_claim_without_an_end_is_under_way() -> None:
+    user = told_user()
+    EngagementMessage.objects.update(status="sending", claimed_at=database_now() - DAY, claim_expires_at=None)
+    assert "is being sent; nothing was erased" in erase(user, "--yes").err
