@@ -329,6 +329,14 @@ def test_no_more_people_than_the_cap_are_sent_to_in_a_day(settings: Settings) ->
     assert EngagementMessage.objects.get(status="pending").outcome_reason == "waiting_cap"
 
 
+def test_a_reply_takes_no_place_of_the_cap(settings: Settings) -> None:
+    settings.ENGAGEMENT_SEND_DAILY_CAP = 1
+    at = database_now() - MINUTE
+    queue_for(active_user(), MessageType.REPLY, scheduled_for=at, created_at=at)
+    told_user()
+    assert send().counts.sent == 2
+
+
 def test_only_allowed_addresses_are_sent_to(settings: Settings) -> None:
     told_user()
     tester = told_user()

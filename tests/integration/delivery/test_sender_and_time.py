@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.db import OperationalError
+from django.db import DataError, OperationalError
 from psycopg.errors import SerializationFailure
 
 from engagement.message_backends.base import Accepted, Refused, Scope, Unknown
@@ -146,6 +146,24 @@ def test_a_message_that_the_database_does_not_let_us_claim_waits_and_keeps_no_ot
     watch = run_command("check_sending", "--json")
     assert (watch.code, watch.json["unclaimable"]) == (1, 1)
     assert "1 message could not be claimed;" in watch.err
+
+
+def test_a_message_that_could_not_be_claimed_is_tried_again_in_a_later_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told_user()
+    failures = iter([DataError("broken")])
+
+    def fail_once(*values: Any, **options: Any) -> Any:
+        for failure in failures:
+            raise failure
+        return claim_message(*values, **options)
+
+    monkeypatch.setattr(worker, "claim_message", fail_once)
+    monkeypatch.setattr(worker, "put_off", lambda *_, **_options: None)
+    backend = ScriptedBackend()
+    result = send(backend, watch=True, limit=1)
+    assert (result.counts.waiting, result.counts.sent) == (1, 1)
 
 
 def test_a_sender_that_stops_gives_its_slot_back(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:

@@ -96,6 +96,16 @@ def test_user_whose_key_of_today_is_taken_is_moved_tomorrow(status: str) -> None
     ]
 
 
+def test_skipped_user_whose_key_of_today_is_taken_is_skipped_today_too() -> None:
+    user = make_user("silent", user__reengagement_opt_out=True)
+    queue_for(
+        user, MessageType.GOODBYE, status="cancelled", idempotency_key=goodbye_key(user.user_id, now=NOW)
+    )
+    (today,) = forecast(now=NOW, days=1)
+    assert today == moved(run_job(now=NOW, dry_run=True))
+    assert today.skipped.total == 1
+
+
 def test_forecast_without_users_is_zero() -> None:
     assert [run.processed for run in forecast(now=NOW, days=2)] == [0, 0]
 
