@@ -9,10 +9,10 @@ from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
-import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from config.database import database_settings
+from config.env_file import read_env_file
 from config.logs import configure_logs
 from config.sentry import configure_sentry
 from engagement import __version__
@@ -20,7 +20,7 @@ from engagement import __version__
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 _given = frozenset(os.environ)
-environ.Env.read_env(BASE_DIR / ".env")
+read_env_file(BASE_DIR / ".env")
 
 
 def text(name: str, *, default: str = "") -> str:

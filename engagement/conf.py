@@ -80,12 +80,17 @@ WORDS: Final[Mapping[Preference, str]] = MappingProxyType(
     }
 )
 
-WHOLE_NUMBERS: Final[Mapping[str, Number]] = MappingProxyType(
+POLICY: Final[Mapping[str, Number]] = MappingProxyType(
     {
         "ENGAGEMENT_INACTIVITY_DAYS": Number(14, 1, 3650),
         "ENGAGEMENT_GOODBYE_WAIT_HOURS": Number(48, 1, 8760),
         "ENGAGEMENT_REMIND_AFTER_DAYS": Number(14, 1, 3650),
         "ENGAGEMENT_UNPROMPTED_RETURN_DAYS": Number(3, 1, 3650),
+    }
+)
+WHOLE_NUMBERS: Final[Mapping[str, Number]] = MappingProxyType(
+    {
+        **POLICY,
         "ENGAGEMENT_BATCH_SIZE": Number(1_000, 1, MAX_BATCH_SIZE),
         "ENGAGEMENT_BATCH_ATTEMPTS": Number(5, 1, 100),
         WORKERS: Number(0, 0, MAX_WORKERS),

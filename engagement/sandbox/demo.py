@@ -11,9 +11,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
-from uuid_utils.compat import uuid7
+from django.test.utils import override_settings
 
-from engagement.conf import engagement_settings
+from engagement.conf import POLICY
 from engagement.message_backends.whatsapp_cloud import CloudSettings, WhatsAppCloudBackend
 from engagement.message_catalogue import GOODBYE
 from engagement.models import (
@@ -23,7 +23,7 @@ from engagement.models import (
     UserEngagementState,
     UserProfile,
 )
-from engagement.replay.demo import DatabaseNotEmpty, DemonstrationFailed
+from engagement.replay.demo import DatabaseNotEmpty, DemonstrationFailed, demonstration_run
 from engagement.replay.period import read_replay_log
 from engagement.replay.receiving import add_profiles, latest, receive_all
 from engagement.sandbox import people
@@ -33,8 +33,8 @@ from engagement.sending_hours import SendingHours
 from engagement.services.delivery.receipts import ReceiptKind
 from engagement.services.delivery.sender import SendRequest, send_messages
 from engagement.services.delivery.settings import DEFAULT_HOURS, DEFAULT_TIME_ZONE, DeliverySettings
-from engagement.services.job.daily_job import RunRequest, run_daily_job
-from engagement.states import DAY
+from engagement.services.job.daily_job import run_daily_job
+from engagement.states import DAY, HOUR, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -91,11 +91,13 @@ class DeliveryStory:
     sent_as_of: datetime
 
 
+# The story is that of the default rules, whatever this project's are.
+@override_settings(**dict.fromkeys(POLICY, ""))
 def play_delivery(*, path: Path, as_of: datetime | None, now: datetime) -> DeliveryStory:
     """Tell people of the log at `path` goodbye through a sandbox, and let them answer.
 
     The log is moved by whole days so that `as_of` (its last event) becomes `now`. The next run is that of
-    two days and three hours later.
+    three hours after the end of the wait.
     Transaction: none; each service has its own. Not repeatable.
     Raises DatabaseNotEmpty and MalformedActivityLog before anything is written, and DemonstrationFailed.
     """
@@ -114,7 +116,7 @@ def play_delivery(*, path: Path, as_of: datetime | None, now: datetime) -> Deliv
     told = [(by_id.pop(people.queued(message).user_id), message) for message in sandbox.messages]
     for person, message in told:
         _live_on(person, message)
-    second_run = _run(now + timedelta(days=2, hours=3))
+    second_run = _run(sent_as_of + Policy().goodbye_wait + 3 * HOUR)
     in_order = [*(person for person, _ in told), *by_id.values()]
     _tell_the_end(in_order)
     return DeliveryStory(in_order, first_run, sending, second_run, sent_as_of)
@@ -135,12 +137,12 @@ def _settle(messages: Iterable[Message], *, as_of: datetime | None, now: datetim
         # Taken out first, so that the order is that of the last activity.
         last.pop(each.user_id, None)
         last[each.user_id] = each.event
-    limit = now - engagement_settings().policy.inactivity
+    limit = now - Policy().inactivity
     silent = [user_id for user_id, event in last.items() if event.occurred_at < limit - DAY]
     willing = [user_id for user_id in silent if last[user_id].whatsapp_jid]
     opted_out = [user_id for user_id in willing if last[user_id].reengagement_opt_out][-OPTED_OUT:]
     told = [user_id for user_id in willing if not last[user_id].reengagement_opt_out][-SILENT:]
-    active = [user_id for user_id, event in last.items() if event.occurred_at > limit + DAY][-ACTIVE:]
+    active = [user_id for user_id, event in last.items() if event.occurred_at > limit + 3 * DAY][-ACTIVE:]
     chosen = [*told, *opted_out, *active]
     lives = [each for each in moved if each.user_id in chosen]
     add_profiles(lives)
@@ -149,7 +151,7 @@ def _settle(messages: Iterable[Message], *, as_of: datetime | None, now: datetim
 
 
 def _run(now: datetime) -> RunResult:
-    result = run_daily_job(request=RunRequest(job_id=uuid7(), now=now))
+    result = run_daily_job(request=demonstration_run(now))
     if result.failure or result.failed:
         raise DemonstrationFailed(f"The run of {now.date()} failed: {result.failure or 'see the log'}")
     return result

@@ -15,6 +15,7 @@ from engagement.management.options import timestamp
 from engagement.replay.activity_log import MalformedActivityLog
 from engagement.replay.demo import DatabaseNotEmpty, DemonstrationFailed
 from engagement.sandbox.demo import play_delivery
+from engagement.states import CHECK_OF, Policy, State
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -60,7 +61,9 @@ def _page(story: DeliveryStory, *, now: datetime) -> Iterator[str]:
     for number, person in enumerate(story.people, start=1):
         yield from _about(number, person, now=now)
     yield f"\n{date_text(second.now)}: the daily job\n"
-    yield f"  {second.succeeded} people who did not answer became dormant, silently: no message was queued."
+    dormant = second.checks[CHECK_OF[State.GOODBYE_SENT].name].succeeded
+    wait = duration_text(Policy().goodbye_wait)
+    yield f"  {dormant} people wrote nothing for {wait} and became dormant, silently: no message was queued."
     yield "\nWhere they are now\n"
     states = [person.state for person in story.people]
     for state in dict.fromkeys(states):

@@ -193,7 +193,7 @@ class _Run:
 
 
 def _heartbeat(request: RunRequest, settings: EngagementSettings) -> list[RunListener]:
-    if not settings.heartbeat_url:
+    if not (request.heartbeat and settings.heartbeat_url):
         return []
     # Here, so that a run without a heartbeat does not load an HTTP client.
     from engagement.services.job.heartbeat import Heartbeat

@@ -29,6 +29,8 @@ class RunRequest:
     dry_run: bool = False
     allow_large_run: bool = False
     """Ignore the safety limit."""
+    heartbeat: bool = True
+    """Ping ENGAGEMENT_HEARTBEAT_URL; a demonstration does not."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a naive `now` and for numbers below 1."""

@@ -20,10 +20,13 @@ from engagement.models import (
 )
 from engagement.states import DAY
 from tests.factories import make_user
+from tests.heartbeat_server import healthy_service
 from tests.running import run_command
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pytest_django.fixtures import Settings
 
 pytestmark = pytest.mark.django_db
 
@@ -114,6 +117,15 @@ def test_sample_without_an_end_ends_with_its_last_event(log_file: Path) -> None:
     run_command("prepare_admin", "--sample", str(log_file))
     latest = UserEngagementState.objects.latest("last_activity_at").last_activity_at
     assert timedelta(0) <= datetime.now(UTC) - latest < 2 * DAY
+
+
+def test_sample_is_held_by_no_safety_limit_and_pings_no_monitor(log_file: Path, settings: Settings) -> None:
+    settings.ENGAGEMENT_MAX_GOODBYE_SHARE = "0.01"
+    with healthy_service() as service:
+        settings.ENGAGEMENT_HEARTBEAT_URL = service.url
+        outcome = run_command("prepare_admin", "--sample", str(log_file), "--as-of", "2026-01-20T07:00:00Z")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert service.pings == []
 
 
 def test_nothing_is_played_where_there_are_users(log_file: Path) -> None:
