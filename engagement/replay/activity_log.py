@@ -31,6 +31,8 @@ DEFAULT_LOCALE: Final = "pt-BR"
 
 _OPT_OUTS: Final = {"false": False, "0": False, "no": False, "true": True, "1": True, "yes": True}
 _LONGEST_SHOWN: Final = 40
+_LONGEST_STORED: Final = 255
+"""More would not fit into the index on addresses."""
 _LONGEST_READ: Final = 1_000_000
 """Characters that are read at once, so that a file without line ends does not fill the memory."""
 _DATE: Final = re.compile(r"\d{4}-(?:0\d|1[0-2])-(?:[0-2]\d|3[01])(?!\d)", re.ASCII)
@@ -128,10 +130,15 @@ def _lines(text: TextIOWrapper) -> Iterator[str]:
 def _header(path: Path, rows: Iterator[tuple[int, list[str]]]) -> list[str]:
     line, row = next(rows, (1, []))
     header = [name.strip() for name in row]
+    if len(header) == 1 and any(separator in row[0] for separator in ";\t"):
+        problem = f"the columns must be separated by commas, not as in {_shown(row[0])}"
+        raise MalformedActivityLog(path, problem, line=line)
     if missing := [name for name in REQUIRED_COLUMNS if name not in header]:
         are = "is" if len(missing) == 1 else "are"
+        found = f" in {_shown(','.join(header))}" if header else ""
         problem = (
-            f"the header must have the columns user and occurred_at; {' and '.join(missing)} {are} missing"
+            "the header must have the columns user and occurred_at;"
+            f" {' and '.join(missing)} {are} missing{found}"
         )
         raise MalformedActivityLog(path, problem, line=line)
     if twice := [name for name in header if header.count(name) > 1]:
@@ -155,6 +162,9 @@ def _event(header: list[str], row: list[str]) -> Event:
     cells = dict(zip(header, map(str.strip, row), strict=True))
     if not cells["user"]:
         raise ValueError("user must not be empty")
+    for name in ("whatsapp_jid", "locale"):
+        if len(cells.get(name, "")) > _LONGEST_STORED:
+            raise ValueError(f"{name} must have {_LONGEST_STORED} characters or fewer")
     try:
         occurred_at = utc_timestamp(cells["occurred_at"])
     except ValueError as error:

@@ -8,7 +8,7 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from engagement.formatting import date_text
-from engagement.management.base import SentenceCommand
+from engagement.management.base import SentenceCommand, SentenceParser, refuse
 from engagement.management.options import identifier
 from engagement.models import ApiScope
 from engagement.services.api_tokens import InvalidToken, all_tokens, make_token, revoke_token
@@ -23,7 +23,9 @@ class Command(SentenceCommand):
     help = "Make, list and revoke the bearer tokens of the HTTP API."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+        actions = parser.add_subparsers(
+            dest="action", required=True, metavar="ACTION", parser_class=SentenceParser
+        )
         create = actions.add_parser("create", help="make a token and print it, once")
         create.add_argument("client", metavar="CLIENT", help="who will use it, such as assistant-eu")
         create.add_argument("scopes", nargs="+", metavar="SCOPE", help=", ".join(ApiScope.values))
@@ -38,7 +40,7 @@ class Command(SentenceCommand):
         try:
             token, secret = make_token(client=options["client"], scopes=options["scopes"], now=timezone.now())
         except InvalidToken as error:
-            raise CommandError(str(error)) from None
+            refuse(str(error).rstrip("."))
         self.say(f"The token of {token}; it cannot be shown again:")
         if not self.write_result(secret):
             revoke_token(token_id=token.id, now=timezone.now())

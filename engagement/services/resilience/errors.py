@@ -92,6 +92,8 @@ _ADVICE: Final = {
     _CANCELLED: " Run the command again.",
 }
 """What to do about it, if the work may be repeated."""
+_BAD_OPTION: Final = re.compile(r'(connection is bad: )?invalid ("?\w+"? value|port number): "')
+"""How libpq refuses the value of a connection option. What the server says begins with its address."""
 _QUOTED: Final = re.compile(r'".*"|".*$')
 
 
@@ -118,7 +120,7 @@ def _kind_without_code(error: BaseException) -> ErrorKind:
     # InternalError: a pooler in session mode passes on that an idle session was ended, and psycopg then gets
     # one answer too many.
     if isinstance(error, OperationalError | InterfaceError | InternalError):
-        return ErrorKind.OUTAGE
+        return ErrorKind.CONFIGURATION if _BAD_OPTION.match(str(error)) else ErrorKind.OUTAGE
     if isinstance(error, OSError) and error.errno in _EXHAUSTED:
         return ErrorKind.OUTAGE
     # libpq reports an unknown connection option like this.

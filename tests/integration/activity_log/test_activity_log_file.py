@@ -49,10 +49,43 @@ def row(*, user: str = "ana", occurred_at: str = "1997-01-01T12:00:00Z", opt_out
 
 MALFORMED: Final = {
     "empty": ("", 1, f"{WANTED}; user and occurred_at are missing."),
-    "no user": ("occurred_at,locale\n", 1, f"{WANTED}; user is missing."),
-    "no occurred_at, after a blank line": ("\nuser,when\n", 2, f"{WANTED}; occurred_at is missing."),
-    "no header": (GOOD, 1, f"{WANTED}; user and occurred_at are missing."),
-    "semicolons": (HEADER.replace(",", ";"), 1, f"{WANTED}; user and occurred_at are missing."),
+    "no user": ("occurred_at,locale\n", 1, f"{WANTED}; user is missing in 'occurred_at,locale'."),
+    "no occurred_at, after a blank line": (
+        "\nuser,when\n",
+        2,
+        f"{WANTED}; occurred_at is missing in 'user,when'.",
+    ),
+    "no header": (
+        GOOD,
+        1,
+        f"{WANTED}; user and occurred_at are missing in 'ana,1997-01-01T12:00:00Z,en,[address],f…'.",
+    ),
+    "a line for Excel": (f"sep=,\n{HEADER}", 1, f"{WANTED}; user and occurred_at are missing in 'sep=,'."),
+    "semicolons": (
+        HEADER.replace(",", ";"),
+        1,
+        "the columns must be separated by commas, not as in 'user;occurred_at;locale;whatsapp_jid;re…'.",
+    ),
+    "tabs": (
+        "user\toccurred_at\n",
+        1,
+        r"the columns must be separated by commas, not as in 'user\toccurred_at'.",
+    ),
+    "semicolons without a header": (
+        GOOD.replace(",", ";"),
+        1,
+        "the columns must be separated by commas, not as in 'ana;1997-01-01T12:00:00Z;en;[address];f…'.",
+    ),
+    "an address that is too long": (
+        HEADER + GOOD + f"ben,1997-01-01T12:00:00Z,en,{'9' * 256},false\n",
+        3,
+        "whatsapp_jid must have 255 characters or fewer.",
+    ),
+    "a locale that is too long": (
+        HEADER + f"ben,1997-01-01T12:00:00Z,{'x' * 256},,false\n",
+        2,
+        "locale must have 255 characters or fewer.",
+    ),
     "column twice": (
         "user,occurred_at,user\n",
         1,

@@ -44,7 +44,7 @@ FILES: Final[dict[str, tuple[str | bytes | None, list[str], str]]] = {
     "no file": (None, [], "the file cannot be read (No such file or directory)."),
     "empty": ("", [], "line 1: the header must have the columns user and occurred_at"),
     "no events": (HEADER, [], "there are no events below the header."),
-    "no log": ("a,b\n1,2\n", [], "user and occurred_at are missing."),
+    "no log": ("a,b\n1,2\n", [], "user and occurred_at are missing in 'a,b'."),
     "not text": (b"\xff\xfe\x00user", [], "line 1: this is not CSV in UTF-8"),
     "broken gzip": (b"\x1f\x8b\x08\x00 no", [], "line 1: this is not CSV in UTF-8, plain or gzipped"),
     "bad row at the end": (f"{GOOD}ana,yesterday\n", [], "line 4: occurred_at must be an ISO 8601 time"),

@@ -222,6 +222,23 @@ def test_connection_option_that_does_not_exist_is_a_mistake_in_the_setup() -> No
     assert error_kind(refused.value) is ErrorKind.CONFIGURATION
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("sslmode", "foo"),
+        ("target_session_attrs", "foo"),
+        ("ssl_min_protocol_version", "foo"),
+        ("port", "99999"),
+    ],
+)
+def test_connection_option_with_a_wrong_value_is_a_mistake_in_the_setup(option: str, value: str) -> None:
+    with pytest.raises(psycopg.OperationalError) as refused:
+        psycopg.connect(f"host=127.0.0.1 {option}={value}")
+    error = OperationalError(str(refused.value))
+    error.__cause__ = refused.value
+    assert error_kind(error) is ErrorKind.CONFIGURATION
+
+
 @pytest.mark.django_db
 def test_description_leaves_out_the_row_that_was_refused() -> None:
     sql = "INSERT INTO user_profiles (whatsapp_jid, locale, preferred_destination) VALUES (%s, 'secret', 'x')"
