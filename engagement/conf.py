@@ -203,7 +203,9 @@ def refuse_misspelt_names() -> None:
     """
     for name in dir(settings):
         if name.startswith("ENGAGEMENT_") and name not in SETTINGS and not _SERVICE_LINK.search(name):
-            for meant in get_close_matches(name, SETTINGS, n=1, cutoff=SIMILARITY):
+            for similar in get_close_matches(name, SETTINGS, n=1, cutoff=SIMILARITY):
+                # A name that is cut short means the whole one, which may be less similar than another.
+                meant = next((setting for setting in SETTINGS if setting.startswith(name)), similar)
                 raise ImproperlyConfigured(f"{name} is not a setting; did you mean {meant}?")
 
 
@@ -219,7 +221,7 @@ def whole_number(name: str) -> int:
         value = None
     if value is None or not limits.minimum <= value <= limits.maximum:
         raise ImproperlyConfigured(
-            f"{name} must be a whole number from {limits.minimum} to {limits.maximum}, not {raw!r}."
+            f"{name} must be a whole number from {limits.minimum} to {limits.maximum}, not {shown(raw)}."
         )
     return value
 
@@ -230,7 +232,7 @@ def time_zone_setting(name: str, *, default: str) -> ZoneInfo:
     zone = zone_named(raw)
     if zone is None:
         raise ImproperlyConfigured(
-            f"{name} must be the name of a time zone, such as America/Sao_Paulo, not {raw!r}."
+            f"{name} must be the name of a time zone, such as America/Sao_Paulo, not {shown(raw)}."
         )
     return zone
 
@@ -249,7 +251,7 @@ def _share(name: str) -> Decimal:
         value = Decimal("NaN")
     if not (value.is_finite() and 0 <= value <= 1):
         raise ImproperlyConfigured(
-            f"{name} must be a fraction from 0 to 1, such as 0.05 for 5%, not {raw!r}."
+            f"{name} must be a fraction from 0 to 1, such as 0.05 for 5%, not {shown(raw)}."
         )
     return value
 
@@ -260,7 +262,7 @@ def _time_of_day(name: str) -> time:
     if raw == "":
         return DEFAULT_RUN_TIME
     if not _HOURS_AND_MINUTES.fullmatch(str(raw)):
-        raise ImproperlyConfigured(f"{name} must be a time in UTC, such as 06:00, not {raw!r}.")
+        raise ImproperlyConfigured(f"{name} must be a time in UTC, such as 06:00, not {shown(raw)}.")
     return time.fromisoformat(str(raw)).replace(tzinfo=UTC)
 
 
@@ -301,6 +303,11 @@ def listed_setting(name: str) -> list[str]:
     return [item.strip() for item in text_setting(name).split(",") if item.strip()]
 
 
+def shown(raw: object) -> str:
+    """A value as an error repeats it: a long text is cut short."""
+    return repr(raw[:_LONGEST_SHOWN] if isinstance(raw, str) else raw)
+
+
 def _web_address(name: str) -> str:
     """A URL, empty by default. The error does not repeat it, because it is a secret."""
     raw = text_setting(name)
@@ -327,6 +334,7 @@ def is_printable(text: str) -> bool:
 
 _SERVICE_LINK: Final = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)$")
 """The end of a variable by which Kubernetes and Docker announce a service."""
+_LONGEST_SHOWN: Final = 40
 _PRINTABLE: Final = re.compile(r"[!-~]+")
 _HOURS_AND_MINUTES: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -12,11 +13,13 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, transaction
 
 from engagement.conf import (
     MESSAGE_BACKEND,
+    METRICS_FILE,
     engagement_settings,
     raw_setting,
     refuse_misspelt_names,
     refuse_short_suppression_key,
     staff_time_zone,
+    text_setting,
 )
 
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from django.apps import AppConfig
 
 
+_NO_FOLDER: Final = f"{METRICS_FILE} must name a file in a folder that exists; there is none on this machine."
+_RELATIVE: Final = f"{METRICS_FILE} must be an absolute path, such as /var/lib/engagement/engagement.prom."
 _UNVERIFIED: Final = (
     "WHATSAPP_VERIFY_TOKEN must be set beside WHATSAPP_APP_SECRET; Meta sends it to verify the webhook."
 )
@@ -52,6 +57,24 @@ def check_engagement_settings(
             return [Error(_UNVERIFIED, id="engagement.E001")]
     except ImproperlyConfigured as error:
         return [Error(str(error), id="engagement.E001")]
+    return []
+
+
+@register()
+def check_metrics_file(
+    app_configs: Sequence[AppConfig] | None,  # noqa: ARG001  Django's interface
+    **kwargs: object,  # noqa: ARG001
+) -> list[CheckMessage]:
+    """Report a metrics file whose place depends on where a command is called, and warn of a missing folder.
+
+    That is no error: systemd makes the folder when a unit first starts, which may be after `migrate`.
+    """
+    path = text_setting(METRICS_FILE)
+    if path and not os.path.isabs(path):  # noqa: PTH117
+        return [Error(_RELATIVE, id="engagement.E001")]
+    # `os.path` takes a folder that may not be searched, and a name that is too long, for missing.
+    if path and (os.path.isdir(path) or not os.path.isdir(os.path.dirname(path))):  # noqa: PTH112, PTH120
+        return [CheckWarning(_NO_FOLDER, id="engagement.W002")]
     return []
 
 

@@ -15,8 +15,11 @@ from engagement.conf import engagement_settings, refuse_misspelt_names
 from engagement.services.delivery.settings import delivery_settings
 from engagement.services.suppression import refuse_without_key
 from engagement.states import Policy
+from engagement.system_checks import check_metrics_file
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pytest_django.fixtures import Settings
 
 BOUNDS: Final = {
@@ -106,6 +109,11 @@ def test_number_beyond_its_bounds_is_refused(settings: Settings, name: str) -> N
 def test_value_that_is_not_a_whole_number_is_refused(settings: Settings, value: object) -> None:
     settings.ENGAGEMENT_BATCH_SIZE = value
     assert complaint() == f"ENGAGEMENT_BATCH_SIZE must be a whole number from 1 to 10000, not {value!r}."
+
+
+def test_long_value_is_not_repeated_in_full(settings: Settings) -> None:
+    settings.ENGAGEMENT_BATCH_SIZE = "9" * 5_000
+    assert complaint() == f"ENGAGEMENT_BATCH_SIZE must be a whole number from 1 to 10000, not '{'9' * 40}'."
 
 
 @pytest.mark.parametrize(
@@ -202,6 +210,7 @@ def test_value_that_is_not_a_run_time_is_refused(settings: Settings, value: obje
         ("ENGAGEMENT_LOCK_TIMEOUT", "ENGAGEMENT_LOCK_TIMEOUT_SECONDS"),
         ("ENGAGEMENT_MAX_GOODBYES_SHARE", "ENGAGEMENT_MAX_GOODBYE_SHARE"),
         ("ENGAGEMENT_HEARTBEAT_URI", "ENGAGEMENT_HEARTBEAT_URL"),
+        ("ENGAGEMENT_SEND_RATE", "ENGAGEMENT_SEND_RATE_PER_SECOND"),
     ],
 )
 def test_misspelt_name_is_refused_with_what_was_meant(settings: Settings, name: str, meant: str) -> None:
@@ -268,6 +277,25 @@ def test_check_command_reports_a_bad_setting(settings: Settings) -> None:
     settings.ENGAGEMENT_BATCH_SIZE = "ten"
     with pytest.raises(SystemCheckError, match=r"engagement\.E001.* must be a whole number from 1 to 10000"):
         call_command("check")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("value", [" ", "engagement.prom", "./engagement.prom"])
+def test_metrics_file_whose_place_depends_on_the_caller_is_refused(settings: Settings, value: str) -> None:
+    settings.ENGAGEMENT_METRICS_FILE = value
+    with pytest.raises(SystemCheckError, match="ENGAGEMENT_METRICS_FILE must be an absolute path"):
+        call_command("check")
+
+
+@pytest.mark.parametrize(
+    ("name", "warnings"),
+    [("engagement.prom", []), ("", ["engagement.W002"]), ("none/engagement.prom", ["engagement.W002"])],
+)
+def test_metrics_file_without_a_folder_is_warned_of(
+    settings: Settings, tmp_path: Path, name: str, warnings: list[str]
+) -> None:
+    settings.ENGAGEMENT_METRICS_FILE = str(tmp_path / name)
+    assert [warning.id for warning in check_metrics_file(None)] == warnings
 
 
 @pytest.mark.django_db
