@@ -14,7 +14,6 @@ from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import F, OuterRef, Subquery
 from django.db.models.functions import Greatest
-from uuid_utils.compat import uuid7
 
 from engagement.conf import engagement_settings
 from engagement.models import (
@@ -27,6 +26,7 @@ from engagement.models import (
     UserEngagementState,
     UserProfile,
 )
+from engagement.replay.demo_run import DatabaseNotEmpty, DemonstrationFailed, run_demonstration_job
 from engagement.replay.fates import FATES, FATES_PER_RUN, READ
 from engagement.replay.period import Period, ReplayLog, read_replay_log
 from engagement.replay.receiving import add_profiles, latest, receive_all, settle
@@ -37,7 +37,6 @@ from engagement.services.delivery.attempts import Attempt
 from engagement.services.delivery.outcomes import resolve_unknown
 from engagement.services.delivery.settings import delivery_settings
 from engagement.services.inbound_messages import receive_and_reply
-from engagement.services.job.daily_job import RunRequest, run_daily_job
 from engagement.services.message_queue import BY_STAFF, cancel_messages
 from engagement.services.support import Retry, bring_back, retry_message, set_preference_manually
 from engagement.services.undo.undo_batch import UndoRequest
@@ -80,23 +79,6 @@ _TABLES: Final = (
 )
 
 
-class DatabaseNotEmpty(Exception):
-    """A demonstration would mix with the rows of other programs."""
-
-    def __init__(self) -> None:
-        super().__init__("No demonstration is played, because the database has users, messages or runs.")
-
-
-class DemonstrationFailed(Exception):
-    """A run of the demonstration did not succeed. What was played before it stays."""
-
-    def __init__(self, problem: str) -> None:
-        super().__init__(
-            f"{problem.rstrip('.')}. What was played stays; to begin anew, empty this database, accounts too,"
-            " with `manage.py flush`."
-        )
-
-
 class Demonstration(NamedTuple):
     """What was played."""
 
@@ -114,21 +96,19 @@ def play_demonstration(*, path: Path, as_of: datetime | None, now: datetime) -> 
     perform manual actions, and one run is undone: the same each time. The runs and users that were played
     get the times at which they are said to begin.
     Transaction: none; each message and each batch has its own. Not repeatable.
-    Raises DatabaseNotEmpty and MalformedActivityLog before anything is written, and DemonstrationFailed.
+    Raises DatabaseNotEmpty, MalformedActivityLog and ImproperlyConfigured before anything is written, and
+    DemonstrationFailed.
     """
     if any(table.objects.exists() for table in _TABLES):
         raise DatabaseNotEmpty
+    # A wrong setting must not come to light when half is played.
+    delivery_settings()
     log, last_run_at = _shifted(read_replay_log(path), as_of=as_of, now=now)
     add_profiles(log.messages)
     user_ids = {message.user_id for message in log.messages}
     _Play(user_ids, last_run_at=last_run_at, now=now).carry_out(log)
     _date_back_users(user_ids)
     return Demonstration(len(user_ids), len(log.messages), last_run_at)
-
-
-def demonstration_run(now: datetime) -> RunRequest:
-    """A run that no safety limit stops, and of which the monitor of the real runs hears nothing."""
-    return RunRequest(job_id=uuid7(), now=now, allow_large_run=True, heartbeat=False)
 
 
 class _Timeline:
@@ -182,10 +162,7 @@ class _Play:
 
     def _run(self, now: datetime) -> None:
         """Run the daily job as of `now`, and date the run and its goodbyes back."""
-        result = run_daily_job(request=demonstration_run(now))
-        if result.status is not RunStatus.SUCCEEDED:
-            reason = result.failure or "some users could not be moved; the log says why."
-            raise DemonstrationFailed(f"The run of {now.date()} failed: {reason}")
+        result = run_demonstration_job(now)
         run = EngagementJobRun.objects.filter(pk=result.job_id)
         lasted = F("finished_at") - F("started_at")
         run.update(started_at=F("now"), last_seen_at=F("now") + lasted, finished_at=F("now") + lasted)

@@ -23,7 +23,7 @@ from engagement.models import (
     UserEngagementState,
     UserProfile,
 )
-from engagement.replay.demo import DatabaseNotEmpty, DemonstrationFailed, demonstration_run
+from engagement.replay.demo_run import DatabaseNotEmpty, run_demonstration_job
 from engagement.replay.period import read_replay_log
 from engagement.replay.receiving import add_profiles, latest, receive_all
 from engagement.sandbox import people
@@ -33,7 +33,6 @@ from engagement.sending_hours import SendingHours
 from engagement.services.delivery.receipts import ReceiptKind
 from engagement.services.delivery.sender import SendRequest, send_messages
 from engagement.services.delivery.settings import DEFAULT_HOURS, DEFAULT_TIME_ZONE, DeliverySettings
-from engagement.services.job.daily_job import run_daily_job
 from engagement.states import DAY, HOUR, Policy
 
 if TYPE_CHECKING:
@@ -104,7 +103,7 @@ def play_delivery(*, path: Path, as_of: datetime | None, now: datetime) -> Deliv
     if any(table.objects.exists() for table in (UserProfile, EngagementMessage, EngagementJobRun)):
         raise DatabaseNotEmpty
     persons = _settle(read_replay_log(path).messages, as_of=as_of, now=now)
-    first_run = _run(now)
+    first_run = run_demonstration_job(now)
     sent_as_of = HOURS.next_open_at(now, zone=ZONE)
     with WhatsAppSandbox().running() as sandbox:
         sandbox.respond = _respond
@@ -116,7 +115,7 @@ def play_delivery(*, path: Path, as_of: datetime | None, now: datetime) -> Deliv
     told = [(by_id.pop(people.queued(message).user_id), message) for message in sandbox.messages]
     for person, message in told:
         _live_on(person, message)
-    second_run = _run(sent_as_of + Policy().goodbye_wait + 3 * HOUR)
+    second_run = run_demonstration_job(sent_as_of + Policy().goodbye_wait + 3 * HOUR)
     in_order = [*(person for person, _ in told), *by_id.values()]
     _tell_the_end(in_order)
     return DeliveryStory(in_order, first_run, sending, second_run, sent_as_of)
@@ -148,13 +147,6 @@ def _settle(messages: Iterable[Message], *, as_of: datetime | None, now: datetim
     add_profiles(lives)
     receive_all(latest(lives))
     return [Person(user_id, last[user_id].occurred_at) for user_id in chosen]
-
-
-def _run(now: datetime) -> RunResult:
-    result = run_daily_job(request=demonstration_run(now))
-    if result.failure or result.failed:
-        raise DemonstrationFailed(f"The run of {now.date()} failed: {result.failure or 'see the log'}")
-    return result
 
 
 def _delivery_settings() -> DeliverySettings:

@@ -26,11 +26,11 @@ class Command(SentenceCommand):
         actions = parser.add_subparsers(
             dest="action", required=True, metavar="ACTION", parser_class=SentenceParser
         )
-        create = actions.add_parser("create", help="make a token and print it, once")
+        create = actions.add_parser("create", allow_abbrev=False, help="make a token and print it, once")
         create.add_argument("client", metavar="CLIENT", help="who will use it, such as assistant-eu")
         create.add_argument("scopes", nargs="+", metavar="SCOPE", help=", ".join(ApiScope.values))
-        actions.add_parser("list", help="list all tokens, without the secrets")
-        revoke = actions.add_parser("revoke", help="make a token invalid")
+        actions.add_parser("list", allow_abbrev=False, help="list all tokens, without the secrets")
+        revoke = actions.add_parser("revoke", allow_abbrev=False, help="make a token invalid")
         revoke.add_argument("token_id", metavar="TOKEN_ID", type=identifier, help="as `list` shows it")
 
     def handle(self, *_args: Any, **options: Any) -> None:

@@ -13,7 +13,7 @@ from engagement.formatting import count_text, date_text, duration_text
 from engagement.management.base import SentenceCommand
 from engagement.management.options import timestamp
 from engagement.replay.activity_log import MalformedActivityLog
-from engagement.replay.demo import DatabaseNotEmpty, DemonstrationFailed
+from engagement.replay.demo_run import DatabaseNotEmpty, DemonstrationFailed
 from engagement.sandbox.demo import play_delivery
 from engagement.states import CHECK_OF, Policy, State
 

@@ -20,7 +20,8 @@ from engagement.formatting import count_text
 from engagement.management.base import SentenceCommand
 from engagement.management.options import timestamp
 from engagement.replay.activity_log import MalformedActivityLog
-from engagement.replay.demo import DAYS, DatabaseNotEmpty, DemonstrationFailed, play_demonstration
+from engagement.replay.demo import DAYS, play_demonstration
+from engagement.replay.demo_run import DatabaseNotEmpty, DemonstrationFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -130,6 +130,7 @@ def test_the_command_makes_lists_and_revokes() -> None:
         (("create", "assistant"), "required"),
         (("create", "", "send"), "lower-case letters"),
         (("create", "a b", "send"), "lower-case letters"),
+        (("create", "assistant", "send", "--he"), "--he"),
         (("revoke", "42"), "UUID"),
         ((), "required"),
         (("destroy",), "invalid choice"),

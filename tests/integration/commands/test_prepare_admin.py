@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 from freezegun import freeze_time
 
@@ -126,6 +127,15 @@ def test_sample_is_held_by_no_safety_limit_and_pings_no_monitor(log_file: Path, 
         outcome = run_command("prepare_admin", "--sample", str(log_file), "--as-of", "2026-01-20T07:00:00Z")
     assert (outcome.code, outcome.err) == (0, "")
     assert service.pings == []
+
+
+def test_wrong_setting_of_the_sender_is_found_before_anything_is_played(
+    log_file: Path, settings: Settings
+) -> None:
+    settings.ENGAGEMENT_SEND_HOURS = "always"
+    with pytest.raises(ImproperlyConfigured, match="ENGAGEMENT_SEND_HOURS"):
+        run_command("prepare_admin", "--sample", str(log_file))
+    assert not UserProfile.objects.exists()
 
 
 def test_nothing_is_played_where_there_are_users(log_file: Path) -> None:

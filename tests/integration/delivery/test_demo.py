@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from django.db import DataError
+from django.db import DataError, connection
 from freezegun import freeze_time
 
 from engagement.models import EngagementMessage, UserEngagementState
@@ -67,7 +67,10 @@ def test_failure_says_how_to_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("engagement.services.job.daily_job.mark_expired_claims", refuse)
     outcome = run_command("demo_delivery", SAMPLE)
     assert outcome.code == 1
-    assert outcome.err.endswith("begin anew, empty this database, accounts too, with `manage.py flush`.")
+    assert outcome.err.endswith(
+        "to begin anew, empty the database, accounts too:"
+        f" `DATABASE_NAME={connection.settings_dict['NAME']} manage.py flush`."
+    )
 
 
 def test_it_touches_no_database_that_is_in_use() -> None:
