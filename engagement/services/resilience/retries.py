@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -182,6 +183,8 @@ def _is(kind: ErrorKind) -> Callable[[BaseException], bool]:
 def _drop_connection(_state: RetryCallState) -> None:
     """The next statement opens a new connection."""
     connection.close()
+    # A failed attempt and its traceback hold each other, and the socket: nothing else frees it during a run.
+    gc.collect()
 
 
 def _log_conflict(state: RetryCallState) -> None:
