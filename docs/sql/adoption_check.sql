@@ -124,7 +124,8 @@ found_schema AS (
 ),
 found_column AS (
     SELECT table_name, found_table.oid AS table_oid, attnum, attname::text AS column_name,
-        format_type(atttypid, atttypmod) AS data_type, format_type(atttypid, NULL) AS type_name,
+        -- The type's name without a length is bpchar for char(n): a cast to character would leave one letter.
+        format_type(atttypid, atttypmod) AS data_type, format_type(atttypid, -1) AS type_name,
         -- None for a domain: the engine's values may not be cast to it.
         CASE typtype WHEN 'b' THEN typcategory END AS type_category, attnotnull AS is_required,
         atthasdef OR attidentity <> '' AS has_default, pg_get_expr(adbin, adrelid) AS default_text,

@@ -48,6 +48,21 @@ SHAPES: Final = {
         "job",
         "engagement_message_queue.status is character varying(20), not text",
     ),
+    "padded text with a check that accepts all values": Obstacle(
+        "ALTER TABLE engagement_message_queue ALTER COLUMN status TYPE char(20), ADD CONSTRAINT ck_status"
+        " CHECK (status IN ('pending', 'sending', 'sent', 'failed', 'cancelled', 'unknown'))",
+        "job",
+        "engagement_message_queue.status is character(20), not text",
+    ),
+    "padded text with a complete table of values": Obstacle(
+        "CREATE TABLE statuses (value char(12) PRIMARY KEY);"
+        "INSERT INTO statuses"
+        " VALUES ('pending'), ('sending'), ('sent'), ('failed'), ('cancelled'), ('unknown');"
+        "ALTER TABLE engagement_message_queue ALTER COLUMN status TYPE char(12), ADD CONSTRAINT fk_status"
+        " FOREIGN KEY (status) REFERENCES statuses",
+        "job",
+        "engagement_message_queue.status is character(12), not text",
+    ),
     "enumeration": Obstacle(
         "CREATE TYPE state AS ENUM ('active', 'goodbye_sent', 'help_flow', 'remind_later',"
         " 'dormant');"
