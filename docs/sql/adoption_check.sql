@@ -325,11 +325,16 @@ FROM wrong_type JOIN pg_constraint
     ON conrelid = table_oid AND attnum = ANY (conkey) OR confrelid = table_oid AND attnum = ANY (confkey)
 WHERE contype = 'f' AND expected_type = 'uuid'
 UNION ALL
-SELECT DISTINCT 'job', format('%s.%s, whose type must change, is used by the %s', table_name, column_name, used_by),
+SELECT 'job',
+    format('%s, whose type must change, %s used by the %s',
+        string_agg(DISTINCT table_name || '.' || column_name, ' and '),
+        CASE count(DISTINCT (table_name, column_name)) WHEN 1 THEN 'is' ELSE 'are' END, used_by),
     CASE WHEN creating IS NULL THEN 'drop it, change the type, and create it again'
-         ELSE format('in one transaction: %s then change the type; then %s',
-            dropping, replace(creating, '::' || data_type, '::' || expected_type)) END
-FROM type_user
+         ELSE format('in one transaction: %s then change the type; then %s', dropping,
+            -- Of two types the longer name first, if it begins with the shorter one.
+            replace(replace(creating, (max(casts))[1], (max(casts))[2]), (min(casts))[1], (min(casts))[2])) END
+FROM type_user CROSS JOIN LATERAL (SELECT ARRAY['::' || data_type, '::' || expected_type] AS casts) AS type_names
+GROUP BY used_by, dropping, creating
 UNION ALL
 SELECT 'job', format('%s.%s may be NULL', table_name, column_name),
     format('ALTER TABLE %s ALTER COLUMN %s SET NOT NULL;', table_name, column_name)

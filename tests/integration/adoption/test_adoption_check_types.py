@@ -83,6 +83,36 @@ def test_what_must_be_created_again_for_another_type_is_printed(tables: psycopg.
     assert findings(tables) == []
 
 
+TWO_TYPES_IN_A_CHECK: Final = """
+    CREATE TYPE place AS ENUM ('individual', 'group');
+    CREATE TYPE place_name AS ENUM ('pt-BR', 'en');
+    ALTER TABLE user_profiles ALTER preferred_destination DROP DEFAULT, ALTER locale DROP DEFAULT,
+        ALTER preferred_destination TYPE place USING preferred_destination::place,
+        ALTER locale TYPE place_name USING locale::place_name,
+        ALTER preferred_destination SET DEFAULT 'individual', ALTER locale SET DEFAULT 'pt-BR',
+        ADD CONSTRAINT no_english_groups CHECK (preferred_destination <> 'group' OR locale <> 'en');
+"""
+TWO_TIMES_IN_A_CHECK: Final = """
+    ALTER TABLE user_engagement_states ALTER remind_at TYPE timestamp, ALTER goodbye_sent_at TYPE timestamp,
+        ADD CONSTRAINT in_order CHECK (remind_at >= goodbye_sent_at);
+"""
+
+
+@pytest.mark.parametrize("change", [TWO_TYPES_IN_A_CHECK, TWO_TIMES_IN_A_CHECK])
+def test_check_of_two_columns_whose_types_must_change_is_created_again_once(
+    tables: psycopg.Connection, change: str
+) -> None:
+    tables.execute(change.encode())
+    found = findings(tables, ABOUT_SHAPES)
+    (user,) = [row for row in found if " are used by the constraint " in row.problem]
+    drop, create = user.remedy.removeprefix("in one transaction: ").split(" then change the type; then ")
+    changes = [row.remedy for row in found if row != user]
+    assert len(changes) == 2
+    for statement in (drop, *changes, create):
+        tables.execute(statement.encode())
+    assert findings(tables) == []
+
+
 def test_checks_and_indexes_of_a_short_text_need_not_be_created_again(tables: psycopg.Connection) -> None:
     tables.execute(
         "ALTER TABLE engagement_message_queue ALTER status TYPE varchar(20), ADD CHECK (status <> '');"
