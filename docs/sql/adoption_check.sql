@@ -223,7 +223,8 @@ question AS MATERIALIZED (
     JOIN pg_constraint ON conrelid = table_oid AND conkey = ARRAY[found_column.attnum]
     LEFT JOIN pg_attribute AS key ON key.attrelid = confrelid AND key.attnum = confkey[1]
     WHERE type_category = 'S' AND (contype = 'c' AND conname NOT IN (SELECT taken FROM name)
-        OR contype = 'f' AND has_table_privilege(confrelid, 'SELECT'))
+        OR contype = 'f' AND has_table_privilege(confrelid, 'SELECT')
+            AND has_schema_privilege((SELECT relnamespace FROM pg_class WHERE oid = confrelid), 'USAGE'))
 ),
 refusal AS (
     SELECT *, array_to_string(refused, ', ') AS refused_values

@@ -217,6 +217,19 @@ def test_column_of_the_primary_key_is_to_have_a_default(tables: psycopg.Connecti
     assert findings(tables) == []
 
 
+def test_table_of_values_in_a_schema_that_may_not_be_used_is_not_read(tables: psycopg.Connection) -> None:
+    tables.execute(
+        "CREATE SCHEMA other; CREATE TABLE other.places (place text PRIMARY KEY);"
+        "INSERT INTO other.places VALUES ('individual');"
+        "ALTER TABLE engagement_message_queue ADD FOREIGN KEY (destination) REFERENCES other.places"
+    )
+    (finding,) = findings(tables, ABOUT_SHAPES)
+    assert finding.problem.endswith("which lacks values that the engine writes: group")
+    tables.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    tables.execute("REVOKE USAGE ON SCHEMA other FROM CURRENT_USER")
+    assert findings(tables, ABOUT_SHAPES) == []
+
+
 def test_name_in_a_schema_that_migrate_does_not_use_is_free(tables: psycopg.Connection) -> None:
     tables.execute("CREATE SCHEMA other; CREATE TABLE other.engagement_job_runs ()")
     tables.execute("SET LOCAL search_path = public, other")
