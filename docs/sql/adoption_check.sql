@@ -205,7 +205,8 @@ type_user AS (
         classid = 'pg_attrdef'::regclass AND pg_attrdef.oid = objid
         OR classid = 'pg_class'::regclass AND objid = adrelid AND adnum = objsubid)
     LEFT JOIN pg_attribute ON attrelid = adrelid AND pg_attribute.attnum = adnum AND attgenerated <> ''
-    WHERE classid IN ('pg_rewrite'::regclass, 'pg_policy'::regclass, 'pg_trigger'::regclass) OR attname IS NOT NULL
+    WHERE classid IN ('pg_rewrite'::regclass, 'pg_policy'::regclass, 'pg_trigger'::regclass, 'pg_proc'::regclass)
+        OR attname IS NOT NULL
         OR (conname IS NOT NULL OR indexrelid IS NOT NULL) AND NOT coalesce(type_category = 'S' AND expected_type = 'text', false)
 ),
 -- Which of the values a constraint on the column alone refuses.
@@ -572,7 +573,7 @@ FROM (
         FROM engagement_message_queue, LATERAL (VALUES
             ('id', pg_typeof(id), id::text), ('user_id', pg_typeof(user_id), user_id::text)) AS ids
     ) AS stored (table_name, column_name, type, value)
-    WHERE type IN ('text'::regtype, 'varchar'::regtype) AND value !~* '^\{?([0-9a-f]{4}-?){7}[0-9a-f]{4}\}?$'
+    WHERE type IN ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype) AND value !~* '^\{?([0-9a-f]{4}-?){7}[0-9a-f]{4}\}?$'
     GROUP BY table_name, column_name
     UNION ALL
     SELECT 'job', 'user_profiles', 'another user has the same whatsapp_jid: each of them gets messages',

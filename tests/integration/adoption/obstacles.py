@@ -338,6 +338,12 @@ UNSEEN_BY_MIGRATE: Final = {
         "job",
         "1 of engagement_message_queue: id is text and not a UUID",
     ),
+    "padded id of another kind": Obstacle(
+        "ALTER TABLE engagement_message_queue ALTER id DROP DEFAULT,"
+        " ALTER id TYPE char(36) USING 'message-1'",
+        "job",
+        "1 of engagement_message_queue: id is text and not a UUID",
+    ),
     "state without a profile": Obstacle(
         "ALTER TABLE user_engagement_states DROP CONSTRAINT fk_user_engagement_states_profiles;"
         "DELETE FROM user_profiles",

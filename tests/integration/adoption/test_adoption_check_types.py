@@ -44,12 +44,15 @@ def test_what_keeps_a_column_from_changing_its_type_is_named(tables: psycopg.Con
     tables.execute(
         "ALTER TABLE user_engagement_states ALTER remind_at TYPE timestamp;"
         "CREATE VIEW reminders AS SELECT id, remind_at FROM user_engagement_states WHERE remind_at < now();"
-        "CREATE POLICY reminded ON user_engagement_states USING (remind_at IS NULL)"
+        "CREATE POLICY reminded ON user_engagement_states USING (remind_at IS NULL);"
+        "CREATE FUNCTION next_reminder() RETURNS timestamp LANGUAGE sql"
+        " BEGIN ATOMIC SELECT min(remind_at) FROM user_engagement_states; END"
     )
     wrong, *users = findings(tables)
     assert wrong.problem.startswith("user_engagement_states.remind_at is timestamp without time zone")
     used = "user_engagement_states.remind_at, whose type must change, is used by the"
     assert [row.problem for row in users] == [
+        f"{used} function next_reminder()",
         f"{used} policy reminded on table user_engagement_states",
         f"{used} view reminders",
     ]
