@@ -129,6 +129,7 @@ found_column AS (
         -- None for a domain: the engine's values may not be cast to it.
         CASE typtype WHEN 'b' THEN typcategory END AS type_category, attnotnull AS is_required,
         atthasdef OR attidentity <> '' AS has_default, pg_get_expr(adbin, adrelid) AS default_text,
+        attgenerated <> '' AS is_generated, attgenerated = 'v' AS is_virtual,
         EXISTS (
             SELECT FROM pg_index WHERE indrelid = attrelid AND indisprimary AND attnum = ANY (indkey)
         ) AS is_in_primary_key
@@ -349,14 +350,21 @@ FROM expected JOIN found_column USING (table_name, column_name)
 WHERE NOT expected.is_required AND found_column.is_required
 UNION ALL
 SELECT 'job',
-    format('%s.%s has %s', table_name, column_name, coalesce('the default ' || default_text, 'no default')),
-    format('ALTER TABLE %s ALTER COLUMN %s %s;',
-        table_name, column_name, coalesce('SET DEFAULT ' || default_value, 'DROP DEFAULT'))
+    format('%s.%s %s', table_name, column_name,
+        CASE WHEN is_generated THEN 'is generated: ' || default_text
+             ELSE 'has ' || coalesce('the default ' || default_text, 'no default') END),
+    CASE WHEN is_virtual THEN 'add an ordinary column, UPDATE it to these values, drop this one, and rename the new one'
+         ELSE format('ALTER TABLE %s ALTER COLUMN %s %s;', table_name, column_name,
+            CASE WHEN is_generated
+                 THEN format('DROP EXPRESSION%s', format(', ALTER COLUMN %s SET DEFAULT ', column_name) || default_value)
+                 ELSE coalesce('SET DEFAULT ' || default_value, 'DROP DEFAULT') END) END
 FROM expected JOIN found_column USING (table_name, column_name)
 WHERE default_value IS NOT NULL AND NOT has_default
     OR (table_name, column_name) IN (SELECT * FROM exact_default) AND found_column.data_type = expected.data_type
-    -- Without quotes and casts.
-    AND trim(split_part(default_text, '::', 1), '(''') IS DISTINCT FROM trim(default_value, '''')
+    AND CASE WHEN default_value IS NULL OR is_generated THEN default_text IS NOT NULL
+             -- With casts or without. A cast to a length may cut the value.
+             ELSE (default_text ~ format('^\(*''?%s''?\)*(::[a-z ]+\)*)*$', trim(default_value, '''')))
+                IS NOT TRUE END
 UNION ALL
 SELECT 'job', format('%s.%s must have a value and has no default: no row could be added', table_name, column_name),
     CASE WHEN is_in_primary_key

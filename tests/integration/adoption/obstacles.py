@@ -108,6 +108,25 @@ SHAPES: Final = {
         "job",
         "engagement_message_queue.status has the default 'queued'::text",
     ),
+    "default that begins with the right one": Obstacle(
+        "ALTER TABLE engagement_message_queue ALTER COLUMN status SET DEFAULT 'pending'::text || 'x'",
+        "job",
+        "engagement_message_queue.status has the default ('pending'::text || 'x'::text)",
+    ),
+    "generated error": Obstacle(
+        "ALTER TABLE engagement_message_queue DROP COLUMN error_message;"
+        "ALTER TABLE engagement_message_queue"
+        " ADD COLUMN error_message text GENERATED ALWAYS AS (lower(message_key)) STORED",
+        "job",
+        "engagement_message_queue.error_message is generated: lower(message_key)",
+    ),
+    "generated status": Obstacle(
+        "ALTER TABLE engagement_message_queue DROP COLUMN status;"
+        "ALTER TABLE engagement_message_queue"
+        " ADD COLUMN status text NOT NULL GENERATED ALWAYS AS ('pending') STORED",
+        "job",
+        "engagement_message_queue.status is generated: 'pending'::text",
+    ),
     "default of retries": Obstacle(
         "ALTER TABLE engagement_message_queue ALTER COLUMN retry_count SET DEFAULT 3",
         "job",

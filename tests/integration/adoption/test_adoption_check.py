@@ -191,6 +191,35 @@ def test_check_that_refuses_no_value_is_accepted(tables: psycopg.Connection, che
     assert findings(tables) == []
 
 
+@pytest.mark.parametrize(
+    ("column", "default"),
+    [
+        ("status", "'pending'::varchar"),
+        ("status", "'pending'::varchar::text"),
+        ("status", "('pending'::name)"),
+        ("retry_count", "'0'"),
+        ("retry_count", "0::smallint"),
+        ("retry_count", "'0'::bigint"),
+    ],
+)
+def test_right_default_may_have_casts(tables: psycopg.Connection, column: str, default: str) -> None:
+    tables.execute(f"ALTER TABLE engagement_message_queue ALTER {column} SET DEFAULT {default}".encode())
+    assert findings(tables) == []
+
+
+def test_virtual_column_cannot_lose_its_expression(tables: psycopg.Connection) -> None:
+    if tables.info.server_version < 180000:
+        pytest.skip("PostgreSQL has virtual columns since 18")
+    tables.execute("ALTER TABLE engagement_message_queue DROP error_message")
+    tables.execute(
+        "ALTER TABLE engagement_message_queue"
+        " ADD error_message text GENERATED ALWAYS AS (lower(message_key)) VIRTUAL"
+    )
+    (finding,) = findings(tables)
+    assert finding.problem == "engagement_message_queue.error_message is generated: lower(message_key)"
+    assert finding.remedy.startswith("add an ordinary column")
+
+
 @pytest.mark.parametrize("column", ["message_key", "idempotency_key"])
 def test_remedies_for_a_missing_column_that_needs_values_lead_to_it(
     tables: psycopg.Connection, column: str
