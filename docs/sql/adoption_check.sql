@@ -581,7 +581,8 @@ FROM (
         FROM engagement_message_queue, LATERAL (VALUES
             ('id', pg_typeof(id), id::text), ('user_id', pg_typeof(user_id), user_id::text)) AS ids
     ) AS stored (table_name, column_name, type, value)
-    WHERE type IN ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype) AND value !~* '^\{?([0-9a-f]{4}-?){7}[0-9a-f]{4}\}?$'
+    WHERE type IN ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype)
+        AND value !~* '^\{?([0-9a-f]{4}-?){7}[0-9a-f]{4}\}?$'
     GROUP BY table_name, column_name
     UNION ALL
     SELECT 'job', 'user_profiles', 'another user has the same whatsapp_jid: each of them gets messages',
