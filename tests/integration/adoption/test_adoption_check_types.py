@@ -1,4 +1,4 @@
-"""docs/sql/adoption_check.sql names columns of other types, and all that must be done to change them."""
+"""docs/sql/adoption_check.sql names columns of other types and defaults, and how to change them."""
 
 from __future__ import annotations
 
@@ -149,3 +149,32 @@ def test_rows_are_counted_though_a_time_is_text(tables: psycopg.Connection) -> N
     tables.execute("UPDATE user_engagement_states SET last_activity_at = 'infinity'")
     problems = [finding.problem for finding in findings(tables)]
     assert "1 of user_engagement_states: last_activity_at is before 1970 or after 2999" in problems
+
+
+@pytest.mark.parametrize(
+    ("column", "default"),
+    [
+        ("status", "'pending'::varchar"),
+        ("status", "'pending'::varchar::text"),
+        ("status", "('pending'::name)"),
+        ("retry_count", "'0'"),
+        ("retry_count", "0::smallint"),
+        ("retry_count", "'0'::bigint"),
+    ],
+)
+def test_right_default_may_have_casts(tables: psycopg.Connection, column: str, default: str) -> None:
+    tables.execute(f"ALTER TABLE engagement_message_queue ALTER {column} SET DEFAULT {default}".encode())
+    assert findings(tables) == []
+
+
+def test_virtual_column_cannot_lose_its_expression(tables: psycopg.Connection) -> None:
+    if tables.info.server_version < 180000:
+        pytest.skip("PostgreSQL has virtual columns since 18")
+    tables.execute("ALTER TABLE engagement_message_queue DROP error_message")
+    tables.execute(
+        "ALTER TABLE engagement_message_queue"
+        " ADD error_message text GENERATED ALWAYS AS (lower(message_key)) VIRTUAL"
+    )
+    (finding,) = findings(tables)
+    assert finding.problem == "engagement_message_queue.error_message is generated: lower(message_key)"
+    assert finding.remedy.startswith("add an ordinary column")
