@@ -14,6 +14,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
+from django.contrib import messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import label_for_field, lookup_field
 from django.core.exceptions import BadRequest, PermissionDenied
@@ -28,7 +29,7 @@ from django.utils.translation import gettext as _
 from unfold.admin import ModelAdmin
 
 from engagement.admin.admin_log import account_of, record_export
-from engagement.admin.filters import filter_summary, now_of
+from engagement.admin.filters import filter_summary, now_of, unread_days
 from engagement.local_times import ShownTime
 from engagement.services.resilience.deadline import request_deadline
 from engagement.services.resilience.retries import retry_outages
@@ -90,13 +91,17 @@ class ExportAdmin(ModelAdmin):
         """All rows that the list has with the filters and the search of the URL."""
         if not (self.export_order and self.has_view_permission(request)):
             raise PermissionDenied
+        back = f"../?{request.GET.urlencode()}"
         if request.method != "POST":
             # The login leads back to here, but without the form.
-            return HttpResponseRedirect(f"../?{request.GET.urlencode()}")
+            return HttpResponseRedirect(back)
         try:
             changelist = self.get_changelist_instance(request)
         except IncorrectLookupParameters as error:
             raise BadRequest from error
+        if unread := unread_days(changelist):
+            self.message_user(request, " ".join([_("Nothing was exported."), *unread]), messages.ERROR)
+            return HttpResponseRedirect(back)
         chunks = in_chunks(changelist.queryset, order=self.export_order)
         search = f" Searched for {_without_number(changelist.query)}." if changelist.query else ""
         # The log has one language.

@@ -35,12 +35,12 @@ from engagement.selectors.people import due_profiles, staff_names, users_who_cam
 from engagement.states import CHECKS, State
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from datetime import date
 
     from django.contrib.admin.views.main import ChangeList
     from django.db.models import QuerySet
-    from django.http import HttpRequest
+    from django.http import HttpRequest, QueryDict
     from unfold.admin import ModelAdmin
 
 
@@ -89,10 +89,7 @@ class DayRangeFilter(RangeDateFilter):
         return str(self.used_parameters.get(f"{self.field_path}_{end}") or "").strip()
 
     def _day(self, end: str) -> date | None:
-        try:
-            return DateField().to_python(self._text(end))
-        except ValidationError:
-            return None
+        return _day_of(self._text(end))
 
     def _in_form(self, end: str) -> str:
         day = self._day(end)
@@ -105,6 +102,13 @@ class DayRangeFilter(RangeDateFilter):
             return timezone.make_aware(datetime.combine(day + timedelta(days=days_later), time()))
         except (ValueError, OverflowError):  # the day after the last one
             return None
+
+
+def _day_of(text: str) -> date | None:
+    try:
+        return DateField().to_python(text.strip())
+    except ValidationError:
+        return None
 
 
 class RunStatusFilter(CheckboxFilter):
@@ -245,6 +249,17 @@ def filter_summary(changelist: ChangeList, *, extra_lookups: Collection[str]) ->
     ]
     summary = format_html_join("; ", "{}: {}", (pair for pair in filters if pair[1]))
     return fill(gettext("Filtered by %(filters)s."), filters=summary) if summary else ""
+
+
+def with_iso_days(query: QueryDict, list_filter: Iterable[Any]) -> QueryDict:
+    """The query of a list with its days in ISO format, which means the same day in every language."""
+    iso = query.copy()
+    for field, kind in (item for item in list_filter if isinstance(item, tuple)):
+        for name in (f"{field}_from", f"{field}_to") if issubclass(kind, DayRangeFilter) else ():
+            days = [(text, _day_of(text)) for text in query.getlist(name)]
+            if days:
+                iso.setlist(name, [day.isoformat() if day else text for text, day in days])
+    return iso
 
 
 def unread_days(changelist: ChangeList) -> list[str]:

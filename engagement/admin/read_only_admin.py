@@ -19,7 +19,7 @@ from unfold.decorators import display
 from engagement.admin import links
 from engagement.admin.change_list import BoundedPaginator, OrderedChangeList
 from engagement.admin.export import ExportAdmin
-from engagement.admin.filters import filter_summary, now_of, unread_days
+from engagement.admin.filters import filter_summary, now_of, unread_days, with_iso_days
 from engagement.admin.masking import may_see_contacts, shown_text, visibility_for
 from engagement.formatting import count_text
 from engagement.local_times import shown_time
@@ -162,6 +162,14 @@ class ReadOnlyAdmin(ExportAdmin):
         if may_see_contacts(request):
             return str(_("User ID, or beginning or end of a WhatsApp number"))
         return str(_("User ID"))
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        if request.method == "GET":
+            # In another language, 02/03/2026 is another day. The address may be sent to somebody else.
+            iso = with_iso_days(request.GET, self.get_list_filter(request))
+            if iso != request.GET:
+                return HttpResponseRedirect(f"?{iso.urlencode()}")
+        return super().changelist_view(request, extra_context)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002
         return OrderedChangeList

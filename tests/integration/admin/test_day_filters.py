@@ -6,13 +6,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.utils.http import urlencode
 
 from engagement.models import UserProfile
 from tests.database import execute
 from tests.factories import NOW
-from tests.integration.admin.pages import content_of, export_url, list_url, rows_of, text_of
+from tests.integration.admin.pages import content_of, export_url, list_url, rows_of, sentences, text_of
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -50,13 +51,39 @@ def test_day_is_read_as_the_language_writes_it(
     client = Client(headers={"accept-language": language})
     client.force_login(admin_user)
     query = {"created_at_from": text, "created_at_to": f" {text} "}
-    (row,) = rows_of(client, UserProfile, **query)
-    page = text_of(client, list_url(UserProfile), **query)
+    answer = client.get(list_url(UserProfile), query, follow=True)
+    page = answer.content.decode()
+    (row,) = answer.context["cl"].result_list
     assert in_summary in page
     form = page[page.index('id="filter-form"') :].partition("</form>")[0]
     assert form.count(f'value="{in_form}"') == 2
     file = content_of(client.post(f"{export_url(UserProfile)}?{urlencode(query)}"))
     assert file.count(f",{row.created_at.date()}") == file.count(",2026-") == 1
+
+
+@pytest.mark.parametrize(("first", "second"), [("pt-BR", "en"), ("en", "pt-BR")])
+def test_link_means_the_same_days_in_another_language(admin_user: User, first: str, second: str) -> None:
+    here, there = (Client(headers={"accept-language": language}) for language in (first, second))
+    for client in (here, there):
+        client.force_login(admin_user)
+    text = BRAZILIAN if first == "pt-BR" else AMERICAN
+    query = {"created_at_from": text, "created_at_to": text, "reengagement_opt_out__exact": "0"}
+    link = list_url(UserProfile) + here.get(list_url(UserProfile), query)["Location"]
+    assert f"created_at_from={ISO}&created_at_to={ISO}&reengagement_opt_out__exact=0" in link
+    (row,) = rows_of(here, link)
+    assert rows_of(there, link) == [row]
+
+
+@pytest.mark.parametrize("language", ["en", "pt-BR"])
+def test_day_that_is_not_understood_exports_nothing(admin_user: User, language: str) -> None:
+    client = Client(headers={"accept-language": language})
+    client.force_login(admin_user)
+    url, query = export_url(UserProfile), urlencode({"created_at_to": "13/13/2026"})
+    answer = client.post(f"{url}?{query}", follow=True)
+    assert answer.redirect_chain == [(f"../?{query}", 302)]
+    (sentence,) = sentences(answer)
+    assert "13/13/2026" in sentence
+    assert not LogEntry.objects.exists()
 
 
 @pytest.mark.parametrize(
