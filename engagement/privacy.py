@@ -25,8 +25,16 @@ _IP_ADDRESS: Final = rf"(?!\d\d(?:\.\d\d){{3}}\b) {_OCTET}(?:\.{_OCTET}){{3}} (?
 _KEPT: Final = rf"{_UUID} | {_TIMESTAMP} | {_DURATION} | {_IP_ADDRESS}"
 
 # Eight digits or more in any grouping, without those of a UUID or a timestamp that follows.
-_BETWEEN_DIGITS: Final = r"(?:[^\S\r\n]|[()+.\-\u2010-\u2015\u2212]|%2[089BDE]|%C2%A0){0,3}"
+_INVISIBLE: Final = (
+    r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+    r"\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]*"
+)
+"""Any number of signs that take no room: control characters, and what Unicode lets a program ignore."""
+_SEPARATOR: Final = (
+    r"(?:[^\S\r\n]|[()+.\-\u2010-\u2015\u2212]|%2[089BDE]|%09|%C2%A[0D]|%E2%8[01]%[89AB][0-9A-F])"
+)
 """Also as a query string has it: a plus sign for a space, and %28 for a parenthesis."""
+_BETWEEN_DIGITS: Final = rf"{_INVISIBLE}(?:{_SEPARATOR}{_INVISIBLE}){{0,3}}"
 _MORE_DIGITS: Final = rf"(?: {_BETWEEN_DIGITS} (?!(?<!\w)(?:{_UUID}|{_TIMESTAMP})(?!\w)) \d ){{7,}}"
 _NUMBER: Final = rf"(?: \((?=\+?\d{{1,4}}\)) )? (?: \+ | %2B )? \d {_MORE_DIGITS}"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -16,7 +15,7 @@ from engagement.admin.action_views import SupportActionsAdmin
 from engagement.admin.export import ExportColumn
 from engagement.admin.filters import DayRangeFilter, PersonFilter, RunFilter
 from engagement.admin.labels import STATE_COLORS, badge
-from engagement.admin.masking import may_see_contacts, shown_json, shown_text
+from engagement.admin.masking import json_text, may_see_contacts, shown_json, shown_text
 from engagement.admin.read_only_admin import reader_of, text_column, time_column
 from engagement.admin.rows_of_users import RowsOfUsersAdmin
 from engagement.admin.support_actions import RESUME
@@ -75,8 +74,7 @@ class EngagementStateTransitionAdmin(RowsOfUsersAdmin):
             ExportColumn(str(_("undone at")), lambda row: row.undone_at),
             ExportColumn(
                 str(_("metadata")),
-                # An escaped sign between digits would hide a number from the mask.
-                lambda row: shown_text(json.dumps(row.metadata, ensure_ascii=False), unmasked=unmasked),
+                lambda row: json_text(row.metadata, unmasked=unmasked),
             ),
             ExportColumn(str(_("ID")), lambda row: row.pk),
         ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final, NamedTuple
+import re
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.utils.html import format_html
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _JSON: Final = '<pre class="engagement-json" tabindex="0">{}</pre>'
 """The keyboard can scroll it."""
+_JSON_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 class Visibility(NamedTuple):
@@ -71,5 +73,14 @@ def shown_person(name: str, *, unmasked: bool, accounts: Collection[str]) -> str
 
 def shown_json(value: object, *, unmasked: bool) -> str:
     """A JSON column, indented."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
-    return format_html(_JSON, shown_text(text, unmasked=unmasked))
+    return format_html(_JSON, json_text(value, unmasked=unmasked, indent=2, sort_keys=True))
+
+
+def json_text(value: object, *, unmasked: bool, **layout: Any) -> str:
+    """JSON of another program. Its texts are read without their escapes, which would hide a number."""
+    text = json.dumps(value, ensure_ascii=False, **layout)
+    return text if unmasked else redact(_JSON_STRING.sub(_redacted_string, text))
+
+
+def _redacted_string(literal: re.Match[str]) -> str:
+    return json.dumps(redact(json.loads(literal[0])), ensure_ascii=False)

@@ -37,6 +37,13 @@ NUMBERS: Final = (
     "0055 11 99999-0042",
     "+1 (555) 010-0042",
     "+33 1 23 45 67 89",
+    "5511\u200b99999\u200b0042",
+    "55\t11\t99999\t0042",
+    "5511\u00ad99999\u00ad0042",
+    "5511\u206099999\u20600042",
+    "+55 11 99999\u200b\u200c\u200d\ufeff-\u2069\u20660042",
+    "5\ufe0f5\ufe0f1\ufe0f1\ufe0f9\ufe0f9\ufe0f9\ufe0f9\ufe0f9\ufe0f0\ufe0f0\ufe0f4\ufe0f2",
+    "5511\x0099999\x010042",
     "+55\N{NO-BREAK SPACE}11\N{NO-BREAK SPACE}99999\N{NON-BREAKING HYPHEN}0042",
 )
 
@@ -146,7 +153,7 @@ def test_jid_never_survives(before: str, user: str, after: str) -> None:
     assert f"{user}@" not in redact(f"{before} {user}@s.whatsapp.net {after}")
 
 
-@pytest.mark.parametrize("piece", ["a", "1", "1 ", "(", "+", "1.1.", "2026-03-02 ", "12:00:00"])
+@pytest.mark.parametrize("piece", ["a", "1", "1 ", "(", "+", "1.1.", "2026-03-02 ", "12:00:00", "\u200b", "1\u200b"])
 def test_redacting_takes_linear_time(piece: str) -> None:
     started = perf_counter()
     redact(piece * 100_000)
@@ -180,6 +187,7 @@ def test_mask_shows_only_the_ends_of_an_address(address: str, shown: str) -> Non
         "?q=+55+(11)+98765%2D4321&p=1",
         "?q=55.11.98765.4321",
         "?q=%2b55%2011%C2%A098765%2e4321",
+        "?q=55%0911%E2%80%8B98765%E2%80%914321",
         "?q=5511987654321%40s.whatsapp.net",
     ],
 )

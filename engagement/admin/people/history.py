@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from engagement.admin import links
 from engagement.admin.labels import relative
 from engagement.admin.manual_actions import shown_action
-from engagement.admin.masking import shown_person, shown_text
+from engagement.admin.masking import json_text, shown_person, shown_text
 from engagement.admin.people.names import MAX_LENGTH, short_id
 from engagement.formatting import GOODBYE_NOTES, count_text
 from engagement.local_times import shown_time
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from django.contrib.admin.models import LogEntry
 
-    from engagement.admin.masking import Visibility
+    from engagement.admin.masking import json_text, Visibility
     from engagement.models import UserProfile
     from engagement.selectors.user_history import TransitionRecord
 
@@ -127,7 +127,7 @@ def _transition_event(
     notes = [Note(shown_text(text, unmasked=unmasked)) for text in _facts(metadata)]
     for name, sentence in (("job_id", _("run %(id)s")), ("undone_job_id", _("undid run %(id)s"))):
         if job_id := metadata.get(name):
-            notes.append(_run_note(str(sentence), str(job_id), visibility=visibility))
+            notes.append(_run_note(str(sentence), job_id, visibility=visibility))
     if person := shown_person(transition.performed_by, unmasked=unmasked, accounts=accounts):
         notes.append(Note(_("by %(name)s") % {"name": person}))
     return _event(transition.created_at, title, notes, now=now)
@@ -144,12 +144,14 @@ def _facts(metadata: Mapping[str, Any]) -> Iterator[str]:
         yield str(_("unprompted return"))
 
 
-def _run_note(sentence: str, job_id: str, *, visibility: Visibility) -> Note:
+def _run_note(sentence: str, job_id: object, *, visibility: Visibility) -> Note:
     """A run by its short id, unmasked: eight digits of a UUID are not a phone number."""
     try:
-        run = UUID(job_id)
+        run = UUID(str(job_id))
     except ValueError:
-        stored = shown_text(job_id, unmasked=visibility.contacts)
+        unmasked = visibility.contacts
+        is_text = isinstance(job_id, str)
+        stored = (shown_text if is_text else json_text)(job_id, unmasked=unmasked)
         return Note(sentence % {"id": Truncator(stored).chars(MAX_LENGTH)})
     url = links.run_url(run) if visibility.runs else ""
     return Note(sentence % {"id": short_id(run)}, url, str(run))

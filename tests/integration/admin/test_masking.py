@@ -148,6 +148,11 @@ def test_nothing_that_is_shown_has_an_address(account_with: Callable[..., Client
         "+55 11\u00a099999\u20110042",
         "\u0665\u0665\u0661\u0661\u0669\u0669\u0669\u0669\u0669\u0660\u0660\u0664\u0662",
         "5511\u202f99999\u20130042",
+        "5511\u200b99999\u200b0042",
+        "55\t11\t99999\t0042",
+        "5511\u00ad99999\u00ad0042",
+        "5511\u206099999\u20600042",
+        "55\u000111\u000199999\u00010042",
     ],
 )
 def test_number_in_metadata_is_masked_in_any_notation(

@@ -101,7 +101,8 @@ def test_run_is_linked_for_accounts_that_may_see_it(
         ("01a22aaa-6cc4-75dc-b678-e68555119876", ">run …55119876<"),
         ("+55 11 98765-4321", ">run [number]<"),
         ("nightly", ">run nightly<"),
-        ({"by": "ana@example.org"}, ">run {'by': '[address]'}<"),
+        ({"by": "ana@example.org"}, '>run {"by": "[address]"}<'),
+        ({"by": "55\t11\u200b99999\t0042"}, '>run {"by": "[number]"}<'),
     ],
 )
 @pytest.mark.parametrize("name", ["job_id", "undone_job_id"])
