@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from django.urls import URLPattern
     from django.utils.functional import _StrOrPromise
 
+    from engagement.admin.masking import Visibility
+
 log = structlog.get_logger("engagement")
 
 ROW_LOCK_WAIT: Final = timedelta(seconds=3)
@@ -53,6 +55,7 @@ class ActionRequest(NamedTuple):
     target_id: UUID
     account: AbstractBaseUser
     now: datetime
+    visibility: Visibility
 
 
 class ActionResult(NamedTuple):
@@ -199,10 +202,10 @@ class SupportActionsAdmin(ReadOnlyAdmin):
 
     def perform(self, request: HttpRequest, action: SupportAction, rows: Collection[Any]) -> None:
         """Act on each row in a transaction of its own, and report the results."""
-        account, now = account_of(request), now_of(request)
+        common = (account_of(request), now_of(request), visibility_for(request))
         lock_timeout = min(ROW_LOCK_WAIT, TOTAL_LOCK_WAIT / len(rows))
         results = [
-            _performed(action, ActionRequest(row.pk, account, now), lock_timeout=lock_timeout) for row in rows
+            _performed(action, ActionRequest(row.pk, *common), lock_timeout=lock_timeout) for row in rows
         ]
         for level, is_done in ((messages.SUCCESS, True), (messages.WARNING, False)):
             if reported := [result for result in results if result.is_done is is_done]:

@@ -92,7 +92,9 @@ def _cancel(request: ActionRequest) -> ActionResult:
 def _retry(request: ActionRequest) -> ActionResult:
     outcome = support.retry_message(message_id=request.target_id, now=request.now)
     if outcome is not Retry.QUEUED:
-        return skipped(str(REFUSALS[outcome]))
+        # Without permission to see states the answer does not tell whether the user waits.
+        refusal = REFUSALS[outcome] if request.visibility.states else _("the message cannot be retried")
+        return skipped(str(refusal))
     _record_for_message(request, admin_log.RETRIED)
     return ActionResult(_("queued again"))
 

@@ -18,7 +18,7 @@ from engagement.services.api_tokens import make_token
 from engagement.services.delivery.channels import pause_sending
 from engagement.states import State, Trigger
 from tests.factories import NOW, make_user, queue_for
-from tests.integration.admin.pages import act_url, download, list_url, page_url, text_of
+from tests.integration.admin.pages import act_url, download, list_url, page_url, sentences, text_of
 from tests.integration.admin.visible_texts import Links
 from tests.running import run_job
 
@@ -127,8 +127,27 @@ def test_page_of_a_message_does_not_reveal_that_the_user_no_longer_waits(
     account_with: Callable[..., Client], permissions: list[str], *, shown: bool
 ) -> None:
     goodbye = queue_for(make_user("dormant"), MessageType.GOODBYE, status="failed")
-    page = text_of(account_with(MESSAGES, "retry_message", *permissions), page_url(goodbye))
-    assert (act_url(goodbye, "retry") in page) == shown
+    client = account_with(MESSAGES, "retry_message", *permissions)
+    assert (act_url(goodbye, "retry") in text_of(client, page_url(goodbye))) == shown
+
+
+@pytest.mark.parametrize(
+    ("permissions", "reasons"),
+    [
+        ([], {"the message cannot be retried"}),
+        ([STATES], {"the user no longer needs the goodbye", "the user has opted out"}),
+    ],
+)
+def test_refused_retry_does_not_reveal_that_the_user_no_longer_waits(
+    account_with: Callable[..., Client], permissions: list[str], reasons: set[str]
+) -> None:
+    users = (make_user("dormant"), make_user("goodbye_sent", user__reengagement_opt_out=True))
+    client = account_with(MESSAGES, "retry_message", *permissions)
+    said = set()
+    for user in users:
+        goodbye = queue_for(user, MessageType.GOODBYE, status="failed")
+        said.update(sentences(client.post(act_url(goodbye, "retry"), follow=True)))
+    assert said == {f"Retry: skipped because {reason}." for reason in reasons}
 
 
 @pytest.mark.parametrize(("permissions", "code"), [([], 400), ([STATES], 200)])
