@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.models import ADDITION
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -55,6 +55,16 @@ REVOKE: Final = SupportAction(
 )
 
 
+class _FormId(forms.UUIDField):
+    """The id of a hidden field. Whatever else is sent is no id."""
+
+    def clean(self, value: Any) -> Any:
+        try:
+            return super().clean(value)
+        except ValidationError:
+            return None
+
+
 class TokenForm(forms.Form):
     """Who will use the token, and for what."""
 
@@ -63,7 +73,7 @@ class TokenForm(forms.Form):
         widget=UnfoldAdminTextInputWidget,
         help_text=gettext_lazy("1 to 40 lower-case letters, digits and hyphens, such as assistant-eu."),
     )
-    token_id = forms.UUIDField(required=False, initial=uuid7, widget=forms.HiddenInput)
+    token_id = _FormId(required=False, initial=uuid7, widget=forms.HiddenInput)
     """A form that is sent again, as by reloading the page that answers, makes no other token."""
     scopes = forms.MultipleChoiceField(
         label=gettext_lazy("Scopes"),

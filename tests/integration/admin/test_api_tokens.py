@@ -63,6 +63,14 @@ def test_a_form_that_is_sent_again_makes_no_other_token(client: Client) -> None:
     assert ApiToken.objects.count() == 2
 
 
+@pytest.mark.parametrize("token_id", ["", "42", "\0", "00000000-0000-0000-0000-00000000000g"])
+def test_a_form_with_a_bad_id_makes_a_token(client: Client, token_id: str) -> None:
+    logged_in(client, "manage_api_tokens")
+    form = {"client": "assistant", "scopes": ["send"], "token_id": token_id}
+    assert b'id="token"' in client.post(f"{LIST}add/", form).content
+    assert ApiToken.objects.count() == 1
+
+
 def test_managing_tokens_includes_seeing_them(client: Client) -> None:
     token, _secret = make_token(client="assistant", scopes=["send"], now=timezone.now())
     logged_in(client, "manage_api_tokens")
