@@ -41,7 +41,7 @@ MAX_CHOSEN: Final = 50
 
 NOT_IN_LIST: Final = _("Nothing was done: the selected rows are no longer in this list.")
 TOO_MANY_CHOSEN: Final = _("Nothing was done: select at most %(limit)s rows at a time.")
-INVALID_FILTERS: Final = _("The filters of this address are not valid: the list is not filtered.")
+INVALID_FILTERS: Final = _("The filters of this link are not valid: the list is not filtered.")
 NO_SEARCH_BY_NUMBER: Final = _("You don't have permission to search by phone number. Enter a full user ID.")
 TOO_MANY_FOUND: Final = _(
     "More than %(limit)s numbers are like this. Only %(limit)s users were searched:"
@@ -182,7 +182,7 @@ class ReadOnlyAdmin(ExportAdmin):
         changelist.order_help = self.order_help(request)
         summary = filter_summary(changelist, extra_lookups=self.extra_lookups)
         changelist.notes = [summary, *unread_days(changelist), vars(request).get("search_note", "")]
-        if ERROR_FLAG in request.GET:
+        if ERROR_FLAG in request.GET and not summary:
             changelist.notes.append(INVALID_FILTERS)
         changelist.quick_links = self.quick_links(request)
         noun = self.counted_as or self.opts.verbose_name_raw

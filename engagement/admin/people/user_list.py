@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from django.contrib import admin
-from django.contrib.admin.views.main import ORDER_VAR, PAGE_VAR, SEARCH_VAR
+from django.contrib.admin.views.main import ERROR_FLAG, ORDER_VAR, PAGE_VAR, SEARCH_VAR
 from django.utils import timezone
 from django.utils.html import format_html, strip_tags
 from django.utils.translation import gettext_lazy as _
@@ -110,7 +110,7 @@ class UserProfileAdmin(SupportActionsAdmin):
 
     def get_sortable_by(self, request: HttpRequest) -> Sequence[str]:
         """By last message: all users, or those of one state. With other filters no index has the order."""
-        others = request.GET.keys() - {BY_STATE, ORDER_VAR, PAGE_VAR, SEARCH_VAR}
+        others = request.GET.keys() - {BY_STATE, ERROR_FLAG, ORDER_VAR, PAGE_VAR, SEARCH_VAR}
         has_order = len(request.GET.getlist(BY_STATE)) <= 1 and not others
         return ("first_seen", "last_message") if has_order else ("first_seen",)
 

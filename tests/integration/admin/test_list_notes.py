@@ -56,6 +56,14 @@ def test_address_with_invalid_filters_is_noted(viewer: Client) -> None:
     response = viewer.get(list_url(UserProfile), {"created_at__exact": "1"})
     assert response.headers["Location"] == f"{list_url(UserProfile)}?e=1"
     assert notes(viewer, UserProfile, e="1") == [str(INVALID_FILTERS)]
+    valid = {"engagement_state__state__exact": "dormant"}
+    assert notes(viewer, UserProfile, e="1", **valid) == ["Filtered by state: dormant."]
+
+
+def test_list_stays_sortable_beside_the_note_on_invalid_filters(viewer: Client) -> None:
+    fill_tables(1)
+    changelist = viewer.get(list_url(UserProfile), {"e": "1"}).context["cl"]
+    assert "last_message" in changelist.sortable_by
 
 
 @pytest.mark.parametrize(
