@@ -88,7 +88,7 @@ def state_text(
 ) -> str:
     """The state of a user, with the time that ends it or the time of the last message.
 
-    A reply to a goodbye is not counted as a message, and leads to any state but active.
+    A reply to a goodbye is not counted as a message: it leads to help, reminder or dormant.
     """
     state = State(user_state.state)
     match state:

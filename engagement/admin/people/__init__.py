@@ -2,7 +2,7 @@
 
 names.py           a masked number or a short id instead of a UUID
 user_list.py       the list
-columns.py         goodbyes and last messages in words
+goodbye_fate.py    goodbyes in words
 user_page.py       one user: state, history, messages
 history.py         the history of that page
 """
