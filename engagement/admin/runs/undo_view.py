@@ -53,8 +53,8 @@ def undo_command(run_id: UUID) -> str:
 def undo_view(model_admin: EngagementJobRunAdmin, request: HttpRequest, run_id: UUID) -> HttpResponse:
     """Show what an undo would do. If the numbers of the preview are confirmed, undo the run and report.
 
-    If the numbers have changed since the preview, the form is posted twice, or another undo was quicker, the
-    preview is shown again.
+    If the numbers have changed since the preview, the form is posted twice, another undo was quicker, or
+    another program had the users locked, the preview is shown again.
     """
     if not (model_admin.has_view_permission(request) and request.user.has_perm(UNDO_PERMISSION)):
         raise PermissionDenied
@@ -66,16 +66,33 @@ def undo_view(model_admin: EngagementJobRunAdmin, request: HttpRequest, run_id: 
         result = _undo(request, run, dry_run=False)
         if result.counts.undone or result.status is not RunStatus.SUCCEEDED:
             return _report(model_admin, request, run, result)
-        # Another undo was quicker.
+        # Another undo was quicker, or another program has changed or locked the users.
         preview = _undo(request, run, dry_run=True)
     if _is_cut_short(preview):
         return _page(model_admin, request, run, obstacle=_failure(request, preview))
-    return _page(model_admin, request, run, preview=preview, has_changed=request.method == "POST")
+    return _page(model_admin, request, run, preview=preview)
 
 
 def _is_confirmed(request: HttpRequest, preview: UndoResult) -> bool:
-    is_same = request.POST.get("confirmed") == _numbers(preview.counts)
-    return request.method == "POST" and is_same and preview.counts.undone > 0 and not _is_cut_short(preview)
+    return _has_numbers(request, preview) and preview.counts.undone > 0 and not _is_cut_short(preview)
+
+
+def _has_numbers(request: HttpRequest, preview: UndoResult) -> bool:
+    """Whether the form confirms the numbers of this preview."""
+    return request.method == "POST" and request.POST.get("confirmed") == _numbers(preview.counts)
+
+
+def _why_again(request: HttpRequest, preview: UndoResult) -> str:
+    """Why the preview is shown again after a confirmation."""
+    if request.method != "POST":
+        return ""
+    if not _has_numbers(request, preview):
+        return _(
+            "Nothing was undone: the numbers have changed since you saw them. Look again, then confirm."
+        )
+    if not preview.counts.undone:
+        return ""
+    return _("Nothing was undone: another program was using these users. Try again.")
 
 
 def _is_cut_short(preview: UndoResult) -> bool:
@@ -132,7 +149,6 @@ def _page(
     *,
     preview: UndoResult | None = None,
     obstacle: str = "",
-    has_changed: bool = False,
 ) -> TemplateResponse:
     counts = preview.counts if preview else None
     context: dict[str, Any] = {
@@ -141,7 +157,7 @@ def _page(
         "opts": model_admin.opts,
         "run": run,
         "obstacle": obstacle,
-        "has_changed": has_changed,
+        "why_again": _why_again(request, preview) if preview else "",
         "undone": counts.undone if counts else 0,
         "effect": _effect(counts) if counts and counts.undone else "",
         "not_undone": list(_not_undone(counts)) if counts else [],

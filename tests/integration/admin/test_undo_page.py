@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -20,7 +21,7 @@ from engagement.models import (
 )
 from engagement.services.resilience.stop import StopAfter, StopRequest
 from engagement.services.support import bring_back
-from tests.database import execute, fail_moves_of, on_every_move
+from tests.database import another_connection, execute, fail_moves_of, on_every_move
 from tests.factories import NOW, make_run, make_user, make_users
 from tests.integration.admin.pages import page_url, reports, text_of
 from tests.integration.operation.undoing import count_undone, undo
@@ -124,6 +125,26 @@ def test_undo_that_comes_too_late_shows_the_numbers_again(
     assert "No user can be put back." in page
     assert reports(response) == []
     assert (count_undone(), LogEntry.objects.count()) == (2, 0)
+
+
+@pytest.mark.usefixtures("committed")
+def test_users_who_are_only_locked_are_not_called_changed(
+    support: Client, run: EngagementJobRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    form = {"confirmed": confirmed(text_of(support, undo_url(run)))}
+    with another_connection(autocommit=False) as other:
+        all_users = partial(other.execute, "SELECT FROM user_engagement_states FOR UPDATE")
+        before_each = iter((lambda: None, all_users, other.rollback))
+
+        def stop(_seconds: int) -> StopRequest:
+            next(before_each)()
+            return StopRequest()
+
+        monkeypatch.setattr(undo_view, "StopAfter", stop)
+        page = support.post(undo_url(run), form).content.decode()
+    assert "Nothing was undone: another program was using these users. Try again." in page
+    assert "the numbers have changed" not in page
+    assert (confirmed(page), count_undone()) == (form["confirmed"], 0)
 
 
 def test_numbers_that_have_changed_are_shown_again(support: Client, run: EngagementJobRun) -> None:
