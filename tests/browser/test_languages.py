@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 import pytest
 from django.contrib.auth.models import User
-from django.utils import timezone
 
 from engagement.models import EngagementJobRun, EngagementMessage, EngagementStateTransition, UserProfile
 from tests.browser.visitor import DESK, PASSWORD, fits, log_in, on_each_screen, visitor
@@ -17,6 +16,8 @@ from tests.integration.admin.pages import list_url, page_url
 from tests.running import run_job
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from playwright.sync_api import Page
     from pytest_django.live_server_helper import LiveServer
 
@@ -73,21 +74,22 @@ def save_preferences(page: Page, url: str, *, language: str, time_zone: str) -> 
 
 @pytest.mark.usefixtures("users")
 def test_day_is_chosen_as_the_language_writes_it(live_server: LiveServer) -> None:
-    today, yesterday = (timezone.localdate() - timedelta(days=days) for days in (0, 1))
     with visitor(DESK, locale="pt-BR") as page:
         log_in(page, live_server.url, name="boss")
         page.goto(live_server.url + list_url(EngagementStateTransition))
-        for link, day in (("Hoje", today), ("Ontem", yesterday)):
-            choose_day(page, link)
-            page.wait_for_url(re.compile(rf"[?&]created_at_to={day:%d%%2F%m%%2F%Y}$"))
+        for link in ("Hoje", "Ontem"):
+            day = choose_day(page, link)
+            page.wait_for_url(re.compile(rf"[?&]created_at_to={day}$"))
             summary = page.locator(".engagement-note.engagement-above")
             assert re.search(rf": até {day.day} de \w+ de {day.year}\.$", summary.inner_text())
             assert page.locator("#id_created_at_to").input_value() == f"{day:%d/%m/%Y}"
 
 
-def choose_day(page: Page, link: str) -> None:
-    """Choose the last day of a list with the calendar of its filter."""
+def choose_day(page: Page, link: str) -> date:
+    """Choose the last day of a list with the calendar of its filter. Returns the day that it wrote."""
     page.get_by_role("button", name="Filtros").click()
     page.locator("#id_created_at_to + .datetimeshortcuts a").last.click()
     page.locator(".calendarbox:visible").get_by_role("link", name=link).click()
+    text = page.locator("#id_created_at_to").input_value()
     page.get_by_role("button", name="Aplicar filtros").click()
+    return datetime.strptime(text, "%d/%m/%Y").date()  # noqa: DTZ007  a day
