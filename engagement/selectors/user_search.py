@@ -27,12 +27,19 @@ MARKED_AS_ACTIVE: Final = gettext_noop("Marked as active.")
 """How the admin's log names the one support action that the audit log has too."""
 
 _AROUND: Final = re.compile(
-    r"\A(?:tel:|(?:https?://)?wa\.me/)|(?::\d+)?@(?:s\.whatsapp\.net|c\.us)\Z", re.IGNORECASE
+    r"\A(?:(?:https?://)?wa\.me/"
+    r"|(?:whatsapp:/|(?:https?://)?(?:api|web)\.whatsapp\.com)/send/?\?(?:.*&)?phone=|tel:|whatsapp:)"
+    r"|(?::\d+)?@(?:s\.whatsapp\.net|c\.us)\Z",
+    re.IGNORECASE,
 )
-_PHONE_NUMBER: Final = re.compile(r"\+?[\d\s()./-]+")
+_OF_LINK: Final = re.compile(r"(?<=\d)/?[?&#].*", re.DOTALL)
+"""What follows the number in a link."""
+_PHONE_NUMBER: Final = re.compile(r"(?:\(?0[xX]{2})?\+?[\d\s()./-]+")
 _DIALLED: Final = re.compile(r"\A0{1,2}(?=\d{8})|(?<=\A55)0(?=\d{10})")
 """Zeros that are dialled before a number or, in Brazil, before the area code. Those of fewer digits belong to
 an ending."""
+_CARRIER: Final = re.compile(r"\A0(?:[1-9]\d|xx)(?=[1-9]{2}(?:9\d{8}|[2-9]\d{7})\Z)", re.IGNORECASE)
+"""In Brazil, the carrier that is dialled before an area code and a number, or `xx` for any of them."""
 
 
 class FoundUsers(NamedTuple):
@@ -46,8 +53,8 @@ class FoundUsers(NamedTuple):
 def users_with_address(text: str) -> FoundUsers:
     """Users whose JID begins with `text`, or whose number begins or ends with it.
 
-    A phone number may be a link, have spaces, punctuation, a plus and zeros for dialling, and lack its
-    country or area code; a Brazilian one may lack its ninth digit, or have it. Four digits are enough for an
+    A phone number may be a link, have spaces, punctuation, a plus and what is dialled before it, and lack
+    its country or area code; a Brazilian one may lack its ninth digit, or have it. Four digits are enough for an
     ending.
     """
     text = _plain(text)
@@ -76,10 +83,10 @@ def _plain_sign(sign: str) -> str:
 
 def _digits(text: str) -> str:
     """The digits of a phone number as WhatsApp knows it; empty if the text is something else."""
-    number = _AROUND.sub("", text)
+    number = _OF_LINK.sub("", _AROUND.sub("", text).replace("%2B", "+"))
     if not _PHONE_NUMBER.fullmatch(number):
         return ""
-    digits = re.sub(r"\D", "", number.replace("(0)", ""))
+    digits = _CARRIER.sub("", re.sub(r"[^\dxX]", "", number.replace("(0)", "")))
     return _DIALLED.sub("", _DIALLED.sub("", digits))
 
 
