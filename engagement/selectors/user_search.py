@@ -53,8 +53,8 @@ class FoundUsers(NamedTuple):
 def users_with_address(text: str) -> FoundUsers:
     """Users whose JID begins with `text`, or whose number begins or ends with it.
 
-    A phone number may be a link, have spaces, punctuation, a plus and what is dialled before it, and lack
-    its country or area code; a Brazilian one may lack its ninth digit, or have it. Four digits are enough for an
+    A phone number may be a link, have spaces, punctuation, a plus and what is dialled before it, and lack its
+    country or area code; a Brazilian one may lack its ninth digit, or have it. Four digits are enough for an
     ending.
     """
     text = _plain(text)

@@ -47,8 +47,8 @@ def make_token(
 ) -> tuple[ApiToken, str]:
     """Make a token for a client; returns its row, and the token itself, which cannot be read again.
 
-    Transaction: a few statements. Each call makes a new token. With `token_id` it makes one only once. A client
-    may have several.
+    Transaction: a few statements. Each call makes a new token. With `token_id` it makes one only once.
+    A client may have several.
     Raises InvalidToken, with one sentence, for a name or scopes that are not allowed; TokenExists if there is
     one with this id; ValueError for a naive `now`.
     """

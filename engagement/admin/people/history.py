@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from django.contrib.admin.models import LogEntry
 
-    from engagement.admin.masking import json_text, Visibility
+    from engagement.admin.masking import Visibility
     from engagement.models import UserProfile
     from engagement.selectors.user_history import TransitionRecord
 
@@ -150,8 +150,10 @@ def _run_note(sentence: str, job_id: object, *, visibility: Visibility) -> Note:
         run = UUID(str(job_id))
     except ValueError:
         unmasked = visibility.contacts
-        is_text = isinstance(job_id, str)
-        stored = (shown_text if is_text else json_text)(job_id, unmasked=unmasked)
+        if isinstance(job_id, str):
+            stored = shown_text(job_id, unmasked=unmasked)
+        else:
+            stored = json_text(job_id, unmasked=unmasked)
         return Note(sentence % {"id": Truncator(stored).chars(MAX_LENGTH)})
     url = links.run_url(run) if visibility.runs else ""
     return Note(sentence % {"id": short_id(run)}, url, str(run))

@@ -87,9 +87,7 @@ def _why_again(request: HttpRequest, preview: UndoResult) -> str:
     if request.method != "POST":
         return ""
     if not _has_numbers(request, preview):
-        return _(
-            "Nothing was undone: the numbers have changed since you saw them. Look again, then confirm."
-        )
+        return _("Nothing was undone: the numbers have changed since you saw them. Look again, then confirm.")
     if not preview.counts.undone:
         return ""
     return _("Nothing was undone: another program was using these users. Try again.")
