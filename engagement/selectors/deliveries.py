@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import UTC, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from django.db import connection
 from django.db.models import Count, F, Max, Min, Q
-from django.db.models.functions import Coalesce, TruncHour
+from django.db.models.functions import Coalesce
 
 from engagement.models import (
     IN_DOUBT,
@@ -18,10 +18,9 @@ from engagement.models import (
     MessageStatus,
     MessageType,
     SendingChannel,
-    UserEngagementState,
     UserProfile,
 )
-from engagement.states import State, UserState
+from engagement.states import UserState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -294,20 +293,6 @@ def last_claims_of_people(*, since: datetime) -> list[datetime]:
 def _sent_unasked(since: datetime) -> QuerySet[EngagementMessage]:
     sent = EngagementMessage.objects.filter(claimed_at__gte=since).exclude(message_type=MessageType.REPLY)
     return sent.filter(status__in=(*IN_DOUBT, MessageStatus.SENT))
-
-
-def goodbyes_by_end_of_wait() -> list[tuple[datetime, int]]:
-    """How many users wait for a goodbye that is still to be sent, by the hour in which their wait ends.
-
-    With the last end of each hour, in order.
-    """
-    pending = EngagementMessage.objects.filter(status=MessageStatus.PENDING, message_type=MessageType.GOODBYE)
-    waiting = UserEngagementState.objects.filter(
-        state=State.GOODBYE_SENT, goodbye_expires_at__isnull=False, user_id__in=pending.values("user_id")
-    )
-    hours = waiting.values(hour=TruncHour("goodbye_expires_at", tzinfo=UTC))
-    ends = hours.annotate(end=Max("goodbye_expires_at"), users=Count("pk"))
-    return sorted(ends.values_list("end", "users"))
 
 
 def oldest_due_at(types: Collection[MessageType], *, now: datetime) -> datetime | None:

@@ -9,7 +9,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from engagement.models import EngagementMessage, MessageStatus, MessageType
+from django.db.models import Count, Max
+from django.db.models.functions import TruncHour
+
+from engagement.models import EngagementMessage, MessageStatus, MessageType, UserEngagementState
 from engagement.postgres import native_times
 from engagement.selectors import audit_log
 from engagement.states import State
@@ -208,3 +211,17 @@ def answerable_from(user_state: UserState, goodbye: Goodbye | None) -> datetime 
         return None
     sent_at = goodbye.claimed_at or goodbye.sent_at or user_state.goodbye_sent_at
     return sent_at.replace(microsecond=0)
+
+
+def goodbyes_by_end_of_wait() -> list[tuple[datetime, int]]:
+    """How many users wait for a goodbye that is still to be sent, by the hour in which their wait ends.
+
+    With the last end of each hour, in order.
+    """
+    pending = EngagementMessage.objects.filter(status=MessageStatus.PENDING, message_type=MessageType.GOODBYE)
+    waiting = UserEngagementState.objects.filter(
+        state=State.GOODBYE_SENT, goodbye_expires_at__isnull=False, user_id__in=pending.values("user_id")
+    )
+    hours = waiting.values(hour=TruncHour("goodbye_expires_at", tzinfo=UTC))
+    ends = hours.annotate(end=Max("goodbye_expires_at"), users=Count("pk"))
+    return sorted(ends.values_list("end", "users"))

@@ -119,9 +119,9 @@ def _fill_run_of(check: Check, run: EngagementJobRun, metrics: _Metrics) -> None
         labels = {"check": check.name, "outcome": outcome}
         metrics.set("run_users", "Of the last run that made this check.", counts.get(outcome, 0), **labels)
     if check.sends_goodbye:
-        metrics.set("run_still_due_users", "Left by the last run that said goodbye.", run.still_due)
+        metrics.set("run_still_due_users", "Left by the last run that sends goodbyes.", run.still_due)
         for reason, number in run.skipped_by_reason.items():
-            help_text = "Skipped by the last run that said goodbye."
+            help_text = "Skipped by the last run that sends goodbyes."
             metrics.set("run_skipped_users", help_text, number, reason=reason)
 
 

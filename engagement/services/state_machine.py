@@ -229,13 +229,9 @@ def _create_states(user_ids: Collection[UUID], *, now: datetime) -> None:
     profiles = UserProfile.objects.filter(user_id__any_of=user_ids).order_by("user_id")
     known = profiles.select_for_update(no_key=True).values_list("user_id", flat=True)
     # Another session may be creating the same row, which is as good.
-    UserEngagementState.objects.bulk_create(
-        (
-            UserEngagementState(user_id=user_id, last_activity_at=now, created_at=now, updated_at=now)
-            for user_id in known
-        ),
-        ignore_conflicts=True,
-    )
+    times = dict.fromkeys(("last_activity_at", "created_at", "updated_at"), now)
+    rows = [UserEngagementState(user_id=user_id, **times) for user_id in known]
+    UserEngagementState.objects.bulk_create(rows, ignore_conflicts=True)
 
 
 def _moving(user_states: Sequence[UserState], trigger: Trigger) -> list[UserState]:

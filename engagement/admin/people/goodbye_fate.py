@@ -1,4 +1,4 @@
-"""What became of a user's goodbye, in words, with a colour."""
+"""How far a user's goodbye came, in words, with a colour."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Fate(NamedTuple):
-    """What became of a goodbye."""
+    """How far a goodbye came."""
 
     text: Any
     color: str
@@ -39,7 +39,7 @@ NOT_QUEUED: Final = Fate(_("not in the queue"), "warning")
 def fate_of_goodbye(
     goodbye: Goodbye | None, user_state: UserEngagementState | UserStatus | None, *, user_id: object
 ) -> Fate | None:
-    """What became of the user's newest goodbye; of a waiting user, of the goodbye of this wait."""
+    """How far the user's newest goodbye came; of a waiting user, that of this wait."""
     if _is_missing(goodbye, user_state, user_id=user_id):
         return NOT_QUEUED
     if goodbye is None:

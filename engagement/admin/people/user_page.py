@@ -59,7 +59,7 @@ class Page(NamedTuple):
     visibility: Visibility
     headline: str
     goodbye: Fate | None
-    """What became of the goodbye whose reply the user's state waits for."""
+    """How far the goodbye came whose reply the user's state waits for."""
     next_step: str
     facts: Sequence[tuple[str, str]]
     events: Sequence[Event]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from engagement.conf import engagement_settings
 from engagement.models import MessageType
-from engagement.selectors import deliveries
+from engagement.selectors import deliveries, goodbyes
 from engagement.sending_hours import messages_that_fit
 from engagement.services.delivery.settings import delivery_settings
 from engagement.states import DAY
@@ -78,7 +78,7 @@ def queue_hint(backend: MessageBackend | None, *, now: datetime) -> str | None:
     capacity = _Capacity(delivery, interval_of(backend, delivery), now=now)
     longest = engagement_settings().policy.goodbye_wait
     queued, worst = 0, _Shortage(0, now, 0, 0)
-    for end, users in deliveries.goodbyes_by_end_of_wait():
+    for end, users in goodbyes.goodbyes_by_end_of_wait():
         queued += users
         fit = capacity.within(min(end - now, longest))
         if fit is not None:
