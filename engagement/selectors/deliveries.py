@@ -268,6 +268,11 @@ def pauses(*, now: datetime) -> list[SendingChannel]:
     return list(SendingChannel.objects.filter(paused_until__gt=now).order_by("backend", "scope"))
 
 
+def is_whole_paused(backend: str, pauses: Collection[SendingChannel]) -> bool:
+    """Whether one of these pauses is of the whole backend."""
+    return any(channel.backend == backend and not channel.scope for channel in pauses)
+
+
 def long_waits(*, until: datetime) -> list[SendingChannel]:
     """The channels whose provider has asked to wait beyond `until`."""
     return list(SendingChannel.objects.filter(slowed_until__gt=until).order_by("backend"))
@@ -315,10 +320,8 @@ def backends_since(since: datetime) -> list[str]:
 
 def unknown_messages(*, backend: str, claimed_before: datetime) -> list[UUID]:
     """The messages of a backend with an unknown outcome, claimed before then."""
-    unknown = EngagementMessage.objects.filter(
-        status=MessageStatus.UNKNOWN, backend=backend, claimed_at__lt=claimed_before
-    )
-    return list(unknown.order_by("id").values_list("id", flat=True))
+    unknown = EngagementMessage.objects.filter(status=MessageStatus.UNKNOWN, backend=backend)
+    return list(unknown.filter(claimed_at__lt=claimed_before).order_by("id").values_list("id", flat=True))
 
 
 def last_send_at() -> datetime | None:

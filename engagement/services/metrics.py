@@ -23,9 +23,10 @@ from engagement.services.resilience.transactions import in_transaction
 from engagement.states import CHECKS
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
-    from engagement.models import EngagementJobRun
+    from engagement.models import EngagementJobRun, SendingChannel
     from engagement.states import Check
 
 log = structlog.get_logger("engagement")
@@ -84,8 +85,9 @@ def _fill(metrics: _Metrics) -> None:
     _fill_runs(metrics, now=now)
     for state, number in dashboard.users_by_state().items():
         metrics.set("users", "Users by state.", number, state=state.value)
-    _fill_messages(metrics, now=now)
-    for channel in deliveries.pauses(now=now):
+    pauses = deliveries.pauses(now=now)
+    _fill_messages(metrics, pauses, now=now)
+    for channel in pauses:
         metrics.set(
             "sending_paused",
             "1 while a backend is paused, or one of its templates (scope).",
@@ -125,7 +127,7 @@ def _fill_run_of(check: Check, run: EngagementJobRun, metrics: _Metrics) -> None
             metrics.set("run_skipped_users", help_text, number, reason=reason)
 
 
-def _fill_messages(metrics: _Metrics, *, now: datetime) -> None:
+def _fill_messages(metrics: _Metrics, pauses: Collection[SendingChannel], *, now: datetime) -> None:
     backlog = dashboard.message_backlog(now=now)
     numbers = {
         MessageStatus.PENDING: backlog.pending,
@@ -136,16 +138,15 @@ def _fill_messages(metrics: _Metrics, *, now: datetime) -> None:
     for status, number in numbers.items():
         metrics.set("messages", "Messages that have not ended well.", number, status=status.value)
     metrics.set("messages_sent_last_day", "Messages sent in the last 24 hours.", backlog.sent_of_late)
-    is_late = backlog.oldest_due_at and not _is_paused(now)
-    waited = (now - backlog.oldest_due_at).total_seconds() if is_late and backlog.oldest_due_at else 0.0
+    oldest = None if _is_paused(pauses) else backlog.oldest_due_at
+    waited = (now - oldest).total_seconds() if oldest else 0.0
     help_text = "How late the oldest due message is; 0 without one, and while this sender is paused."
     metrics.set("oldest_waiting_seconds", help_text, waited)
     metrics.set("last_sent_timestamp_seconds", "When a message was last sent.", deliveries.last_send_at())
 
 
-def _is_paused(now: datetime) -> bool:
+def _is_paused(pauses: Collection[SendingChannel]) -> bool:
     """Whether the backend of this project is paused: then no message is late."""
     with suppress(ImproperlyConfigured):
-        name = named_backend().name
-        return any(each.backend == name and not each.scope for each in deliveries.pauses(now=now))
+        return deliveries.is_whole_paused(named_backend().name, pauses)
     return False

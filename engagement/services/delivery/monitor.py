@@ -99,7 +99,7 @@ def watch_sending(
     now = deliveries.database_now()
     stale = mark_expired_claims(now=now)
     pauses, waits = deliveries.pauses(now=now), deliveries.long_waits(until=now + LONG_WAIT)
-    is_paused = backend is not None and (backend.name, "") in {(each.backend, each.scope) for each in pauses}
+    is_paused = backend is not None and deliveries.is_whole_paused(backend.name, pauses)
     return SendingWatch(
         now=now,
         max_age=max_age,

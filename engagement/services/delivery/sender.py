@@ -151,9 +151,9 @@ class _Sender:
     def _give_slots_back(self) -> None:
         """So that senders that are started again and again do not push sending ever further away."""
         backend = self._request.backend
+        interval = interval_of(backend, self._delivery)
         with suppress(DatabaseError):
             for slot in sorted(self._unused_slots, reverse=True):
-                interval = interval_of(backend, self._delivery)
                 release_slot(backend=backend.name, begins_at=slot, interval=interval)
 
     def _run_workers(self) -> Outcome:
